@@ -1,0 +1,25 @@
+"""Multilayer perceptrons on the CPU at the speed of the silicon.
+
+`Network` is the way in; `MLP` and `Model` are the reference classes, drop-in.
+"""
+
+from cmlp import datasets
+from cmlp._version import __version__
+from cmlp.config import show_config
+from cmlp.errors import TrainingDiverged
+from cmlp.network import Network
+from cmlp.reference import MLP, Model
+from cmlp.spec import SGD
+from cmlp.training import History
+
+__all__ = [
+    "MLP",
+    "SGD",
+    "History",
+    "Model",
+    "Network",
+    "TrainingDiverged",
+    "__version__",
+    "datasets",
+    "show_config",
+]

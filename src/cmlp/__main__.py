@@ -1,0 +1,7 @@
+"""`python -m cmlp`."""
+
+import sys
+
+from cmlp.cli import main
+
+sys.exit(main())

@@ -1,0 +1,109 @@
+"""The cblas hooks: function pointers that hooks.py finds, called without the GIL.
+
+Nothing is linked at build time.  A CBLAS has 32-bit integers (LP64) or, like the
+one that NumPy's wheels bundle, 64-bit ones (ILP64); both are called here.
+"""
+from libc.stdint cimport int64_t, uintptr_t
+
+ctypedef fused real:
+    float
+    double
+
+
+# The values of CBLAS_LAYOUT and CBLAS_TRANSPOSE are part of the interface.
+cdef enum:
+    ROW_MAJOR = 101
+    NO_TRANS = 111
+    TRANS = 112
+
+ctypedef void (*sgemm_lp64)(int, int, int, int, int, int, float, const float *, int,
+                            const float *, int, float, float *, int) noexcept nogil
+ctypedef void (*sgemm_ilp64)(int, int, int, int64_t, int64_t, int64_t, float, const float *,
+                             int64_t, const float *, int64_t, float, float *,
+                             int64_t) noexcept nogil
+ctypedef void (*dgemm_lp64)(int, int, int, int, int, int, double, const double *, int,
+                            const double *, int, double, double *, int) noexcept nogil
+ctypedef void (*dgemm_ilp64)(int, int, int, int64_t, int64_t, int64_t, double, const double *,
+                             int64_t, const double *, int64_t, double, double *,
+                             int64_t) noexcept nogil
+ctypedef void (*set_threads_call)(int) noexcept nogil
+ctypedef int (*get_threads_call)() noexcept nogil
+
+cdef cblas_hooks installed
+
+
+def install(uintptr_t sgemm, uintptr_t dgemm, bint ilp64, int vector_bytes,
+            uintptr_t set_threads=0, uintptr_t get_threads=0):
+    """Use the routines at these addresses; zeros mean that there is no BLAS."""
+    installed.sgemm = <void *> sgemm
+    installed.dgemm = <void *> dgemm
+    installed.ilp64 = ilp64
+    installed.vector_bytes = vector_bytes
+    installed.set_threads = <void *> set_threads if get_threads else NULL
+    installed.get_threads = <void *> get_threads
+
+
+cdef const cblas_hooks *hooks() noexcept nogil:
+    return &installed
+
+
+cdef void gemm(const cblas_hooks *blas, int itemsize, bint a_transposed, bint b_transposed,
+               int64_t m, int64_t n, int64_t k, const void *a, int64_t lda,
+               const void *b, int64_t ldb, double beta, void *c, int64_t ldc) noexcept nogil:
+    cdef int ta = TRANS if a_transposed else NO_TRANS
+    cdef int tb = TRANS if b_transposed else NO_TRANS
+    if itemsize == 4 and blas.ilp64:
+        (<sgemm_ilp64> blas.sgemm)(ROW_MAJOR, ta, tb, m, n, k, 1, <const float *> a, lda,
+                                   <const float *> b, ldb, <float> beta, <float *> c, ldc)
+    elif itemsize == 4:
+        (<sgemm_lp64> blas.sgemm)(ROW_MAJOR, ta, tb, <int> m, <int> n, <int> k, 1,
+                                  <const float *> a, <int> lda, <const float *> b, <int> ldb,
+                                  <float> beta, <float *> c, <int> ldc)
+    elif blas.ilp64:
+        (<dgemm_ilp64> blas.dgemm)(ROW_MAJOR, ta, tb, m, n, k, 1, <const double *> a, lda,
+                                   <const double *> b, ldb, beta, <double *> c, ldc)
+    else:
+        (<dgemm_lp64> blas.dgemm)(ROW_MAJOR, ta, tb, <int> m, <int> n, <int> k, 1,
+                                  <const double *> a, <int> lda, <const double *> b, <int> ldb,
+                                  beta, <double *> c, <int> ldc)
+
+
+# How many calls of the engine are inside, and what they found; the GIL guards both.
+cdef int users = 0
+cdef int threads_before = 1
+
+
+cdef void enter_single_threaded():
+    global users, threads_before
+    if users == 0 and installed.set_threads != NULL:
+        threads_before = (<get_threads_call> installed.get_threads)()
+        if threads_before != 1:
+            (<set_threads_call> installed.set_threads)(1)
+    users += 1
+
+
+cdef void leave_single_threaded():
+    global users
+    users -= 1
+    if users == 0 and installed.set_threads != NULL and threads_before != 1:
+        (<set_threads_call> installed.set_threads)(threads_before)
+
+
+def multiply(real[:, ::1] a, real[:, ::1] b, real[:, ::1] c):
+    """C = A B by the hooked routine: the tests' doorway.
+
+    Raises
+    ------
+    RuntimeError
+        If there is no BLAS.
+    """
+    if installed.sgemm == NULL:
+        raise RuntimeError("no BLAS is hooked")
+    if a.shape[1] != b.shape[0] or c.shape[0] != a.shape[0] or c.shape[1] != b.shape[1]:
+        raise ValueError(f"shapes ({a.shape[0]}, {a.shape[1]}), ({b.shape[0]}, {b.shape[1]}) and "
+                         f"({c.shape[0]}, {c.shape[1]}) do not match")
+    enter_single_threaded()
+    with nogil:
+        gemm(&installed, sizeof(real), False, False, a.shape[0], b.shape[1], a.shape[1],
+             &a[0, 0], a.shape[1], &b[0, 0], b.shape[1], 0, &c[0, 0], c.shape[1])
+    leave_single_threaded()

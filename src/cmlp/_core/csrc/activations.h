@@ -1,0 +1,108 @@
+/* One line an activation: its name, its value from the input z, and its
+ * derivative from its own output a.  The place in the list is the code by which
+ * spec.py, through the kernel table, knows it. */
+#ifndef CMLP_ACTIVATIONS_H
+#define CMLP_ACTIVATIONS_H
+
+#include "functions.h"
+
+#define ELEMENTWISE_ACTIVATIONS(X)                               \
+    X(identity, z, splat(1))                                     \
+    X(sigmoid, v_sigmoid(z), a * (1 - a))                        \
+    X(tanh, v_tanh(z), 1 - a * a)                                \
+    X(relu, select(z < 0, splat(0), z), select(a > 0, splat(1), splat(0)))
+
+/* Softmax looks at a whole row and so stands apart; it comes last. */
+enum activation {
+#define X(name, value, derivative) ACTIVATION_##name,
+    ELEMENTWISE_ACTIVATIONS(X)
+#undef X
+    ACTIVATION_softmax
+};
+
+static const char *const activation_names[] = {
+#define X(name, value, derivative) #name,
+    ELEMENTWISE_ACTIVATIONS(X)
+#undef X
+    "softmax", NULL
+};
+
+/* The row's greatest value; the padding does not count. */
+INLINE REAL row_max(const REAL *z, int64_t n)
+{
+    V m = keep(load(z), 0, n, z[0]);
+    for (int64_t j = LANES; j < n; j += LANES)
+        m = v_max(m, keep(load(z + j), j, n, z[0]));
+    return max_lanes(m);
+}
+
+/* Softmax of one row, in place, shifted by the row's greatest value so that no
+ * exponential overflows.  Returns the sum of the shifted exponentials. */
+static REAL softmax_row(REAL *z, int64_t n, REAL greatest)
+{
+    V sums = splat(0);
+    for (int64_t j = 0; j < n; j += LANES) {
+        V e = keep(v_exp(load(z + j) - greatest), j, n, 0);
+        store(z + j, e);
+        sums += e;
+    }
+    REAL sum = sum_lanes(sums);
+    for (int64_t j = 0; j < n; j += LANES)
+        store(z + j, load(z + j) / sum);
+    return sum;
+}
+
+static void activate(int32_t activation, int64_t m, int64_t n, int64_t outputs, void *a_,
+                     int64_t lda)
+{
+    REAL *a = a_;
+    switch (activation) {
+#define X(name, value, derivative)                   \
+    case ACTIVATION_##name:                          \
+        for (int64_t i = 0; i < m; i++)              \
+            for (int64_t j = 0; j < n; j += LANES) { \
+                V z = load(a + i * lda + j);         \
+                store(a + i * lda + j, value);       \
+            }                                        \
+        break;
+        ELEMENTWISE_ACTIVATIONS(X)
+#undef X
+    case ACTIVATION_softmax:
+        for (int64_t i = 0; i < m; i++)
+            softmax_row(a + i * lda, outputs, row_max(a + i * lda, outputs));
+        break;
+    }
+}
+
+static void activate_backward(int32_t activation, int64_t m, int64_t n, const void *a_,
+                              int64_t lda, void *d_, int64_t ldd)
+{
+    const REAL *outputs = a_;
+    REAL *d = d_;
+    switch (activation) {
+#define X(name, value, derivative)                                         \
+    case ACTIVATION_##name:                                                \
+        for (int64_t i = 0; i < m; i++)                                    \
+            for (int64_t j = 0; j < n; j += LANES) {                       \
+                V a = load(outputs + i * lda + j);                         \
+                (void)a;                                                   \
+                store(d + i * ldd + j, load(d + i * ldd + j) * (derivative)); \
+            }                                                              \
+        break;
+        ELEMENTWISE_ACTIVATIONS(X)
+#undef X
+    case ACTIVATION_softmax: /* J^T g = a (g - <a, g>), the Jacobian being diag(a) - a a^T */
+        for (int64_t i = 0; i < m; i++) {
+            V dots = splat(0);
+            for (int64_t j = 0; j < n; j += LANES)
+                dots += load(outputs + i * lda + j) * load(d + i * ldd + j);
+            REAL dot = sum_lanes(dots);
+            for (int64_t j = 0; j < n; j += LANES)
+                store(d + i * ldd + j,
+                      load(outputs + i * lda + j) * (load(d + i * ldd + j) - dot));
+        }
+        break;
+    }
+}
+
+#endif

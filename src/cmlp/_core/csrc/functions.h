@@ -1,0 +1,120 @@
+/* Vector exp, log, sigmoid and tanh, within a few units in the last place over
+ * the whole range, in either real type. */
+#ifndef CMLP_FUNCTIONS_H
+#define CMLP_FUNCTIONS_H
+
+#include "simd.h"
+
+/* 2^n for REAL_MIN's exponent up to the largest one. */
+INLINE V power_of_two(VI n) { return (V)((n + REAL_BIAS) << REAL_MANTISSA); }
+
+/* exp(x) = 2^n exp(r), |r| <= ln(2)/2 (Cody and Waite, Software Manual for the
+ * Elementary Functions, 1980, ch. 6), exp(r) by its Taylor polynomial.  The
+ * power is applied in two halves, so that results may be subnormal. */
+INLINE V v_exp(V x)
+{
+#if CMLP_REAL_BYTES == 4
+    const REAL low = -104, high = 89, ln2_high = 0x1.63p-1f, ln2_low = -0x1.bd0106p-13f;
+    const REAL shift = 0x1.8p23f;
+#else
+    const REAL low = -746, high = 710, ln2_high = 0x1.62e42fee00000p-1,
+               ln2_low = 0x1.a39ef35793c76p-33;
+    const REAL shift = 0x1.8p52;
+#endif
+    const REAL log2e = (REAL)1.44269504088896340736;
+    V clamped = select(x < low, splat(low), select(x > high, splat(high), x));
+    V shifted = clamped * log2e + shift; /* the sum's last bits are the integer n */
+    VI n = (VI)shifted - (VI)splat(shift);
+    V whole = shifted - shift;
+    V r = clamped - whole * ln2_high - whole * ln2_low;
+#if CMLP_REAL_BYTES == 4
+    V p = splat(1 / (REAL)5040);
+#else
+    V p = splat(1 / (REAL)6227020800);
+    p = p * r + 1 / (REAL)479001600;
+    p = p * r + 1 / (REAL)39916800;
+    p = p * r + 1 / (REAL)3628800;
+    p = p * r + 1 / (REAL)362880;
+    p = p * r + 1 / (REAL)40320;
+    p = p * r + 1 / (REAL)5040;
+#endif
+    p = p * r + 1 / (REAL)720;
+    p = p * r + 1 / (REAL)120;
+    p = p * r + 1 / (REAL)24;
+    p = p * r + 1 / (REAL)6;
+    p = p * r + (REAL)0.5;
+    p = p * r * r + r + 1;
+    VI half = n >> 1;
+    V y = p * power_of_two(half) * power_of_two(n - half);
+    return select(x == x, y, x); /* NaN stays NaN */
+}
+
+/* log(x) of a normal, positive x: x = 2^k (1 + f), and log(1 + f) by s = f/(2+f)
+ * as in fdlibm's e_log.c. */
+INLINE V v_log(V x)
+{
+    const VI exponent_mask = (VI){0} + (((INT)1 << REAL_MANTISSA) - 1);
+    VI bits = (VI)x;
+    VI k = (bits >> REAL_MANTISSA) - REAL_BIAS;
+    V m = (V)((bits & exponent_mask) | ((VI){0} + ((INT)REAL_BIAS << REAL_MANTISSA)));
+    VI above = m > (REAL)1.41421356237309504880;
+    m = select(above, m * (REAL)0.5, m);
+    k -= above; /* a true lane is -1 */
+    V f = m - 1, s = f / (f + 2), z = s * s;
+    V r = splat((REAL)1.479819860511658591e-01);
+    r = r * z + (REAL)1.531383769920937332e-01;
+    r = r * z + (REAL)1.818357216161805012e-01;
+    r = r * z + (REAL)2.222219843214978396e-01;
+    r = r * z + (REAL)2.857142874366239149e-01;
+    r = r * z + (REAL)3.999999999940941908e-01;
+    r = r * z + (REAL)6.666666666666735130e-01;
+    r *= z;
+    V whole = __builtin_convertvector(k, V);
+    V half_square = f * f * (REAL)0.5;
+#if CMLP_REAL_BYTES == 4
+    const REAL ln2_high = 0x1.62e300p-1f, ln2_low = 0x1.2fefa2p-17f;
+#else
+    const REAL ln2_high = 6.93147180369123816490e-01, ln2_low = 1.90821492927058770002e-10;
+#endif
+    return whole * ln2_high - ((half_square - (s * (half_square + r) + whole * ln2_low)) - f);
+}
+
+/* log(1 + e) for e in [0, 1]: the rounding of 1 + e is put back to first order. */
+INLINE V v_log1p(V e)
+{
+    V u = e + 1;
+    return v_log(u) + (e - (u - 1)) / u;
+}
+
+INLINE V v_sigmoid(V x)
+{
+    V e = v_exp(-v_abs(x)), s = 1 / (e + 1);
+    return select(x < 0, e * s, s);
+}
+
+/* tanh: 1 - 2/(exp(2|x|) + 1), and near zero, where that cancels, the rational
+ * approximation of Cephes (Moshier, tanh.c and tanhf.c). */
+INLINE V v_tanh(V x)
+{
+    V size = v_abs(x), z = x * x;
+    V far = 1 - 2 / (v_exp(size + size) + 1);
+#if CMLP_REAL_BYTES == 4
+    V p = splat(-5.70498872745E-3f);
+    p = p * z + 2.06390887954E-2f;
+    p = p * z - 5.37397155531E-2f;
+    p = p * z + 1.33314422036E-1f;
+    p = p * z - 3.33332819422E-1f;
+    V near = x + x * z * p;
+#else
+    V p = splat(-9.64399179425052238628E-1);
+    p = p * z - 9.92877231001918586564E1;
+    p = p * z - 1.61468768441708447952E3;
+    V q = z + 1.12811678491632931402E2;
+    q = q * z + 2.23548839060100448583E3;
+    q = q * z + 4.84406305325125486048E3;
+    V near = x + x * z * (p / q);
+#endif
+    return select(size < (REAL)0.625, near, select(x < 0, -far, far));
+}
+
+#endif

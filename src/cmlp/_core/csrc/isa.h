@@ -1,0 +1,44 @@
+/* The tables that this build has, by ISA.  setup.py defines CMLP_HAVE_X86 where
+ * it compiled kernels.c for AVX2 and AVX-512 too. */
+#ifndef CMLP_ISA_H
+#define CMLP_ISA_H
+
+#include <string.h>
+
+#include "kernels.h"
+
+extern const cmlp_kernels cmlp_baseline_4, cmlp_baseline_8;
+#ifdef CMLP_HAVE_X86
+extern const cmlp_kernels cmlp_avx2_4, cmlp_avx2_8, cmlp_avx512_4, cmlp_avx512_8;
+#endif
+
+static inline const cmlp_kernels *cmlp_table(const char *isa, int itemsize)
+{
+    const int wide = itemsize == 8;
+    if (!strcmp(isa, "baseline"))
+        return wide ? &cmlp_baseline_8 : &cmlp_baseline_4;
+#ifdef CMLP_HAVE_X86
+    if (!strcmp(isa, "avx2"))
+        return wide ? &cmlp_avx2_8 : &cmlp_avx2_4;
+    if (!strcmp(isa, "avx512"))
+        return wide ? &cmlp_avx512_8 : &cmlp_avx512_4;
+#endif
+    return NULL;
+}
+
+/* Asks the CPU and, through the compiler's run-time, whether the operating
+ * system saves the wide registers. */
+static inline int cmlp_cpu_runs(const char *isa)
+{
+#ifdef CMLP_HAVE_X86
+    __builtin_cpu_init();
+    if (!strcmp(isa, "avx2"))
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (!strcmp(isa, "avx512"))
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+#endif
+    return !strcmp(isa, "baseline");
+}
+
+#endif

@@ -1,0 +1,77 @@
+/* The table of kernels: what the engine may call, and nothing of how it is done.
+ *
+ * kernels.c is compiled once for each instruction set and each real type, and
+ * each build exports one table.  Matrices are row-major.  A leading dimension
+ * (`ld`) counts reals; where a comment says "padded", the row length `n` is a
+ * multiple of CMLP_PAD bytes and the rows start on that boundary.
+ */
+#ifndef CMLP_KERNELS_H
+#define CMLP_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Rows are padded to this many bytes: the widest vector of any ISA. */
+#define CMLP_PAD 64
+
+typedef enum { CMLP_U8, CMLP_F32, CMLP_F64 } cmlp_kind;
+
+/* The caller's samples: `n` rows of `width` elements, `stride` bytes apart. */
+typedef struct {
+    const void *data;
+    ptrdiff_t stride;
+    int64_t n, width;
+    int32_t kind;
+} cmlp_rows;
+
+/* What the outputs are compared with: class labels, or rows of reals. */
+typedef struct {
+    const int32_t *labels; /* NULL when `values` is given */
+    const void *values;    /* reals of the table's type */
+    int64_t ld;
+} cmlp_targets;
+
+/* The last layer's activation and the loss, by their codes. */
+typedef struct {
+    int32_t activation, loss;
+    int64_t outputs; /* without the padding */
+} cmlp_head;
+
+typedef struct {
+    const char *isa;
+    int32_t itemsize, vector_bytes;
+    /* Names in the order of their codes, NULL-terminated. */
+    const char *const *activations;
+    const char *const *losses;
+
+    /* out[i, :] = rows[index ? index[i] : i, :], bytes scaled by 1/255. */
+    void (*gather)(const cmlp_rows *rows, const uint32_t *index, int64_t m,
+                   void *out, int64_t ld);
+    /* The first row that holds NaN or infinity, or -1. */
+    int64_t (*first_not_finite)(const cmlp_rows *rows);
+    /* C (m, n) = A (m, k) W (k, n) + bias; W, bias and C padded. */
+    void (*affine)(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda,
+                   const void *w, int64_t ldw, const void *bias, void *c, int64_t ldc);
+    /* C (m, k) = D (m, n) W (k, n)^T. */
+    void (*affine_backward)(int64_t m, int64_t n, int64_t k, const void *d, int64_t ldd,
+                            const void *w, int64_t ldw, void *c, int64_t ldc);
+    /* W (k, n) += A (m, k)^T D (m, n); W and D padded. */
+    void (*accumulate)(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda,
+                       const void *d, int64_t ldd, void *w, int64_t ldw);
+    /* bias (n) += sum over the rows of D (m, n); padded. */
+    void (*accumulate_bias)(int64_t m, int64_t n, const void *d, int64_t ldd, void *bias);
+    /* A (m, n) = f(A) in place; padded. */
+    void (*activate)(int32_t activation, int64_t m, int64_t n, int64_t outputs,
+                     void *a, int64_t lda);
+    /* D (m, n) *= f'(A) by the outputs A of f; padded. */
+    void (*activate_backward)(int32_t activation, int64_t m, int64_t n, const void *a,
+                              int64_t lda, void *d, int64_t ldd);
+    /* The end of the network, row by row: Z (m, ld) becomes its activation,
+     * D (m, ld) `scale` times the gradient of the loss with respect to Z,
+     * losses (m) the loss.  `index` as in gather. */
+    void (*head)(const cmlp_head *head, const cmlp_targets *targets,
+                 const uint32_t *index, int64_t m, double scale, void *z, void *d,
+                 int64_t ld, double *losses);
+} cmlp_kernels;
+
+#endif

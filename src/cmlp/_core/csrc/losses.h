@@ -1,0 +1,121 @@
+/* One line a loss: its name, its value and its gradient with respect to the
+ * output a, for a target y, both summed over the n outputs of a sample.  The
+ * mean over the batch is the engine's.  The place in the list is the code. */
+#ifndef CMLP_LOSSES_H
+#define CMLP_LOSSES_H
+
+#include <math.h>
+
+#include "activations.h"
+#include "kernels.h"
+
+/* Probabilities are kept off zero where a logarithm or a quotient needs it. */
+#define AT_LEAST_TINY(a) v_max(a, splat(REAL_MIN))
+
+#define LOSSES(X)                                                                         \
+    X(quadratic, (a - y) * (a - y) * (REAL)0.5, a - y)                                    \
+    X(mse, (a - y) * (a - y) / (REAL)n, (a - y) * (2 / (REAL)n))                          \
+    X(cross_entropy, -y * v_log(AT_LEAST_TINY(a)), -y / AT_LEAST_TINY(a))                 \
+    X(binary_cross_entropy,                                                               \
+      -y * v_log(AT_LEAST_TINY(a)) - (1 - y) * v_log(AT_LEAST_TINY(1 - a)),               \
+      (1 - y) / AT_LEAST_TINY(1 - a) - y / AT_LEAST_TINY(a))
+
+enum loss {
+#define X(name, value, gradient) LOSS_##name,
+    LOSSES(X)
+#undef X
+};
+
+static const char *const loss_names[] = {
+#define X(name, value, gradient) #name,
+    LOSSES(X)
+#undef X
+    NULL
+};
+
+/* Softmax with cross-entropy, by the logits: the loss is sum_j y_j (L - z_j)
+ * with L = log sum exp z, its gradient a sum(y) - y (Bishop, Pattern
+ * Recognition and Machine Learning, 2006, 4.3.4).  No logarithm of a rounded
+ * probability is taken, so that a sure mistake has a finite loss. */
+static double softmax_cross_entropy_row(int64_t n, REAL scale, REAL *z, REAL *d)
+{
+    REAL greatest = row_max(z, n);
+    V weights = splat(0), weighted = splat(0);
+    for (int64_t j = 0; j < n; j += LANES) {
+        V y = load(d + j);
+        weights += y;
+        weighted += y * (keep(load(z + j), j, n, greatest) - greatest);
+    }
+    REAL weight = sum_lanes(weights);
+    REAL sum = softmax_row(z, n, greatest);
+    for (int64_t j = 0; j < n; j += LANES)
+        store(d + j, (load(z + j) * weight - load(d + j)) * scale);
+    return (double)weight * log((double)sum) - (double)sum_lanes(weighted);
+}
+
+/* Sigmoid with binary cross-entropy, by the logits: max(z, 0) - z y +
+ * log(1 + exp(-|z|)), gradient a - y. */
+static double sigmoid_binary_cross_entropy_row(int64_t n, REAL scale, REAL *z, REAL *d)
+{
+    V losses = splat(0);
+    for (int64_t j = 0; j < n; j += LANES) {
+        V x = load(z + j), y = load(d + j), a = v_sigmoid(x);
+        V loss = v_max(x, splat(0)) - x * y + v_log1p(v_exp(-v_abs(x)));
+        losses += keep(loss, j, n, 0);
+        store(z + j, keep(a, j, n, 0));
+        store(d + j, keep((a - y) * scale, j, n, 0));
+    }
+    return sum_lanes(losses);
+}
+
+/* Any other pair: the loss of the outputs, then back through the activation. */
+static double composed_row(const cmlp_head *head, REAL scale, int64_t ld, REAL *z, REAL *d)
+{
+    const int64_t n = head->outputs;
+    V losses = splat(0);
+    activate(head->activation, 1, ld, n, z, ld);
+    switch (head->loss) {
+#define X(name, value, gradient)                              \
+    case LOSS_##name:                                         \
+        for (int64_t j = 0; j < n; j += LANES) {              \
+            V a = load(z + j), y = load(d + j);               \
+            losses += keep(value, j, n, 0);                   \
+            store(d + j, keep((gradient) * scale, j, n, 0));  \
+        }                                                     \
+        break;
+        LOSSES(X)
+#undef X
+    }
+    activate_backward(head->activation, 1, ld, z, ld, d, ld);
+    return sum_lanes(losses);
+}
+
+static void target_row(const cmlp_targets *targets, int64_t row, int64_t n, int64_t ld, REAL *y)
+{
+    if (targets->labels) {
+        memset(y, 0, (size_t)ld * sizeof *y);
+        y[targets->labels[row]] = 1;
+    } else {
+        memcpy(y, (const REAL *)targets->values + row * targets->ld, (size_t)n * sizeof *y);
+        memset(y + n, 0, (size_t)(ld - n) * sizeof *y);
+    }
+}
+
+static void head_rows(const cmlp_head *head, const cmlp_targets *targets, const uint32_t *index,
+                      int64_t m, double scale_, void *z_, void *d_, int64_t ld, double *losses)
+{
+    const int64_t n = head->outputs;
+    const REAL scale = (REAL)scale_;
+    const int logits = head->activation == ACTIVATION_softmax && head->loss == LOSS_cross_entropy;
+    const int binary_logits =
+        head->activation == ACTIVATION_sigmoid && head->loss == LOSS_binary_cross_entropy;
+    for (int64_t i = 0; i < m; i++) {
+        REAL *z = (REAL *)z_ + i * ld, *d = (REAL *)d_ + i * ld;
+        target_row(targets, index ? index[i] : i, n, ld, d);
+        losses[i] = logits          ? softmax_cross_entropy_row(n, scale, z, d)
+                    : binary_logits ? sigmoid_binary_cross_entropy_row(n, scale, z, d)
+                                    : composed_row(head, scale, ld, z, d);
+    }
+}
+
+#endif

@@ -1,0 +1,60 @@
+# The table of kernels, as csrc/kernels.h declares it.
+from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
+
+
+cdef extern from "kernels.h" nogil:
+    const int CMLP_PAD
+    ctypedef enum cmlp_kind:
+        CMLP_U8
+        CMLP_F32
+        CMLP_F64
+
+    ctypedef struct cmlp_rows:
+        const void *data
+        ptrdiff_t stride
+        int64_t n, width
+        int32_t kind
+
+    ctypedef struct cmlp_targets:
+        const int32_t *labels
+        const void *values
+        int64_t ld
+
+    ctypedef struct cmlp_head:
+        int32_t activation, loss
+        int64_t outputs
+
+    ctypedef struct cmlp_kernels:
+        const char *isa
+        int32_t itemsize, vector_bytes
+        const char *const *activations
+        const char *const *losses
+        void (*gather)(
+            const cmlp_rows *rows, const uint32_t *index, int64_t m,
+            void *out, int64_t ld) noexcept nogil
+        int64_t (*first_not_finite)(const cmlp_rows *rows) noexcept nogil
+        void (*affine)(
+            int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *w,
+            int64_t ldw, const void *bias, void *c, int64_t ldc) noexcept nogil
+        void (*affine_backward)(
+            int64_t m, int64_t n, int64_t k, const void *d, int64_t ldd, const void *w,
+            int64_t ldw, void *c, int64_t ldc) noexcept nogil
+        void (*accumulate)(
+            int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *d,
+            int64_t ldd, void *w, int64_t ldw) noexcept nogil
+        void (*accumulate_bias)(
+            int64_t m, int64_t n, const void *d, int64_t ldd, void *bias) noexcept nogil
+        void (*activate)(
+            int32_t activation, int64_t m, int64_t n, int64_t outputs,
+            void *a, int64_t lda) noexcept nogil
+        void (*activate_backward)(
+            int32_t activation, int64_t m, int64_t n, const void *a, int64_t lda,
+            void *d, int64_t ldd) noexcept nogil
+        void (*head)(
+            const cmlp_head *head, const cmlp_targets *targets, const uint32_t *index,
+            int64_t m, double scale, void *z, void *d, int64_t ld,
+            double *losses) noexcept nogil
+
+
+cdef const cmlp_kernels *table(int itemsize) except NULL

@@ -1,0 +1,15 @@
+"""Data sets: files into arrays, and digits that need no file."""
+
+from cmlp.datasets.digits import make_digits
+from cmlp.datasets.idx import load_idx
+from cmlp.datasets.mnist import load_fashion_mnist, load_mnist
+from cmlp.datasets.tables import load_csv, load_npz
+
+__all__ = [
+    "load_csv",
+    "load_fashion_mnist",
+    "load_idx",
+    "load_mnist",
+    "load_npz",
+    "make_digits",
+]

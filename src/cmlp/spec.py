@@ -1,0 +1,169 @@
+"""What a network is made of: activations, losses, initializers and optimizers.
+
+Each kind has one table, keyed by name.  The numbers that compiled code knows an
+activation or a loss by come from the kernels' own lists, so that they cannot
+drift apart.
+"""
+
+import math
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import numpy as np
+
+from cmlp._core import kernels
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation function.
+
+    Attributes
+    ----------
+    name : str
+    init : str
+        The initializer that suits it.
+    hidden : bool
+        Whether a hidden layer may have it.
+    """
+
+    name: str
+    init: str = "glorot_uniform"
+    hidden: bool = True
+
+    @property
+    def code(self):
+        """The number that compiled code knows it by."""
+        return kernels.ACTIVATIONS.index(self.name)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss function.
+
+    Attributes
+    ----------
+    name : str
+    output : str
+        The last layer's activation where none is given.
+    outputs : tuple of str or None
+        The last layer's activations that it makes sense for; None allows all.
+    probabilities : bool
+        Whether targets lie between 0 and 1.
+    """
+
+    name: str
+    output: str
+    outputs: tuple[str, ...] | None = None
+    probabilities: bool = False
+
+    @property
+    def code(self):
+        """The number that compiled code knows it by."""
+        return kernels.LOSSES.index(self.name)
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent: each batch subtracts `lr` times its mean gradient.
+
+    Parameters
+    ----------
+    lr : float, default 0.1
+        The learning rate; positive and finite.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `lr` is not a number, or not positive and finite.
+    """
+
+    lr: float = 0.1
+
+    def __post_init__(self):
+        check_positive("lr", self.lr)
+
+
+ACTIVATIONS = {
+    a.name: a
+    for a in (
+        Activation("identity"),
+        Activation("sigmoid"),
+        Activation("tanh"),
+        Activation("relu", init="he_normal"),
+        Activation("softmax", hidden=False),
+    )
+}
+
+LOSSES = {
+    loss.name: loss
+    for loss in (
+        Loss("quadratic", "sigmoid"),
+        Loss("mse", "identity"),
+        Loss("cross_entropy", "softmax", ("softmax", "sigmoid"), probabilities=True),
+        Loss("binary_cross_entropy", "sigmoid", ("sigmoid", "softmax"), probabilities=True),
+    )
+}
+
+# Weights by (generator, inputs, outputs), drawn as (outputs, inputs); biases are zero
+# but for the reference's.  Glorot and Bengio, AISTATS 2010, eq. 16; He et al., ICCV
+# 2015, eq. 10; LeCun et al., "Efficient BackProp", 1998, section 4.6.
+INITIALIZERS = {
+    "reference": lambda rng, i, o: rng.standard_normal((o, i)),
+    "glorot_uniform": lambda rng, i, o: uniform(rng, i, o, 2 / (i + o)),
+    "glorot_normal": lambda rng, i, o: normal(rng, i, o, 2 / (i + o)),
+    "he_uniform": lambda rng, i, o: uniform(rng, i, o, 2 / i),
+    "he_normal": lambda rng, i, o: normal(rng, i, o, 2 / i),
+    "lecun_uniform": lambda rng, i, o: uniform(rng, i, o, 1 / i),
+    "lecun_normal": lambda rng, i, o: normal(rng, i, o, 1 / i),
+    "zeros": lambda rng, i, o: np.zeros((o, i)),
+}
+
+
+def uniform(rng, inputs, outputs, variance):
+    """Draw uniform weights of mean zero and the given variance."""
+    limit = math.sqrt(3 * variance)
+    return rng.uniform(-limit, limit, (outputs, inputs))
+
+
+def normal(rng, inputs, outputs, variance):
+    """Draw normal weights of mean zero and the given variance."""
+    return math.sqrt(variance) * rng.standard_normal((outputs, inputs))
+
+
+def initial(rng, init, activation, inputs, outputs):
+    """Draw one layer: weights (outputs, inputs) and biases (outputs, 1), float64."""
+    name = ACTIVATIONS[activation].init if init == "auto" else init
+    weight = INITIALIZERS[name](rng, inputs, outputs)
+    bias = rng.random((outputs, 1)) if init == "reference" else np.zeros((outputs, 1))
+    return weight, bias
+
+
+def look_up(argument, name, table):
+    """Return `table[name]`; an unknown name raises with the nearest valid one."""
+    if not isinstance(name, str):
+        raise TypeError(f"{argument} must be a name, got {name!r} ({type(name).__name__})")
+    if name not in table:
+        near = get_close_matches(name, table, 1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ValueError(f"{argument}={name!r} is unknown{hint}; allowed are {', '.join(table)}")
+    return table[name]
+
+
+def check_positive(argument, value):
+    """Raise unless `value` is a positive, finite number."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)):
+        raise TypeError(f"{argument} must be a number, got {value!r} ({type(value).__name__})")
+    if not (value > 0 and math.isfinite(value)):
+        raise ValueError(f"{argument} must be positive and finite, got {value!r}")
+
+
+def check_whole(argument, value, least=1):
+    """Return `value` as an int; raise unless it is a whole number of at least `least`."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(
+            f"{argument} must be a whole number, got {value!r} ({type(value).__name__})"
+        )
+    if value < least:
+        raise ValueError(f"{argument} must be at least {least}, got {value}")
+    return int(value)
