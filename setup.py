@@ -45,7 +45,7 @@ ISAS = X86 if IS_X86 else {"baseline": []}
 
 
 def openmp_flags():
-    """The flags for OpenMP, or none where the compiler has no OpenMP."""
+    """Return the flags for OpenMP, or none where the compiler has no OpenMP."""
     program = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "try.c")

@@ -1,5 +1,7 @@
 """Any accepted X and y as the engine reads them: rows in place, labels or targets."""
 
+import contextlib
+
 import numpy as np
 
 from cmlp._core.engine import Rows, Targets
@@ -79,7 +81,9 @@ def as_targets(y, samples, outputs, loss, dtype, name="y"):
     """
     array = real_array(name, y)
     if array.ndim == 0 or len(array) != samples:
-        raise ValueError(f"{name} must have as many samples as X, {samples}, got shape {array.shape}")
+        raise ValueError(
+            f"{name} must have as many samples as X, {samples}, got shape {array.shape}"
+        )
     if array.ndim == 1 and outputs > 1:
         return Targets(as_labels(array, outputs, name))
     array = array.reshape(samples, 1) if array.ndim == 1 else array
@@ -99,17 +103,16 @@ def as_targets(y, samples, outputs, loss, dtype, name="y"):
 
 def as_labels(array, classes, name="y"):
     """Return whole labels in [0, classes) as int32, shape (n,)."""
-    labels = array
-    if array.dtype.kind == "f":
-        if not (np.isfinite(array).all() and (array == np.trunc(array)).all()):
-            raise ValueError(
-                f"{name} of shape {array.shape} is read as labels, which must be whole numbers; "
-                f"real targets have shape ({len(array)}, {classes})"
-            )
-    if len(labels) and not (0 <= labels.min() and labels.max() < classes):
-        raise ValueError(f"{name} must hold labels from 0 to {classes - 1}, "
-                         f"got {labels.min()} to {labels.max()}")  # fmt: skip
-    return np.ascontiguousarray(labels, np.int32)
+    if array.dtype.kind == "f" and not (array == np.trunc(array)).all():
+        raise ValueError(
+            f"{name} of shape {array.shape} is read as labels, which must be whole numbers; "
+            f"real targets have shape ({len(array)}, {classes})"
+        )
+    if len(array) and not (array.min() >= 0 and array.max() < classes):
+        raise ValueError(
+            f"{name} must hold labels from 0 to {classes - 1}, got {array.min()} to {array.max()}"
+        )
+    return np.ascontiguousarray(array, np.int32)
 
 
 def real_array(name, value):
@@ -119,10 +122,8 @@ def real_array(name, value):
     except ValueError as error:
         raise ValueError(f"{name} is not an array: {error}") from None
     if array.dtype == object:
-        try:
+        with contextlib.suppress(TypeError, ValueError):
             array = array.astype(np.float64)
-        except (TypeError, ValueError):
-            pass
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got {array.dtype}")
     return array

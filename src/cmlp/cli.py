@@ -1,6 +1,7 @@
 """The command line: ``cmlp train | evaluate | predict | info``."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -20,10 +21,20 @@ class Refused(Exception):
 
 
 def main(arguments=None):
-    """Run the command line; returns the exit code: 0, 2 after an error, 130 after Ctrl-C."""
+    """Run the command line.
+
+    Returns the exit code: 0, 1 when the reader of the output has gone, 2 after an error,
+    130 after Ctrl-C.
+    """
     options = parser().parse_args(arguments)
     try:
-        return options.run(options) or 0
+        options.run(options)
+        sys.stdout.flush()
+        return 0
+    except BrokenPipeError:
+        # Whoever read the output has gone; nobody is left to be told, nor at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (OSError, ValueError, TypeError, ArithmeticError, MemoryError, Refused) as error:
         print(f"cmlp: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         return 2
@@ -38,9 +49,7 @@ def parser():
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     train = commands.add_parser("train", help="train a network", description=train_command.__doc__)
     add_data(train, "mnist where it is found, else digits")
-    train.add_argument(
-        "--layers", metavar="784,30,10", help="widths; default INPUTS,30,CLASSES"
-    )
+    train.add_argument("--layers", metavar="784,30,10", help="widths; default INPUTS,30,CLASSES")
     train.add_argument("--activation", default="sigmoid", help="of the hidden layers")
     train.add_argument("--loss", default="quadratic", choices=[*spec.LOSSES])
     train.add_argument("--epochs", type=int, default=10)
@@ -243,5 +252,3 @@ def widths(layers, X, y):
     if found[0] != inputs:
         raise Refused(f"--layers {layers}: the first must be {inputs}, as the data have columns")
     return found
-
-

@@ -74,6 +74,12 @@ class Network(ColumnMethods):
 
     def __init__(self, sizes, *, activation="sigmoid", output=None, loss="quadratic", init="auto",
                  dtype="float32", seed=None):  # fmt: skip
+        self._configure(sizes, activation, output, loss, init, dtype, seed)
+        self._make_program()
+        self._draw()
+
+    def _configure(self, sizes, activation, output, loss, init, dtype, seed):
+        # Everything but the parameters, checked.
         self.size = checked_sizes(sizes)
         self.num_layers = len(self.size) - 1
         self.activation = checked_activations(activation, self.num_layers - 1)
@@ -86,8 +92,6 @@ class Network(ColumnMethods):
         self.dtype = checked_dtype(dtype)
         self.seed = checked_seed(seed)
         self._epoch = 0  # orders drawn so far
-        self._make_program()
-        self._draw()
 
     def _make_program(self):
         hooks.use()
@@ -330,7 +334,9 @@ class Network(ColumnMethods):
         total = ((y - y.mean(axis=0)) ** 2).sum(axis=0)
         # A constant target is explained wholly or not at all, as in scikit-learn.
         constant = np.where(residual == 0, 1.0, 0.0)
-        return float(np.where(total > 0, 1 - residual / np.where(total > 0, total, 1), constant).mean())
+        return float(
+            np.where(total > 0, 1 - residual / np.where(total > 0, total, 1), constant).mean()
+        )
 
     def summary(self):
         """Print a table of the layers and their parameters."""
@@ -373,9 +379,10 @@ class Network(ColumnMethods):
         from cmlp.files import npz
 
         with npz.Reader(path) as file:
-            network = file.make(cls._from_header)
-            for name, view in network._arrays().items():
-                np.copyto(view, file.read(name, view.shape, view.dtype))
+            network = file.make(cls._configured)
+            arrays = {n: file.read(n, s, network.dtype) for n, s in network._shapes().items()}
+        network._make_program()
+        network._set_arrays(arrays)
         return network
 
     def _header(self):
@@ -391,29 +398,36 @@ class Network(ColumnMethods):
         }
 
     @classmethod
-    def _from_header(cls, header):
+    def _configured(cls, header):
+        # A network by its header, still without parameters.
         network = cls.__new__(cls)
-        Network.__init__(
-            network,
-            header["sizes"],
-            activation=header["activation"],
-            **{name: header[name] for name in ("output", "loss", "init", "dtype", "seed")},
-        )
+        names = ("sizes", "activation", "output", "loss", "init", "dtype", "seed")
+        network._configure(**{name: header[name] for name in names})
         network._epoch = spec.check_whole("epoch", header["epoch"], 0)
         return network
 
+    def _shapes(self):
+        pairs = list(zip(self.size[:-1], self.size[1:], strict=True))
+        return {
+            **{f"weight_{l}": (o, i) for l, (i, o) in enumerate(pairs)},
+            **{f"bias_{l}": (o, 1) for l, (_, o) in enumerate(pairs)},
+        }
+
     def _arrays(self):
-        layers = enumerate(zip(self._parameters.weights, self._parameters.biases, strict=True))
-        return {f"{name}_{l}": a for l, pair in layers for name, a in zip(("weight", "bias"), pair, strict=True)}
+        return dict(zip(self._shapes(), [*self.weight, *self.bias], strict=True))
+
+    def _set_arrays(self, arrays):
+        for name, view in self._arrays().items():
+            np.copyto(view, arrays[name])
 
     def __getstate__(self):
         arrays = {name: np.array(array) for name, array in self._arrays().items()}
         return {"header": self._header(), "arrays": arrays}
 
     def __setstate__(self, state):
-        self.__dict__ = self._from_header(state["header"]).__dict__
-        for name, view in self._arrays().items():
-            np.copyto(view, state["arrays"][name])
+        self.__dict__ = self._configured(state["header"]).__dict__
+        self._make_program()
+        self._set_arrays(state["arrays"])
 
     def __repr__(self):
         hidden = sorted(set(self.activation))
@@ -442,7 +456,8 @@ def checked_activations(activation, hidden):
     names = [activation] * hidden if isinstance(activation, str) else list(activation)
     if len(names) != hidden:
         raise ValueError(
-            f"activation must be a name or one for each of {hidden} hidden layers, got {activation!r}"
+            f"activation must be a name or one for each of {hidden} hidden layers, "
+            f"got {activation!r}"
         )
     allowed = {name: a for name, a in spec.ACTIVATIONS.items() if a.hidden}
     for name in [activation] if isinstance(activation, str) else names:

@@ -43,12 +43,8 @@ class Parameters:
             self.padded_biases.append(self.block[middle : middle + width])
             start = middle + width
         outputs = sizes[1:]
-        self.weights = [
-            w[:, :o].T for w, o in zip(self.padded_weights, outputs, strict=True)
-        ]
-        self.biases = [
-            b[:o, None] for b, o in zip(self.padded_biases, outputs, strict=True)
-        ]
+        self.weights = [w[:, :o].T for w, o in zip(self.padded_weights, outputs, strict=True)]
+        self.biases = [b[:o, None] for b, o in zip(self.padded_biases, outputs, strict=True)]
 
 
 class Views(list):

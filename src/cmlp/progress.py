@@ -84,6 +84,8 @@ def choose(progress, epochs, samples):
 
 def in_words(record):
     """Return an epoch's record as a line."""
-    shown = {name: f"{record[name]:.4f}" for name in record if name.endswith(("loss", "accuracy", "r2"))}
+    shown = {
+        name: f"{record[name]:.4f}" for name in record if name.endswith(("loss", "accuracy", "r2"))
+    }
     shown["samples/s"] = f"{record['samples_per_second']:,.0f}"
     return "  ".join(f"{name} {value}" for name, value in shown.items())

@@ -54,22 +54,37 @@ class Model:
         )  # fmt: skip
         self.network.bias = [np.zeros((hidden_dim, 1)), np.zeros((output_dim, 1))]
 
-    W1 = property(lambda self: self.network.weight[0].T)
-    W2 = property(lambda self: self.network.weight[1].T)
-    b1 = property(lambda self: self.network.bias[0].T)
-    b2 = property(lambda self: self.network.bias[1].T)
+    @property
+    def W1(self):
+        """Weights of the hidden layer, (in, hidden)."""
+        return self.network.weight[0].T
 
     @W1.setter
     def W1(self, value):
         self.network.weight[0] = np.transpose(value)
 
-    @W2.setter
-    def W2(self, value):
-        self.network.weight[1] = np.transpose(value)
+    @property
+    def b1(self):
+        """Biases of the hidden layer, (1, hidden)."""
+        return self.network.bias[0].T
 
     @b1.setter
     def b1(self, value):
         self.network.bias[0] = np.reshape(value, (self.hidden_dim, 1))
+
+    @property
+    def W2(self):
+        """Weights of the last layer, (hidden, out)."""
+        return self.network.weight[1].T
+
+    @W2.setter
+    def W2(self, value):
+        self.network.weight[1] = np.transpose(value)
+
+    @property
+    def b2(self):
+        """Biases of the last layer, (1, out)."""
+        return self.network.bias[1].T
 
     @b2.setter
     def b2(self, value):

@@ -79,7 +79,7 @@ cdef class Rows:
         self.view.n, self.view.width = array.shape
         self.view.stride = array.strides[0]
         step = array.strides[1]
-        if self.view.width > 1 and step != array.itemsize:
+        if self.view.n and self.view.width > 1 and step != array.itemsize:
             raise ValueError(f"the elements of a row must be contiguous; they are {step} bytes "
                              f"apart in an array of {array.dtype}")
         if kind == "u1":

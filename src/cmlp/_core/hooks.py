@@ -26,7 +26,13 @@ SPELLINGS = (
 
 SYSTEM_LIBRARIES = {
     "darwin": ("/System/Library/Frameworks/Accelerate.framework/Accelerate",),
-    "linux": ("libopenblas.so.0", "libmkl_rt.so.2", "libblis.so.4", "libcblas.so.3", "libblas.so.3"),
+    "linux": (
+        "libopenblas.so.0",
+        "libmkl_rt.so.2",
+        "libblis.so.4",
+        "libcblas.so.3",
+        "libblas.so.3",
+    ),
 }
 
 # The vectors of OpenBLAS's cores.  Of another library nothing is known but that
@@ -66,6 +72,12 @@ def use():
         If `CMLP_BLAS` is a path that does not exist, is not a library, or lacks a symbol.
     """
     found = find(os.environ.get("CMLP_BLAS", ""))
+    install(found)
+    return found
+
+
+def install(found):
+    """Hand the addresses of `Hooks`, or of nothing, to the engine."""
     if found is None:
         blas.install(0, 0, False, 0)
     else:
@@ -73,7 +85,6 @@ def use():
             found.sgemm, found.dgemm, found.ilp64, found.vector_bytes,
             found.set_threads, found.get_threads,
         )  # fmt: skip
-    return found
 
 
 def find(wanted=""):

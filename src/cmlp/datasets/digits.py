@@ -100,7 +100,7 @@ def curves(labels, rng):
         for v in range(len(skeletons)):
             chosen = np.flatnonzero((labels == digit) & (which == v))
             controls, basis = skeleton(digit, v)
-            moved = controls + rng.normal(0, 0.066, (len(chosen), *controls.shape))
+            moved = controls + rng.normal(0, 0.06, (len(chosen), *controls.shape))
             points[chosen] = basis @ moved
     return transform(points - 0.5, rng)
 

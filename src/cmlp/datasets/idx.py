@@ -71,7 +71,9 @@ def read_idx(stream, path, room):
     if found < size:
         raise ValueError(f"{path}: truncated, its shape {shape} needs {size} bytes, found {found}")
     if stream.read(1):
-        raise ValueError(f"{path}: oversized, there are bytes after the {size} of its shape {shape}")
+        raise ValueError(
+            f"{path}: oversized, there are bytes after the {size} of its shape {shape}"
+        )
     return data.view(dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 

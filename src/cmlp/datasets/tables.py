@@ -128,14 +128,15 @@ def load_npz(path):
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            if {"x_train", "y_train", "x_test", "y_test"} <= set(archive.files):
-                parts = [archive[name] for name in ("x_train", "y_train", "x_test", "y_test")]
-                return tuple(parts[:2]), tuple(parts[2:])
-            if "X" in archive.files:
-                return (archive["X"], archive["y"] if "y" in archive.files else None), None
-            found = ", ".join(archive.files) or "nothing"
-    except (BadZipFile, EOFError, AttributeError, TypeError) as error:
+            arrays = dict(archive)
+    except (ValueError, BadZipFile, EOFError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: no archive of arrays: {error}") from None
+    if {"x_train", "y_train", "x_test", "y_test"} <= set(arrays):
+        parts = [arrays[name] for name in ("x_train", "y_train", "x_test", "y_test")]
+        return tuple(parts[:2]), tuple(parts[2:])
+    if "X" in arrays:
+        return (arrays["X"], arrays.get("y")), None
     raise ValueError(
-        f"{path}: it must hold X and y, or x_train, y_train, x_test and y_test; it holds {found}"
+        f"{path}: it must hold X and y, or x_train, y_train, x_test and y_test; "
+        f"it holds {', '.join(arrays) or 'nothing'}"
     )

@@ -1,6 +1,6 @@
 """The ``.npz`` format: a JSON header and the arrays, no pickle anywhere.
 
-A zip of ``.npy`` members: ``header`` holds the bytes of a JSON object, `FORMAT` and
+A zip of uncompressed ``.npy`` members: ``header`` holds the bytes of a JSON object, `FORMAT` and
 `VERSION` in it; each other member is one array, ``weight_0`` (outputs, inputs),
 ``bias_0`` (outputs, 1) and so on.
 """
@@ -8,7 +8,6 @@ A zip of ``.npy`` members: ``header`` holds the bytes of a JSON object, `FORMAT`
 import json
 import os
 import zipfile
-import zlib
 
 import numpy as np
 
@@ -34,7 +33,9 @@ def write(path, header, arrays):
 
 
 class Reader:
-    """Reads a file that `write` wrote; every array is checked before it is allocated.
+    """Reads a file that `write` wrote; every array is checked before it is read.
+
+    No array can be larger than the file, as no member may be compressed.
 
     Raises
     ------
@@ -47,7 +48,7 @@ class Reader:
         self.unread = set()
 
     def __enter__(self):
-        file = open(self.path, "rb")  # noqa: SIM115 - closed with the archive in __exit__
+        file = open(self.path, "rb")
         try:
             self.zip = zipfile.ZipFile(file)
         except zipfile.BadZipFile as error:
@@ -101,18 +102,22 @@ class Reader:
             raise self.broken(f"it has no array {name!r}")
         self.unread.discard(member)
         try:
+            if self.zip.getinfo(member).compress_type != zipfile.ZIP_STORED:
+                raise self.broken(f"{name!r} is compressed")
             with self.zip.open(member) as stream:
                 found, fortran, found_dtype = read_npy_header(stream)
                 if shape is None and len(found) == 1 and found[0] <= MOST_HEADER_BYTES:
                     shape = found
                 if (found, found_dtype) != (shape, dtype):
                     wanted = "a short vector" if shape is None else shape
-                    raise self.broken(f"{name!r} is {found} of {found_dtype}, not {wanted} of {dtype}")
+                    raise self.broken(
+                        f"{name!r} is {found} of {found_dtype}, not {wanted} of {dtype}"
+                    )
                 size = int(np.prod(shape)) * dtype.itemsize
                 data = stream.read(size)
                 if len(data) != size or stream.read(1):
                     raise self.broken(f"{name!r} does not have the {size} bytes of its shape")
-        except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        except (OSError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
             raise self.broken(f"{name!r} cannot be read: {error}") from None
         return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
 

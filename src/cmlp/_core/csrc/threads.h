@@ -43,7 +43,7 @@ static inline void cmlp_barrier(int threads)
  * one when they need it. */
 static void cmlp_release_threads(void)
 {
-#if _OPENMP >= 201811
+#if _OPENMP >= 201811 || (defined(__GNUC__) && !defined(__clang__)) /* GCC 9 has it early */
     omp_pause_resource_all(omp_pause_hard);
 #endif
 }

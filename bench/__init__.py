@@ -1,0 +1,1 @@
+"""Benchmarks: cmlp against its peers, interleaved in one run; ``python -m bench``."""

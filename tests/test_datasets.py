@@ -1,0 +1,149 @@
+"""Files into arrays, and digits drawn."""
+
+import gzip
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from cmlp import MLP, SGD, datasets
+from cmlp.datasets import idx
+
+
+def idx_bytes(array):
+    codes = {np.dtype(name).newbyteorder("="): code for code, name in idx.TYPES.items()}
+    head = struct.pack(f">BBBB{array.ndim}I", 0, 0, codes[array.dtype], array.ndim, *array.shape)
+    return head + array.astype(array.dtype.newbyteorder(">")).tobytes()
+
+
+ARRAYS = hnp.arrays(
+    st.sampled_from([np.uint8, np.int8, np.int16, np.int32, np.float32, np.float64]),
+    hnp.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=4),
+)
+
+
+@given(array=ARRAYS, packed=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_any_idx_file(tmp_path_factory, array, packed):
+    path = tmp_path_factory.mktemp("idx") / "file"
+    data = idx_bytes(array)
+    path.write_bytes(gzip.compress(data) if packed else data)
+    read = datasets.load_idx(path)
+    assert read.dtype == array.dtype
+    assert read.dtype.isnative
+    np.testing.assert_array_equal(read, array)
+
+
+GOOD = idx_bytes(np.arange(24, dtype=np.int16).reshape(2, 3, 4))
+
+
+@pytest.mark.parametrize("pack", [lambda b: b, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "no IDX file"),
+        (b"\0\0\x08", "no IDX file"),
+        (b"\0\0\x07\1\0\0\0\1a", "no IDX file"),
+        (b"PK\3\4 and more", "no IDX file"),
+        (GOOD[:9], "sizes of 3 dimensions are missing"),
+        (GOOD[:-1], "truncated, its shape"),
+        (GOOD + b"x", "oversized"),
+        (struct.pack(">BBBB4I", 0, 0, 8, 4, *[2**32 - 1] * 4), "truncated, its shape"),
+    ],
+)
+def test_bad_idx_files(tmp_path, pack, data, message):
+    path = tmp_path / "images"
+    path.write_bytes(pack(data))
+    with pytest.raises(ValueError, match=f"{path}: .*{message}"):
+        datasets.load_idx(path)
+
+
+def test_corrupt_gzip(tmp_path):
+    whole = bytearray(gzip.compress(idx_bytes(np.arange(3000, dtype=np.int32))))
+    path = tmp_path / "images.gz"
+    for damage in (whole[:-9], whole[:200], whole[:50] + b"damage" + whole[56:]):
+        path.write_bytes(damage)
+        with pytest.raises(ValueError, match=f"{path}: "):
+            datasets.load_idx(path)
+
+
+def test_digits_are_drawn_by_their_seed():
+    X, y = datasets.make_digits(300, 5)
+    assert (X.dtype, X.shape, y.dtype, y.shape) == (np.uint8, (300, 28, 28), np.uint8, (300,))
+    assert set(y) == set(range(10))
+    again, labels = datasets.make_digits(300, 5)
+    assert (again == X).all()
+    assert (y == labels).all()
+    assert (datasets.make_digits(300, 6)[0] != X).any()
+    assert datasets.make_digits(0)[0].shape == (0, 28, 28)
+    assert X.reshape(300, -1).max(axis=1).min() > 150
+    with pytest.raises(ValueError, match="n must be at least 0"):
+        datasets.make_digits(-1)
+
+
+def test_digits_can_be_learnt_but_not_wholly():
+    train, test = datasets.make_digits(20_000, 0), datasets.make_digits(4_000, 1)
+    net = MLP([784, 30, 10], seed=0)
+    net.fit(*train, epochs=10, batch_size=10, optimizer=SGD(3.0))
+    assert 0.93 < net.score(*test) < 0.98
+
+
+def test_csv(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("a,label,b\n1,2,3.5\n4,0,6\n\n")
+    X, y = datasets.load_csv(path)
+    assert X.tolist() == [[1, 3.5], [4, 6]]
+    assert y.tolist() == [2, 0]
+    assert (X.dtype, y.dtype) == (np.float32, np.int64)
+    assert datasets.load_csv(path, "b")[1].tolist() == [3.5, 6]
+    assert datasets.load_csv(path, 0)[1].tolist() == [1, 4]
+    X, y = datasets.load_csv(path, label=False)
+    assert X.shape == (2, 3)
+    assert y is None
+    path.write_text("1,2\n3,4\n")
+    assert datasets.load_csv(path)[1].tolist() == [2, 4]
+    assert datasets.load_csv(path, -2)[1].tolist() == [1, 3]
+    assert datasets.load_csv(path, header=True)[1].tolist() == [4]
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "message"),
+    [
+        ("", None, "there are no rows"),
+        ("a,b\n", None, "there are no rows below the header"),
+        ("a,b\n1,2\n3,x\n", None, "row 3, column 1 holds 'x', which is no finite number"),
+        ("1,2\n3,nan\n", None, "row 2, column 1 holds 'nan'"),
+        ("1,2\n3\n", None, "row 2 has 1 columns, expected 2"),
+        ("a,b\n1,2\n", "c", "there is no column 'c'; there are a, b"),
+        ("1,2\n", "c", "there is no column 'c'; the file has no header"),
+        ("1,2\n", 2, "there is no column 2; there are 2"),
+    ],
+)
+def test_bad_csv(tmp_path, text, label, message):
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f"{path}: {message}"):
+        datasets.load_csv(path, label)
+
+
+def test_npz(tmp_path):
+    path = tmp_path / "data.npz"
+    np.savez(path, X=np.eye(3), y=np.arange(3))
+    (X, y), test = datasets.load_npz(path)
+    assert X.shape == (3, 3)
+    assert y.tolist() == [0, 1, 2]
+    assert test is None
+    np.savez(path, x_train=[[1]], y_train=[1], x_test=[[2]], y_test=[2])
+    assert datasets.load_npz(path)[1][1].tolist() == [2]
+    np.savez(path, Z=[1])
+    with pytest.raises(ValueError, match="it must hold X and y"):
+        datasets.load_npz(path)
+    path.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=str(path)):
+        datasets.load_npz(path)
+    np.savez(path, X=np.array([{}]), y=[1])
+    with pytest.raises(ValueError, match=f"{path}: no archive of arrays: Object arrays"):
+        datasets.load_npz(path)

@@ -1,0 +1,152 @@
+"""Networks in .npz files: a round trip, and what is refused."""
+
+import json
+import os
+import zipfile
+
+import numpy as np
+import pytest
+
+from cmlp import MLP, Network
+from cmlp.files import atomic, npz
+
+
+@pytest.fixture
+def saved(tmp_path, rng):
+    net = Network([5, 20, 3], activation="tanh", loss="cross_entropy", dtype="float64", seed=3)
+    net.fit(rng.random((30, 5)), rng.integers(0, 3, 30), epochs=2)
+    path = tmp_path / "net.npz"
+    net.save(path)
+    return net, path
+
+
+def test_round_trip(saved, rng):
+    net, path = saved
+    twin = Network.load(path)
+    assert repr(twin) == repr(net)
+    X, y = rng.random((30, 5)), rng.integers(0, 3, 30)
+    assert (twin(X) == net(X)).all()
+    for n in (net, twin):
+        n.fit(X, y, epochs=2)
+    assert (twin.weight[0] == net.weight[0]).all()
+    with np.load(path, allow_pickle=False) as archive:
+        assert archive["weight_0"].shape == (20, 5)
+        assert archive["bias_1"].shape == (3, 1)
+
+
+def test_a_subclass_is_loaded_as_itself(tmp_path):
+    MLP([4, 3, 2], seed=0).save(tmp_path / "mlp.npz")
+    assert type(MLP.load(tmp_path / "mlp.npz")) is MLP
+
+
+def test_saving_replaces_whole_or_not_at_all(saved, monkeypatch):
+    net, path = saved
+    before = path.read_bytes()
+    monkeypatch.setattr(np, "savez", lambda *a, **k: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        net.save(path)
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == [path.name]
+    with pytest.raises(ValueError, match=r"path must end in .npz, got"):
+        net.save(path.with_suffix(".pt"))
+    with pytest.raises(FileNotFoundError):
+        net.save(path.parent / "nowhere" / "net.npz")
+
+
+def test_the_mode_of_a_file_follows_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with atomic.replacing(tmp_path / "file") as file:
+            file.write(b"x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
+def altered(path, change):
+    """Rewrite the archive's arrays through `change`."""
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    change(arrays)
+    np.savez(path, **arrays)
+
+
+def header(**changes):
+    def change(arrays):
+        content = json.loads(arrays["header"].tobytes())
+        content.update(changes)
+        content = {name: value for name, value in content.items() if value != "gone"}
+        arrays["header"] = np.frombuffer(json.dumps(content).encode(), np.uint8)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda a: a.pop("header"), "it has no array 'header'"),
+        (lambda a: a.pop("bias_1"), "it has no array 'bias_1'"),
+        (lambda a: a.update(extra=np.zeros(1)), r"unknown: \['extra.npy'\]"),
+        (lambda a: a.update(weight_0=np.zeros((5, 20))), r"'weight_0' is \(5, 20\) of float64"),
+        (lambda a: a.update(weight_0=np.zeros((20, 5), "f4")), "of float32, not"),
+        (lambda a: a.update(header=np.zeros(4, np.uint8)), "its header is not JSON"),
+        (lambda a: a.update(header=np.frombuffer(b"[1]", np.uint8)), "does not say format"),
+        (header(format="other"), "does not say format 'cmlp'"),
+        (header(version=2), "its version is 2, known is 1"),
+        (header(loss="gone"), "its header has no 'loss'"),
+        (header(loss="nothing"), "loss='nothing' is unknown"),
+        (header(sizes=[5, 10**9, 3]), r"'weight_0' is \(20, 5\) of float64, not \(1000000000, 5\)"),
+        (header(sizes="5,20"), "sizes must be a sequence"),
+        (header(epoch=-1), "epoch must be at least 0"),
+    ],
+)
+def test_bad_contents_are_named(saved, change, reason):
+    _, path = saved
+    altered(path, change)
+    with pytest.raises(ValueError, match=f"{path} is not a network file: .*{reason}"):
+        Network.load(path)
+
+
+def test_compressed_members_are_refused(saved):
+    # A small file could unpack to any size.
+    _, path = saved
+    with np.load(path) as archive:
+        np.savez_compressed(path, **archive)
+    with pytest.raises(ValueError, match="'header' is compressed"):
+        Network.load(path)
+
+
+def test_damaged_files(saved):
+    _, path = saved
+    whole = path.read_bytes()
+    for damaged in (b"", b"text", whole[: len(whole) // 2], whole[:600] + b"#" + whole[601:]):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=f"{path} is not a network file"):
+            Network.load(path)
+    with pytest.raises(FileNotFoundError):
+        Network.load(path.parent / "nowhere.npz")
+
+
+def test_a_pickle_is_not_read(saved, tmp_path):
+    _, path = saved
+    altered(path, lambda a: a.update(weight_0=np.array([print], dtype=object)))
+    with pytest.raises(ValueError, match="is not a network file"):
+        Network.load(path)
+
+
+def test_a_member_that_lies_about_its_size(saved):
+    _, path = saved
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["bias_1.npy"] += b"more"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    with pytest.raises(ValueError, match="'bias_1' does not have the 24 bytes of its shape"):
+        Network.load(path)
+
+
+def test_version_is_checked_first(tmp_path):
+    npz.write(tmp_path / "future.npz", {"version": 9}, {"anything": np.zeros(3)})
+    with pytest.raises(ValueError, match="its version is 9, known is 1"):
+        Network.load(tmp_path / "future.npz")

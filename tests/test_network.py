@@ -1,0 +1,325 @@
+"""Network: gradients by finite differences, training against the oracle, arguments."""
+
+import copy
+import itertools
+import pickle
+
+import numpy as np
+import oracle
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import cmlp
+from cmlp import SGD, Network, TrainingDiverged, spec
+
+PAIRS = [
+    (output, loss)
+    for output, loss in itertools.product(spec.ACTIVATIONS, spec.LOSSES.values())
+    if loss.outputs is None or output in loss.outputs
+]
+
+
+def parameters(net):
+    return [w.astype(float) for w in net.weight], [b.astype(float) for b in net.bias]
+
+
+def activations(net):
+    return [*net.activation, net.output]
+
+
+@pytest.mark.parametrize(("output", "loss"), PAIRS, ids=lambda x: getattr(x, "name", x))
+@pytest.mark.parametrize("hidden", [a for a in spec.ACTIVATIONS if spec.ACTIVATIONS[a].hidden])
+def test_gradient_by_finite_differences(isa, hidden, output, loss, rng):
+    net = Network(
+        [5, 7, 3], activation=hidden, output=output, loss=loss.name, dtype="float64", seed=1
+    )
+    x = rng.normal(size=5)
+    y = rng.dirichlet(np.ones(3)) if loss.probabilities else rng.normal(size=3)
+    nabla_w, nabla_b, value = net.backprop(x, y)
+    double = 2 if loss.name == "quadratic" else 1
+    assert value == pytest.approx(
+        double * oracle.mean_loss(*parameters(net), activations(net), loss.name, x[None], y[None])
+    )
+    for arrays, nablas in ((net.weight, nabla_w), (net.bias, nabla_b)):
+        for array, nabla in zip(arrays, nablas, strict=True):
+            for place in itertools.islice(np.ndindex(*array.shape), 0, None, 5):
+                at, step = array[place], 1e-6
+                losses = []
+                for moved in (at + step, at - step):
+                    array[place] = moved
+                    losses.append(net.backprop(x, y)[2] / double)
+                array[place] = at
+                assert nabla[place] == pytest.approx((losses[0] - losses[1]) / (2 * step), abs=2e-8)
+
+
+WIDTHS = st.one_of(st.integers(1, 36), st.sampled_from([63, 64, 65, 100, 1000]))
+
+
+@given(
+    sizes=st.lists(WIDTHS, min_size=2, max_size=4),
+    samples=st.integers(1, 23),
+    batch_size=st.integers(1, 30),
+    dtype=st.sampled_from(["float32", "float64"]),
+    kind=st.sampled_from(["u1", "f4", "f8", "i8", "f2", ">f4"]),
+    layout=st.sampled_from(["C", "F", "strided", "reversed", "read-only"]),
+    threads=st.sampled_from([1, 3]),
+)
+@settings(max_examples=120, deadline=None)
+def test_an_epoch_equals_the_oracle(sizes, samples, batch_size, dtype, kind, layout, threads):
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 2, (samples, sizes[0])).astype(kind)
+    y = rng.random((samples, sizes[-1]))
+    net = Network(sizes, activation="tanh", loss="quadratic", dtype=dtype, seed=3)
+    weights, biases = parameters(net)
+    want = oracle.sgd(
+        weights, biases, activations(net), "quadratic",
+        X / 255 if kind == "u1" else X.astype(float), y, 0.05, batch_size,
+    )  # fmt: skip
+    history = net.fit(
+        laid_out(X, layout), y, epochs=1, batch_size=batch_size, optimizer=SGD(0.05),
+        shuffle=False, threads=threads,
+    )  # fmt: skip
+    tolerance = {"float32": 2e-5, "float64": 1e-12}[dtype]
+    assert history["loss"] == [pytest.approx(want, rel=tolerance, abs=tolerance)]
+    for got, expected in zip([*net.weight, *net.bias], [*weights, *biases], strict=True):
+        np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
+
+
+def laid_out(X, layout):
+    """Return X with the same values in another memory layout."""
+    if layout == "F":
+        return np.asfortranarray(X)
+    if layout == "strided":
+        wide = np.zeros((2 * len(X), 2 * X.shape[1] + 1), X.dtype)
+        wide[::2, 1::2] = X
+        return wide[::2, 1::2]
+    if layout == "reversed":
+        return X[::-1].copy()[::-1]
+    X = X.copy()
+    X.setflags(write=layout != "read-only")
+    return X
+
+
+def test_inference_equals_the_oracle(isa, rng):
+    net = Network([20, 33, 17, 4], activation=["relu", "tanh"], loss="cross_entropy", seed=0)
+    X = rng.normal(size=(1000, 20)).astype(np.float32)
+    want = oracle.forward(*parameters(net), activations(net), X)[1][-1]
+    np.testing.assert_allclose(net(X), want, atol=2e-6)
+    np.testing.assert_array_equal(net.predict(X), want.argmax(axis=1))
+    np.testing.assert_allclose(net.predict_proba(X[:1]), want[:1], atol=2e-6)
+    assert net(X[:0]).shape == (0, 4)
+    assert net.predict(X).dtype == np.intp
+
+
+def test_memmap(tmp_path, rng):
+    path = tmp_path / "X.bin"
+    X = rng.integers(0, 256, (50, 12)).astype(np.uint8)
+    X.tofile(path)
+    net = Network([12, 5, 3], seed=0)
+    mapped = np.memmap(path, np.uint8, "r", shape=X.shape)
+    np.testing.assert_array_equal(net(mapped), net(X))
+    net.fit(mapped, np.arange(50) % 3, epochs=1)
+
+
+@pytest.mark.parametrize("sizes", [[784, 30, 10], [784, 512, 256, 10]])
+def test_any_number_of_threads_gives_the_same_bits(digits, sizes):
+    (X, y), _ = digits
+    nets = []
+    for threads in (1, 2, 3, 4):
+        net = Network(sizes, activation="relu", loss="cross_entropy", seed=0)
+        net.fit(X[:700], y[:700], epochs=1, batch_size=128, optimizer=SGD(0.05), threads=threads)
+        nets.append(np.concatenate([w.ravel() for w in net.weight]))
+        assert (nets[0] == nets[-1]).all()
+
+
+def test_seeds(rng):
+    X, y = rng.normal(size=(64, 5)), rng.integers(0, 3, 64)
+
+    def trained(seed):
+        net = Network([5, 8, 3], seed=seed)
+        net.fit(X, y, epochs=3, batch_size=8)
+        return net.weight[0].copy()
+
+    assert (trained(7) == trained(7)).all()
+    assert (trained(7) != trained(8)).any()
+    before = np.random.get_state()[1].copy()
+    trained(None)
+    assert (np.random.get_state()[1] == before).all()
+
+
+def test_initializers():
+    scales = {
+        "glorot_uniform": 2 / 1500,
+        "he_normal": 2 / 1000,
+        "lecun_normal": 1 / 1000,
+        "reference": 1,
+    }
+    for name, scale in scales.items():
+        net = Network([1000, 500], init=name, seed=0)
+        assert net.weight[0].var() == pytest.approx(scale, rel=0.02)
+        assert bool(net.bias[0].any()) == (name == "reference")
+    assert Network([1000, 500, 10], activation="relu", seed=0).weight[0].var() == pytest.approx(
+        2 / 1000, rel=0.02
+    )
+
+
+def test_assigning_parameters_takes_effect():
+    net = Network([3, 4, 2], seed=0)
+    x = np.ones((1, 3), np.float32)
+    net.weight[0][:] = 0
+    net.bias[0] = np.full((4, 1), 2.0)
+    net.weight = [np.zeros((4, 3)), np.ones((2, 4))]
+    net.bias[1] -= net.bias[1]
+    sums = 4 / (1 + np.exp(-2.0))
+    np.testing.assert_allclose(net(x), 1 / (1 + np.exp(-sums)) * np.ones((1, 2)), rtol=1e-6)
+    net.weight[1] = net.weight[1][::-1]
+    with pytest.raises(ValueError, match=r"weight must have shape \(4, 3\), got \(3, 4\)"):
+        net.weight[0] = np.zeros((3, 4))
+    with pytest.raises(ValueError, match="takes 2 arrays, got 1"):
+        net.bias = [np.zeros((4, 1))]
+    with pytest.raises(TypeError, match="one array a layer"):
+        net.weight.append(np.zeros(3))
+
+
+def test_labels_and_targets_agree(rng):
+    X, labels = rng.normal(size=(30, 4)), rng.integers(0, 3, 30)
+    nets = [Network([4, 6, 3], loss="cross_entropy", seed=0) for _ in range(4)]
+    targets = (labels, labels.astype(float), list(labels), oracle.one_hot(labels, 3))
+    for net, y in zip(nets, targets, strict=True):
+        net.fit(X, y, epochs=2, batch_size=7)
+        assert (net.weight[0] == nets[0].weight[0]).all()
+        assert net.score(X, y) == nets[0].score(X, labels)
+
+
+def test_regression(rng):
+    X = rng.normal(size=(500, 3))
+    y = X @ [1.0, -2, 0.5] + 1
+    net = Network([3, 16, 1], activation="tanh", loss="mse", seed=0)
+    history = net.fit(X, y, epochs=100, optimizer=SGD(0.1), validation_split=0.2)
+    assert net.predict(X).shape == (500,)
+    assert net.score(X, y) > 0.99
+    assert history["val_r2"][-1] > 0.99
+    with pytest.raises(TypeError, match="predict_proba needs the output 'softmax' or 'sigmoid'"):
+        net.predict_proba(X)
+
+
+def test_history_and_validation(digits):
+    (X, y), (X_test, y_test) = digits
+    net = Network([784, 16, 10], loss="cross_entropy", seed=0)
+    history = net.fit(X[:2000], y[:2000], epochs=3, validation_data=(X_test[:500], y_test[:500]))
+    assert len(history) == 3
+    assert history["val_accuracy"][-1] == net.score(X_test[:500], y_test[:500])
+    assert set(history.to_dict()) == {
+        "loss", "lr", "seconds", "samples_per_second", "val_loss", "val_accuracy"
+    }  # fmt: skip
+    assert history["loss"][0] > history["loss"][-1]
+    weights, biases = parameters(net)
+    X, y = X_test[:500].reshape(-1, 784) / 255, oracle.one_hot(y_test[:500], 10)
+    want = oracle.mean_loss(weights, biases, activations(net), "cross_entropy", X, y)
+    assert history["val_loss"][-1] == pytest.approx(want, rel=1e-5)
+
+
+def test_copies_go_their_own_way(rng):
+    X, y = rng.normal(size=(40, 4)), rng.integers(0, 3, 40)
+    net = Network([4, 6, 3], seed=5)
+    net.fit(X, y, epochs=1)
+    twins = [net.copy(), copy.deepcopy(net), pickle.loads(pickle.dumps(net))]
+    net.fit(X, y, epochs=1)
+    for twin in twins:
+        assert (twin.weight[0] != net.weight[0]).any()
+        twin.fit(X, y, epochs=1)
+        assert (twin.weight[0] == net.weight[0]).all()
+
+
+def test_words(capsys):
+    net = Network([4, 6, 3], activation="relu", loss="cross_entropy", seed=1)
+    assert repr(net) == (
+        "Network([4, 6, 3], activation='relu', output='softmax', loss='cross_entropy', "
+        "dtype='float32', seed=1)"
+    )
+    net.summary()
+    assert "51 parameters" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (([3],), ValueError, "sizes must hold the inputs and at least one layer"),
+        (("784",), TypeError, "sizes must be a sequence of whole numbers, got '784'"),
+        (([3, 0],), ValueError, r"sizes\[1\] must be at least 1, got 0"),
+        (([3, 2.5],), TypeError, r"sizes\[1\] must be a whole number, got 2.5"),
+        (([3, 2], {"loss": "cross-entropy"}), ValueError, "did you mean 'cross_entropy'"),
+        (([3, 2, 2], {"activation": "rellu"}), ValueError, "did you mean 'relu'"),
+        (([3, 2, 2], {"activation": "softmax"}), ValueError, "activation='softmax' is unknown"),
+        (([3, 2, 2], {"activation": ["relu"] * 2}), ValueError, "each of 1 hidden layers"),
+        (([3, 2], {"loss": "cross_entropy", "output": "tanh"}), ValueError, "does not suit"),
+        (([3, 1], {"loss": "cross_entropy"}), ValueError, "single output is always 1"),
+        (([3, 2], {"dtype": "float16"}), ValueError, "dtype must be float32 or float64"),
+        (([3, 2], {"dtype": "real"}), TypeError, "dtype must be float32 or float64"),
+        (([3, 2], {"seed": -1}), ValueError, "seed must be at least 0"),
+        (([3, 2], {"init": "hee"}), ValueError, "init='hee' is unknown"),
+    ],
+)
+def test_bad_networks(arguments, error, message):
+    sizes, options = arguments if len(arguments) == 2 else (arguments[0], {})
+    with pytest.raises(error, match=message):
+        Network(sizes, **options)
+
+
+X0, Y0 = np.ones((4, 3)), np.array([0, 1, 1, 0])
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "options", "error", "message"),
+    [
+        (np.ones((4, 2)), Y0, {}, ValueError, "X must have 3 columns as the network has inputs"),
+        (np.ones(3), Y0, {}, ValueError, r"X.reshape\(1, -1\)"),
+        (np.ones((0, 3)), Y0[:0], {}, ValueError, "X is empty"),
+        ([["a", "b", "c"]] * 4, Y0, {}, TypeError, "X must hold real numbers"),
+        ([[1, 2], [3]], Y0, {}, ValueError, "X is not an array"),
+        (X0 * 1j, Y0, {}, TypeError, "X must hold real numbers"),
+        (np.where(np.eye(4, 3), np.nan, X0), Y0, {}, ValueError, "X must be finite; row 0"),
+        (np.where(np.eye(4, 3, -3), np.inf, X0), Y0, {}, ValueError, "X must be finite; row 3"),
+        (X0, Y0[:3], {}, ValueError, "y must have as many samples as X, 4"),
+        (X0, [0, 1, 2, 0], {}, ValueError, "labels from 0 to 1, got 0 to 2"),
+        (X0, [0, -1, 0, 0], {}, ValueError, "labels from 0 to 1, got -1 to 0"),
+        (X0, [0, 0.5, 0, 0], {}, ValueError, "read as labels, which must be whole"),
+        (X0, np.full((4, 2), np.nan), {}, ValueError, "y must be finite"),
+        (X0, np.full((4, 2), 1.5), {}, ValueError, "y must lie between 0 and 1 for cross_entropy"),
+        (X0, np.ones((4, 3)), {}, ValueError, r"y must have shape \(4,\) or \(4, 2\)"),
+        (X0, Y0, {"epochs": -1}, ValueError, "epochs must be at least 0"),
+        (X0, Y0, {"batch_size": 0}, ValueError, "batch_size must be at least 1"),
+        (X0, Y0, {"batch_size": 2.0}, TypeError, "batch_size must be a whole number"),
+        (X0, Y0, {"threads": 0}, ValueError, "threads must be at least 1"),
+        (X0, Y0, {"optimizer": "sgd"}, TypeError, "optimizer must be an SGD"),
+        (X0, Y0, {"progress": "bar"}, TypeError, "progress must be True, False or None"),
+        (X0, Y0, {"validation_data": 3}, TypeError, r"validation_data must be a pair \(X, y\)"),
+        (X0, Y0, {"validation_data": (X0[:, :2], Y0)}, ValueError, "X of validation_data must"),
+        (X0, Y0, {"validation_split": 1.0}, ValueError, r"validation_split must lie in \[0, 1\)"),
+        (X0, Y0, {"validation_split": 0.01}, ValueError, "leaves 4 to train on and 0"),
+    ],
+)
+def test_bad_input_leaves_the_network_as_it_was(X, y, options, error, message):
+    net = Network([3, 4, 2], loss="cross_entropy", seed=0)
+    before = [w.copy() for w in net.weight]
+    with pytest.raises(error, match=message):
+        net.fit(X, y, **options)
+    assert all((w == b).all() for w, b in zip(net.weight, before, strict=True))
+
+
+@pytest.mark.parametrize("lr", [0, -1, np.nan, np.inf])
+def test_bad_rates(lr):
+    with pytest.raises(ValueError, match="lr must be positive and finite"):
+        SGD(lr)
+
+
+def test_divergence_is_named():
+    net = Network([3, 4, 1], activation="relu", loss="mse", seed=0)
+    with pytest.raises(TrainingDiverged, match="not finite in epoch 0, step") as caught:
+        net.fit(X0 * 1e3, Y0, epochs=50, batch_size=2, optimizer=SGD(1e6))
+    assert isinstance(caught.value, ArithmeticError)
+
+
+def test_version():
+    assert cmlp.__version__.count(".") == 2
