@@ -1,4 +1,4 @@
-"""The extensions: three Cython modules, and kernels.c compiled once for each ISA.
+"""The extensions: the Cython modules, and kernels.c compiled once for each ISA.
 
 Everything else about the package stands in pyproject.toml.
 """
@@ -24,7 +24,9 @@ LIMITED_API = ("Py_LIMITED_API", "0x030B0000")
 DEBUG = os.environ.get("CMLP_DEBUG") == "1"
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 COMMON = ["-std=gnu11", "-g", "-Og", *SANITIZE] if DEBUG else ["-std=gnu11", "-g0", "-O3"]
-LINK = SANITIZE if DEBUG else (["-Wl,-s"] if sys.platform == "linux" else [])
+# CMLP_PROFILE=1 keeps the symbols, for a profiler.
+PROFILE = os.environ.get("CMLP_PROFILE") == "1"
+LINK = SANITIZE if DEBUG else ["-Wl,-s"] if sys.platform == "linux" and not PROFILE else []
 
 # A sum of products is one rounding wherever the ISA has it; NaN and infinity mean
 # what IEEE 754 says.
@@ -86,7 +88,7 @@ class BuildKernels(build_ext):
 
 def extension(name, **options):
     """Describe one of the compiled rooms."""
-    openmp = openmp_flags() if name == "engine" else []
+    openmp = openmp_flags() if name in ("samples", "steps", "engine") else []
     return Extension(
         f"cmlp._core.{name}",
         [str(CORE / f"{name}.pyx")],
@@ -102,7 +104,7 @@ def extension(name, **options):
 
 setup(
     ext_modules=cythonize(
-        [extension("blas"), extension("kernels"), extension("engine")],
+        [extension(name) for name in ("blas", "kernels", "samples", "steps", "engine")],
         include_path=["src"],
         compiler_directives={
             "language_level": 3,

@@ -4,7 +4,7 @@ import contextlib
 
 import numpy as np
 
-from cmlp._core.engine import Rows, Targets
+from cmlp._core.samples import Rows, Targets
 
 # The order of samples is kept in 32 bits.
 MOST_SAMPLES = 2**32 - 1

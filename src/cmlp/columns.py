@@ -6,7 +6,7 @@ Numbers are used as they come here: bytes are not scaled, as the reference does 
 import numpy as np
 
 from cmlp import threads
-from cmlp._core.engine import Rows, Targets
+from cmlp._core.samples import Rows, Targets
 from cmlp.batches import as_labels, real_array
 from cmlp.spec import check_positive, check_whole
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from cmlp import batches, progress, spec, threads, training
 from cmlp._core import hooks
-from cmlp._core.engine import Program, Rows
+from cmlp._core.engine import Program
+from cmlp._core.samples import Rows
 from cmlp.columns import ColumnMethods
 from cmlp.parameters import Parameters, Views
 

@@ -14,7 +14,17 @@ cdef extern from "kernels.h" nogil:
         const void *data
         ptrdiff_t stride
         int64_t n, width
-        int32_t kind
+        int32_t kind, column_bytes
+        const int64_t *start
+        const void *column
+
+    ctypedef struct cmlp_span:
+        int64_t begin, end
+
+    ctypedef struct cmlp_entries:
+        cmlp_span *spans
+        int32_t *column
+        void *value
 
     ctypedef struct cmlp_targets:
         const int32_t *labels
@@ -25,14 +35,30 @@ cdef extern from "kernels.h" nogil:
         int32_t activation, loss
         int64_t outputs
 
+    ctypedef struct cmlp_optimizer:
+        int32_t kind
+        int64_t step
+        double rate
+        double[3] hyper
+
     ctypedef struct cmlp_kernels:
         const char *isa
         int32_t itemsize, vector_bytes
         const char *const *activations
         const char *const *losses
+        const char *const *optimizers
+        int64_t shared_pass_rows
         void (*gather)(
             const cmlp_rows *rows, const uint32_t *index, int64_t m,
             void *out, int64_t ld) noexcept nogil
+        void (*gather_sparse)(
+            const cmlp_rows *rows, const uint32_t *index, int64_t first, int64_t m,
+            const cmlp_entries *batch) noexcept nogil
+        void (*prefetch)(const cmlp_rows *rows, const uint32_t *index, int64_t m) noexcept nogil
+        void (*count_nonzeros)(
+            const cmlp_rows *rows, int64_t first, int64_t m, int64_t *counts) noexcept nogil
+        void (*compress)(
+            const cmlp_rows *rows, int64_t first, int64_t m, const cmlp_rows *out) noexcept nogil
         int64_t (*first_not_finite)(const cmlp_rows *rows) noexcept nogil
         void (*affine)(
             int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *w,
@@ -43,6 +69,16 @@ cdef extern from "kernels.h" nogil:
         void (*accumulate)(
             int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *d,
             int64_t ldd, void *w, int64_t ldw) noexcept nogil
+        void (*accumulate_affine)(
+            int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *d,
+            int64_t ldd, void *w, int64_t ldw, const void *next, int64_t ldnext,
+            const void *bias, void *c, int64_t ldc) noexcept nogil
+        void (*sparse_affine)(
+            int64_t first, int64_t m, int64_t n, const cmlp_entries *batch, const void *w,
+            int64_t ldw, const void *bias, void *c, int64_t ldc) noexcept nogil
+        void (*sparse_accumulate)(
+            int64_t m, int64_t n, const cmlp_entries *batch, const void *d, int64_t ldd,
+            void *w, int64_t ldw) noexcept nogil
         void (*accumulate_bias)(
             int64_t m, int64_t n, const void *d, int64_t ldd, void *bias) noexcept nogil
         void (*activate)(
@@ -55,6 +91,9 @@ cdef extern from "kernels.h" nogil:
             const cmlp_head *head, const cmlp_targets *targets, const uint32_t *index,
             int64_t m, double scale, void *z, void *d, int64_t ld,
             double *losses) noexcept nogil
+        void (*optimize)(
+            const cmlp_optimizer *optimizer, int64_t rows, int64_t n, int64_t ld, void *w,
+            void *gradient, void *const *state) noexcept nogil
 
 
 cdef const cmlp_kernels *table(int itemsize) except NULL

@@ -70,6 +70,7 @@ cdef tuple names(const char *const *list_):
 # A name's place is its code.
 ACTIVATIONS = names(chosen[0].activations)
 LOSSES = names(chosen[0].losses)
+OPTIMIZERS = names(chosen[0].optimizers)
 
 
 def vector_bytes():
@@ -102,6 +103,19 @@ def accumulate(real[:, ::1] a, real[:, ::1] d, real[:, ::1] w):
 def accumulate_bias(real[:, ::1] d, real[::1] bias):
     """bias += the sum over the rows of D."""
     table_of(&bias[0]).accumulate_bias(d.shape[0], d.shape[1], &d[0, 0], d.shape[1], &bias[0])
+
+
+def shared_pass_rows():
+    """The most rows of A that `accumulate_affine` takes."""
+    return chosen[0].shared_pass_rows
+
+
+def accumulate_affine(real[:, ::1] a, real[:, ::1] d, real[:, ::1] w, real[:, ::1] next_,
+                      real[::1] bias, real[:, ::1] c):
+    """W += A^T D, then C = N W + bias."""
+    table_of(&w[0, 0]).accumulate_affine(
+        a.shape[0], w.shape[1], w.shape[0], &a[0, 0], a.shape[1], &d[0, 0], d.shape[1],
+        &w[0, 0], w.shape[1], &next_[0, 0], next_.shape[1], &bias[0], &c[0, 0], c.shape[1])
 
 
 def activate(str activation, int outputs, real[:, ::1] a):

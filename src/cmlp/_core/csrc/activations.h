@@ -10,7 +10,7 @@
     X(identity, z, splat(1))                                     \
     X(sigmoid, v_sigmoid(z), a * (1 - a))                        \
     X(tanh, v_tanh(z), 1 - a * a)                                \
-    X(relu, select(z < 0, splat(0), z), select(a > 0, splat(1), splat(0)))
+    X(relu, v_select(z < 0, splat(0), z), v_select(a > 0, splat(1), splat(0)))
 
 /* Softmax looks at a whole row and so stands apart; it comes last. */
 enum activation {

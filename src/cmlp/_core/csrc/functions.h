@@ -3,7 +3,30 @@
 #ifndef CMLP_FUNCTIONS_H
 #define CMLP_FUNCTIONS_H
 
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+
 #include "simd.h"
+
+INLINE V v_sqrt(V x)
+{
+    for (int i = 0; i < LANES; i++)
+        x[i] = CMLP_REAL_BYTES == 4 ? __builtin_sqrtf((float)x[i]) : __builtin_sqrt((double)x[i]);
+    return x;
+}
+
+/* 1/x of a positive, normal x: where the ISA has an estimate, that and Newton's step
+ * to within a unit in the last place, else a division. */
+INLINE V v_reciprocal(V x)
+{
+#if CMLP_REAL_BYTES == 4 && VECTOR_BYTES == 64
+    V y = (V)_mm512_rcp14_ps((__m512)x);
+    return y + y * (1 - x * y);
+#else
+    return 1 / x;
+#endif
+}
 
 /* 2^n for REAL_MIN's exponent up to the largest one. */
 INLINE V power_of_two(VI n) { return (V)((n + REAL_BIAS) << REAL_MANTISSA); }
@@ -22,7 +45,7 @@ INLINE V v_exp(V x)
     const REAL shift = 0x1.8p52;
 #endif
     const REAL log2e = (REAL)1.44269504088896340736;
-    V clamped = select(x < low, splat(low), select(x > high, splat(high), x));
+    V clamped = v_select(x < low, splat(low), v_select(x > high, splat(high), x));
     V shifted = clamped * log2e + shift; /* the sum's last bits are the integer n */
     VI n = (VI)shifted - (VI)splat(shift);
     V whole = shifted - shift;
@@ -46,7 +69,7 @@ INLINE V v_exp(V x)
     p = p * r * r + r + 1;
     VI half = n >> 1;
     V y = p * power_of_two(half) * power_of_two(n - half);
-    return select(x == x, y, x); /* NaN stays NaN */
+    return v_select(x == x, y, x); /* NaN stays NaN */
 }
 
 /* log(x) of a normal, positive x: x = 2^k (1 + f), and log(1 + f) by s = f/(2+f)
@@ -58,7 +81,7 @@ INLINE V v_log(V x)
     VI k = (bits >> REAL_MANTISSA) - REAL_BIAS;
     V m = (V)((bits & exponent_mask) | ((VI){0} + ((INT)REAL_BIAS << REAL_MANTISSA)));
     VI above = m > (REAL)1.41421356237309504880;
-    m = select(above, m * (REAL)0.5, m);
+    m = v_select(above, m * (REAL)0.5, m);
     k -= above; /* a true lane is -1 */
     V f = m - 1, s = f / (f + 2), z = s * s;
     V r = splat((REAL)1.479819860511658591e-01);
@@ -89,7 +112,7 @@ INLINE V v_log1p(V e)
 INLINE V v_sigmoid(V x)
 {
     V e = v_exp(-v_abs(x)), s = 1 / (e + 1);
-    return select(x < 0, e * s, s);
+    return v_select(x < 0, e * s, s);
 }
 
 /* tanh: 1 - 2/(exp(2|x|) + 1), and near zero, where that cancels, the rational
@@ -114,7 +137,7 @@ INLINE V v_tanh(V x)
     q = q * z + 4.84406305325125486048E3;
     V near = x + x * z * (p / q);
 #endif
-    return select(size < (REAL)0.625, near, select(x < 0, -far, far));
+    return v_select(size < (REAL)0.625, near, v_select(x < 0, -far, far));
 }
 
 #endif

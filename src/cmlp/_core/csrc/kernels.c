@@ -3,57 +3,11 @@
 #include "kernels.h"
 
 #include "activations.h"
+#include "gather.h"
 #include "losses.h"
+#include "optimizers.h"
 #include "products.h"
-#include "simd.h"
-
-#define GATHER(type, factor)                                                    \
-    for (int64_t i = 0; i < m; i++) {                                           \
-        const int64_t row = index ? index[i] : i;                               \
-        const type *restrict from = (const type *)((const char *)rows->data + row * rows->stride); \
-        REAL *restrict to = (REAL *)out + i * ld;                               \
-        for (int64_t j = 0; j < rows->width; j++)                               \
-            to[j] = (REAL)from[j] factor;                                       \
-    }
-
-static void gather(const cmlp_rows *rows, const uint32_t *index, int64_t m, void *out, int64_t ld)
-{
-    switch (rows->kind) {
-    case CMLP_U8:
-        GATHER(uint8_t, * (1 / (REAL)255))
-        break;
-    case CMLP_F32:
-        GATHER(float, )
-        break;
-    case CMLP_F64:
-        GATHER(double, )
-        break;
-    }
-}
-
-typedef uint32_t u32_alias __attribute__((may_alias));
-typedef uint64_t u64_alias __attribute__((may_alias));
-
-/* A number is finite unless its exponent is all ones. */
-#define FIND_NOT_FINITE(type, exponent)                                             \
-    for (int64_t i = 0; i < rows->n; i++) {                                         \
-        const type *x = (const type *)((const char *)rows->data + i * rows->stride); \
-        type bad = 0;                                                               \
-        for (int64_t j = 0; j < rows->width; j++)                                   \
-            bad |= (x[j] & (exponent)) == (exponent);                               \
-        if (bad)                                                                    \
-            return i;                                                               \
-    }
-
-static int64_t first_not_finite(const cmlp_rows *rows)
-{
-    if (rows->kind == CMLP_F32) {
-        FIND_NOT_FINITE(u32_alias, 0x7f800000u)
-    } else if (rows->kind == CMLP_F64) {
-        FIND_NOT_FINITE(u64_alias, 0x7ff0000000000000u)
-    }
-    return -1;
-}
+#include "sparse.h"
 
 #define STRING(x) #x
 #define NAME(isa) STRING(isa)
@@ -64,13 +18,23 @@ const cmlp_kernels CMLP_TABLE = {
     .vector_bytes = VECTOR_BYTES,
     .activations = activation_names,
     .losses = loss_names,
+    .optimizers = optimizer_names,
+    .shared_pass_rows = SHARED_PASS_ROWS,
     .gather = gather,
+    .gather_sparse = gather_sparse,
+    .prefetch = prefetch,
+    .count_nonzeros = count_nonzeros,
+    .compress = compress,
     .first_not_finite = first_not_finite,
     .affine = affine,
     .affine_backward = affine_backward,
     .accumulate = accumulate,
+    .accumulate_affine = accumulate_affine,
+    .sparse_affine = sparse_affine,
+    .sparse_accumulate = sparse_accumulate,
     .accumulate_bias = accumulate_bias,
     .activate = activate,
     .activate_backward = activate_backward,
     .head = head_rows,
+    .optimize = optimize,
 };

@@ -68,13 +68,11 @@ static double sigmoid_binary_cross_entropy_row(int64_t n, REAL scale, REAL *z, R
     return sum_lanes(losses);
 }
 
-/* Any other pair: the loss of the outputs, then back through the activation. */
-static double composed_row(const cmlp_head *head, REAL scale, int64_t ld, REAL *z, REAL *d)
+/* Any other loss of a row of outputs. */
+static double output_loss_row(int32_t loss, int64_t n, REAL scale, const REAL *z, REAL *d)
 {
-    const int64_t n = head->outputs;
     V losses = splat(0);
-    activate(head->activation, 1, ld, n, z, ld);
-    switch (head->loss) {
+    switch (loss) {
 #define X(name, value, gradient)                              \
     case LOSS_##name:                                         \
         for (int64_t j = 0; j < n; j += LANES) {              \
@@ -86,7 +84,6 @@ static double composed_row(const cmlp_head *head, REAL scale, int64_t ld, REAL *
         LOSSES(X)
 #undef X
     }
-    activate_backward(head->activation, 1, ld, z, ld, d, ld);
     return sum_lanes(losses);
 }
 
@@ -102,20 +99,27 @@ static void target_row(const cmlp_targets *targets, int64_t row, int64_t n, int6
 }
 
 static void head_rows(const cmlp_head *head, const cmlp_targets *targets, const uint32_t *index,
-                      int64_t m, double scale_, void *z_, void *d_, int64_t ld, double *losses)
+                      int64_t m, double scale_, void *z, void *d, int64_t ld, double *losses)
 {
     const int64_t n = head->outputs;
     const REAL scale = (REAL)scale_;
-    const int logits = head->activation == ACTIVATION_softmax && head->loss == LOSS_cross_entropy;
-    const int binary_logits =
-        head->activation == ACTIVATION_sigmoid && head->loss == LOSS_binary_cross_entropy;
-    for (int64_t i = 0; i < m; i++) {
-        REAL *z = (REAL *)z_ + i * ld, *d = (REAL *)d_ + i * ld;
-        target_row(targets, index ? index[i] : i, n, ld, d);
-        losses[i] = logits          ? softmax_cross_entropy_row(n, scale, z, d)
-                    : binary_logits ? sigmoid_binary_cross_entropy_row(n, scale, z, d)
-                                    : composed_row(head, scale, ld, z, d);
+    for (int64_t i = 0; i < m; i++)
+        target_row(targets, index ? index[i] : i, n, ld, (REAL *)d + i * ld);
+    if (head->activation == ACTIVATION_softmax && head->loss == LOSS_cross_entropy) {
+        for (int64_t i = 0; i < m; i++)
+            losses[i] = softmax_cross_entropy_row(n, scale, (REAL *)z + i * ld, (REAL *)d + i * ld);
+        return;
     }
+    if (head->activation == ACTIVATION_sigmoid && head->loss == LOSS_binary_cross_entropy) {
+        for (int64_t i = 0; i < m; i++)
+            losses[i] = sigmoid_binary_cross_entropy_row(n, scale, (REAL *)z + i * ld,
+                                                         (REAL *)d + i * ld);
+        return;
+    }
+    activate(head->activation, m, ld, n, z, ld);
+    for (int64_t i = 0; i < m; i++)
+        losses[i] = output_loss_row(head->loss, n, scale, (REAL *)z + i * ld, (REAL *)d + i * ld);
+    activate_backward(head->activation, m, ld, z, ld, d, ld);
 }
 
 #endif

@@ -1,0 +1,201 @@
+/* Reading the caller's rows: gathered, converted and, when they are sparse,
+ * expanded into a batch; and dense rows compressed once into sparse ones. */
+#ifndef CMLP_GATHER_H
+#define CMLP_GATHER_H
+
+#include "kernels.h"
+#include "simd.h"
+
+#define AS_IT_IS(x) (REAL)(x)
+#define AS_FRACTION(x) ((REAL)(x) * (1 / (REAL)255))
+
+/* Each kind of element: its code, its type and what makes a real of it. */
+#define KINDS(X)                       \
+    X(CMLP_U8, uint8_t, AS_FRACTION)   \
+    X(CMLP_F32, float, AS_IT_IS)       \
+    X(CMLP_F64, double, AS_IT_IS)
+
+INLINE int64_t element_bytes(int32_t kind)
+{
+    return kind == CMLP_U8 ? 1 : kind == CMLP_F32 ? 4 : 8;
+}
+
+INLINE const void *dense_row(const cmlp_rows *rows, int64_t row)
+{
+    return (const char *)rows->data + row * rows->stride;
+}
+
+static void gather(const cmlp_rows *rows, const uint32_t *index, int64_t m, void *out, int64_t ld)
+{
+    const int64_t width = rows->width;
+    switch (rows->kind) {
+#define X(code, type, convert)                                           \
+    case code:                                                           \
+        for (int64_t i = 0; i < m; i++) {                                \
+            const type *restrict from = dense_row(rows, index ? index[i] : i); \
+            REAL *restrict to = (REAL *)out + i * ld;                    \
+            for (int64_t j = 0; j < width; j++)                          \
+                to[j] = convert(from[j]);                                \
+        }                                                                \
+        break;
+        KINDS(X)
+#undef X
+    }
+}
+
+/* Columns of compressed rows have 2 bytes where we made them, 4 or 8 where SciPy did. */
+INLINE void expand_columns(const cmlp_rows *rows, int64_t begin, int64_t n, int32_t *restrict to)
+{
+    if (rows->column_bytes == 2) {
+        const uint16_t *restrict from = (const uint16_t *)rows->column + begin;
+        for (int64_t j = 0; j < n; j++)
+            to[j] = from[j];
+    } else if (rows->column_bytes == 4) {
+        memcpy(to, (const int32_t *)rows->column + begin, (size_t)n * sizeof *to);
+    } else {
+        const int64_t *restrict from = (const int64_t *)rows->column + begin;
+        for (int64_t j = 0; j < n; j++)
+            to[j] = (int32_t)from[j];
+    }
+}
+
+INLINE void expand_values(const cmlp_rows *rows, int64_t begin, int64_t n, REAL *restrict to)
+{
+    switch (rows->kind) {
+#define X(code, type, convert)                                         \
+    case code: {                                                       \
+        const type *restrict from = (const type *)rows->data + begin;  \
+        for (int64_t j = 0; j < n; j++)                                \
+            to[j] = convert(from[j]);                                  \
+        break;                                                         \
+    }
+        KINDS(X)
+#undef X
+    }
+}
+
+static void gather_sparse(const cmlp_rows *rows, const uint32_t *index, int64_t first, int64_t m,
+                          const cmlp_entries *batch)
+{
+    int64_t place = 0;
+    for (int64_t i = 0; i < first + m; i++) {
+        const int64_t row = index ? index[i] : i;
+        const int64_t begin = rows->start[row], n = rows->start[row + 1] - begin;
+        if (i >= first) {
+            batch->spans[i] = (cmlp_span){place, place + n};
+            expand_columns(rows, begin, n, batch->column + place);
+            expand_values(rows, begin, n, (REAL *)batch->value + place);
+        }
+        place += n;
+    }
+}
+
+INLINE void touch(const void *p, int64_t bytes)
+{
+    for (int64_t i = 0; i < bytes; i += 64)
+        __builtin_prefetch((const char *)p + i);
+}
+
+static void prefetch(const cmlp_rows *rows, const uint32_t *index, int64_t m)
+{
+    const int64_t bytes = element_bytes(rows->kind);
+    for (int64_t i = 0; i < m; i++) {
+        if (!rows->start) {
+            touch(dense_row(rows, index[i]), rows->width * bytes);
+            continue;
+        }
+        const int64_t begin = rows->start[index[i]], n = rows->start[index[i] + 1] - begin;
+        touch((const char *)rows->data + begin * bytes, n * bytes);
+        touch((const char *)rows->column + begin * rows->column_bytes, n * rows->column_bytes);
+    }
+}
+
+static void count_nonzeros(const cmlp_rows *rows, int64_t first, int64_t m, int64_t *counts)
+{
+    switch (rows->kind) {
+#define X(code, type, convert)                              \
+    case code:                                              \
+        for (int64_t i = first; i < first + m; i++) {       \
+            const type *x = dense_row(rows, i);             \
+            uint32_t n = 0;                                 \
+            for (int64_t j = 0; j < rows->width; j++)       \
+                n += x[j] != 0;                             \
+            counts[i] = n;                                  \
+        }                                                   \
+        break;
+        KINDS(X)
+#undef X
+    }
+}
+
+/* Eight zero bytes are passed over at once.  Without a branch an element too many
+ * is written, which the next row overwrites; after the last row, which another
+ * thread's may follow, it must not be. */
+#define COMPRESS(type, column_type)                                        \
+    for (int64_t i = first; i < first + m; i++) {                          \
+        const type *restrict x = dense_row(rows, i);                       \
+        type *restrict to = (type *)out->data + out->start[i];             \
+        column_type *restrict column = (column_type *)out->column + out->start[i]; \
+        const int64_t step = sizeof(uint64_t) / sizeof(type);              \
+        int64_t n = 0, j = 0;                                              \
+        for (; i < first + m - 1 && j + step <= rows->width; j += step) {                       \
+            uint64_t word;                                                 \
+            memcpy(&word, x + j, sizeof word);                             \
+            if (word == 0)                                                 \
+                continue;                                                  \
+            UNROLL for (int64_t q = j; q < j + step; q++) {                \
+                to[n] = x[q];                                              \
+                column[n] = (column_type)q;                                \
+                n += x[q] != 0;                                            \
+            }                                                              \
+        }                                                                  \
+        for (; j < rows->width; j++)                                       \
+            if (x[j] != 0) {                                               \
+                to[n] = x[j];                                              \
+                column[n++] = (column_type)j;                              \
+            }                                                              \
+    }
+
+static void compress(const cmlp_rows *rows, int64_t first, int64_t m, const cmlp_rows *out)
+{
+    switch (rows->kind) {
+#define X(code, type, convert)                  \
+    case code:                                  \
+        if (out->column_bytes == 2) {           \
+            COMPRESS(type, uint16_t)            \
+        } else {                                \
+            COMPRESS(type, int32_t)             \
+        }                                       \
+        break;
+        KINDS(X)
+#undef X
+    }
+}
+
+typedef uint32_t u32_alias __attribute__((may_alias));
+typedef uint64_t u64_alias __attribute__((may_alias));
+
+/* A number is finite unless its exponent is all ones. */
+#define FIND_NOT_FINITE(type, exponent)                             \
+    for (int64_t i = 0; i < rows->n; i++) {                         \
+        const type *x = rows->start ? (const type *)rows->data + rows->start[i] \
+                                    : dense_row(rows, i);           \
+        const int64_t n = rows->start ? rows->start[i + 1] - rows->start[i] : rows->width; \
+        type bad = 0;                                               \
+        for (int64_t j = 0; j < n; j++)                             \
+            bad |= (x[j] & (exponent)) == (exponent);               \
+        if (bad)                                                    \
+            return i;                                               \
+    }
+
+static int64_t first_not_finite(const cmlp_rows *rows)
+{
+    if (rows->kind == CMLP_F32) {
+        FIND_NOT_FINITE(u32_alias, 0x7f800000u)
+    } else if (rows->kind == CMLP_F64) {
+        FIND_NOT_FINITE(u64_alias, 0x7ff0000000000000u)
+    }
+    return -1;
+}
+
+#endif

@@ -1,0 +1,130 @@
+/* The forward product and the update of a first layer whose input is sparse:
+ * only the rows of W that a non-zero element meets are touched.
+ *
+ * The sums run over a sample's entries, and over the samples, in order, so that
+ * the results are bit for bit those of the dense products: what is left out is
+ * the addition of zeros.
+ */
+#ifndef CMLP_SPARSE_H
+#define CMLP_SPARSE_H
+
+#include "kernels.h"
+#include "simd.h"
+
+typedef struct {
+    const int32_t *column;
+    const REAL *value;
+    int64_t left;
+    V sum[8];
+} sparse_sum;
+
+INLINE void sparse_begin(const int vecs, sparse_sum *s, const cmlp_entries *batch, int64_t i,
+                         const REAL *bias)
+{
+    const cmlp_span span = batch->spans[i];
+    s->column = batch->column + span.begin;
+    s->value = (const REAL *)batch->value + span.begin;
+    s->left = span.end - span.begin;
+    UNROLL for (int j = 0; j < vecs; j++)
+        s->sum[j] = load(bias + j * LANES);
+}
+
+INLINE void sparse_add(const int vecs, sparse_sum *s, int64_t t, const REAL *w, int64_t ldw)
+{
+    const REAL *row = w + s->column[t] * ldw, x = s->value[t];
+    UNROLL for (int j = 0; j < vecs; j++)
+        s->sum[j] += x * load(row + j * LANES);
+}
+
+INLINE void sparse_end(const int vecs, sparse_sum *s, int64_t done, const REAL *w, int64_t ldw,
+                       REAL *c)
+{
+    for (int64_t t = done; t < s->left; t++)
+        sparse_add(vecs, s, t, w, ldw);
+    UNROLL for (int j = 0; j < vecs; j++)
+        store(c + j * LANES, s->sum[j]);
+}
+
+/* Two samples at a time: one sample's sums are too few to hide the latency of
+ * the multiply-add where the layer is narrow. */
+INLINE void sparse_columns(const int vecs, int64_t first, int64_t m, const cmlp_entries *batch,
+                           const REAL *w, int64_t ldw, const REAL *bias, REAL *c, int64_t ldc)
+{
+    int64_t i = first;
+    if (vecs <= 2)
+        for (; i + 2 <= first + m; i += 2) {
+            sparse_sum s, u;
+            sparse_begin(vecs, &s, batch, i, bias);
+            sparse_begin(vecs, &u, batch, i + 1, bias);
+            const int64_t both = s.left < u.left ? s.left : u.left;
+            for (int64_t t = 0; t < both; t++) {
+                sparse_add(vecs, &s, t, w, ldw);
+                sparse_add(vecs, &u, t, w, ldw);
+            }
+            sparse_end(vecs, &s, both, w, ldw, c + i * ldc);
+            sparse_end(vecs, &u, both, w, ldw, c + (i + 1) * ldc);
+        }
+    for (; i < first + m; i++) {
+        sparse_sum s;
+        sparse_begin(vecs, &s, batch, i, bias);
+        sparse_end(vecs, &s, 0, w, ldw, c + i * ldc);
+    }
+}
+
+INLINE void sparse_update(const int vecs, int64_t m, const cmlp_entries *batch, const REAL *d,
+                          int64_t ldd, REAL *w, int64_t ldw)
+{
+    for (int64_t i = 0; i < m; i++) {
+        const cmlp_span span = batch->spans[i];
+        V delta[8];
+        UNROLL for (int j = 0; j < vecs; j++)
+            delta[j] = load(d + i * ldd + j * LANES);
+        for (int64_t t = span.begin; t < span.end; t++) {
+            REAL *row = w + batch->column[t] * ldw;
+            const REAL x = ((const REAL *)batch->value)[t];
+            UNROLL for (int j = 0; j < vecs; j++)
+                store(row + j * LANES, load(row + j * LANES) + x * delta[j]);
+        }
+    }
+}
+
+/* Runs `call` over n columns, with `vecs` as a constant of 8, 4, 2 or 1 vectors
+ * and `v` the first of them. */
+#define BY_VECTORS(n, call)                              \
+    for (int64_t v = 0, left; (left = (n) - v) > 0;) {   \
+        if (left >= 8 * LANES) {                         \
+            enum { vecs = 8 };                           \
+            call;                                        \
+            v += vecs * LANES;                           \
+        } else if (left >= 4 * LANES) {                  \
+            enum { vecs = 4 };                           \
+            call;                                        \
+            v += vecs * LANES;                           \
+        } else if (left >= 2 * LANES) {                  \
+            enum { vecs = 2 };                           \
+            call;                                        \
+            v += vecs * LANES;                           \
+        } else {                                         \
+            enum { vecs = 1 };                           \
+            call;                                        \
+            v += vecs * LANES;                           \
+        }                                                \
+    }
+
+static void sparse_affine(int64_t first, int64_t m, int64_t n, const cmlp_entries *batch,
+                          const void *w_, int64_t ldw, const void *bias_, void *c_, int64_t ldc)
+{
+    const REAL *w = w_, *bias = bias_;
+    REAL *c = c_;
+    BY_VECTORS(n, sparse_columns(vecs, first, m, batch, w + v, ldw, bias + v, c + v, ldc))
+}
+
+static void sparse_accumulate(int64_t m, int64_t n, const cmlp_entries *batch, const void *d_,
+                              int64_t ldd, void *w_, int64_t ldw)
+{
+    const REAL *d = d_;
+    REAL *w = w_;
+    BY_VECTORS(n, sparse_update(vecs, m, batch, d + v, ldd, w + v, ldw))
+}
+
+#endif

@@ -1,0 +1,355 @@
+"""The loop: gather a batch, go forward, go back, update, without the GIL.
+
+A step has two phases.  In the first, each thread takes rows of the batch through
+the whole network and back; nothing but the workspace is written.  In the second,
+each thread takes a part of the weights and adds its update to them.  No sum is
+ever split between threads.
+
+Where a batch is so small that a step is bound by reading and writing the weights,
+a single thread lets each update wait for the next forward product, and both share
+one pass over the weights.
+"""
+from libc.math cimport isfinite
+from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memcpy
+
+from cmlp._core.blas cimport gemm
+from cmlp._core.kernels cimport CMLP_F32, CMLP_F64
+from cmlp._core.team cimport cmlp_barrier, share
+
+cdef extern from "clock.h" nogil:
+    double cmlp_now()
+
+# The clock is read when so many multiply-adds are done.
+cdef double WORK_PER_LOOK = 2e6
+
+# A BLAS is worth its call from this many multiply-adds on.
+cdef double BLAS_WORK = 2e6
+
+# A BLAS may sum differently for different shapes: it gets fixed blocks of rows,
+# so that the number of threads does not change what it is asked for.
+cdef int64_t BLAS_ROWS = 64
+cdef int64_t KERNEL_ROWS = 16
+
+# An optimizer follows the gradient in blocks of so many bytes, while the cache has them.
+cdef int64_t GRADIENT_BYTES = 1 << 16
+
+
+cdef bint suits_blas(int64_t m, int64_t n, int64_t k) noexcept nogil:
+    return m >= 8 and <double> m * n * k >= BLAS_WORK
+
+
+cdef inline bint use_blas(Job *job, int64_t m, int64_t n, int64_t k) noexcept nogil:
+    return job.blas != NULL and suits_blas(m, n, k)
+
+
+cdef inline bint is_sparse(Job *job, int l) noexcept nogil:
+    # Whether layer l reads the batch's sparse rows.
+    return l == 0 and job.rows.start != NULL
+
+
+cdef void forward_layer(Job *job, Layer *layer, const void *a, int64_t lda,
+                        int64_t first, int64_t m) noexcept nogil:
+    # Rows first .. first + m of the layer's output from those of its input a.
+    cdef int s = job.itemsize
+    cdef char *c = at(layer.output, first * layer.ld, s)
+    cdef int64_t i
+    if job.waiting:
+        # The update that waits goes first, its deltas being of the batch before.
+        job.kernels.accumulate_bias(m, layer.n, layer.delta, layer.ld, layer.bias)
+        job.kernels.accumulate_affine(
+            m, layer.n, layer.inputs, layer.a, layer.lda, layer.delta, layer.ld,
+            layer.weight, layer.n, a, lda, layer.bias, c, layer.ld)
+    elif use_blas(job, m, layer.n, layer.inputs):
+        for i in range(m):
+            memcpy(c + i * layer.ld * s, layer.bias, layer.n * s)
+        gemm(job.blas, s, False, False, m, layer.n, layer.inputs, a, lda,
+             layer.weight, layer.n, 1, c, layer.ld)
+    else:
+        job.kernels.affine(m, layer.n, layer.inputs, a, lda, layer.weight, layer.n,
+                           layer.bias, c, layer.ld)
+
+
+cdef void backward_layer(Job *job, Layer *layer, Layer *below,
+                         int64_t first, int64_t m) noexcept nogil:
+    # Rows of the delta below: through the weights, then through its activation.
+    cdef int s = job.itemsize
+    cdef char *d = at(layer.delta, first * layer.ld, s)
+    cdef char *c = at(below.delta, first * below.ld, s)
+    if use_blas(job, m, layer.n, layer.inputs):
+        gemm(job.blas, s, False, True, m, layer.inputs, layer.n, d, layer.ld,
+             layer.weight, layer.n, 0, c, below.ld)
+    else:
+        job.kernels.affine_backward(m, layer.n, layer.inputs, d, layer.ld,
+                                    layer.weight, layer.n, c, below.ld)
+    job.kernels.activate_backward(below.activation, m, below.n,
+                                  at(below.output, first * below.ld, s), below.ld, c, below.ld)
+
+
+cdef void update_rows(Job *job, Layer *layer, const void *a, int64_t lda,
+                      int64_t first, int64_t rows, int64_t m) noexcept nogil:
+    # Rows first .. first + rows of the weights, by the input a and the delta of all samples.
+    cdef int s = job.itemsize
+    cdef char *w = at(layer.weight_into, first * layer.n, s)
+    a = at(a, first, s)
+    if use_blas(job, m, layer.n, rows):
+        gemm(job.blas, s, True, False, rows, layer.n, m, a, lda, layer.delta, layer.ld, 1,
+             w, layer.n)
+    else:
+        job.kernels.accumulate(m, layer.n, rows, a, lda, layer.delta, layer.ld, w, layer.n)
+
+
+cdef void optimize(Job *job, Layer *layer, int64_t first, int64_t rows, int64_t column,
+                   int64_t n) noexcept nogil:
+    # The optimizer's step for a block of the weights whose gradient is complete.
+    cdef address[STATES] state
+    cdef int64_t place = first * layer.n + column
+    cdef int i
+    if job.optimizer == NULL:
+        return
+    for i in range(STATES):
+        state[i] = at(layer.weight_state[i], place, job.itemsize)
+    job.kernels.optimize(job.optimizer, rows, n, layer.n, at(layer.weight, place, job.itemsize),
+                         at(layer.weight_into, place, job.itemsize), state)
+
+
+cdef void update_bias(Job *job, Layer *layer, int64_t m) noexcept nogil:
+    job.kernels.accumulate_bias(m, layer.n, layer.delta, layer.ld, layer.bias_into)
+    if job.optimizer != NULL:
+        job.kernels.optimize(job.optimizer, 1, layer.n, layer.n, layer.bias, layer.bias_into,
+                             layer.bias_state)
+
+
+cdef void update_dense(Job *job, Layer *layer, const void *a, int64_t lda, int64_t m,
+                       int thread, int threads) noexcept nogil:
+    # A thread's rows of the weights, in blocks where something asks for blocks.
+    cdef int64_t unit = 2 * BLAS_ROWS if job.blas != NULL else KERNEL_ROWS
+    cdef int64_t blocks = (layer.inputs + unit - 1) // unit
+    cdef int64_t first = share(blocks, thread, threads) * unit
+    cdef int64_t end = min(share(blocks, thread + 1, threads) * unit, layer.inputs)
+    cdef int64_t most = layer.inputs, rows
+    if job.blas != NULL:
+        most = unit
+    elif job.optimizer != NULL:
+        most = max(unit, GRADIENT_BYTES // (layer.n * job.itemsize) // unit * unit)
+    while first < end:
+        rows = min(end - first, most)
+        update_rows(job, layer, a, lda, first, rows, m)
+        optimize(job, layer, first, rows, 0, layer.n)
+        first += rows
+
+
+cdef void update_sparse(Job *job, Layer *layer, int64_t m, int thread, int threads) noexcept nogil:
+    # A thread's columns of the weights: every sample meets rows of its own.
+    cdef int64_t unit = CMLP_PAD // job.itemsize
+    cdef int64_t first = share(layer.n // unit, thread, threads) * unit
+    cdef int64_t n = share(layer.n // unit, thread + 1, threads) * unit - first
+    if n:
+        job.kernels.sparse_accumulate(
+            m, n, &job.entries, at(layer.delta, first, job.itemsize), layer.ld,
+            at(layer.weight_into, first, job.itemsize), layer.n)
+        optimize(job, layer, 0, layer.inputs, first, n)
+
+
+cdef bint reads_rows_in_place(Job *job) noexcept nogil:
+    # Rows in order and in our real type are their own converted batch.
+    return (job.order == NULL
+            and job.rows.kind == (CMLP_F32 if job.itemsize == 4 else CMLP_F64)
+            and job.rows.stride % job.itemsize == 0 and job.rows.stride >= 0)
+
+
+cdef const void *batch_input(Job *job, int64_t sample, int64_t *lda) noexcept nogil:
+    # Where the dense batch that begins with this sample lies when it has been read.
+    if reads_rows_in_place(job):
+        lda[0] = job.rows.stride // job.itemsize
+        return <const char *> job.rows.data + sample * job.rows.stride
+    lda[0] = job.input_ld
+    return job.input
+
+
+cdef void read_rows(Job *job, int64_t first, int64_t m, int64_t sample) noexcept nogil:
+    # Rows first .. first + m of the batch that begins with this sample.
+    cdef cmlp_rows rows = job.rows
+    cdef const uint32_t *order = job.order + sample if job.order != NULL else NULL
+    if rows.start != NULL:
+        if order == NULL:
+            rows.start += sample
+        job.kernels.gather_sparse(&rows, order, first, m, &job.entries)
+    elif not reads_rows_in_place(job):
+        if order == NULL:
+            rows.data = <const char *> rows.data + (sample + first) * rows.stride
+        else:
+            order += first
+        job.kernels.gather(&rows, order, m, at(job.input, first * job.input_ld, job.itemsize),
+                           job.input_ld)
+
+
+cdef void prefetch(Job *job, int64_t first, int64_t end) noexcept nogil:
+    # Asks for samples that a later batch will read.
+    end = min(end, job.total)
+    if job.prefetches and first < end:
+        job.kernels.prefetch(&job.rows, job.order + first, end - first)
+
+
+cdef void forward_rows(Job *job, int64_t first, int64_t m, int64_t sample) noexcept nogil:
+    # Rows first .. first + m of the batch to the last layer's input sums, which
+    # wait for the head or the activation.
+    cdef const void *a = NULL
+    cdef int64_t lda = 0
+    cdef Layer *layer
+    cdef int l
+    read_rows(job, first, m, sample)
+    if not is_sparse(job, 0):
+        a = batch_input(job, sample, &lda)
+    for l in range(job.depth):
+        layer = &job.layers[l]
+        if is_sparse(job, l):
+            job.kernels.sparse_affine(first, m, layer.n, &job.entries, layer.weight, layer.n,
+                                      layer.bias, layer.output, layer.ld)
+        else:
+            forward_layer(job, layer, at(a, first * lda, job.itemsize), lda, first, m)
+            if job.waits:
+                layer.a, layer.lda = a, lda
+        a, lda = layer.output, layer.ld
+        if l < job.depth - 1:
+            job.kernels.activate(layer.activation, m, layer.n, layer.outputs,
+                                 at(a, first * lda, job.itemsize), lda)
+
+
+cdef void head_rows(Job *job, int64_t first, int64_t m, int64_t sample,
+                    double scale) noexcept nogil:
+    cdef Layer *last = &job.layers[job.depth - 1]
+    cdef cmlp_targets targets = job.targets
+    cdef const uint32_t *index = NULL
+    sample += first
+    if job.order != NULL:
+        index = job.order + sample
+    elif targets.labels != NULL:
+        targets.labels += sample
+    else:
+        targets.values = at(targets.values, sample * targets.ld, job.itemsize)
+    job.kernels.head(&job.head, &targets, index, m, scale,
+                     at(last.output, first * last.ld, job.itemsize),
+                     at(last.delta, first * last.ld, job.itemsize), last.ld, job.losses + first)
+
+
+cdef void through(Job *job, int64_t sample, int64_t m, int thread, int threads) noexcept nogil:
+    # Phase one of a step: a thread's rows of the batch forward and back.
+    cdef int64_t size = BLAS_ROWS if job.blas != NULL else 1
+    cdef int64_t blocks = (m + size - 1) // size
+    cdef int64_t first = share(blocks, thread, threads) * size
+    cdef int64_t end = min(share(blocks, thread + 1, threads) * size, m)
+    cdef int64_t next = sample + m, begin = first, middle = (first + end) // 2, rows
+    cdef int l
+    prefetch(job, next + begin, next + middle)
+    while first < end:
+        rows = min(end - first, size) if job.blas != NULL else end - first
+        forward_rows(job, first, rows, sample)
+        head_rows(job, first, rows, sample, job.step / m)
+        for l in range(job.depth - 1, 0, -1):
+            backward_layer(job, &job.layers[l], &job.layers[l - 1], first, rows)
+        first += rows
+    prefetch(job, next + middle, next + end)
+
+
+cdef void update(Job *job, int64_t sample, int64_t m, int thread, int threads) noexcept nogil:
+    # Phase two: a thread's part of the weights, layer by layer.
+    cdef const void *a = NULL
+    cdef int64_t lda = 0
+    cdef int l
+    if not is_sparse(job, 0):
+        a = batch_input(job, sample, &lda)
+    for l in range(job.depth):
+        if is_sparse(job, l):
+            update_sparse(job, &job.layers[l], m, thread, threads)
+        else:
+            update_dense(job, &job.layers[l], a, lda, m, thread, threads)
+        if thread == l % threads:
+            update_bias(job, &job.layers[l], m)
+        a, lda = job.layers[l].output, job.layers[l].ld
+
+
+cdef void finish_step(Job *job, int64_t m) noexcept nogil:
+    # One thread adds up the losses, in order, and looks at the clock now and then.
+    cdef double loss = 0
+    cdef int64_t i
+    for i in range(m):
+        loss += job.losses[i]
+    job.loss += loss
+    job.last_loss = loss / m
+    job.done += m
+    job.work_done += m * job.work
+    if job.optimizer != NULL:
+        job.optimizer.step += 1
+    job.diverged = not isfinite(loss)
+    job.stop = job.diverged or job.done >= job.total
+    if job.work_done > WORK_PER_LOOK:
+        job.work_done = 0
+        job.stop = job.stop or cmlp_now() > job.deadline
+
+
+cdef void let_wait(Job *job, int64_t m) noexcept nogil:
+    # The update by these samples is for the next forward product; its buffers are kept.
+    # A sparse layer has no pass over its weights to share.
+    cdef Layer *layer
+    cdef int l
+    if is_sparse(job, 0):
+        update_sparse(job, job.layers, m, 0, 1)
+        update_bias(job, job.layers, m)
+    for l in range(job.depth):
+        layer = &job.layers[l]
+        layer.output, layer.spare = layer.spare, layer.output
+    job.input, job.spare_input = job.spare_input, job.input
+    job.waiting = m
+
+
+cdef void train_team(void *arg, int thread, int threads) noexcept nogil:
+    cdef Job *job = <Job *> arg
+    cdef int64_t sample, m
+    while not job.stop:
+        sample = job.done
+        m = min(job.batch, job.total - sample)
+        through(job, sample, m, thread, threads)
+        cmlp_barrier(threads)
+        if job.waits:
+            # One thread: nobody else looks.
+            job.waiting = 0
+            finish_step(job, m)
+            if not job.stop and job.total - job.done >= m:
+                let_wait(job, m)
+            else:
+                update(job, sample, m, 0, 1)
+            continue
+        update(job, sample, m, thread, threads)
+        cmlp_barrier(threads)
+        if thread == 0:
+            finish_step(job, m)
+        cmlp_barrier(threads)
+
+
+cdef bint has_targets(Job *job) noexcept nogil:
+    return job.targets.labels != NULL or job.targets.values != NULL
+
+
+cdef void infer_team(void *arg, int thread, int threads) noexcept nogil:
+    # A thread's rows of the next batch to outputs, and to losses where there are targets.
+    cdef Job *job = <Job *> arg
+    cdef Layer *last = &job.layers[job.depth - 1]
+    cdef int64_t m = min(job.batch, job.total - job.done)
+    cdef int64_t size = BLAS_ROWS if job.blas != NULL else 1
+    cdef int64_t blocks = (m + size - 1) // size
+    cdef int64_t first = share(blocks, thread, threads) * size
+    cdef int64_t end = min(share(blocks, thread + 1, threads) * size, m)
+    cdef int64_t rows, i, width = last.outputs * job.itemsize
+    cdef char *a
+    while first < end:
+        rows = min(end - first, size) if job.blas != NULL else end - first
+        forward_rows(job, first, rows, job.done)
+        a = at(last.output, first * last.ld, job.itemsize)
+        if has_targets(job):
+            head_rows(job, first, rows, job.done, 1)
+        else:
+            job.kernels.activate(last.activation, rows, last.n, last.outputs, a, last.ld)
+        for i in range(rows):
+            memcpy(job.out + (job.done + first + i) * width, a + i * last.ld * job.itemsize, width)
+        first += rows
