@@ -6,8 +6,18 @@ import numpy as np
 
 from cmlp._core.samples import Rows, Targets
 
-# The order of samples is kept in 32 bits.
+# The order of samples is kept in 32 bits, and so is a column of sparse ones.
 MOST_SAMPLES = 2**32 - 1
+MOST_COLUMNS = 2**31 - 1
+
+# What the engine reads as it is; anything else is converted once.
+KINDS = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
+
+# A dense input is worth compressing into sparse rows when so few of its elements are
+# not zero, and a row is long enough to gain by it: an element of a sparse row costs
+# what two to five of a dense row do, and compressing less than one epoch saves.
+SPARSE_DENSITY = 0.25
+SPARSE_WIDTH = 64
 
 
 def as_matrix(X, inputs, dtype, name="X"):
@@ -42,18 +52,87 @@ def as_matrix(X, inputs, dtype, name="X"):
     if array.shape[0] > MOST_SAMPLES:
         raise ValueError(f"{name} may have {MOST_SAMPLES} samples, got {array.shape[0]}")
     array = array.reshape(array.shape[0], width)
-    if array.dtype not in (np.uint8, np.float32, np.float64) or not array.dtype.isnative:
+    if array.dtype not in KINDS:
         array = array.astype(dtype)
     if width > 1 and array.strides[1] != array.itemsize:
         array = np.ascontiguousarray(array)
     return array
 
 
+def is_scipy_sparse(X):
+    """Whether X is a sparse matrix or array of SciPy's, which need not be imported to tell."""
+    return hasattr(X, "tocsr") and hasattr(X, "nnz")
+
+
+def as_sparse_rows(X, inputs, dtype, name="X"):
+    """Return a SciPy sparse matrix as `Rows` that lie where its CSR arrays do; see `as_matrix`."""
+    if X.ndim != 2 or X.shape[1] != inputs:
+        raise ValueError(
+            f"{name} must have {inputs} columns as the network has inputs, got shape {X.shape}"
+        )
+    if X.shape[0] > MOST_SAMPLES or inputs > MOST_COLUMNS:
+        raise ValueError(
+            f"{name} may have {MOST_SAMPLES} samples and, when sparse, {MOST_COLUMNS} columns, "
+            f"got shape {X.shape}"
+        )
+    csr = X.tocsr()
+    values = real_array(name, csr.data)
+    if values.dtype not in KINDS:
+        values = values.astype(dtype)
+    columns = csr.indices
+    if columns.dtype not in (np.int32, np.int64):
+        columns = columns.astype(np.int64)
+    start = np.ascontiguousarray(csr.indptr, np.int64)
+    stored = min(len(values), len(columns))
+    rises = len(start) == X.shape[0] + 1 and start[0] >= 0 and (start[1:] >= start[:-1]).all()
+    if not (rises and start[-1] <= stored):
+        raise ValueError(f"{name} is no valid CSR matrix: its indptr does not rise from 0 to nnz")
+    if stored and not (columns.min() >= 0 and columns.max() < inputs):
+        raise ValueError(
+            f"{name} is no valid CSR matrix: its column indices must lie from 0 to {inputs - 1}, "
+            f"got {columns.min()} to {columns.max()}"
+        )
+    return Rows.sparse(np.ascontiguousarray(values), np.ascontiguousarray(columns), start, inputs)
+
+
 def as_rows(X, inputs, dtype, name="X", finite=True):
-    """Return X as `Rows`; with `finite`, NaN or infinity raises `ValueError`."""
-    rows = Rows(as_matrix(X, inputs, dtype, name))
+    """Return X as `Rows`; with `finite`, NaN or infinity raises `ValueError`.
+
+    X may be what `as_matrix` takes, or a SciPy sparse matrix or array, which stays sparse.
+    """
+    if is_scipy_sparse(X):
+        rows = as_sparse_rows(X, inputs, dtype, name)
+    else:
+        rows = Rows(as_matrix(X, inputs, dtype, name))
     if finite and (row := rows.first_not_finite()) >= 0:
         raise ValueError(f"{name} must be finite; row {row} holds NaN or infinity")
+    return rows
+
+
+def compressed(rows, sparse, threads):
+    """Return rows to train on: compressed into sparse ones where that pays or is asked for.
+
+    Parameters
+    ----------
+    rows : Rows
+    sparse : bool or "auto"
+        ``"auto"`` goes by the density of a few hundred rows and by their width.
+    threads : int
+
+    Raises
+    ------
+    ValueError
+        If `sparse` is something else, or False for a SciPy sparse matrix.
+    """
+    if not (isinstance(sparse, bool) or sparse == "auto"):
+        raise ValueError(f"sparse must be 'auto', True or False, got {sparse!r}")
+    if rows.is_sparse:
+        if sparse is False:
+            raise ValueError("sparse=False does not suit a sparse X; pass X.toarray()")
+        return rows
+    wide = SPARSE_WIDTH <= rows.width <= MOST_COLUMNS
+    if sparse is True or (sparse == "auto" and wide and rows.density() <= SPARSE_DENSITY):
+        return rows.compressed(threads)
     return rows
 
 

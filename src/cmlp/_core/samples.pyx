@@ -11,9 +11,6 @@ from cmlp._core.team cimport cmlp_parallel, share
 # How many rows tell how dense a matrix is.
 cdef int64_t SAMPLED_ROWS = 256
 
-# What our own compression writes past the last element of a row.
-cdef int64_t SLACK = 8
-
 
 cdef bint describe(const Py_buffer *buffer, cmlp_rows *view) noexcept:
     cdef const char *kind = buffer.format
@@ -89,6 +86,11 @@ cdef class Rows:
         return self.view.n
 
     @property
+    def width(self):
+        """The elements of a row."""
+        return self.view.width
+
+    @property
     def is_sparse(self):
         """Whether these are compressed sparse rows."""
         return self.view.start != NULL
@@ -129,8 +131,8 @@ cdef class Rows:
             cmlp_parallel(compress_team, &job, threads)
         start = np.cumsum(begin)
         kind = {CMLP_U8: np.uint8, CMLP_F32: np.float32, CMLP_F64: np.float64}[self.view.kind]
-        values = np.empty(start[n] + SLACK, kind)
-        columns = np.empty(start[n] + SLACK, np.uint16 if self.view.width <= 1 << 16 else np.int32)
+        values = np.empty(start[n], kind)
+        columns = np.empty(start[n], np.uint16 if self.view.width <= 1 << 16 else np.int32)
         cdef Rows rows = Rows.sparse(values, columns, start, self.view.width)
         job.out = rows.view
         with nogil:

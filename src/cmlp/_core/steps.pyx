@@ -10,7 +10,7 @@ a single thread lets each update wait for the next forward product, and both sha
 one pass over the weights.
 """
 from libc.math cimport isfinite
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.string cimport memcpy
 
 from cmlp._core.blas cimport gemm
@@ -154,7 +154,7 @@ cdef void update_sparse(Job *job, Layer *layer, int64_t m, int thread, int threa
 cdef bint reads_rows_in_place(Job *job) noexcept nogil:
     # Rows in order and in our real type are their own converted batch.
     return (job.order == NULL
-            and job.rows.kind == (CMLP_F32 if job.itemsize == 4 else CMLP_F64)
+            and job.rows.kind == <int32_t> (CMLP_F32 if job.itemsize == 4 else CMLP_F64)
             and job.rows.stride % job.itemsize == 0 and job.rows.stride >= 0)
 
 

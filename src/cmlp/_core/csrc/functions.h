@@ -3,10 +3,6 @@
 #ifndef CMLP_FUNCTIONS_H
 #define CMLP_FUNCTIONS_H
 
-#ifdef __AVX512F__
-#include <immintrin.h>
-#endif
-
 #include "simd.h"
 
 INLINE V v_sqrt(V x)
@@ -111,7 +107,7 @@ INLINE V v_log1p(V e)
 
 INLINE V v_sigmoid(V x)
 {
-    V e = v_exp(-v_abs(x)), s = 1 / (e + 1);
+    V e = v_exp(-v_abs(x)), s = v_reciprocal(e + 1);
     return v_select(x < 0, e * s, s);
 }
 
@@ -120,7 +116,8 @@ INLINE V v_sigmoid(V x)
 INLINE V v_tanh(V x)
 {
     V size = v_abs(x), z = x * x;
-    V far = 1 - 2 / (v_exp(size + size) + 1);
+    V bounded = v_select(size > 20, splat(20), size); /* beyond, tanh is 1 when rounded */
+    V far = 1 - 2 * v_reciprocal(v_exp(bounded + bounded) + 1);
 #if CMLP_REAL_BYTES == 4
     V p = splat(-5.70498872745E-3f);
     p = p * z + 2.06390887954E-2f;

@@ -9,11 +9,12 @@
 #define AS_IT_IS(x) (REAL)(x)
 #define AS_FRACTION(x) ((REAL)(x) * (1 / (REAL)255))
 
-/* Each kind of element: its code, its type and what makes a real of it. */
-#define KINDS(X)                       \
-    X(CMLP_U8, uint8_t, AS_FRACTION)   \
-    X(CMLP_F32, float, AS_IT_IS)       \
-    X(CMLP_F64, double, AS_IT_IS)
+/* Each kind of element: its code, its type, an integer as wide, and what makes a
+ * real of it. */
+#define KINDS(X)                               \
+    X(CMLP_U8, uint8_t, uint8_t, AS_FRACTION)  \
+    X(CMLP_F32, float, uint32_t, AS_IT_IS)     \
+    X(CMLP_F64, double, uint64_t, AS_IT_IS)
 
 INLINE int64_t element_bytes(int32_t kind)
 {
@@ -29,7 +30,7 @@ static void gather(const cmlp_rows *rows, const uint32_t *index, int64_t m, void
 {
     const int64_t width = rows->width;
     switch (rows->kind) {
-#define X(code, type, convert)                                           \
+#define X(code, type, counter, convert)                                           \
     case code:                                                           \
         for (int64_t i = 0; i < m; i++) {                                \
             const type *restrict from = dense_row(rows, index ? index[i] : i); \
@@ -62,7 +63,7 @@ INLINE void expand_columns(const cmlp_rows *rows, int64_t begin, int64_t n, int3
 INLINE void expand_values(const cmlp_rows *rows, int64_t begin, int64_t n, REAL *restrict to)
 {
     switch (rows->kind) {
-#define X(code, type, convert)                                         \
+#define X(code, type, counter, convert)                                         \
     case code: {                                                       \
         const type *restrict from = (const type *)rows->data + begin;  \
         for (int64_t j = 0; j < n; j++)                                \
@@ -90,10 +91,13 @@ static void gather_sparse(const cmlp_rows *rows, const uint32_t *index, int64_t 
     }
 }
 
+/* Asks for all lines that so many bytes lie on, into the second cache: the first has
+ * no room to spare, and fewer requests can be under way to it. */
 INLINE void touch(const void *p, int64_t bytes)
 {
-    for (int64_t i = 0; i < bytes; i += 64)
-        __builtin_prefetch((const char *)p + i);
+    const char *line = (const char *)p - (uintptr_t)p % 64, *end = (const char *)p + bytes;
+    for (; line < end; line += 64)
+        __builtin_prefetch(line, 0, 2);
 }
 
 static void prefetch(const cmlp_rows *rows, const uint32_t *index, int64_t m)
@@ -110,56 +114,101 @@ static void prefetch(const cmlp_rows *rows, const uint32_t *index, int64_t m)
     }
 }
 
+/* Counts in integers of the elements' width, as vectors like it, and so in blocks
+ * that a byte can count. */
 static void count_nonzeros(const cmlp_rows *rows, int64_t first, int64_t m, int64_t *counts)
 {
     switch (rows->kind) {
-#define X(code, type, convert)                              \
-    case code:                                              \
-        for (int64_t i = first; i < first + m; i++) {       \
-            const type *x = dense_row(rows, i);             \
-            uint32_t n = 0;                                 \
-            for (int64_t j = 0; j < rows->width; j++)       \
-                n += x[j] != 0;                             \
-            counts[i] = n;                                  \
-        }                                                   \
+#define X(code, type, counter, convert)                          \
+    case code:                                                   \
+        for (int64_t i = first; i < first + m; i++) {            \
+            const type *x = dense_row(rows, i);                  \
+            counts[i] = 0;                                       \
+            for (int64_t j = 0; j < rows->width; j += 192) {     \
+                const int64_t end = AT_MOST(rows->width, j + 192); \
+                counter n = 0;                                   \
+                for (int64_t q = j; q < end; q++)                \
+                    n += x[q] != 0;                              \
+                counts[i] += (int64_t)n;                         \
+            }                                                    \
+        }                                                        \
         break;
         KINDS(X)
 #undef X
     }
 }
 
-/* Eight zero bytes are passed over at once.  Without a branch an element too many
- * is written, which the next row overwrites; after the last row, which another
- * thread's may follow, it must not be. */
-#define COMPRESS(type, column_type)                                        \
-    for (int64_t i = first; i < first + m; i++) {                          \
-        const type *restrict x = dense_row(rows, i);                       \
-        type *restrict to = (type *)out->data + out->start[i];             \
-        column_type *restrict column = (column_type *)out->column + out->start[i]; \
-        const int64_t step = sizeof(uint64_t) / sizeof(type);              \
-        int64_t n = 0, j = 0;                                              \
-        for (; i < first + m - 1 && j + step <= rows->width; j += step) {                       \
-            uint64_t word;                                                 \
-            memcpy(&word, x + j, sizeof word);                             \
-            if (word == 0)                                                 \
-                continue;                                                  \
-            UNROLL for (int64_t q = j; q < j + step; q++) {                \
-                to[n] = x[q];                                              \
-                column[n] = (column_type)q;                                \
-                n += x[q] != 0;                                            \
-            }                                                              \
-        }                                                                  \
-        for (; j < rows->width; j++)                                       \
-            if (x[j] != 0) {                                               \
-                to[n] = x[j];                                              \
-                column[n++] = (column_type)j;                              \
-            }                                                              \
+/* Copies the elements j .. of a row that are not zero, and their columns; a branch
+ * for each, and not a byte too many. */
+#define COMPRESS_REST(type, column_type)             \
+    for (; j < width; j++)                           \
+        if (x[j] != 0) {                             \
+            to[n] = x[j];                            \
+            column[n++] = (column_type)j;            \
+        }
+
+/* The same by words of eight bytes, most of which are zero: no branch for each
+ * element, but up to ROOM elements too many are written. */
+#define ROOM 16
+#define COMPRESS_WORDS(type, column_type)                             \
+    for (const int64_t step = 8 / sizeof(type); j + step <= width; j += step) { \
+        uint64_t word;                                                \
+        memcpy(&word, x + j, sizeof word);                            \
+        if (word == 0)                                                \
+            continue;                                                 \
+        UNROLL for (int64_t q = j; q < j + step; q++) {               \
+            to[n] = x[q];                                             \
+            column[n] = (column_type)q;                               \
+            n += x[q] != 0;                                           \
+        }                                                             \
     }
+
+/* What is written past a row's elements must be the same thread's to write. */
+#define COMPRESS(type, column_type)                                                     \
+    for (int64_t i = first; i < first + m; i++) {                                       \
+        const type *restrict x = dense_row(rows, i);                                    \
+        type *restrict to = (type *)out->data + out->start[i];                          \
+        column_type *restrict column = (column_type *)out->column + out->start[i];      \
+        int64_t n = 0, j = 0;                                                           \
+        if (out->start[i + 1] + ROOM <= out->start[first + m]) {                        \
+            COMPRESS_FAST(type, column_type)                                            \
+        }                                                                               \
+        COMPRESS_REST(type, column_type)                                                \
+    }
+
+#ifdef __AVX512F__
+/* Sixteen bytes at a time. */
+INLINE int64_t compress_bytes(const uint8_t *x, int64_t width, uint8_t *to, uint16_t *column,
+                              int64_t *n)
+{
+    const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    int64_t j = 0;
+    for (; j + 16 <= width; j += 16) {
+        const __m512i v = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(x + j)));
+        const __mmask16 mask = _mm512_test_epi32_mask(v, v);
+        const __m512i at = _mm512_add_epi32(lanes, _mm512_set1_epi32((int)j));
+        _mm_storeu_si128((__m128i *)(to + *n),
+                         _mm512_cvtepi32_epi8(_mm512_maskz_compress_epi32(mask, v)));
+        _mm256_storeu_si256((__m256i *)(column + *n),
+                            _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(mask, at)));
+        *n += __builtin_popcount(mask);
+    }
+    return j;
+}
+#define COMPRESS_FAST(type, column_type)                                               \
+    if (sizeof(type) == 1 && sizeof(column_type) == 2)                                 \
+        j = compress_bytes((const uint8_t *)x, width, (uint8_t *)to, (uint16_t *)column, &n); \
+    else                                                                               \
+        COMPRESS_WORDS(type, column_type)
+#else
+#define COMPRESS_FAST COMPRESS_WORDS
+#endif
 
 static void compress(const cmlp_rows *rows, int64_t first, int64_t m, const cmlp_rows *out)
 {
+    const int64_t width = rows->width;
     switch (rows->kind) {
-#define X(code, type, convert)                  \
+#define X(code, type, counter, convert)         \
     case code:                                  \
         if (out->column_bytes == 2) {           \
             COMPRESS(type, uint16_t)            \

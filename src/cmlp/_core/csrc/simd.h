@@ -7,6 +7,9 @@
 
 #include <stdint.h>
 #include <string.h>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 
 /* Set by the build: 4 for float, 8 for double. */
 #ifndef CMLP_REAL_BYTES
@@ -63,6 +66,7 @@ typedef int64_t INT;
 typedef REAL V __attribute__((vector_size(VECTOR_BYTES), may_alias));
 typedef INT VI __attribute__((vector_size(VECTOR_BYTES), may_alias));
 
+#define AT_MOST(x, most) ((x) < (most) ? (x) : (most))
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
 

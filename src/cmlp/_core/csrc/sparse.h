@@ -74,14 +74,16 @@ INLINE void sparse_columns(const int vecs, int64_t first, int64_t m, const cmlp_
 INLINE void sparse_update(const int vecs, int64_t m, const cmlp_entries *batch, const REAL *d,
                           int64_t ldd, REAL *w, int64_t ldw)
 {
+    const int32_t *column = batch->column;
+    const REAL *value = batch->value;
     for (int64_t i = 0; i < m; i++) {
         const cmlp_span span = batch->spans[i];
         V delta[8];
         UNROLL for (int j = 0; j < vecs; j++)
             delta[j] = load(d + i * ldd + j * LANES);
         for (int64_t t = span.begin; t < span.end; t++) {
-            REAL *row = w + batch->column[t] * ldw;
-            const REAL x = ((const REAL *)batch->value)[t];
+            REAL *row = w + column[t] * ldw;
+            const REAL x = value[t];
             UNROLL for (int j = 0; j < vecs; j++)
                 store(row + j * LANES, load(row + j * LANES) + x * delta[j]);
         }

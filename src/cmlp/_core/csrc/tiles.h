@@ -49,7 +49,6 @@ INLINE void tile(const int rows, const int vecs, const product *p)
 
 /* Chooses the compiled tile.  A size that TILE_ROWS* of this ISA excludes is
  * never asked for, and its case folds into the one below it. */
-#define AT_MOST(rows, most) ((rows) < (most) ? (rows) : (most))
 #define TILE_CASE(rows)                                                       \
     case rows:                                                                \
         if (vecs == 8) tile(AT_MOST(rows, TILE_ROWS_8), 8, p);                \
