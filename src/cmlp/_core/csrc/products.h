@@ -7,7 +7,7 @@
 #include "streams.h"
 #include "tiles.h"
 
-/* A panel is worth packing when so many rows of tiles use it. */
+/* A panel is worth packing when so many rows use it. */
 #define PACK_ROWS (3 * TILE_ROWS)
 
 static void affine(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *w,
@@ -16,9 +16,9 @@ static void affine(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, 
     const product p = {.k = k, .a = a, .a_row = lda, .a_col = 1, .b = w, .ldb = ldw,
                        .row = bias, .c = c, .ldc = ldc};
     if (m < PACK_ROWS)
-        tiles(m, n, p);
+        tiles(TILE_ROWS, m, n, &p);
     else
-        paneled(m, n, 0, 0, &p);
+        paneled(m, n, 0, 0, 0, &p);
 }
 
 /* The rows of W are the columns of W^T.  The last panel may end at the padding
@@ -31,7 +31,7 @@ static void affine_backward(int64_t m, int64_t n, int64_t k, const void *d, int6
     const int64_t width = (k + LANES - 1) / LANES * LANES;
     for (int64_t i = 0; i < m; i++)
         memset((REAL *)c + i * ldc, 0, (size_t)width * sizeof(REAL));
-    paneled(m, width, 1, k, &p);
+    paneled(m, width, 1, k, 0, &p);
 }
 
 static void accumulate(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda,
@@ -43,7 +43,7 @@ static void accumulate(int64_t m, int64_t n, int64_t k, const void *a, int64_t l
     }
     const product p = {.k = m, .a = a, .a_row = 1, .a_col = lda, .b = d, .ldb = ldd,
                        .row = NULL, .c = w, .ldc = ldw};
-    paneled(k, n, 0, 0, &p);
+    paneled(k, n, 0, 0, GROUP_ROWS > 0, &p);
 }
 
 static void accumulate_bias(int64_t m, int64_t n, const void *d_, int64_t ldd, void *bias_)

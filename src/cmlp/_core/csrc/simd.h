@@ -30,35 +30,53 @@ typedef int64_t INT;
 #define REAL_BIAS 1023
 #endif
 
-/* A register tile holds TILE_ROWS x 2 accumulators, or fewer rows of 4 or 8
- * vectors; what is left of the registers takes the operands.  STREAM_VECTORS
- * are what a pass over the weights may keep in registers beside the row that it
- * changes.  What does not fit spills, and spilling costs more than any blocking
- * wins. */
+/* Block sizes that fit the registers.  A tile holds TILE_ROWS x 2 accumulators, or
+ * fewer rows of 4 or 8 vectors; what is left takes the operands.  A panel is
+ * PANEL_VECTORS wide and meets tiles of PANEL_ROWS; where the panel is narrow, the
+ * other operand of an update is packed too, GROUP_ROWS at a time (0: it is not).
+ * STREAM_VECTORS are what a pass over the weights keeps in registers beside the row
+ * that it changes, for STREAM_ROWS samples at most.  What does not fit spills, and
+ * spilling costs more than any blocking wins. */
 #if defined(__AVX512F__)
 #define VECTOR_BYTES 64
 #define TILE_ROWS 12
 #define TILE_ROWS_4 6
 #define TILE_ROWS_8 3
+#define PANEL_VECTORS 4
+#define PANEL_ROWS 6
+#define GROUP_ROWS 0
 #define STREAM_VECTORS 20
+#define STREAM_ROWS 10
 #elif defined(__AVX2__)
 #define VECTOR_BYTES 32
 #define TILE_ROWS 6
 #define TILE_ROWS_4 2
 #define TILE_ROWS_8 1
+#define PANEL_VECTORS 2
+#define PANEL_ROWS 6
+#define GROUP_ROWS 96
 #define STREAM_VECTORS 10
+#define STREAM_ROWS 5
 #elif defined(__aarch64__)
 #define VECTOR_BYTES 16
 #define TILE_ROWS 8
 #define TILE_ROWS_4 5
 #define TILE_ROWS_8 2
+#define PANEL_VECTORS 4
+#define PANEL_ROWS 5
+#define GROUP_ROWS 96
 #define STREAM_VECTORS 20
+#define STREAM_ROWS 10
 #else
 #define VECTOR_BYTES 16
 #define TILE_ROWS 5
 #define TILE_ROWS_4 2
 #define TILE_ROWS_8 1
+#define PANEL_VECTORS 2
+#define PANEL_ROWS 5
+#define GROUP_ROWS 96
 #define STREAM_VECTORS 10
+#define STREAM_ROWS 5
 #endif
 
 #define LANES (VECTOR_BYTES / CMLP_REAL_BYTES)

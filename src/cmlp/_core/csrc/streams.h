@@ -7,8 +7,6 @@
 
 #include "tiles.h"
 
-#define STREAM_ROWS 10
-
 typedef struct {
     int64_t k;             /* rows of W */
     const REAL *a;         /* inputs that W is updated by, (rows, k) */
@@ -62,6 +60,10 @@ INLINE void stream_tile(const int rows, const int vecs, const int forward, const
                 store(p->c + i * p->ldc + j * LANES, sum[i][j]);
 }
 
+/* A pass that goes forward too takes two lines of each row, an update whole vectors:
+ * more at once was measured to be slower. */
+#define WIDEST(forward) ((forward) ? 128 / VECTOR_BYTES : 8)
+
 /* Chooses the compiled tile; one that would spill is never asked for. */
 #define FITS(rows, vecs, forward) ((rows) * (vecs) * (1 + (forward)) <= STREAM_VECTORS)
 #define STREAM_CASE(rows)                                                          \
@@ -75,7 +77,7 @@ INLINE void stream_tile(const int rows, const int vecs, const int forward, const
 INLINE void stream_rows(int64_t rows, int64_t n, const int forward, const pass *all)
 {
     for (int64_t v = 0; v < n;) {
-        int vecs = 8;
+        int vecs = WIDEST(forward);
         while (vecs > 1 && (v + vecs * LANES > n || !FITS(rows, vecs, forward)))
             vecs /= 2;
         pass part = *all;
@@ -90,11 +92,13 @@ INLINE void stream_rows(int64_t rows, int64_t n, const int forward, const pass *
             STREAM_CASE(3)
             STREAM_CASE(4)
             STREAM_CASE(5)
+#if STREAM_ROWS > 5
             STREAM_CASE(6)
             STREAM_CASE(7)
             STREAM_CASE(8)
             STREAM_CASE(9)
             STREAM_CASE(10)
+#endif
         }
         v += vecs * LANES;
     }
@@ -114,8 +118,8 @@ static void stream(int64_t m, int64_t n, int64_t k, const REAL *a, int64_t lda, 
     }
 }
 
-/* The most samples whose update and next forward product a pass can share: lines
- * of the cache are used whole as long as two vectors fit. */
+/* The most samples whose update and next forward product a pass can share: as long
+ * as two vectors of each fit. */
 #define SHARED_PASS_ROWS (STREAM_VECTORS / 4)
 
 /* W += A^T D and then C (m, n) = N (m, k) W + bias, for so many samples at most. */

@@ -92,43 +92,47 @@ INLINE int tile_vectors(int64_t rows, int64_t left)
     return left >= 2 ? 2 : 1;
 }
 
-/* C (m, n) from tiles; rows are shared out evenly, 14 as 7 + 7, not 12 + 2. */
-static void tiles(int64_t m, int64_t n, product p)
+/* C (m, n) from tiles of at most so many rows, which are shared out evenly: 14 as
+ * 7 + 7, not 12 + 2. */
+static void tiles(int64_t most, int64_t m, int64_t n, const product *all)
 {
-    const int64_t blocks = (m + TILE_ROWS - 1) / TILE_ROWS, vectors = n / LANES;
-    const product all = p;
+    const int64_t blocks = (m + most - 1) / most;
+    product p = *all;
     for (int64_t block = 0, i = 0; block < blocks; block++) {
         const int64_t rows = (m - i) / (blocks - block);
-        for (int64_t v = 0; v < vectors;) {
-            const int vecs = tile_vectors(rows, vectors - v);
-            p.a = all.a + i * all.a_row;
-            p.b = all.b + v * LANES;
-            p.row = all.row ? all.row + v * LANES : NULL;
-            p.c = all.c + i * all.ldc + v * LANES;
+        p.a = all->a + i * all->a_row;
+        for (int64_t j = 0; j < n;) {
+            const int vecs = tile_vectors(rows, (n - j) / LANES);
+            p.b = all->b + j;
+            p.row = all->row ? all->row + j : NULL;
+            p.c = all->c + i * all->ldc + j;
             any_tile(rows, vecs, &p);
-            v += vecs;
+            j += vecs * LANES;
         }
         i += rows;
     }
 }
 
-/* A panel is two vectors' columns of B, packed so that a tile streams them:
- * whatever the stride of B, its lines then share the first cache. */
-#define PANEL_COLUMNS (2 * LANES)
-#define PANEL_DEPTH 256
+/* A panel is a few columns of B, packed so that tiles stream them: whatever the
+ * stride of B, its lines then do not fall on one another in the cache. */
+#define PANEL_COLUMNS (PANEL_VECTORS * LANES)
+#define PANEL_DEPTH (2048 / CMLP_REAL_BYTES)
 
+/* The columns beside these are asked for: they are the next panel. */
 INLINE void pack(int64_t depth, int64_t columns, const REAL *b, int64_t ldb, REAL *panel)
 {
     for (int64_t t = 0; t < depth; t++)
-        for (int64_t j = 0; j < columns; j += LANES)
+        for (int64_t j = 0; j < columns; j += LANES) {
             store(panel + t * PANEL_COLUMNS + j, load(b + t * ldb + j));
+            __builtin_prefetch(b + t * ldb + j + PANEL_COLUMNS, 0, 2);
+        }
 }
 
 /* The same of the transpose of B, whose rows are then the columns of the panel. */
 INLINE void pack_transposed(int64_t depth, int64_t columns, const REAL *b, int64_t ldb,
                             REAL *panel)
 {
-    for (int64_t j = 0; j < PANEL_COLUMNS && j < columns; j += LANES)
+    for (int64_t j = 0; j < columns; j += LANES)
         for (int64_t t = 0; t < depth; t += LANES) {
             V square[LANES];
             UNROLL for (int i = 0; i < LANES; i++)
@@ -139,25 +143,48 @@ INLINE void pack_transposed(int64_t depth, int64_t columns, const REAL *b, int64
         }
 }
 
-/* C (m, n) from panels of B, or of its transpose, which has `columns` rows. */
-INLINE void paneled(int64_t m, int64_t n, const int transposed, int64_t columns, const product *p)
+/* A group is a few columns of an A whose columns are the rows of the product. */
+#define MOST_GROUP (GROUP_ROWS ? GROUP_ROWS : 1)
+INLINE void pack_group(int64_t depth, int64_t rows, const REAL *a, int64_t lda, REAL *group)
+{
+    for (int64_t t = 0; t < depth; t++)
+        if (rows == MOST_GROUP)
+            memcpy(group + t * MOST_GROUP, a + t * lda, MOST_GROUP * sizeof(REAL));
+        else
+            memcpy(group + t * MOST_GROUP, a + t * lda, (size_t)rows * sizeof(REAL));
+}
+
+/* C (m, n) from panels of B, or, when `transposed`, of B^T, whose rows are
+ * `columns`; with `grouped`, from groups of A too. */
+INLINE void paneled(int64_t m, int64_t n, const int transposed, int64_t columns,
+                    const int grouped, const product *p)
 {
     REAL panel[PANEL_DEPTH * PANEL_COLUMNS] __attribute__((aligned(CMLP_PAD)));
-    for (int64_t t = 0; t < p->k; t += PANEL_DEPTH) {
-        const int64_t depth = AT_MOST(p->k - t, PANEL_DEPTH);
-        for (int64_t j = 0; j < n; j += PANEL_COLUMNS) {
-            const int64_t width = AT_MOST(n - j, PANEL_COLUMNS);
-            if (transposed)
-                pack_transposed(depth, columns - j, p->b + j * p->ldb + t, p->ldb, panel);
-            else
-                pack(depth, width, p->b + t * p->ldb + j, p->ldb, panel);
-            tiles(m, width,
-                  (product){.k = depth, .a = p->a + t * p->a_col, .a_row = p->a_row,
-                            .a_col = p->a_col, .b = panel, .ldb = PANEL_COLUMNS,
-                            .row = t == 0 && p->row ? p->row + j : NULL,
-                            .c = p->c + j, .ldc = p->ldc});
+    REAL group[grouped ? PANEL_DEPTH * MOST_GROUP : 1] __attribute__((aligned(CMLP_PAD)));
+    const int64_t most = grouped ? MOST_GROUP : m;
+    for (int64_t t = 0; t < p->k; t += PANEL_DEPTH)
+        for (int64_t i = 0; i < m; i += most) {
+            const int64_t depth = AT_MOST(p->k - t, PANEL_DEPTH), rows = AT_MOST(m - i, most);
+            product part = {.k = depth, .a = p->a + i * p->a_row + t * p->a_col,
+                            .a_row = p->a_row, .a_col = p->a_col,
+                            .b = panel, .ldb = PANEL_COLUMNS, .ldc = p->ldc};
+            if (grouped) {
+                pack_group(depth, rows, part.a, p->a_col, group);
+                part.a = group;
+                part.a_col = MOST_GROUP;
+            }
+            for (int64_t j = 0; j < n; j += PANEL_COLUMNS) {
+                const int64_t width = AT_MOST(n - j, PANEL_COLUMNS);
+                if (transposed)
+                    pack_transposed(depth, AT_MOST(columns - j, PANEL_COLUMNS),
+                                    p->b + j * p->ldb + t, p->ldb, panel);
+                else
+                    pack(depth, width, p->b + t * p->ldb + j, p->ldb, panel);
+                part.row = t == 0 && p->row ? p->row + j : NULL;
+                part.c = p->c + i * p->ldc + j;
+                tiles(PANEL_ROWS, rows, width, &part);
+            }
         }
-    }
 }
 
 #endif
