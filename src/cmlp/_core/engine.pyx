@@ -75,7 +75,7 @@ cdef class Workspace:
     cdef size_t size, used
     cdef Layer *layers
     cdef int64_t capacity, entries, input_ld
-    cdef bint spare
+    cdef bint spare, turned
 
     def __dealloc__(self):
         free(self.memory)
@@ -97,6 +97,11 @@ cdef class Workspace:
             job.entries.spans = <cmlp_span *> self.take(self.capacity * sizeof(cmlp_span))
             job.entries.column = <int32_t *> self.take(self.entries * sizeof(int32_t))
             job.entries.value = self.take(self.entries * s)
+            job.entries.column_end = NULL
+            if self.turned:
+                job.entries.column_end = <int32_t *> self.take(layers[0].inputs * sizeof(int32_t))
+                job.entries.row = <int32_t *> self.take(self.entries * sizeof(int32_t))
+                job.entries.turned = self.take(self.entries * s)
         else:
             job.input = self.take(self.capacity * self.input_ld * s)
             job.spare_input = self.take(self.capacity * self.input_ld * s) if self.spare else NULL
@@ -198,6 +203,7 @@ cdef class Program:
         w.capacity, w.entries = job.batch, entries
         w.input_ld = leading(self.layers[0].inputs, self.itemsize)
         w.spare = job.batch <= self.kernels.shared_pass_rows
+        w.turned = entries < 2 ** 31 and self.layers[0].inputs <= entries
         w.layers = <Layer *> calloc(self.depth, sizeof(Layer))
         if w.layers == NULL:
             raise MemoryError

@@ -25,6 +25,9 @@ cdef extern from "kernels.h" nogil:
         cmlp_span *spans
         int32_t *column
         void *value
+        int32_t *column_end
+        int32_t *row
+        void *turned
 
     ctypedef struct cmlp_targets:
         const int32_t *labels
@@ -79,6 +82,9 @@ cdef extern from "kernels.h" nogil:
         void (*sparse_accumulate)(
             int64_t m, int64_t n, const cmlp_entries *batch, const void *d, int64_t ldd,
             void *w, int64_t ldw) noexcept nogil
+        void (*turned_accumulate)(
+            int64_t m, int64_t n, int64_t first, int64_t k, const cmlp_entries *batch,
+            const void *d, int64_t ldd, void *w, int64_t ldw) noexcept nogil
         void (*accumulate_bias)(
             int64_t m, int64_t n, const void *d, int64_t ldd, void *bias) noexcept nogil
         void (*activate)(

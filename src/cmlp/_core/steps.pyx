@@ -34,6 +34,11 @@ cdef int64_t KERNEL_ROWS = 16
 # An optimizer follows the gradient in blocks of so many bytes, while the cache has them.
 cdef int64_t GRADIENT_BYTES = 1 << 16
 
+# Sorting a sparse batch by column pays from so many entries a column on, and so many bytes
+# of a row of the weights.
+cdef int64_t ENTRIES_PER_COLUMN = 8
+cdef int64_t TURNED_BYTES = 256
+
 
 cdef bint suits_blas(int64_t m, int64_t n, int64_t k) noexcept nogil:
     return m >= 8 and <double> m * n * k >= BLAS_WORK
@@ -139,11 +144,28 @@ cdef void update_dense(Job *job, Layer *layer, const void *a, int64_t lda, int64
         first += rows
 
 
+cdef bint turns(Job *job, Layer *layer, int64_t m) noexcept nogil:
+    # Whether the batch has so many entries a column that sorting them by column pays:
+    # each row of the weights is then read and written once.
+    return (job.entries.column_end != NULL
+            and job.entries.spans[m - 1].end >= ENTRIES_PER_COLUMN * layer.inputs
+            and layer.n * job.itemsize >= TURNED_BYTES)
+
+
 cdef void update_sparse(Job *job, Layer *layer, int64_t m, int thread, int threads) noexcept nogil:
-    # A thread's columns of the weights: every sample meets rows of its own.
+    # A thread's rows of the weights or, as every sample meets rows of its own, its columns.
     cdef int64_t unit = CMLP_PAD // job.itemsize
-    cdef int64_t first = share(layer.n // unit, thread, threads) * unit
-    cdef int64_t n = share(layer.n // unit, thread + 1, threads) * unit - first
+    cdef int64_t first, n
+    if turns(job, layer, m):
+        first = share(layer.inputs, thread, threads)
+        n = share(layer.inputs, thread + 1, threads) - first
+        job.kernels.turned_accumulate(
+            m, layer.n, first, n, &job.entries, layer.delta, layer.ld,
+            at(layer.weight_into, first * layer.n, job.itemsize), layer.n)
+        optimize(job, layer, first, n, 0, layer.n)
+        return
+    first = share(layer.n // unit, thread, threads) * unit
+    n = share(layer.n // unit, thread + 1, threads) * unit - first
     if n:
         job.kernels.sparse_accumulate(
             m, n, &job.entries, at(layer.delta, first, job.itemsize), layer.ld,

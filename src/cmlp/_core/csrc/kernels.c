@@ -32,6 +32,7 @@ const cmlp_kernels CMLP_TABLE = {
     .accumulate_affine = accumulate_affine,
     .sparse_affine = sparse_affine,
     .sparse_accumulate = sparse_accumulate,
+    .turned_accumulate = turned_accumulate,
     .accumulate_bias = accumulate_bias,
     .activate = activate,
     .activate_backward = activate_backward,

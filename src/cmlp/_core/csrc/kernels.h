@@ -37,6 +37,10 @@ typedef struct {
     cmlp_span *spans;
     int32_t *column;
     void *value; /* reals of the table's type */
+    /* Room for the same entries by column: where each column's end, their rows, their
+     * values. */
+    int32_t *column_end, *row;
+    void *turned;
 } cmlp_entries;
 
 /* What the outputs are compared with: class labels, or rows of reals. */
@@ -102,6 +106,11 @@ typedef struct {
                           const void *w, int64_t ldw, const void *bias, void *c, int64_t ldc);
     void (*sparse_accumulate)(int64_t m, int64_t n, const cmlp_entries *batch, const void *d,
                               int64_t ldd, void *w, int64_t ldw);
+    /* The same for rows first .. first + k of W, by the entries in order of column: for
+     * batches with many entries a column. */
+    void (*turned_accumulate)(int64_t m, int64_t n, int64_t first, int64_t k,
+                              const cmlp_entries *batch, const void *d, int64_t ldd, void *w,
+                              int64_t ldw);
     /* bias (n) += sum over the rows of D (m, n); padded. */
     void (*accumulate_bias)(int64_t m, int64_t n, const void *d, int64_t ldd, void *bias);
     /* A (m, n) = f(A) in place; padded. */

@@ -86,6 +86,8 @@ typedef INT VI __attribute__((vector_size(VECTOR_BYTES), may_alias));
 
 #define AT_MOST(x, most) ((x) < (most) ? (x) : (most))
 #define INLINE static inline __attribute__((always_inline))
+/* Keeps the compiler from splitting a pointer to a row into one for each vector of it. */
+#define ONE_POINTER(p) __asm__("" : "+r"(p))
 #define UNROLL _Pragma("GCC unroll 16")
 
 INLINE V load(const REAL *p) { return *(const V *)p; }

@@ -32,6 +32,7 @@ INLINE void sparse_begin(const int vecs, sparse_sum *s, const cmlp_entries *batc
 INLINE void sparse_add(const int vecs, sparse_sum *s, int64_t t, const REAL *w, int64_t ldw)
 {
     const REAL *row = w + s->column[t] * ldw, x = s->value[t];
+    ONE_POINTER(row);
     UNROLL for (int j = 0; j < vecs; j++)
         s->sum[j] += x * load(row + j * LANES);
 }
@@ -84,6 +85,7 @@ INLINE void sparse_update(const int vecs, int64_t m, const cmlp_entries *batch, 
         for (int64_t t = span.begin; t < span.end; t++) {
             REAL *row = w + column[t] * ldw;
             const REAL x = value[t];
+            ONE_POINTER(row);
             UNROLL for (int j = 0; j < vecs; j++)
                 store(row + j * LANES, load(row + j * LANES) + x * delta[j]);
         }
@@ -92,9 +94,9 @@ INLINE void sparse_update(const int vecs, int64_t m, const cmlp_entries *batch, 
 
 /* Runs `call` over n columns, with `vecs` as a constant of 8, 4, 2 or 1 vectors
  * and `v` the first of them. */
-#define BY_VECTORS(n, call)                              \
+#define BY_VECTORS(n, most, call)                              \
     for (int64_t v = 0, left; (left = (n) - v) > 0;) {   \
-        if (left >= 8 * LANES) {                         \
+        if (most >= 8 && left >= 8 * LANES) {                       \
             enum { vecs = 8 };                           \
             call;                                        \
             v += vecs * LANES;                           \
@@ -118,7 +120,7 @@ static void sparse_affine(int64_t first, int64_t m, int64_t n, const cmlp_entrie
 {
     const REAL *w = w_, *bias = bias_;
     REAL *c = c_;
-    BY_VECTORS(n, sparse_columns(vecs, first, m, batch, w + v, ldw, bias + v, c + v, ldc))
+    BY_VECTORS(n, 8, sparse_columns(vecs, first, m, batch, w + v, ldw, bias + v, c + v, ldc))
 }
 
 static void sparse_accumulate(int64_t m, int64_t n, const cmlp_entries *batch, const void *d_,
@@ -126,7 +128,73 @@ static void sparse_accumulate(int64_t m, int64_t n, const cmlp_entries *batch, c
 {
     const REAL *d = d_;
     REAL *w = w_;
-    BY_VECTORS(n, sparse_update(vecs, m, batch, d + v, ldd, w + v, ldw))
+    BY_VECTORS(n, 8, sparse_update(vecs, m, batch, d + v, ldd, w + v, ldw))
+}
+
+/* The entries of columns first .. first + k, in order of column and then of row, by a
+ * counting sort.  Returns where they begin: as many entries have lower columns. */
+static int64_t turn(int64_t m, int64_t first, int64_t k, const cmlp_entries *batch)
+{
+    const int64_t entries = batch->spans[m - 1].end;
+    int32_t *end = batch->column_end + first, *row = batch->row;
+    const int32_t *column = batch->column;
+    const REAL *value = batch->value;
+    REAL *turned = batch->turned;
+    int64_t begin = 0;
+    memset(end, 0, (size_t)k * sizeof *end);
+    for (int64_t t = batch->spans[0].begin; t < entries; t++) {
+        const int64_t c = column[t] - first;
+        if ((uint64_t)c < (uint64_t)k)
+            end[c]++;
+        else
+            begin += c < 0;
+    }
+    for (int64_t c = 0, place = begin; c < k; c++) {
+        const int32_t n = end[c];
+        end[c] = (int32_t)place;
+        place += n;
+    }
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t t = batch->spans[i].begin; t < batch->spans[i].end; t++) {
+            const int64_t c = column[t] - first;
+            if ((uint64_t)c < (uint64_t)k) {
+                row[end[c]] = (int32_t)i;
+                turned[end[c]++] = value[t];
+            }
+        }
+    return begin;
+}
+
+INLINE void turned_update(const int vecs, int64_t k, int64_t begin, const int32_t *end,
+                          const cmlp_entries *batch, const REAL *d, int64_t ldd, REAL *w,
+                          int64_t ldw)
+{
+    const int32_t *rows = batch->row;
+    const REAL *value = batch->turned;
+    for (int64_t c = 0, t = begin; c < k; c++, w += ldw) {
+        V sum[8];
+        UNROLL for (int j = 0; j < vecs; j++)
+            sum[j] = load(w + j * LANES);
+        for (; t < end[c]; t++) {
+            const REAL *row = d + rows[t] * ldd, x = value[t];
+            ONE_POINTER(row);
+            UNROLL for (int j = 0; j < vecs; j++)
+                sum[j] += x * load(row + j * LANES);
+        }
+        UNROLL for (int j = 0; j < vecs; j++)
+            store(w + j * LANES, sum[j]);
+    }
+}
+
+static void turned_accumulate(int64_t m, int64_t n, int64_t first, int64_t k,
+                              const cmlp_entries *batch, const void *d_, int64_t ldd, void *w_,
+                              int64_t ldw)
+{
+    const REAL *d = d_;
+    REAL *w = w_;
+    const int64_t begin = turn(m, first, k, batch);
+    BY_VECTORS(n, 4, turned_update(vecs, k, begin, batch->column_end + first, batch, d + v, ldd,
+                                w + v, ldw))
 }
 
 #endif
