@@ -6,7 +6,6 @@ cdef struct cblas_hooks:
     void *sgemm             # NULL when there is no BLAS
     void *dgemm
     bint ilp64              # its integers have 64 bits
-    int vector_bytes        # the width that its kernels use on this CPU
     void *set_threads       # NULL where it has no such call
     void *get_threads
 

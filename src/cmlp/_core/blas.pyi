@@ -9,7 +9,6 @@ def install(
     sgemm: int,
     dgemm: int,
     ilp64: bool,
-    vector_bytes: int,
     set_threads: int = 0,
     get_threads: int = 0,
 ) -> None: ...

@@ -32,13 +32,12 @@ ctypedef int (*get_threads_call)() noexcept nogil
 cdef cblas_hooks installed
 
 
-def install(uintptr_t sgemm, uintptr_t dgemm, bint ilp64, int vector_bytes,
-            uintptr_t set_threads=0, uintptr_t get_threads=0):
+def install(uintptr_t sgemm, uintptr_t dgemm, bint ilp64, uintptr_t set_threads=0,
+            uintptr_t get_threads=0):
     """Use the routines at these addresses; zeros mean that there is no BLAS."""
     installed.sgemm = <void *> sgemm
     installed.dgemm = <void *> dgemm
     installed.ilp64 = ilp64
-    installed.vector_bytes = vector_bytes
     installed.set_threads = <void *> set_threads if get_threads else NULL
     installed.get_threads = <void *> get_threads
 

@@ -48,6 +48,10 @@ cdef int64_t INFERENCE_ROWS = 256
 # The next batch is asked for ahead of time where it is no larger than this, in bytes.
 cdef int64_t PREFETCHED_BYTES = 1 << 18
 
+# Wider vectors than these take our products near the peak of the core, and no BLAS was
+# found to be faster; one that was made for the CPU is faster than the plain kernels.
+cdef int PLAIN_VECTOR_BYTES = 16
+
 # Rows whose stride is a multiple of this many bytes fall on the same few lines of the cache.
 cdef int64_t ALIASED_BYTES = 1 << 10
 
@@ -217,36 +221,39 @@ cdef class Program:
         w.lay_out(job, w.layers)
         return w
 
-    cdef Workspace prepare(self, Job *job, const cmlp_rows *rows, Targets targets, order,
-                           int64_t batch, int64_t longest=0):
-        # Fills in a job over these rows, in their order or another; layers update themselves.
-        cdef const uint32_t[::1] index
-        cdef int l
+    cdef void choose(self, Job *job, const cmlp_rows *rows, int64_t batch,
+                     int64_t elements) noexcept:
+        # What the rules make of rows that hold so many sparse elements, or are dense.
+        cdef double first = rows.width
         cdef bint suits = False
-        cdef double first
+        cdef int l
         memset(job, 0, sizeof(Job))
         job.kernels, job.depth, job.head = self.kernels, self.depth, self.head
         job.itemsize = self.itemsize
         job.rows = rows[0]
         job.total = rows.n
-        if order is not None:
-            index = order
-            job.order, job.total = &index[0], index.shape[0]
-        if targets is not None:
-            job.targets = targets.view
         job.batch = min(batch, rows.n)
-        first = rows.width
-        if rows.start != NULL:
-            first = min(first, SPARSE_COST * (rows.start[rows.n] - rows.start[0]) / rows.n)
+        if elements:
+            first = min(first, SPARSE_COST * elements / rows.n)
         for l in range(self.depth):
             suits = suits or suits_blas(job.batch, self.layers[l].n, self.layers[l].inputs)
             job.work += (first if l == 0 else self.layers[l].inputs) * self.layers[l].n
         job.blas = hooks()
-        # A BLAS is faster than our own products only where its vectors are wider.
-        if not suits or job.blas.sgemm == NULL or \
-                job.blas.vector_bytes <= self.kernels.vector_bytes:
+        if not suits or job.blas.sgemm == NULL or self.kernels.vector_bytes > PLAIN_VECTOR_BYTES:
             job.blas = NULL
-        job.prefetches = job.order != NULL and job.batch * rows.width * 8 <= PREFETCHED_BYTES
+
+    cdef Workspace prepare(self, Job *job, const cmlp_rows *rows, Targets targets, order,
+                           int64_t batch, int64_t longest=0):
+        # Fills in a job over these rows, in their order or another; layers update themselves.
+        cdef const uint32_t[::1] index
+        self.choose(job, rows, batch,
+                    rows.start[rows.n] - rows.start[0] if rows.start != NULL else 0)
+        if order is not None:
+            index = order
+            job.order, job.total = &index[0], index.shape[0]
+            job.prefetches = job.batch * rows.width * 8 <= PREFETCHED_BYTES
+        if targets is not None:
+            job.targets = targets.view
         return self.take_workspace(job, longest)
 
     cdef int team(self, Job *job, int threads) noexcept:
@@ -356,6 +363,38 @@ cdef class Program:
         finally:
             self.spare.append(workspace)
         return job.loss / job.total
+
+    def plan(self, int64_t batch, int threads, int64_t entries=0):
+        """What the rules choose for a batch of so many dense samples.
+
+        With `entries`, for sparse samples of so many elements each.
+
+        Returns
+        -------
+        threads : int
+        products : list of str
+            Who computes each layer's: ``"kernels"``, ``"BLAS"``, ``"sparse kernels"``, or
+            ``"kernels, update and forward in one pass"``.
+        """
+        cdef Job job
+        cdef cmlp_rows rows
+        cdef Layer *layer
+        cdef int l, team
+        memset(&rows, 0, sizeof(rows))
+        rows.n, rows.width = batch, self.layers[0].inputs
+        self.choose(&job, &rows, batch, batch * entries)
+        team = self.team(&job, threads)
+        shares = team == 1 and batch <= self.kernels.shared_pass_rows
+        products = []
+        for l in range(self.depth):
+            layer = &self.layers[l]
+            if l == 0 and entries:
+                products.append("sparse kernels")
+            elif job.blas != NULL and suits_blas(batch, layer.n, layer.inputs):
+                products.append("BLAS")
+            else:
+                products.append("kernels" + ", update and forward in one pass" * shares)
+        return team, products
 
     def outputs(self, array):
         """The short way for few samples: the outputs (n, outputs), or None.

@@ -35,14 +35,6 @@ SYSTEM_LIBRARIES = {
     ),
 }
 
-# The vectors of OpenBLAS's cores.  Of another library nothing is known but that
-# it runs, and its kernels are taken to be no wider than SSE's.
-CORE_VECTOR_BYTES = {
-    **dict.fromkeys(("skylakex", "cooperlake", "sapphirerapids", "zen5"), 64),
-    **dict.fromkeys(("haswell", "zen", "excavator", "sandybridge", "bulldozer"), 32),
-}
-
-
 class Hooks(NamedTuple):
     """A CBLAS that was found: where, its name, core, integers and addresses."""
 
@@ -50,7 +42,6 @@ class Hooks(NamedTuple):
     name: str
     core: str
     ilp64: bool
-    vector_bytes: int
     sgemm: int
     dgemm: int
     set_threads: int = 0
@@ -79,12 +70,11 @@ def use():
 def install(found):
     """Hand the addresses of `Hooks`, or of nothing, to the engine."""
     if found is None:
-        blas.install(0, 0, False, 0)
+        blas.install(0, 0, False)
     else:
         blas.install(
-            found.sgemm, found.dgemm, found.ilp64, found.vector_bytes,
-            found.set_threads, found.get_threads,
-        )  # fmt: skip
+            found.sgemm, found.dgemm, found.ilp64, found.set_threads, found.get_threads
+        )
 
 
 def find(wanted=""):
@@ -132,15 +122,14 @@ def describe(library, path, spelling, ilp64, sgemm, dgemm):
     if corename is not None:
         corename.restype = ctypes.c_char_p
         name, core = "OpenBLAS", corename().decode()
-        vector_bytes = CORE_VECTOR_BYTES.get(core.lower(), 16)
         calls = ("openblas_set_num_threads", "openblas_get_num_threads")
         threads = [address(library, spelling.format(call)) for call in calls]
     elif address(library, "MKL_Set_Num_Threads"):
-        name, core, vector_bytes = "MKL", "chosen by MKL", 64
+        name, core = "MKL", "chosen by MKL"
         threads = [address(library, c) for c in ("MKL_Set_Num_Threads", "MKL_Get_Max_Threads")]
     else:
-        name, core, vector_bytes, threads = "CBLAS", "unknown", 16, [0, 0]
-    return Hooks(path, name, core, ilp64, vector_bytes, sgemm, dgemm, *threads)
+        name, core, threads = "CBLAS", "unknown", [0, 0]
+    return Hooks(path, name, core, ilp64, sgemm, dgemm, *threads)
 
 
 def address(library, symbol):
