@@ -9,12 +9,13 @@ from cmlp.config import show_config
 from cmlp.errors import TrainingDiverged
 from cmlp.network import Network
 from cmlp.reference import MLP, Model
-from cmlp.spec import SGD
+from cmlp.spec import SGD, Adam
 from cmlp.training import History
 
 __all__ = [
     "MLP",
     "SGD",
+    "Adam",
     "History",
     "Model",
     "Network",

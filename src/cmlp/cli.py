@@ -54,7 +54,10 @@ def parser():
     train.add_argument("--loss", default="quadratic", choices=[*spec.LOSSES])
     train.add_argument("--epochs", type=int, default=10)
     train.add_argument("--batch-size", type=int, default=10)
-    train.add_argument("--lr", type=float, help="default 3.0 for quadratic, else 0.1")
+    train.add_argument("--optimizer", default="sgd", choices=[*spec.OPTIMIZERS])
+    train.add_argument(
+        "--lr", type=float, help="default 0.001 for adam; for sgd 3.0 with quadratic, else 0.1"
+    )
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--dtype", default="float32", choices=["float32", "float64"])
     train.add_argument("--threads", type=int, help="at most so many")
@@ -105,22 +108,30 @@ def train_command(options):
         dtype=options.dtype,
         seed=options.seed,
     )
-    lr = options.lr if options.lr is not None else 3.0 if options.loss == "quadratic" else 0.1
+    optimizer = chosen_optimizer(options)
     if not options.quiet:
         print(f"{network}\n{len(X):,} samples to train on, {len(X_test):,} to test with")
     try:
         network.fit(
             X, y, epochs=options.epochs, batch_size=options.batch_size,
-            optimizer=spec.SGD(lr), validation_data=(X_test, y_test),
+            optimizer=optimizer, validation_data=(X_test, y_test),
             progress=not options.quiet, threads=options.threads,
         )  # fmt: skip
     except KeyboardInterrupt:
         save(network, options.out)
         raise
     except errors.TrainingDiverged as error:
-        raise Refused(f"{error} (--lr {lr:g})") from None
+        raise Refused(f"{error} (--lr {optimizer.lr:g})") from None
     save(network, options.out)
     print(f"test {network.score_name}: {network.score(X_test, y_test):.4f}")
+
+
+def chosen_optimizer(options):
+    """Return the optimizer by the options `--optimizer` and `--lr`."""
+    kind = spec.OPTIMIZERS[options.optimizer]
+    if options.lr is not None:
+        return kind(lr=options.lr)
+    return kind(lr=3.0) if kind is spec.SGD and options.loss == "quadratic" else kind()
 
 
 def save(network, path):

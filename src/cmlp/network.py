@@ -164,7 +164,7 @@ class Network(ColumnMethods):
         epochs : int, default 10
         batch_size : int, default 32
             The last batch of an epoch may be smaller.
-        optimizer : SGD, optional
+        optimizer : SGD or Adam, optional
             By default ``SGD(lr=0.1)``.
         shuffle : bool, default True
             Whether each epoch has a random order of its own.
@@ -520,6 +520,8 @@ def checked_optimizer(optimizer):
     """Return the optimizer, or the default."""
     if optimizer is None:
         return spec.SGD()
-    if not isinstance(optimizer, spec.SGD):
-        raise TypeError(f"optimizer must be an SGD, got {optimizer!r}")
+    kinds = tuple(spec.OPTIMIZERS.values())
+    if not isinstance(optimizer, kinds):
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise TypeError(f"optimizer must be an instance of {names}, got {optimizer!r}")
     return optimizer

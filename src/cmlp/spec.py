@@ -8,6 +8,7 @@ drift apart.
 import math
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import ClassVar
 
 import numpy as np
 
@@ -78,10 +79,59 @@ class SGD:
         If `lr` is not a number, or not positive and finite.
     """
 
+    name: ClassVar[str] = "sgd"
+    states: ClassVar[int] = 0
+    hyper: ClassVar[tuple[float, ...]] = ()
+
     lr: float = 0.1
 
     def __post_init__(self):
         check_positive("lr", self.lr)
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam: steps scaled by running means of the gradient and of its square.
+
+    Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1.
+    The means begin at zero with every call of `fit`.
+
+    Parameters
+    ----------
+    lr : float, default 0.001
+        The learning rate; positive and finite.
+    betas : tuple of two float, default (0.9, 0.999)
+        What of the two means a step keeps; each at least 0 and below 1.
+    eps : float, default 1e-8
+        Added to the root of the mean square; positive and finite.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is no number, or out of its range.
+    """
+
+    name: ClassVar[str] = "adam"
+    states: ClassVar[int] = 2
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+    def __post_init__(self):
+        check_positive("lr", self.lr)
+        check_positive("eps", self.eps)
+        if not (isinstance(self.betas, (tuple, list)) and len(self.betas) == 2):
+            raise TypeError(f"betas must be two numbers, got {self.betas!r}")
+        for i, beta in enumerate(self.betas):
+            check_number(f"betas[{i}]", beta)
+            if not 0 <= beta < 1:
+                raise ValueError(f"betas[{i}] must be at least 0 and below 1, got {beta!r}")
+
+    @property
+    def hyper(self):
+        """The numbers that compiled code takes, in its order."""
+        return (*self.betas, self.eps)
 
 
 ACTIVATIONS = {
@@ -104,6 +154,8 @@ LOSSES = {
         Loss("binary_cross_entropy", "sigmoid", ("sigmoid", "softmax"), probabilities=True),
     )
 }
+
+OPTIMIZERS = {optimizer.name: optimizer for optimizer in (SGD, Adam)}
 
 # Weights by (generator, inputs, outputs), drawn as (outputs, inputs); biases are zero
 # but for the reference's.  Glorot and Bengio, AISTATS 2010, eq. 16; He et al., ICCV
@@ -150,10 +202,15 @@ def look_up(argument, name, table):
     return table[name]
 
 
-def check_positive(argument, value):
-    """Raise unless `value` is a positive, finite number."""
+def check_number(argument, value):
+    """Raise unless `value` is a real number, which a bool is not."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)):
         raise TypeError(f"{argument} must be a number, got {value!r} ({type(value).__name__})")
+
+
+def check_positive(argument, value):
+    """Raise unless `value` is a positive, finite number."""
+    check_number(argument, value)
     if not (value > 0 and math.isfinite(value)):
         raise ValueError(f"{argument} must be positive and finite, got {value!r}")
 

@@ -45,6 +45,15 @@ def shuffled(key, epoch, samples):
     return order
 
 
+def engine_optimizer(network, optimizer):
+    """Return an optimizer as the engine runs it, with state of the parameters' shapes."""
+    if not optimizer.states:
+        return engine.Optimizer(optimizer.name)
+    blocks = [network._new_parameters() for _ in range(1 + optimizer.states)]
+    gradient, *states = [(block.padded_weights, block.padded_biases) for block in blocks]
+    return engine.Optimizer(optimizer.name, optimizer.hyper, gradient, states)
+
+
 def train(network, rows, targets, *, subset, validate, epochs, batch_size, optimizer, shuffle,
           progress, threads):  # fmt: skip
     """Train `network` and return its `History`.
@@ -52,13 +61,13 @@ def train(network, rows, targets, *, subset, validate, epochs, batch_size, optim
     Parameters
     ----------
     network : Network
-    rows, targets : cmlp._core.engine.Rows, Targets
+    rows, targets : cmlp._core.samples.Rows, Targets
     subset : ndarray of uint32 or None
         The rows to train on; None means all.
     validate : callable or None
         Returns a dict of validation quantities.
     epochs, batch_size : int
-    optimizer : cmlp.spec.SGD
+    optimizer : one of cmlp.spec.OPTIMIZERS
     shuffle : bool
     progress : cmlp.progress.Progress
     threads : int
@@ -69,13 +78,15 @@ def train(network, rows, targets, *, subset, validate, epochs, batch_size, optim
         When the loss of a batch is not finite.
     """
     history = History()
+    running = engine_optimizer(network, optimizer)
     samples = len(rows) if subset is None else len(subset)
     with progress:
         for epoch in range(epochs):
             start = time.perf_counter()
             order = epoch_order(network, subset, samples, shuffle)
             loss, last_loss, done = network._program.train(
-                rows, targets, order, batch_size, optimizer.lr, threads, progress.tick
+                rows, targets, order, batch_size, optimizer.lr, threads, progress.tick,
+                running,
             )
             if not np.isfinite(last_loss):
                 raise TrainingDiverged(epoch, (done - 1) // batch_size)
