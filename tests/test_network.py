@@ -292,7 +292,7 @@ X0, Y0 = np.ones((4, 3)), np.array([0, 1, 1, 0])
         (X0, Y0, {"batch_size": 0}, ValueError, "batch_size must be at least 1"),
         (X0, Y0, {"batch_size": 2.0}, TypeError, "batch_size must be a whole number"),
         (X0, Y0, {"threads": 0}, ValueError, "threads must be at least 1"),
-        (X0, Y0, {"optimizer": "sgd"}, TypeError, "optimizer must be an SGD"),
+        (X0, Y0, {"optimizer": "sgd"}, TypeError, "optimizer must be an instance of SGD or Adam"),
         (X0, Y0, {"progress": "bar"}, TypeError, "progress must be True, False or None"),
         (X0, Y0, {"validation_data": 3}, TypeError, r"validation_data must be a pair \(X, y\)"),
         (X0, Y0, {"validation_data": (X0[:, :2], Y0)}, ValueError, "X of validation_data must"),

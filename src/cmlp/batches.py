@@ -104,9 +104,15 @@ def as_rows(X, inputs, dtype, name="X", finite=True):
         rows = as_sparse_rows(X, inputs, dtype, name)
     else:
         rows = Rows(as_matrix(X, inputs, dtype, name))
-    if finite and (row := rows.first_not_finite()) >= 0:
-        raise ValueError(f"{name} must be finite; row {row} holds NaN or infinity")
+    if finite:
+        check_finite(rows, name)
     return rows
+
+
+def check_finite(rows, name="X"):
+    """Raise `ValueError` that names the first row with NaN or infinity, if there is one."""
+    if (row := rows.first_not_finite()) >= 0:
+        raise ValueError(f"{name} must be finite; row {row} holds NaN or infinity")
 
 
 def compressed(rows, sparse, threads):

@@ -54,6 +54,8 @@ class Network(ColumnMethods):
         Views of the parameters: assigning to an item or into its array takes effect.
     bias : list of ndarray, shapes (outputs, 1)
     activation, output, loss, init : tuple of str, str, str, str
+    is_classifier : bool
+        Whether the outputs are probabilities of classes: sigmoid or softmax.
     dtype : numpy.dtype
     seed : int
 
@@ -89,6 +91,7 @@ class Network(ColumnMethods):
         self.output = checked_output(output, self._loss, self.size[-1])
         if init != "auto":
             spec.look_up("init", init, {"auto": None, **spec.INITIALIZERS})
+        self.is_classifier = self.output in ("sigmoid", "softmax")
         self.init = init
         self.dtype = checked_dtype(dtype)
         self.seed = checked_seed(seed)
@@ -136,11 +139,6 @@ class Network(ColumnMethods):
     @bias.setter
     def bias(self, arrays):
         self.bias[:] = arrays
-
-    @property
-    def is_classifier(self):
-        """Whether the outputs are probabilities of classes: sigmoid or softmax."""
-        return self.output in ("sigmoid", "softmax")
 
     @property
     def score_name(self):
@@ -278,14 +276,19 @@ class Network(ColumnMethods):
         """
         outputs = self._program.outputs(X)
         if outputs is None:
-            rows = batches.as_rows(X, self.size[0], self.dtype)
+            rows = batches.as_rows(X, self.size[0], self.dtype, finite=False)
             outputs = self._outputs(rows, len(rows), resolve_threads(threads))
+            if outputs is None:
+                batches.check_finite(rows)
         return outputs
 
-    def _outputs(self, rows: Rows, n, team=None):
+    def _outputs(self, rows: Rows, n, team=None, checks=True):
+        # None where `checks` finds NaN or infinity.
         out = np.empty((n, self.size[-1]), self.dtype)
         if n:
-            self._program.infer(rows, None, None, out, team or resolve_threads(None))
+            team = team or resolve_threads(None)
+            if self._program.infer(rows, None, None, out, team, checks) is None:
+                return None
         return out
 
     def predict_proba(self, X, *, threads=None):
@@ -300,7 +303,8 @@ class Network(ColumnMethods):
             raise TypeError(
                 f"predict_proba needs the output 'softmax' or 'sigmoid', this is {self.output!r}"
             )
-        return self(X, threads=threads)
+        outputs = self._program.outputs(X)
+        return self(X, threads=threads) if outputs is None else outputs
 
     def predict(self, X, *, threads=None):
         """Return labels, or, when this is no classifier, the outputs.

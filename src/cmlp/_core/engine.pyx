@@ -8,8 +8,8 @@ from libc.string cimport memcpy, memset
 from posix.stdlib cimport posix_memalign
 
 from cpython.buffer cimport (
-    Py_buffer, PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_CheckBuffer,
-    PyObject_GetBuffer)
+    Py_buffer, PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE,
+    PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer)
 from cpython.exc cimport PyErr_CheckSignals
 
 import numpy as np
@@ -348,21 +348,24 @@ cdef class Program:
             self.spare.append(workspace)
         return job.last_loss
 
-    def infer(self, Rows rows not None, Targets targets, order, out, int threads):
+    def infer(self, Rows rows not None, Targets targets, order, out, int threads,
+              bint checks=False):
         """The outputs of all rows into `out` (n, outputs), C-contiguous, of the real type.
 
         With an `order`, an ndarray of uint32, those of its rows alone, in its order.
-        Returns the mean loss where there are targets, else 0.
+        With `checks` it stops at rows that hold NaN or infinity, while they are in the
+        cache. Returns the mean loss where there are targets, else 0; None where it stopped.
         """
         cdef Job job
         cdef Workspace workspace = self.prepare(&job, &rows.view, targets, order, INFERENCE_ROWS,
                                                 rows.longest)
         try:
             job.out = <char *> matrix(out)
+            job.checks = checks
             run_inference(&job, self.team(&job, threads))
         finally:
             self.spare.append(workspace)
-        return job.loss / job.total
+        return None if job.not_finite else job.loss / job.total
 
     def plan(self, int64_t batch, int threads, int64_t entries=0):
         """What the rules choose for a batch of so many dense samples.
@@ -418,7 +421,7 @@ cdef class Program:
     cdef object small_outputs(self, const cmlp_rows *rows):
         cdef Job job
         cdef Workspace workspace
-        if rows.n > INFERENCE_ROWS or self.kernels.first_not_finite(rows) >= 0:
+        if rows.n > INFERENCE_ROWS:
             return None
         workspace = self.prepare(&job, rows, None, None, INFERENCE_ROWS)
         try:
@@ -426,8 +429,9 @@ cdef class Program:
                 return None
             out = np.empty((rows.n, self.head.outputs), self.dtype)
             job.out = <char *> matrix(out)
+            job.checks = True
             run_inference(&job, 1)
-            return out
+            return None if job.not_finite else out
         finally:
             self.spare.append(workspace)
 
@@ -461,7 +465,7 @@ cdef void infer_for_a_breath(Job *job, int team) noexcept nogil:
             for i in range(m):
                 job.loss += job.losses[i]
         job.done += m
-        if job.done >= job.total:
+        if job.done >= job.total or job.not_finite:
             return
         if job.deadline == 0:
             job.deadline = cmlp_now() + BREATH
@@ -477,7 +481,7 @@ cdef object run_inference(Job *job, int team):
         while True:
             with nogil:
                 infer_for_a_breath(job, team)
-            if job.done >= job.total:
+            if job.done >= job.total or job.not_finite:
                 return
             PyErr_CheckSignals()
     finally:
@@ -485,22 +489,22 @@ cdef object run_inference(Job *job, int team):
             leave_single_threaded()
 
 
+cdef void *reals(array, int ndim) except NULL:
+    # The address of a C-contiguous, writable array of reals, which stays the caller's.
+    cdef Py_buffer buffer
+    PyObject_GetBuffer(array, &buffer, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+    cdef void *address = buffer.buf
+    cdef bint fits = buffer.ndim == ndim and buffer.itemsize in (4, 8)
+    PyBuffer_Release(&buffer)
+    if not fits:
+        raise ValueError(f"{ndim} dimensions of reals are needed, got {array.dtype}, "
+                         f"shape {array.shape}")
+    return address
+
+
 cdef void *matrix(array) except NULL:
-    # The address of a C-contiguous, writable 2-D array of reals.
-    cdef float[:, ::1] f4
-    cdef double[:, ::1] f8
-    if array.itemsize == 4:
-        f4 = array
-        return &f4[0, 0]
-    f8 = array
-    return &f8[0, 0]
+    return reals(array, 2)
 
 
 cdef void *vector(array) except NULL:
-    cdef float[::1] f4
-    cdef double[::1] f8
-    if array.itemsize == 4:
-        f4 = array
-        return &f4[0]
-    f8 = array
-    return &f8[0]
+    return reals(array, 1)

@@ -58,6 +58,7 @@ cdef struct Job:
     bint stop, diverged
     double loss, last_loss      # sum over all samples; mean of the last batch
     char *out                   # inference: rows of outputs, packed
+    bint checks, not_finite     # inference: whether it looks for NaN and infinity, and found any
     int itemsize
 
 

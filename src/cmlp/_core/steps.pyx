@@ -14,7 +14,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.string cimport memcpy
 
 from cmlp._core.blas cimport gemm
-from cmlp._core.kernels cimport CMLP_F32, CMLP_F64
+from cmlp._core.kernels cimport CMLP_F32, CMLP_F64, cmlp_rows
 from cmlp._core.team cimport cmlp_barrier, share
 
 cdef extern from "clock.h" nogil:
@@ -353,6 +353,17 @@ cdef bint has_targets(Job *job) noexcept nogil:
     return job.targets.labels != NULL or job.targets.values != NULL
 
 
+cdef bint is_finite(Job *job, int64_t first, int64_t m) noexcept nogil:
+    # Whether the samples first .. first + m, in the rows' own order, are.
+    cdef cmlp_rows rows = job.rows
+    rows.n = m
+    if rows.start != NULL:
+        rows.start += first
+    else:
+        rows.data = <const char *> rows.data + first * rows.stride
+    return job.kernels.first_not_finite(&rows) < 0
+
+
 cdef void infer_team(void *arg, int thread, int threads) noexcept nogil:
     # A thread's rows of the next batch to outputs, and to losses where there are targets.
     cdef Job *job = <Job *> arg
@@ -364,6 +375,8 @@ cdef void infer_team(void *arg, int thread, int threads) noexcept nogil:
     cdef int64_t end = min(share(blocks, thread + 1, threads) * size, m)
     cdef int64_t rows, i, width = last.outputs * job.itemsize
     cdef char *a
+    if job.checks and first < end and not is_finite(job, job.done + first, end - first):
+        job.not_finite = True
     while first < end:
         rows = min(end - first, size) if job.blas != NULL else end - first
         forward_rows(job, first, rows, job.done)

@@ -182,7 +182,7 @@ INLINE void paneled(int64_t m, int64_t n, const int transposed, int64_t columns,
                     pack(depth, width, p->b + t * p->ldb + j, p->ldb, panel);
                 part.row = t == 0 && p->row ? p->row + j : NULL;
                 part.c = p->c + i * p->ldc + j;
-                tiles(PANEL_ROWS, rows, width, &part);
+                tiles(width == PANEL_COLUMNS ? PANEL_ROWS : TILE_ROWS, rows, width, &part);
             }
         }
 }
