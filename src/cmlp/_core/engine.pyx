@@ -299,7 +299,8 @@ cdef class Program:
             job.step = -rate
             if optimizer is not None and not optimizer.plain:
                 self.add_optimizer(&job, optimizer, rate)
-            job.waits = team == 1 and workspace.spare and job.optimizer == NULL
+            job.small = workspace.spare and job.batch <= self.kernels.shared_pass_rows
+            job.waits = job.small and job.optimizer == NULL
             run_training(&job, team, tick)
         finally:
             self.reset_updates(&job)
@@ -387,7 +388,7 @@ cdef class Program:
         rows.n, rows.width = batch, self.layers[0].inputs
         self.choose(&job, &rows, batch, batch * entries)
         team = self.team(&job, threads)
-        shares = team == 1 and batch <= self.kernels.shared_pass_rows
+        shares = batch <= self.kernels.shared_pass_rows
         products = []
         for l in range(self.depth):
             layer = &self.layers[l]

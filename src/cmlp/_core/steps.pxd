@@ -50,6 +50,7 @@ cdef struct Job:
     int64_t batch, done, total  # in samples
     int64_t waiting             # samples whose update waits for the next forward product
     bint waits                  # whether updates do
+    bint small                  # the batch is too small to be shared out
     bint prefetches
     double step                 # an update adds `step` times the mean gradient
     double work                 # multiply-adds a sample

@@ -6,8 +6,8 @@ each thread takes a part of the weights and adds its update to them.  No sum is
 ever split between threads.
 
 Where a batch is so small that a step is bound by reading and writing the weights,
-a single thread lets each update wait for the next forward product, and both share
-one pass over the weights.
+each update waits for the next forward product, and both share one pass over the
+weights; and each thread takes a part of every layer instead of rows of the batch.
 """
 from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t, uint32_t
@@ -40,6 +40,10 @@ cdef int64_t ENTRIES_PER_COLUMN = 8
 cdef int64_t TURNED_BYTES = 256
 
 
+# Threads that share a layer's columns take whole pairs of lines.
+cdef int64_t COLUMN_BYTES = 128
+
+
 cdef bint suits_blas(int64_t m, int64_t n, int64_t k) noexcept nogil:
     return m >= 8 and <double> m * n * k >= BLAS_WORK
 
@@ -53,19 +57,32 @@ cdef inline bint is_sparse(Job *job, int l) noexcept nogil:
     return l == 0 and job.rows.start != NULL
 
 
+cdef void forward_columns(Job *job, Layer *layer, const void *a, int64_t lda,
+                          int64_t m, int64_t column, int64_t n) noexcept nogil:
+    # Columns column .. column + n of the first m rows of the layer's output.
+    cdef int s = job.itemsize
+    cdef char *c = at(layer.output, column, s)
+    cdef char *d = at(layer.delta, column, s)
+    cdef char *w = at(layer.weight, column, s)
+    cdef char *bias = at(layer.bias, column, s)
+    if a == NULL:
+        job.kernels.sparse_affine(0, m, n, &job.entries, w, layer.n, bias, c, layer.ld)
+    elif job.waiting:
+        # The update that waits goes first, its deltas being of the batch before.
+        job.kernels.accumulate_bias(m, n, d, layer.ld, bias)
+        job.kernels.accumulate_affine(m, n, layer.inputs, layer.a, layer.lda, d, layer.ld,
+                                      w, layer.n, a, lda, bias, c, layer.ld)
+    else:
+        job.kernels.affine(m, n, layer.inputs, a, lda, w, layer.n, bias, c, layer.ld)
+
+
 cdef void forward_layer(Job *job, Layer *layer, const void *a, int64_t lda,
                         int64_t first, int64_t m) noexcept nogil:
     # Rows first .. first + m of the layer's output from those of its input a.
     cdef int s = job.itemsize
     cdef char *c = at(layer.output, first * layer.ld, s)
     cdef int64_t i
-    if job.waiting:
-        # The update that waits goes first, its deltas being of the batch before.
-        job.kernels.accumulate_bias(m, layer.n, layer.delta, layer.ld, layer.bias)
-        job.kernels.accumulate_affine(
-            m, layer.n, layer.inputs, layer.a, layer.lda, layer.delta, layer.ld,
-            layer.weight, layer.n, a, lda, layer.bias, c, layer.ld)
-    elif use_blas(job, m, layer.n, layer.inputs):
+    if use_blas(job, m, layer.n, layer.inputs):
         for i in range(m):
             memcpy(c + i * layer.ld * s, layer.bias, layer.n * s)
         gemm(job.blas, s, False, False, m, layer.n, layer.inputs, a, lda,
@@ -230,8 +247,6 @@ cdef void forward_rows(Job *job, int64_t first, int64_t m, int64_t sample) noexc
                                       layer.bias, layer.output, layer.ld)
         else:
             forward_layer(job, layer, at(a, first * lda, job.itemsize), lda, first, m)
-            if job.waits:
-                layer.a, layer.lda = a, lda
         a, lda = layer.output, layer.ld
         if l < job.depth - 1:
             job.kernels.activate(layer.activation, m, layer.n, layer.outputs,
@@ -274,6 +289,60 @@ cdef void through(Job *job, int64_t sample, int64_t m, int thread, int threads) 
     prefetch(job, next + middle, next + end)
 
 
+cdef void part(int64_t n, int itemsize, int64_t unit, int thread, int threads,
+               int64_t *first, int64_t *size) noexcept nogil:
+    # A thread's part of n reals, in units of so many bytes.
+    cdef int64_t each = unit // itemsize
+    cdef int64_t blocks = (n + each - 1) // each
+    first[0] = share(blocks, thread, threads) * each
+    size[0] = min(share(blocks, thread + 1, threads) * each, n) - first[0]
+
+
+cdef void through_by_columns(Job *job, int64_t sample, int64_t m, int thread,
+                             int threads) noexcept nogil:
+    # Phase one where the batch is too small to be shared out: a thread's part of each
+    # layer.  The layers wait for one another.
+    cdef int s = job.itemsize
+    cdef const void *a = NULL
+    cdef int64_t lda = 0, first, n
+    cdef Layer *layer
+    cdef Layer *below
+    cdef int l
+    if thread == 0:
+        read_rows(job, 0, m, sample)
+        prefetch(job, sample + m, sample + 2 * m)
+    cmlp_barrier(threads)
+    if not is_sparse(job, 0):
+        a = batch_input(job, sample, &lda)
+    for l in range(job.depth):
+        layer = &job.layers[l]
+        part(layer.n, s, COLUMN_BYTES, thread, threads, &first, &n)
+        if n > 0:
+            forward_columns(job, layer, a, lda, m, first, n)
+            if l < job.depth - 1:
+                job.kernels.activate(layer.activation, m, n, n, at(layer.output, first, s),
+                                     layer.ld)
+        cmlp_barrier(threads)
+        if thread == 0:
+            layer.a, layer.lda = a, lda
+        a, lda = layer.output, layer.ld
+    if thread == 0:
+        head_rows(job, 0, m, sample, job.step / m)
+    cmlp_barrier(threads)
+    for l in range(job.depth - 1, 0, -1):
+        layer, below = &job.layers[l], &job.layers[l - 1]
+        part(layer.inputs, s, CMLP_PAD, thread, threads, &first, &n)
+        if n > 0:
+            job.kernels.affine_backward(
+                m, layer.n, n, layer.delta, layer.ld, at(layer.weight, first * layer.n, s),
+                layer.n, at(below.delta, first, s), below.ld)
+            n = (n + CMLP_PAD // s - 1) // (CMLP_PAD // s) * (CMLP_PAD // s)
+            job.kernels.activate_backward(
+                below.activation, m, n, at(below.output, first, s), below.ld,
+                at(below.delta, first, s), below.ld)
+        cmlp_barrier(threads)
+
+
 cdef void update(Job *job, int64_t sample, int64_t m, int thread, int threads) noexcept nogil:
     # Phase two: a thread's part of the weights, layer by layer.
     cdef const void *a = NULL
@@ -312,17 +381,35 @@ cdef void finish_step(Job *job, int64_t m) noexcept nogil:
 
 cdef void let_wait(Job *job, int64_t m) noexcept nogil:
     # The update by these samples is for the next forward product; its buffers are kept.
-    # A sparse layer has no pass over its weights to share.
     cdef Layer *layer
     cdef int l
-    if is_sparse(job, 0):
-        update_sparse(job, job.layers, m, 0, 1)
-        update_bias(job, job.layers, m)
     for l in range(job.depth):
         layer = &job.layers[l]
         layer.output, layer.spare = layer.spare, layer.output
     job.input, job.spare_input = job.spare_input, job.input
     job.waiting = m
+
+
+cdef void small_step(Job *job, int64_t sample, int64_t m, int thread, int threads) noexcept nogil:
+    # A step whose update, unless it is the last, waits.  A sparse layer has no pass over
+    # its weights to share.
+    cdef bint waits
+    through_by_columns(job, sample, m, thread, threads)
+    if thread == 0:
+        job.waiting = 0
+        finish_step(job, m)
+    cmlp_barrier(threads)
+    waits = job.waits and not job.stop and job.total - job.done >= m
+    if not waits:
+        update(job, sample, m, thread, threads)
+    elif is_sparse(job, 0):
+        update_sparse(job, job.layers, m, thread, threads)
+        if thread == 0:
+            update_bias(job, job.layers, m)
+    cmlp_barrier(threads)
+    if waits and thread == 0:
+        let_wait(job, m)
+    cmlp_barrier(threads)
 
 
 cdef void train_team(void *arg, int thread, int threads) noexcept nogil:
@@ -331,17 +418,11 @@ cdef void train_team(void *arg, int thread, int threads) noexcept nogil:
     while not job.stop:
         sample = job.done
         m = min(job.batch, job.total - sample)
+        if job.small:
+            small_step(job, sample, m, thread, threads)
+            continue
         through(job, sample, m, thread, threads)
         cmlp_barrier(threads)
-        if job.waits:
-            # One thread: nobody else looks.
-            job.waiting = 0
-            finish_step(job, m)
-            if not job.stop and job.total - job.done >= m:
-                let_wait(job, m)
-            else:
-                update(job, sample, m, 0, 1)
-            continue
         update(job, sample, m, thread, threads)
         cmlp_barrier(threads)
         if thread == 0:
