@@ -37,7 +37,7 @@ HAVE_THREADS = bool(CMLP_HAVE_THREADS)
 cdef double BREATH = 0.05
 
 # Below this many multiply-adds for each thread, waking a team costs more than it saves.
-cdef double WORK_PER_THREAD = 1e6
+cdef double WORK_PER_THREAD = 2e6
 
 # What touching a weight for one sparse element costs, in multiply-adds of a dense product.
 cdef double SPARSE_COST = 3

@@ -100,6 +100,7 @@ cdef extern from "kernels.h" nogil:
         void (*optimize)(
             const cmlp_optimizer *optimizer, int64_t rows, int64_t n, int64_t ld, void *w,
             void *gradient, void *const *state) noexcept nogil
+        int64_t (*multiply_adds)(int64_t rounds) noexcept nogil
 
 
 cdef const cmlp_kernels *table(int itemsize) except NULL

@@ -105,6 +105,11 @@ def accumulate_bias(real[:, ::1] d, real[::1] bias):
     table_of(&bias[0]).accumulate_bias(d.shape[0], d.shape[1], &d[0, 0], d.shape[1], &bias[0])
 
 
+def multiply_adds(int itemsize, int rounds):
+    """Run multiply-adds at the peak of the core; returns how many there were."""
+    return table(itemsize).multiply_adds(rounds)
+
+
 def shared_pass_rows():
     """The most rows of A that `accumulate_affine` takes."""
     return chosen[0].shared_pass_rows

@@ -6,6 +6,7 @@
 #include "gather.h"
 #include "losses.h"
 #include "optimizers.h"
+#include "probe.h"
 #include "products.h"
 #include "sparse.h"
 
@@ -38,4 +39,5 @@ const cmlp_kernels CMLP_TABLE = {
     .activate_backward = activate_backward,
     .head = head_rows,
     .optimize = optimize,
+    .multiply_adds = multiply_adds,
 };

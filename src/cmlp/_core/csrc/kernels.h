@@ -129,6 +129,8 @@ typedef struct {
      * dimension ld: `state`s and the gradient, which is zeroed, lie as they do. */
     void (*optimize)(const cmlp_optimizer *optimizer, int64_t rows, int64_t n, int64_t ld,
                      void *w, void *gradient, void *const *state);
+    /* Multiply-adds at the peak of the core; returns how many. */
+    int64_t (*multiply_adds)(int64_t rounds);
 } cmlp_kernels;
 
 #endif

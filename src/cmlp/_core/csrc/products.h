@@ -8,7 +8,7 @@
 #include "tiles.h"
 
 /* A panel is worth packing when so many rows use it. */
-#define PACK_ROWS (3 * TILE_ROWS)
+#define PACK_ROWS (2 * TILE_ROWS)
 
 static void affine(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *w,
                    int64_t ldw, const void *bias, void *c, int64_t ldc)
@@ -16,7 +16,7 @@ static void affine(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, 
     const product p = {.k = k, .a = a, .a_row = lda, .a_col = 1, .b = w, .ldb = ldw,
                        .row = bias, .c = c, .ldc = ldc};
     if (m < PACK_ROWS)
-        tiles(TILE_ROWS, m, n, &p);
+        in_place(m, n, &p);
     else
         paneled(m, n, 0, 0, 0, &p);
 }

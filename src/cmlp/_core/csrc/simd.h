@@ -88,7 +88,7 @@ typedef INT VI __attribute__((vector_size(VECTOR_BYTES), may_alias));
 #define INLINE static inline __attribute__((always_inline))
 /* Keeps the compiler from splitting a pointer to a row into one for each vector of it. */
 #define ONE_POINTER(p) __asm__("" : "+r"(p))
-#define UNROLL _Pragma("GCC unroll 16")
+#define UNROLL _Pragma("GCC unroll 32")
 
 INLINE V load(const REAL *p) { return *(const V *)p; }
 INLINE void store(REAL *p, V v) { *(V *)p = v; }

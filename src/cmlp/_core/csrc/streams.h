@@ -17,7 +17,7 @@ typedef struct {
     int64_t ldw;
     const REAL *next;      /* inputs that go forward through the new W */
     int64_t ldnext;
-    const REAL *bias;
+    const REAL *bias;      /* what C begins with; NULL: itself */
     REAL *c;
     int64_t ldc;
 } pass;
@@ -31,7 +31,7 @@ INLINE void stream_tile(const int rows, const int vecs, const int forward, const
         UNROLL for (int j = 0; j < vecs; j++) {
             delta[i][j] = load(p->d + i * p->ldd + j * LANES);
             if (forward)
-                sum[i][j] = load(p->bias + j * LANES);
+                sum[i][j] = load(p->bias ? p->bias + j * LANES : p->c + i * p->ldc + j * LANES);
         }
     const REAL *a = p->a, *next = p->next;
     const int64_t lda = p->lda, ldnext = p->ldnext, ldw = p->ldw;
@@ -74,33 +74,46 @@ INLINE void stream_tile(const int rows, const int vecs, const int forward, const
         else stream_tile(FITS(rows, 1, forward) ? rows : 1, 1, forward, p);            \
         break;
 
+INLINE void any_stream_tile(int64_t rows, int vecs, const int forward, const pass *p)
+{
+    switch (rows) {
+        STREAM_CASE(1)
+        STREAM_CASE(2)
+        STREAM_CASE(3)
+        STREAM_CASE(4)
+        STREAM_CASE(5)
+#if STREAM_ROWS > 5
+        STREAM_CASE(6)
+        STREAM_CASE(7)
+        STREAM_CASE(8)
+        STREAM_CASE(9)
+        STREAM_CASE(10)
+#endif
+    }
+}
+
 INLINE void stream_rows(int64_t rows, int64_t n, const int forward, const pass *all)
 {
-    for (int64_t v = 0; v < n;) {
-        int vecs = WIDEST(forward);
-        while (vecs > 1 && (v + vecs * LANES > n || !FITS(rows, vecs, forward)))
-            vecs /= 2;
-        pass part = *all;
-        const pass *p = &part;
-        part.d += v;
-        part.w += v;
-        part.bias += v;
-        part.c += v;
-        switch (rows) {
-            STREAM_CASE(1)
-            STREAM_CASE(2)
-            STREAM_CASE(3)
-            STREAM_CASE(4)
-            STREAM_CASE(5)
-#if STREAM_ROWS > 5
-            STREAM_CASE(6)
-            STREAM_CASE(7)
-            STREAM_CASE(8)
-            STREAM_CASE(9)
-            STREAM_CASE(10)
-#endif
+    const int64_t most = block_rows(all->k, n);
+    pass p = *all;
+    for (int64_t t = 0; t < all->k; t += most) {
+        p.k = AT_MOST(all->k - t, most);
+        p.a = all->a + t;
+        p.next = all->next + t;
+        for (int64_t j = 0; j < n;) {
+            int vecs = WIDEST(forward);
+            while (vecs > 1 && (j + vecs * LANES > n || !FITS(rows, vecs, forward)))
+                vecs /= 2;
+            const int64_t chunk = vecs * LANES, left = n - j - chunk;
+            p.d = all->d + j;
+            p.w = all->w + t * all->ldw + j;
+            p.c = all->c + j;
+            p.bias = t == 0 ? all->bias + j : NULL;
+            if (most < all->k)
+                touch_chunk(p.k, AT_MOST(left, chunk), p.w + chunk, all->ldw);
+            any_stream_tile(rows, vecs, forward, &p);
+            j += chunk;
         }
-        v += vecs * LANES;
     }
 }
 

@@ -113,6 +113,50 @@ static void tiles(int64_t most, int64_t m, int64_t n, const product *all)
     }
 }
 
+/* The rows of a B that no second cache holds are taken in blocks, so that few pages
+ * of memory are in use, and while one chunk of their columns is computed with, the
+ * next is asked for. */
+#define BLOCK_ROWS 64
+#define LARGE_BYTES (1 << 21)
+
+INLINE int64_t block_rows(int64_t k, int64_t n)
+{
+    return k * n * CMLP_REAL_BYTES > LARGE_BYTES ? BLOCK_ROWS : k;
+}
+
+INLINE void touch_chunk(int64_t rows, int64_t columns, const REAL *b, int64_t ldb)
+{
+    for (int64_t t = 0; t < rows; t++)
+        for (int64_t j = 0; j < columns; j += CMLP_PAD / CMLP_REAL_BYTES)
+            __builtin_prefetch(b + t * ldb + j, 0, 2);
+}
+
+/* C (m, n) from tiles of a B that is read where it lies. */
+static void in_place(int64_t m, int64_t n, const product *all)
+{
+    const int64_t most = block_rows(all->k, n), blocks = (m + TILE_ROWS - 1) / TILE_ROWS;
+    product p = *all;
+    for (int64_t t = 0; t < all->k; t += most) {
+        p.k = AT_MOST(all->k - t, most);
+        for (int64_t j = 0; j < n;) {
+            const int vecs = tile_vectors((m + blocks - 1) / blocks, (n - j) / LANES);
+            const int64_t chunk = vecs * LANES, left = n - j - chunk;
+            p.b = all->b + t * all->ldb + j;
+            if (most < all->k)
+                touch_chunk(p.k, AT_MOST(left, chunk), p.b + chunk, all->ldb);
+            for (int64_t block = 0, i = 0; block < blocks; block++) {
+                const int64_t rows = (m - i) / (blocks - block);
+                p.a = all->a + i * all->a_row + t * all->a_col;
+                p.row = t == 0 && all->row ? all->row + j : NULL;
+                p.c = all->c + i * all->ldc + j;
+                any_tile(rows, vecs, &p);
+                i += rows;
+            }
+            j += chunk;
+        }
+    }
+}
+
 /* A panel is a few columns of B, packed so that tiles stream them: whatever the
  * stride of B, its lines then do not fall on one another in the cache. */
 #define PANEL_COLUMNS (PANEL_VECTORS * LANES)
