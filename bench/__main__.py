@@ -1,80 +1,64 @@
-"""Times an epoch of the reference job: 784-30-10, sigmoid, quadratic loss, batches of 10.
+"""Times cmlp against its peers on the same jobs.
 
-The peers take turns within one run, on one thread each, so that what slows the machine
-slows all of them; the ratio is that of the medians.
+The peers take turns within one run, each in a process of its own, so that what slows the
+machine slows all of them; a ratio is that of the medians. What is timed is `fit` as a
+whole, conversion, shuffle and set-up included; JAX gets its batches laid out beforehand.
 """
 
-import bench.one_thread  # isort: skip  # noqa: F401 - before NumPy is imported
 import argparse
-import statistics
-import time
+import sys
 
-import numpy as np
-
-from bench.data import digits
-from bench.peers import numpy_reference
-from cmlp import MLP, SGD
-
-BATCH, RATE = 10, 3.0
+from bench import report, roofline, runner, scaling
+from bench.jobs import JOBS
+from bench.peers import PEERS
+from cmlp import __version__
+from cmlp.threads import available
 
 
-def cmlp_job(X, y):
-    """Return a function that trains one epoch."""
-    net = MLP([784, 30, 10], seed=0)
-    return lambda: net.fit(X, y, epochs=1, batch_size=BATCH, optimizer=SGD(RATE), threads=1)
-
-
-def numpy_job(X, y):
-    """Return a function that trains on as many samples, already converted, one by one."""
-    np.random.seed(0)  # noqa: NPY002 - the reference draws from the global generator
-    net = numpy_reference.MLP([784, 30, 10])
-    pairs = list(zip(X / 255, np.eye(10)[y][:, :, None], strict=True))
-
-    def epoch():
-        for start in range(0, len(pairs), BATCH):
-            net.update_mini_batch(pairs[start : start + BATCH], RATE)
-
-    return epoch
-
-
-def seconds(job):
-    """Return how long a call takes."""
-    start = time.perf_counter()
-    job()
-    return time.perf_counter() - start
+def parser():
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    top.add_argument("--jobs", nargs="*", choices=JOBS, default=["reference"], metavar="JOB",
+                     help=f"of {', '.join(JOBS)}; default: reference")  # fmt: skip
+    top.add_argument("--peers", nargs="*", choices=PEERS, default=[*PEERS], metavar="PEER",
+                     help=f"of {', '.join(PEERS)}; default: all")  # fmt: skip
+    top.add_argument("--rounds", type=int, default=5)
+    top.add_argument("--cores", default="1", choices=["1", "all", "both"])
+    top.add_argument("--isa", choices=["avx2"], help="hold cmlp and JAX to this ISA")
+    top.add_argument("--roofline", action="store_true", help="also the limits of the core")
+    top.add_argument("--scaling", action="store_true", help="also time against width and batch")
+    top.add_argument("--all", action="store_true", help="every job, both core counts, all reports")
+    top.add_argument("--save", nargs="?", const="bench/results", metavar="FOLDER",
+                     help="write JSON, Markdown and plots; default folder: bench/results")  # fmt: skip
+    return top
 
 
 def main():
-    """Take the times and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument(
-        "--reference-samples",
-        type=int,
-        default=6000,
-        help="the reference is timed on so many samples a round",
-    )
-    options = parser.parse_args()
-    (X, y), _, name = digits()
-    few = min(options.reference_samples, len(X))
-    jobs = {"cmlp": (cmlp_job(X, y), len(X)), "NumPy reference": (numpy_job(X[:few], y[:few]), few)}
-    times = {peer: [] for peer in jobs}
-    for round_ in range(options.rounds + 1):
-        for peer, (job, samples) in jobs.items():
-            taken = seconds(job) / samples * BATCH
-            if round_:  # the first warms up
-                times[peer].append(taken * 1e6)
-    medians = {peer: statistics.median(taken) for peer, taken in times.items()}
-    print(
-        f"784-30-10, sigmoid, quadratic, batch {BATCH}, {name}, one thread, {options.rounds} rounds"
-    )
-    print(f"{'':<18}{'us a step':>12}{'min':>10}{'max':>10}{'ratio':>10}")
-    for peer, taken in times.items():
-        ratio = medians[peer] / medians["cmlp"]
-        print(
-            f"{peer:<18}{medians[peer]:>12.2f}{min(taken):>10.2f}{max(taken):>10.2f}{ratio:>10.1f}"
-        )
+    """Take the times, print the tables, write the files."""
+    options = parser().parse_args()
+    everything = options.all
+    names = [*JOBS] if everything else options.jobs
+    peers = [*dict.fromkeys(["cmlp", *options.peers])]
+    counts = {"1": [1], "all": [available()], "both": [1, available()]}[
+        "both" if everything else options.cores
+    ]
+    results = {"machine": report.cpu_model(), "version": __version__, "jobs": []}
+    print(f"{results['machine']}, cmlp {__version__}\n", flush=True)
+    for cores in dict.fromkeys(counts):
+        for name in names:
+            result = runner.time_job(JOBS[name], cores, options.rounds, options.isa, peers)
+            results["jobs"].append(result)
+            print(report.job_table(result), "\n", flush=True)
+    results["roofline"] = roofline.report() if everything or options.roofline else None
+    results["scaling"] = scaling.report() if everything or options.scaling else None
+    if results["roofline"]:
+        print(report.roofline_table(results["roofline"]), "\n", flush=True)
+    if results["scaling"]:
+        print(report.scaling_table(results["scaling"]), "\n", flush=True)
+    if options.save:
+        print(report.save(options.save, results))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

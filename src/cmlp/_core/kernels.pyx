@@ -83,14 +83,14 @@ cdef inline const cmlp_kernels *table_of(real *_) noexcept:
 
 
 def affine(real[:, ::1] a, real[:, ::1] w, real[::1] bias, real[:, ::1] c):
-    """C = A W + bias."""
-    table_of(&c[0, 0]).affine(c.shape[0], c.shape[1], a.shape[1], &a[0, 0], a.shape[1],
+    """C = A W + bias; what A and C have beyond the rows and columns of W is left alone."""
+    table_of(&c[0, 0]).affine(c.shape[0], w.shape[1], w.shape[0], &a[0, 0], a.shape[1],
                               &w[0, 0], w.shape[1], &bias[0], &c[0, 0], c.shape[1])
 
 
 def affine_backward(real[:, ::1] d, real[:, ::1] w, real[:, ::1] c):
     """C = D W^T, for the rows of W; what C has beyond them is padding."""
-    table_of(&c[0, 0]).affine_backward(c.shape[0], d.shape[1], w.shape[0], &d[0, 0], d.shape[1],
+    table_of(&c[0, 0]).affine_backward(c.shape[0], w.shape[1], w.shape[0], &d[0, 0], d.shape[1],
                                        &w[0, 0], w.shape[1], &c[0, 0], c.shape[1])
 
 

@@ -1,0 +1,14 @@
+"""cmlp: `fit` as a whole, conversion, shuffle and set-up included."""
+
+from cmlp import SGD, Network
+
+SHARE = 1.0
+
+
+def prepare(job, X, y):
+    net = Network(list(job.sizes), activation=job.activation, loss=job.loss, seed=0)
+    if not job.epochs:
+        return lambda: net.predict_proba(X)
+    return lambda: net.fit(
+        X, y, epochs=job.epochs, batch_size=job.batch, optimizer=SGD(job.lr), shuffle=True
+    )

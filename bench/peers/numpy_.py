@@ -1,0 +1,37 @@
+"""The NumPy reference: one sample at a time, float64."""
+
+import contextlib
+import io
+
+import numpy as np
+
+from bench.peers import numpy_reference
+
+SHARE = 0.03
+
+
+def prepare(job, X, y):
+    if not job.epochs:
+        return None
+    np.random.seed(0)  # the reference draws from the global generator
+    X = X / 255 if X.dtype == np.uint8 else X.astype(np.float64)
+    one_hot = np.eye(job.sizes[-1])[y]
+    if job.activation == "tanh":
+        model = numpy_reference.Model(*job.sizes)
+
+        def run():
+            with contextlib.redirect_stdout(io.StringIO()):
+                model.train(X, one_hot, job.epochs, job.lr)
+
+        return run
+    if job.activation != "sigmoid":
+        return None
+    net = numpy_reference.MLP(job.sizes)
+    pairs = list(zip(X, one_hot[:, :, None], strict=True))
+
+    def run():
+        for _ in range(job.epochs):
+            for start in range(0, len(pairs), job.batch):
+                net.update_mini_batch(pairs[start : start + job.batch], job.lr)
+
+    return run
