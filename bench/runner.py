@@ -12,8 +12,7 @@ from bench.peers import PEERS
 def environment(cores, isa=None):
     """Return the environment of a worker that may use so many cores, or such an ISA."""
     threads = {
-        name: str(cores)
-        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        name: str(cores) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     }
     one = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1" if cores == 1 else ""
     narrow = f"--xla_cpu_max_isa={isa.upper()}" if isa else ""

@@ -95,3 +95,34 @@ def sgd(weights, biases, activations, loss, X, y, lr, batch_size):
 
 def one_hot(labels, classes):
     return np.eye(classes)[labels]
+
+
+def sgd_steps(*parameters, lr):
+    """Return a function that takes a step in place, given the gradients."""
+
+    def step(*gradients):
+        for p, g in zip(parameters, gradients, strict=True):
+            p -= lr * g
+
+    return step
+
+
+def adam_steps(*parameters, lr, betas, eps):
+    """Kingma and Ba, 2015, algorithm 1."""
+    means = [np.zeros_like(p) for p in parameters]
+    squares = [np.zeros_like(p) for p in parameters]
+    t = 0
+
+    def step(*gradients):
+        nonlocal t
+        t += 1
+        for p, g, m, v in zip(parameters, gradients, means, squares, strict=True):
+            m[:] = betas[0] * m + (1 - betas[0]) * g
+            v[:] = betas[1] * v + (1 - betas[1]) * g**2
+            corrected = m / (1 - betas[0] ** t), v / (1 - betas[1] ** t)
+            p -= lr * corrected[0] / (np.sqrt(corrected[1]) + eps)
+
+    return step
+
+
+OPTIMIZERS = {"sgd": sgd_steps, "adam": adam_steps}

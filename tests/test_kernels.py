@@ -58,6 +58,48 @@ def test_products(isa_name, dtype, m, n, k, seed):
     close(into[:n], bias[0] + wide["d"].sum(axis=0), dtype, m)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(m=st.integers(1, 5), n=SIZES, k=SIZES, seed=st.integers(0, 2**32))
+@settings(max_examples=40, deadline=None)
+def test_a_shared_pass_is_an_update_and_then_a_forward_product(isa_name, dtype, m, n, k, seed):
+    m = min(m, kernels.shared_pass_rows())
+    rng = np.random.default_rng(seed)
+    a, next_, w, d = (rng.normal(size=s).astype(dtype) for s in ((m, k), (m, k), (k, n), (m, n)))
+    w, d, bias = padded(w, dtype), padded(d, dtype), padded(rng.normal(size=(1, n)), dtype)[0]
+    separate, shared = w.copy(), padded(w, dtype)
+    separate = padded(separate, dtype)
+    want, got = np.zeros((2, *d.shape), dtype)
+    want, got = padded(want, dtype), padded(got, dtype)
+    kernels.accumulate(a, d, separate)
+    kernels.affine(next_, separate, bias, want)
+    kernels.accumulate_affine(a, d, shared, next_, bias, got)
+    assert (shared == separate).all()
+    assert (got == want).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("m", [2, 5, 23, 24, 40])
+def test_blocks_and_panels_do_not_change_a_bit(isa, rng, dtype, m):
+    # Weights that no second cache holds, summed over more than one panel.
+    k, n = 1100, 700
+    a, d = (rng.normal(size=s).astype(dtype) for s in ((m, k), (m, n)))
+    w, d = padded(rng.normal(size=(k, n)), dtype), padded(d, dtype)
+    bias, c, row = (padded(rng.normal(size=(1, n)), dtype) for _ in range(3))
+    c, below, back = padded(np.zeros((m, n)), dtype), padded(a, dtype), padded(a[:1], dtype)
+    kernels.affine(a, w, bias[0], c)
+    kernels.affine_backward(d, w, below)
+    for i in range(m):
+        kernels.affine(a[i : i + 1], w, bias[0], row)
+        kernels.affine_backward(padded(d[i : i + 1], dtype), w, back)
+        assert (c[i] == row[0]).all()
+        assert (below[i] == back[0]).all()
+    together, apart = padded(w, dtype), padded(w, dtype)
+    kernels.accumulate(a, d, together)
+    for i in range(m):
+        kernels.accumulate(a[i : i + 1], padded(d[i : i + 1], dtype), apart)
+    assert (together == apart).all()
+
+
 def ulps(got, want, dtype):
     """Return the greatest error in units in the last place of the true value."""
     with np.errstate(invalid="ignore"):

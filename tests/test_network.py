@@ -133,6 +133,67 @@ def test_any_number_of_threads_gives_the_same_bits(digits, sizes):
         assert (nets[0] == nets[-1]).all()
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 5, 6])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_threads_that_share_the_columns_of_a_small_batch(rng, dtype, batch_size):
+    # Wide enough for several threads; 23 samples leave a last, smaller batch.
+    X, y = rng.random((23, 1500)), rng.integers(0, 10, 23)
+    nets = []
+    for threads in (1, 2, 3, 4):
+        net = Network([1500, 1400, 1000, 10], activation=["relu", "tanh"], loss="cross_entropy",
+                      dtype=dtype, seed=0)  # fmt: skip
+        history = net.fit(X, y, epochs=2, batch_size=batch_size, optimizer=SGD(1e-3),
+                          threads=threads)  # fmt: skip
+        nets.append(np.concatenate([w.ravel() for w in net.weight] + [history["loss"]]))
+        assert (nets[0] == nets[-1]).all()
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_breath_between_steps_changes_nothing(monkeypatch, rng, batch_size):
+    # A long epoch comes up for air between steps whose updates wait for one another.
+    X, y = rng.random((99_000, 40), dtype=np.float32), rng.integers(0, 10, 99_000)
+    net, whole = (Network([40, 300, 10], loss="cross_entropy", seed=0) for _ in range(2))
+    breaths = []
+    rows, targets = net._data(X, y)
+    net._program.train(rows, targets, None, batch_size, 0.01, 1, breaths.append)
+    assert breaths
+    for start in range(0, 99_000, 9900):
+        rows, targets = whole._data(X[start : start + 9900], y[start : start + 9900])
+        whole._program.train(rows, targets, None, batch_size, 0.01, 1)
+    assert all((a == b).all() for a, b in zip(net.weight, whole.weight, strict=True))
+
+
+def test_the_short_way_of_inference_is_the_long_way(rng):
+    net = Network([20, 16, 3], seed=0)
+    for kind in ("u1", "f4", "f8"):
+        X = (rng.random((5, 20)) * 200).astype(kind)
+        assert net._program.outputs(X) is not None
+        assert (net(X) == net(X[:, :, None])).all()
+        np.testing.assert_array_equal(net(X[:1]), net(X)[:1])
+    for other in (X[:, ::-1], X[:, :4], X[0], X.astype("i4"), X[:0], X.tolist(), "X", None):
+        assert net._program.outputs(other) is None
+    for wrong, row in ((np.nan, 3), (np.inf, 0), (-np.inf, 4)):
+        X = rng.random((5, 20))
+        X[row, 7] = wrong
+        with pytest.raises(ValueError, match=f"X must be finite; row {row} holds NaN"):
+            net(X)
+        many = np.tile(rng.random((5, 20)), (200, 1))
+        many[900 + row, 7] = wrong
+        with pytest.raises(ValueError, match=f"X must be finite; row {900 + row} holds NaN"):
+            net.predict(many)
+
+
+def test_show_config_tells_the_plan_of_a_network(capsys):
+    cmlp.show_config(Network([784, 30, 10]), batch_size=1)
+    shown = capsys.readouterr().out
+    assert "batch:   1 samples, 1 thread\n" in shown
+    assert "layer 1: 784 -> 30, kernels, update and forward in one pass\n" in shown
+    cmlp.show_config(Network([784, 30, 10]), batch_size=64)
+    assert "layer 2: 30 -> 10, kernels\n" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        cmlp.show_config(Network([784, 30, 10]), batch_size=0)
+
+
 def test_seeds(rng):
     X, y = rng.normal(size=(64, 5)), rng.integers(0, 3, 64)
 

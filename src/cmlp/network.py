@@ -338,7 +338,8 @@ class Network(ColumnMethods):
         rows, _ = self._data(X, y)
         if len(rows) == 0:
             raise ValueError("X is empty; a score needs at least one sample")
-        return self._score(self._outputs(rows, len(rows), resolve_threads(threads)), np.asarray(y))
+        team = resolve_threads(threads)
+        return self._score(self._outputs(rows, len(rows), team, checks=False), np.asarray(y))
 
     def _score(self, out, y):
         if self.is_classifier:

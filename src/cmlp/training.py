@@ -85,7 +85,13 @@ def train(network, rows, targets, *, subset, validate, epochs, batch_size, optim
             start = time.perf_counter()
             order = epoch_order(network, subset, samples, shuffle)
             loss, last_loss, done = network._program.train(
-                rows, targets, order, batch_size, optimizer.lr, threads, progress.tick,
+                rows,
+                targets,
+                order,
+                batch_size,
+                optimizer.lr,
+                threads,
+                progress.tick,
                 running,
             )
             if not np.isfinite(last_loss):

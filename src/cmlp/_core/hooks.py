@@ -35,6 +35,7 @@ SYSTEM_LIBRARIES = {
     ),
 }
 
+
 class Hooks(NamedTuple):
     """A CBLAS that was found: where, its name, core, integers and addresses."""
 
@@ -72,9 +73,7 @@ def install(found):
     if found is None:
         blas.install(0, 0, False)
     else:
-        blas.install(
-            found.sgemm, found.dgemm, found.ilp64, found.set_threads, found.get_threads
-        )
+        blas.install(found.sgemm, found.dgemm, found.ilp64, found.set_threads, found.get_threads)
 
 
 def find(wanted=""):

@@ -91,6 +91,11 @@ cdef class Rows:
         return self.view.width
 
     @property
+    def arrays(self):
+        """Of sparse rows the values, the columns and where each row begins."""
+        return self.kept
+
+    @property
     def is_sparse(self):
         """Whether these are compressed sparse rows."""
         return self.view.start != NULL

@@ -370,13 +370,16 @@ cdef void finish_step(Job *job, int64_t m) noexcept nogil:
     job.last_loss = loss / m
     job.done += m
     job.work_done += m * job.work
-    if job.optimizer != NULL:
-        job.optimizer.step += 1
     job.diverged = not isfinite(loss)
     job.stop = job.diverged or job.done >= job.total
     if job.work_done > WORK_PER_LOOK:
         job.work_done = 0
         job.stop = job.stop or cmlp_now() > job.deadline
+
+
+cdef void count_update(Job *job) noexcept nogil:
+    if job.optimizer != NULL:
+        job.optimizer.step += 1
 
 
 cdef void let_wait(Job *job, int64_t m) noexcept nogil:
@@ -407,8 +410,10 @@ cdef void small_step(Job *job, int64_t sample, int64_t m, int thread, int thread
         if thread == 0:
             update_bias(job, job.layers, m)
     cmlp_barrier(threads)
-    if waits and thread == 0:
-        let_wait(job, m)
+    if thread == 0:
+        if waits:
+            let_wait(job, m)
+        count_update(job)
     cmlp_barrier(threads)
 
 
@@ -427,6 +432,7 @@ cdef void train_team(void *arg, int thread, int threads) noexcept nogil:
         cmlp_barrier(threads)
         if thread == 0:
             finish_step(job, m)
+            count_update(job)
         cmlp_barrier(threads)
 
 
