@@ -29,7 +29,7 @@ def parser():
     top.add_argument("--scaling", action="store_true", help="also time against width and batch")
     top.add_argument("--all", action="store_true", help="every job, both core counts, all reports")
     top.add_argument("--save", nargs="?", const="bench/results", metavar="FOLDER",
-                     help="write JSON, Markdown and plots; default folder: bench/results")  # fmt: skip
+                     help="write JSON, Markdown, plots; default: bench/results")  # fmt: skip
     return top
 
 

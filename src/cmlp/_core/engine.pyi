@@ -1,22 +1,26 @@
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from numpy import floating, uint32
 from numpy.typing import NDArray
 
+from cmlp._core.samples import Rows, Targets
+
 HAVE_THREADS: bool
+
+# Of each layer the weights and the bias, padded.
+Arrays: TypeAlias = tuple[Sequence[NDArray[floating]], Sequence[NDArray[floating]]]
 
 def shuffle(order: NDArray[uint32], seed: int, epoch: int) -> None: ...
 
-class Rows:
-    def __init__(self, array: NDArray[Any]) -> None: ...
-    def __len__(self) -> int: ...
-    def first_not_finite(self) -> int: ...
-
-class Targets:
-    @property
-    def n(self) -> int: ...
-    def __init__(self, array: NDArray[Any]) -> None: ...
+class Optimizer:
+    def __init__(
+        self,
+        name: str,
+        hyper: Sequence[float] = (),
+        gradient: Arrays | None = None,
+        states: Sequence[Arrays] = (),
+    ) -> None: ...
 
 class Program:
     def __init__(
@@ -36,6 +40,7 @@ class Program:
         rate: float,
         threads: int,
         tick: Callable[[int], object] | None = None,
+        optimizer: Optimizer | None = None,
     ) -> tuple[float, float, int]: ...
     def gradient(
         self,
@@ -52,4 +57,7 @@ class Program:
         order: NDArray[uint32] | None,
         out: NDArray[floating],
         threads: int,
-    ) -> float: ...
+        checks: bool = False,
+    ) -> float | None: ...
+    def plan(self, batch: int, threads: int, entries: int = 0) -> tuple[int, list[str]]: ...
+    def outputs(self, array: Any) -> NDArray[floating] | None: ...

@@ -20,7 +20,7 @@ from cmlp._core.kernels cimport (
 from cmlp._core.kernels import OPTIMIZERS
 from cmlp._core.samples cimport Rows, Targets, describe
 from cmlp._core.steps cimport (
-    Job, Layer, at, has_targets, infer_team, suits_blas, train_team)
+    Job, Layer, has_targets, infer_team, suits_blas, train_team)
 from cmlp._core.team cimport CMLP_HAVE_THREADS, cmlp_parallel, cmlp_survive_fork
 
 cdef extern from "random.h" nogil:
@@ -200,7 +200,7 @@ cdef class Program:
             entries = max(1, min(job.batch * longest, job.rows.start[job.rows.n]))
         while self.spare:
             w = self.spare.pop()
-            if w.capacity >= job.batch and w.entries >= entries and (w.entries > 0) == (entries > 0):
+            if w.capacity >= job.batch and w.entries >= entries and bool(w.entries) == bool(entries):
                 w.lay_out(job, w.layers)
                 return w
         w = Workspace()
