@@ -157,6 +157,34 @@ def test_threads_by_the_affinity_mask():
     assert in_a_new_process(code).stdout == "1\n"
 
 
+def test_threads_by_the_control_groups(tmp_path):
+    def grant(folder, **files):
+        path = tmp_path / folder
+        path.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (path / name.replace("__", ".")).write_text(text)
+
+    def limit(membership):
+        (tmp_path / "membership").write_text(membership)
+        return threads.cgroup_limit(tmp_path / "root", tmp_path / "membership")
+
+    grant("root", cpu__max="max 100000\n")
+    grant("root/box/inner", cpu__max="150000 100000\n")
+    assert limit("0::/\n") == np.inf
+    assert limit("0::/box/inner\n") == 1.5
+    assert limit("0::/elsewhere\n") == np.inf
+    grant("root/box", cpu__max="50000 100000")
+    assert limit("0::/box/inner\n") == 0.5
+    grant("root/box", cpu__max="nonsense")
+    assert limit("0::/box/inner\n") == 1.5
+    grant("root/cpu/old", cpu__cfs_quota_us="200000\n", cpu__cfs_period_us="100000\n")
+    assert limit("4:memory:/old\n3:cpu,cpuacct:/old\n") == 2
+    grant("root/cpu/old", cpu__cfs_quota_us="-1\n")
+    assert limit("3:cpu,cpuacct:/old\n") == np.inf
+    assert threads.cgroup_limit(tmp_path, tmp_path / "none") == np.inf
+    assert threads.available() >= 1
+
+
 def test_import_brings_nothing_heavy():
     heavy = ("scipy", "tqdm", "ssl", "sklearn", "torch", "matplotlib", "asyncio", "csv_")
     done = in_a_new_process(f"import cmlp, sys; print([m for m in {heavy} if m in sys.modules])")

@@ -1,16 +1,61 @@
 """How many threads a call may take."""
 
+import math
 import os
+from pathlib import Path
 
 from cmlp.spec import check_whole
 
+# Where Linux mounts the control groups of containers.
+CGROUPS = Path("/sys/fs/cgroup")
+
 
 def available():
-    """Return the number of CPUs that this process may use."""
+    """Return the number of CPUs that this process may use, by its affinity and its cgroup."""
     try:
-        return len(os.sched_getaffinity(0))
+        cpus = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS has no affinity mask
-        return os.cpu_count() or 1
+        cpus = os.cpu_count() or 1
+    return max(1, min(cpus, math.ceil(cgroup_limit())))
+
+
+def cgroup_limit(root=CGROUPS, membership=Path("/proc/self/cgroup")):
+    """Return how many CPUs' time the process's control groups grant it, or infinity.
+
+    A group's limit holds for those within it, so the least counts: of version 2
+    ``cpu.max``, of version 1 ``cpu.cfs_quota_us`` over ``cpu.cfs_period_us``
+    (Linux, Documentation/admin-guide/cgroup-v2.rst, section 5.1).
+    """
+    try:
+        lines = [line.split(":", 2) for line in membership.read_text().split()]
+    except OSError:
+        return math.inf
+    limit = math.inf
+    for _, controllers, path in lines:
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        base = root / "cpu" if controllers else root
+        folder = base / path.lstrip("/")
+        for group in (folder, *folder.parents):
+            limit = min(limit, group_limit(group))
+            if group == base:
+                break
+    return limit
+
+
+def group_limit(group):
+    """Return the CPUs' time that one control group grants, or infinity."""
+    try:
+        if (group / "cpu.max").exists():
+            quota, period = (group / "cpu.max").read_text().split()
+        else:
+            quota, period = (
+                (group / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period")
+            )
+        granted = float("inf") if quota in ("max", "-1") else float(quota) / float(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return math.inf
+    return granted if granted > 0 else math.inf
 
 
 def resolve(threads=None):

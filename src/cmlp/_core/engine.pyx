@@ -196,11 +196,13 @@ cdef class Program:
         # One from the shelf if it is large enough; two calls at once have two.
         cdef Workspace w
         cdef int64_t entries = 0
+        cdef bint fits
         if job.rows.start != NULL:
             entries = max(1, min(job.batch * longest, job.rows.start[job.rows.n]))
         while self.spare:
             w = self.spare.pop()
-            if w.capacity >= job.batch and w.entries >= entries and bool(w.entries) == bool(entries):
+            fits = w.entries >= entries > 0 or w.entries == entries == 0
+            if w.capacity >= job.batch and fits:
                 w.lay_out(job, w.layers)
                 return w
         w = Workspace()
