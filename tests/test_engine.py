@@ -157,7 +157,7 @@ def test_threads_by_the_affinity_mask():
     assert in_a_new_process(code).stdout == "1\n"
 
 
-def test_threads_by_the_control_groups(tmp_path):
+def test_threads_by_the_control_groups(tmp_path, monkeypatch):
     def grant(folder, **files):
         path = tmp_path / folder
         path.mkdir(parents=True, exist_ok=True)
@@ -166,6 +166,7 @@ def test_threads_by_the_control_groups(tmp_path):
 
     def limit(membership):
         (tmp_path / "membership").write_text(membership)
+        threads.cgroup_limit.cache_clear()
         return threads.cgroup_limit(tmp_path / "root", tmp_path / "membership")
 
     grant("root", cpu__max="max 100000\n")
@@ -182,7 +183,10 @@ def test_threads_by_the_control_groups(tmp_path):
     grant("root/cpu/old", cpu__cfs_quota_us="-1\n")
     assert limit("3:cpu,cpuacct:/old\n") == np.inf
     assert threads.cgroup_limit(tmp_path, tmp_path / "none") == np.inf
-    assert threads.available() >= 1
+    assert 1 <= threads.available() <= os.cpu_count()
+    for granted, want in ((0.5, 1), (1e9, threads.available()), (np.inf, threads.available())):
+        monkeypatch.setattr(threads, "cgroup_limit", lambda granted=granted: granted)
+        assert threads.available() == want
 
 
 def test_import_brings_nothing_heavy():

@@ -1,5 +1,6 @@
 """How many threads a call may take."""
 
+import functools
 import math
 import os
 from pathlib import Path
@@ -16,9 +17,10 @@ def available():
         cpus = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS has no affinity mask
         cpus = os.cpu_count() or 1
-    return max(1, min(cpus, math.ceil(cgroup_limit())))
+    return cpus if cgroup_limit() >= cpus else max(1, math.ceil(cgroup_limit()))
 
 
+@functools.cache
 def cgroup_limit(root=CGROUPS, membership=Path("/proc/self/cgroup")):
     """Return how many CPUs' time the process's control groups grant it, or infinity.
 
