@@ -43,11 +43,15 @@ def read_bandwidth(size):
     return size / seconds(rows.first_not_finite) * 1e-9
 
 
+def leading(n):
+    """Return what is between two rows of n reals: whole vectors, and not a power of two."""
+    padded = -(-n // 16) * 16
+    return padded + 16 if padded % 256 == 0 else padded
+
+
 def product_times(dtype, m, k, n):
     """Return the seconds of the three products of a layer, C (m, n) = A (m, k) W (k, n)."""
-    # As in the engine: rows of a batch are not a multiple of 1024 bytes apart.
-    width = n + 16 if n % 256 == 0 else n
-    depth = k + 16 if k % 256 == 0 else k
+    width, depth = leading(n), leading(k)
     rng = np.random.default_rng(0)
 
     def matrix(rows, columns, used):
