@@ -168,12 +168,13 @@ cdef class Targets:
 
     def __init__(self, array):
         self.n = array.shape[0]
+        self.view.ld = array.shape[array.ndim - 1]
+        if self.n == 0:
+            return
         if array.ndim == 1:
             self.labels = array
             self.view.labels = &self.labels[0]
-            return
-        self.view.ld = array.shape[1]
-        if array.itemsize == 4:
+        elif array.itemsize == 4:
             self.f4 = array
             self.view.values = &self.f4[0, 0]
         else:
