@@ -15,6 +15,19 @@ if "CMLP_DATA" not in os.environ and SHARED.is_dir():
     os.environ["CMLP_DATA"] = str(SHARED)
 
 
+# Code that prints the most memory that its process has had, in MiB. Where there is /proc it
+# is asked, as rusage counts what the process had before it became a Python.
+PRINT_PEAK_MEMORY = """
+import pathlib, resource, sys
+status = pathlib.Path("/proc/self/status")
+if status.exists():
+    print(int(status.read_text().split("VmHWM:")[1].split()[0]) >> 10)
+else:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(peak >> (20 if sys.platform == "darwin" else 10))
+"""
+
+
 @pytest.fixture(scope="session")
 def digits():
     """(X, y), (X_test, y_test): MNIST where CMLP_DATA has it, else generated digits."""

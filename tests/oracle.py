@@ -97,32 +97,116 @@ def one_hot(labels, classes):
     return np.eye(classes)[labels]
 
 
-def sgd_steps(*parameters, lr):
-    """Return a function that takes a step in place, given the gradients."""
+def stepping(rule):
+    """Make a function of parameters and hyperparameters of a rule for one parameter.
 
-    def step(*gradients):
-        for p, g in zip(parameters, gradients, strict=True):
-            p -= lr * g
+    The rule gets the parameter p, its gradient g, its own state, a dict, the number t of the
+    step from 1 and the hyperparameters; it changes p in place.  What is made returns a
+    function that takes a step in place, given the gradients.
+    """
 
-    return step
+    def steps(*parameters, **hyper):
+        states = [{} for _ in parameters]
+        t = 0
 
+        def step(*gradients):
+            nonlocal t
+            t += 1
+            for p, g, state in zip(parameters, gradients, states, strict=True):
+                rule(p, g, state, t, **hyper)
 
-def adam_steps(*parameters, lr, betas, eps):
-    """Kingma and Ba, 2015, algorithm 1."""
-    means = [np.zeros_like(p) for p in parameters]
-    squares = [np.zeros_like(p) for p in parameters]
-    t = 0
+        return step
 
-    def step(*gradients):
-        nonlocal t
-        t += 1
-        for p, g, m, v in zip(parameters, gradients, means, squares, strict=True):
-            m[:] = betas[0] * m + (1 - betas[0]) * g
-            v[:] = betas[1] * v + (1 - betas[1]) * g**2
-            corrected = m / (1 - betas[0] ** t), v / (1 - betas[1] ** t)
-            p -= lr * corrected[0] / (np.sqrt(corrected[1]) + eps)
-
-    return step
+    return steps
 
 
-OPTIMIZERS = {"sgd": sgd_steps, "adam": adam_steps}
+@stepping
+def sgd_steps(p, g, state, t, *, lr, momentum, dampening, nesterov, weight_decay):
+    g = g + weight_decay * p
+    if momentum:
+        state["sum"] = momentum * state["sum"] + (1 - dampening) * g if t > 1 else g
+        g = g + momentum * state["sum"] if nesterov else state["sum"]
+    p -= lr * g
+
+
+def adam_means(g, state, t, betas):
+    """Kingma and Ba, 2015, algorithm 1: the corrected means."""
+    m = state["m"] = betas[0] * state.get("m", 0) + (1 - betas[0]) * g
+    v = state["v"] = betas[1] * state.get("v", 0) + (1 - betas[1]) * g**2
+    if "greatest" in state:
+        v = state["greatest"] = np.maximum(state["greatest"], v)
+    return m / (1 - betas[0] ** t), v / (1 - betas[1] ** t)
+
+
+@stepping
+def adam_steps(p, g, state, t, *, lr, betas, eps, weight_decay, amsgrad):
+    if amsgrad:
+        state.setdefault("greatest", 0)
+    m, v = adam_means(g + weight_decay * p, state, t, betas)
+    p -= lr * m / (np.sqrt(v) + eps)
+
+
+@stepping
+def adamw_steps(p, g, state, t, *, lr, betas, eps, weight_decay, amsgrad):
+    if amsgrad:
+        state.setdefault("greatest", 0)
+    p *= 1 - lr * weight_decay
+    m, v = adam_means(g, state, t, betas)
+    p -= lr * m / (np.sqrt(v) + eps)
+
+
+@stepping
+def nadam_steps(p, g, state, t, *, lr, betas, eps, weight_decay, momentum_decay):
+    g = g + weight_decay * p
+    adam_means(g, state, t, betas)
+    mu, following = (betas[0] * (1 - 0.5 * 0.96 ** (i * momentum_decay)) for i in (t, t + 1))
+    product = state["product"] = state.get("product", 1) * mu
+    mean = following * state["m"] / (1 - product * following) + (1 - mu) * g / (1 - product)
+    p -= lr * mean / (np.sqrt(state["v"] / (1 - betas[1] ** t)) + eps)
+
+
+@stepping
+def rmsprop_steps(p, g, state, t, *, lr, alpha, eps, weight_decay, momentum, centered):
+    g = g + weight_decay * p
+    square = state["square"] = alpha * state.get("square", 0) + (1 - alpha) * g**2
+    mean = state["mean"] = alpha * state.get("mean", 0) + (1 - alpha) * g
+    scaled = g / (np.sqrt(square - mean**2 if centered else square) + eps)
+    state["sum"] = momentum * state.get("sum", 0) + scaled
+    p -= lr * state["sum"]
+
+
+@stepping
+def adagrad_steps(p, g, state, t, *, lr, lr_decay, weight_decay, initial_accumulator_value, eps):
+    g = g + weight_decay * p
+    state["sum"] = state.get("sum", initial_accumulator_value) + g**2
+    p -= lr / (1 + (t - 1) * lr_decay) * g / (np.sqrt(state["sum"]) + eps)
+
+
+@stepping
+def adadelta_steps(p, g, state, t, *, lr, rho, eps, weight_decay):
+    g = g + weight_decay * p
+    square = state["square"] = rho * state.get("square", 0) + (1 - rho) * g**2
+    before = state.get("change", 0)
+    change = np.sqrt(before + eps) / np.sqrt(square + eps) * g
+    state["change"] = rho * before + (1 - rho) * change**2
+    p -= lr * change
+
+
+@stepping
+def lion_steps(p, g, state, t, *, lr, betas, weight_decay):
+    p *= 1 - lr * weight_decay
+    before = state.get("m", 0)
+    p -= lr * np.sign(betas[0] * before + (1 - betas[0]) * g)
+    state["m"] = betas[1] * before + (1 - betas[1]) * g
+
+
+OPTIMIZERS = {
+    "sgd": sgd_steps,
+    "adam": adam_steps,
+    "adamw": adamw_steps,
+    "nadam": nadam_steps,
+    "rmsprop": rmsprop_steps,
+    "adagrad": adagrad_steps,
+    "adadelta": adadelta_steps,
+    "lion": lion_steps,
+}

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import scipy.sparse
+from conftest import PRINT_PEAK_MEMORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -141,7 +142,7 @@ def test_compressing_loses_nothing(isa, rng, kind, threads, width):
 def test_a_wide_matrix_takes_memory_for_its_elements_alone(tmp_path):
     # 200,000 x 50,000 with 50 elements a row: 40 GB if it were dense.
     code = """
-import resource, numpy as np, scipy.sparse
+import numpy as np, scipy.sparse
 from cmlp import Network, SGD
 n, width, each = 200_000, 50_000, 50
 rng = np.random.default_rng(0)
@@ -152,8 +153,8 @@ y = (columns[::each] > width // 2).astype(int)
 net = Network([width, 16, 2], activation="relu", loss="cross_entropy", seed=0)
 net.fit(X, y, epochs=1, batch_size=64, optimizer=SGD(0.5))
 assert net.predict(X).shape == (n,)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
+    code += PRINT_PEAK_MEMORY
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 700  # MiB; the elements take 80, the weights 3
 

@@ -8,14 +8,20 @@ from cmlp._version import __version__
 from cmlp.config import show_config
 from cmlp.errors import TrainingDiverged
 from cmlp.network import Network
+from cmlp.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
 from cmlp.reference import MLP, Model
-from cmlp.spec import SGD, Adam
 from cmlp.training import History
 
 __all__ = [
     "MLP",
     "SGD",
+    "Adadelta",
+    "Adagrad",
     "Adam",
+    "AdamW",
+    "Lion",
+    "NAdam",
+    "RMSprop",
     "History",
     "Model",
     "Network",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cmlp import Network, datasets, errors, spec
+from cmlp import Network, datasets, errors, optimizers, spec
 from cmlp.config import show_config
 
 # A data set may be fetched if that takes no longer than this, in seconds.
@@ -54,9 +54,9 @@ def parser():
     train.add_argument("--loss", default="quadratic", choices=[*spec.LOSSES])
     train.add_argument("--epochs", type=int, default=10)
     train.add_argument("--batch-size", type=int, default=10)
-    train.add_argument("--optimizer", default="sgd", choices=[*spec.OPTIMIZERS])
+    train.add_argument("--optimizer", default="sgd", choices=[*optimizers.OPTIMIZERS])
     train.add_argument(
-        "--lr", type=float, help="default 0.001 for adam; for sgd 3.0 with quadratic, else 0.1"
+        "--lr", type=float, help="default: the optimizer's; for sgd with quadratic 3.0"
     )
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--dtype", default="float32", choices=["float32", "float64"])
@@ -128,10 +128,10 @@ def train_command(options):
 
 def chosen_optimizer(options):
     """Return the optimizer by the options `--optimizer` and `--lr`."""
-    kind = spec.OPTIMIZERS[options.optimizer]
+    kind = optimizers.OPTIMIZERS[options.optimizer]
     if options.lr is not None:
         return kind(lr=options.lr)
-    return kind(lr=3.0) if kind is spec.SGD and options.loss == "quadratic" else kind()
+    return kind(lr=3.0) if kind is optimizers.SGD and options.loss == "quadratic" else kind()
 
 
 def save(network, path):

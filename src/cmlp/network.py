@@ -10,6 +10,7 @@ from cmlp._core import hooks
 from cmlp._core.engine import Program
 from cmlp._core.samples import Rows
 from cmlp.columns import ColumnMethods
+from cmlp.optimizers import OPTIMIZERS, SGD, Optimizer
 from cmlp.parameters import Parameters, Views
 
 
@@ -162,8 +163,9 @@ class Network(ColumnMethods):
         epochs : int, default 10
         batch_size : int, default 32
             The last batch of an epoch may be smaller.
-        optimizer : SGD or Adam, optional
-            By default ``SGD(lr=0.1)``.
+        optimizer : Optimizer, optional
+            `SGD`, `Adam`, `AdamW`, `NAdam`, `RMSprop`, `Adagrad`, `Adadelta` or `Lion`; by
+            default ``SGD(lr=0.1)``.
         shuffle : bool, default True
             Whether each epoch has a random order of its own.
         validation_data : tuple (X, y), optional
@@ -524,9 +526,8 @@ def checked_seed(seed):
 def checked_optimizer(optimizer):
     """Return the optimizer, or the default."""
     if optimizer is None:
-        return spec.SGD()
-    kinds = tuple(spec.OPTIMIZERS.values())
-    if not isinstance(optimizer, kinds):
-        names = " or ".join(kind.__name__ for kind in kinds)
-        raise TypeError(f"optimizer must be an instance of {names}, got {optimizer!r}")
+        return SGD()
+    if not isinstance(optimizer, Optimizer):
+        names = ", ".join(kind.__name__ for kind in OPTIMIZERS.values())
+        raise TypeError(f"optimizer must be an instance of one of {names}, got {optimizer!r}")
     return optimizer

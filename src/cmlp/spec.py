@@ -1,4 +1,4 @@
-"""What a network is made of: activations, losses, initializers and optimizers.
+"""What a network is made of: activations, losses and initializers.
 
 Each kind has one table, keyed by name.  The numbers that compiled code knows an
 activation or a loss by come from the kernels' own lists, so that they cannot
@@ -8,7 +8,6 @@ drift apart.
 import math
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import ClassVar
 
 import numpy as np
 
@@ -64,76 +63,6 @@ class Loss:
         return kernels.LOSSES.index(self.name)
 
 
-@dataclass(frozen=True)
-class SGD:
-    """Stochastic gradient descent: each batch subtracts `lr` times its mean gradient.
-
-    Parameters
-    ----------
-    lr : float, default 0.1
-        The learning rate; positive and finite.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `lr` is not a number, or not positive and finite.
-    """
-
-    name: ClassVar[str] = "sgd"
-    states: ClassVar[int] = 0
-    hyper: ClassVar[tuple[float, ...]] = ()
-
-    lr: float = 0.1
-
-    def __post_init__(self):
-        check_positive("lr", self.lr)
-
-
-@dataclass(frozen=True)
-class Adam:
-    """Adam: steps scaled by running means of the gradient and of its square.
-
-    Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1.
-    The means begin at zero with every call of `fit`.
-
-    Parameters
-    ----------
-    lr : float, default 0.001
-        The learning rate; positive and finite.
-    betas : tuple of two float, default (0.9, 0.999)
-        What of the two means a step keeps; each at least 0 and below 1.
-    eps : float, default 1e-8
-        Added to the root of the mean square; positive and finite.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is no number, or out of its range.
-    """
-
-    name: ClassVar[str] = "adam"
-    states: ClassVar[int] = 2
-
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-
-    def __post_init__(self):
-        check_positive("lr", self.lr)
-        check_positive("eps", self.eps)
-        if not (isinstance(self.betas, (tuple, list)) and len(self.betas) == 2):
-            raise TypeError(f"betas must be two numbers, got {self.betas!r}")
-        for i, beta in enumerate(self.betas):
-            check_number(f"betas[{i}]", beta)
-            if not 0 <= beta < 1:
-                raise ValueError(f"betas[{i}] must be at least 0 and below 1, got {beta!r}")
-
-    @property
-    def hyper(self):
-        """The numbers that compiled code takes, in its order."""
-        return (*self.betas, self.eps)
-
-
 ACTIVATIONS = {
     a.name: a
     for a in (
@@ -154,8 +83,6 @@ LOSSES = {
         Loss("binary_cross_entropy", "sigmoid", ("sigmoid", "softmax"), probabilities=True),
     )
 }
-
-OPTIMIZERS = {optimizer.name: optimizer for optimizer in (SGD, Adam)}
 
 # Weights by (generator, inputs, outputs), drawn as (outputs, inputs); biases are zero
 # but for the reference's.  Glorot and Bengio, AISTATS 2010, eq. 16; He et al., ICCV

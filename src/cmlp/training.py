@@ -48,10 +48,12 @@ def shuffled(key, epoch, samples):
 def engine_optimizer(network, optimizer):
     """Return an optimizer as the engine runs it, with state of the parameters' shapes."""
     if not optimizer.states:
-        return engine.Optimizer(optimizer.name)
+        return engine.Optimizer(optimizer.kernel)
     blocks = [network._new_parameters() for _ in range(1 + optimizer.states)]
+    if optimizer.initial:
+        blocks[1].block[:] = optimizer.initial
     gradient, *states = [(block.padded_weights, block.padded_biases) for block in blocks]
-    return engine.Optimizer(optimizer.name, optimizer.hyper, gradient, states)
+    return engine.Optimizer(optimizer.kernel, optimizer.hyper, optimizer.l2, gradient, states)
 
 
 def train(network, rows, targets, *, subset, validate, epochs, batch_size, optimizer, shuffle,
@@ -67,7 +69,7 @@ def train(network, rows, targets, *, subset, validate, epochs, batch_size, optim
     validate : callable or None
         Returns a dict of validation quantities.
     epochs, batch_size : int
-    optimizer : one of cmlp.spec.OPTIMIZERS
+    optimizer : cmlp.optimizers.Optimizer
     shuffle : bool
     progress : cmlp.progress.Progress
     threads : int

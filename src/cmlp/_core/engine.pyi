@@ -18,6 +18,7 @@ class Optimizer:
         self,
         name: str,
         hyper: Sequence[float] = (),
+        l2: float = 0,
         gradient: Arrays | None = None,
         states: Sequence[Arrays] = (),
     ) -> None: ...

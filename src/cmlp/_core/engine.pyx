@@ -125,21 +125,23 @@ cdef class Optimizer:
     Parameters
     ----------
     name : str
-        ``"sgd"`` or one of `kernels.OPTIMIZERS`.
+        ``"sgd"``, the plain one, or one of `kernels.OPTIMIZERS`.
     hyper : sequence of float
         As csrc/optimizers.h tells for each.
+    l2 : float
+        So much of each parameter is added to its gradient.
     gradient : tuple (weights, biases) of lists of ndarray, optional
-        Zeros of the parameters' shapes, padded as they are; unless it is SGD.
+        Zeros of the parameters' shapes, padded as they are; unless it is plain.
     states : list of such tuples, optional
     """
     cdef cmlp_optimizer values
     cdef bint plain
     cdef object gradient, states
 
-    def __init__(self, str name, hyper=(), gradient=None, states=()):
+    def __init__(self, str name, hyper=(), double l2=0, gradient=None, states=()):
         self.plain = name == "sgd"
         self.gradient, self.states = gradient, states
-        self.values.step = 1
+        self.values.l2 = l2
         if not self.plain:
             self.values.kind = OPTIMIZERS.index(name)
             for i, value in enumerate(hyper):

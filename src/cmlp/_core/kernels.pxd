@@ -41,8 +41,8 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct cmlp_optimizer:
         int32_t kind
         int64_t step
-        double rate
-        double[3] hyper
+        double rate, l2
+        double[4] hyper
 
     ctypedef struct cmlp_kernels:
         const char *isa
@@ -97,6 +97,7 @@ cdef extern from "kernels.h" nogil:
             const cmlp_head *head, const cmlp_targets *targets, const uint32_t *index,
             int64_t m, double scale, void *z, void *d, int64_t ld,
             double *losses) noexcept nogil
+        void (*begin_step)(cmlp_optimizer *optimizer) noexcept nogil
         void (*optimize)(
             const cmlp_optimizer *optimizer, int64_t rows, int64_t n, int64_t ld, void *w,
             void *gradient, void *const *state) noexcept nogil

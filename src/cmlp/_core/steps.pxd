@@ -9,7 +9,7 @@ from cmlp._core.kernels cimport (
 
 # The most arrays of state that an optimizer keeps.
 cdef enum:
-    STATES = 2
+    STATES = 3
 
 ctypedef void *address
 

@@ -130,7 +130,9 @@ cdef void optimize(Job *job, Layer *layer, int64_t first, int64_t rows, int64_t 
     if job.optimizer == NULL:
         return
     for i in range(STATES):
-        state[i] = at(layer.weight_state[i], place, job.itemsize)
+        state[i] = NULL
+        if layer.weight_state[i] != NULL:
+            state[i] = at(layer.weight_state[i], place, job.itemsize)
     job.kernels.optimize(job.optimizer, rows, n, layer.n, at(layer.weight, place, job.itemsize),
                          at(layer.weight_into, place, job.itemsize), state)
 
@@ -377,9 +379,9 @@ cdef void finish_step(Job *job, int64_t m) noexcept nogil:
         job.stop = job.stop or cmlp_now() > job.deadline
 
 
-cdef void count_update(Job *job) noexcept nogil:
+cdef void begin_update(Job *job) noexcept nogil:
     if job.optimizer != NULL:
-        job.optimizer.step += 1
+        job.kernels.begin_step(job.optimizer)
 
 
 cdef void let_wait(Job *job, int64_t m) noexcept nogil:
@@ -401,6 +403,7 @@ cdef void small_step(Job *job, int64_t sample, int64_t m, int thread, int thread
     if thread == 0:
         job.waiting = 0
         finish_step(job, m)
+        begin_update(job)
     cmlp_barrier(threads)
     waits = job.waits and not job.stop and job.total - job.done >= m
     if not waits:
@@ -410,10 +413,8 @@ cdef void small_step(Job *job, int64_t sample, int64_t m, int thread, int thread
         if thread == 0:
             update_bias(job, job.layers, m)
     cmlp_barrier(threads)
-    if thread == 0:
-        if waits:
-            let_wait(job, m)
-        count_update(job)
+    if waits and thread == 0:
+        let_wait(job, m)
     cmlp_barrier(threads)
 
 
@@ -427,12 +428,13 @@ cdef void train_team(void *arg, int thread, int threads) noexcept nogil:
             small_step(job, sample, m, thread, threads)
             continue
         through(job, sample, m, thread, threads)
+        if thread == 0:
+            begin_update(job)
         cmlp_barrier(threads)
         update(job, sample, m, thread, threads)
         cmlp_barrier(threads)
         if thread == 0:
             finish_step(job, m)
-            count_update(job)
         cmlp_barrier(threads)
 
 

@@ -38,6 +38,7 @@ const cmlp_kernels CMLP_TABLE = {
     .activate = activate,
     .activate_backward = activate_backward,
     .head = head_rows,
+    .begin_step = begin_step,
     .optimize = optimize,
     .multiply_adds = multiply_adds,
 };

@@ -56,11 +56,12 @@ typedef struct {
     int64_t outputs; /* without the padding */
 } cmlp_head;
 
-/* An optimizer with state, by its code. */
+/* An optimizer with state, by its code; see optimizers.h. */
 typedef struct {
     int32_t kind;
-    int64_t step;
-    double rate, hyper[3];
+    int64_t step; /* how many have begun */
+    double rate, l2, hyper[4];
+    double constant[7], product; /* of the step that has begun */
 } cmlp_optimizer;
 
 typedef struct {
@@ -125,8 +126,10 @@ typedef struct {
     void (*head)(const cmlp_head *head, const cmlp_targets *targets,
                  const uint32_t *index, int64_t m, double scale, void *z, void *d,
                  int64_t ld, double *losses);
-    /* Step `step`, from 1, of an optimizer over (rows, n) parameters of leading
-     * dimension ld: `state`s and the gradient, which is zeroed, lie as they do. */
+    /* What the parameters of an optimizer's next step have in common. */
+    void (*begin_step)(cmlp_optimizer *optimizer);
+    /* That step over (rows, n) parameters of leading dimension ld; the states and the
+     * gradient, which is zeroed, lie as they do. */
     void (*optimize)(const cmlp_optimizer *optimizer, int64_t rows, int64_t n, int64_t ld,
                      void *w, void *gradient, void *const *state);
     /* Multiply-adds at the peak of the core; returns how many. */

@@ -1,6 +1,12 @@
-/* Optimizers that keep state for each parameter: one line each, the place in the
+/* Optimizers that keep state for each parameter: one entry each, the place in the
  * list being the code.  Plain gradient descent is not among them: its update is
- * accumulated into the weights by the products themselves. */
+ * accumulated into the weights by the products themselves.
+ *
+ * An entry is a name, the number of its states, the constants c of step t by the
+ * learning rate and the hyperparameters h, in the order of optimizers.py, and the
+ * update of w and of the states s0, s1, s2 by the gradient g, where k0, k1 ... are
+ * the constants.  The numbers are those of PyTorch's optimizers of the same names.
+ */
 #ifndef CMLP_OPTIMIZERS_H
 #define CMLP_OPTIMIZERS_H
 
@@ -9,61 +15,152 @@
 #include "functions.h"
 #include "kernels.h"
 
-/* A name, the constants of a step `t` with the learning rate `rate` and the
- * hyperparameters h, and the update of w and of the states s0, s1 by the
- * gradient g.
- *
- * Adam: Kingma and Ba, ICLR 2015, algorithm 1; h are beta1, beta2, epsilon.  Its
- * bias corrections are put into the constants, as PyTorch does. */
-#define OPTIMIZERS(X)                                                                 \
-    X(adam,                                                                           \
-      const V b1 = splat((REAL)(1 - h[0])); const V b2 = splat((REAL)h[1]);           \
-      const V c2 = splat((REAL)(1 - h[1])); const V epsilon = splat((REAL)h[2]);      \
-      const V root = splat((REAL)(1 / sqrt(1 - pow(h[1], (double)t))));               \
-      const V step = splat((REAL)(-rate / (1 - pow(h[0], (double)t)))),               \
-      s0 += b1 * (g - s0);                                                            \
-      s1 = b2 * s1 + c2 * g * g;                                                      \
-      w += step * s0 * v_reciprocal(v_sqrt(s1) * root + epsilon))
+/* Adam's bias corrections, put into the constants: of the step and of the root. */
+#define CORRECTED_STEP (-rate / (1 - pow(h[0], t)))
+#define CORRECTED_ROOT (1 / sqrt(1 - pow(h[1], t)))
+#define RUNNING_MEANS s0 += k0 * (g - s0); s1 = k1 * s1 + k2 * g * g
+
+/* momentum: Polyak 1964 and, where h[2], Nesterov 1983 as Sutskever et al., ICML 2013,
+ *     give them; h: momentum, dampening, nesterov.
+ * adam: Kingma and Ba, ICLR 2015, algorithm 1; h: beta1, beta2, epsilon.
+ * amsgrad: Reddi, Kale and Kumar, ICLR 2018, algorithm 2; h as Adam's.
+ * adamw: Loshchilov and Hutter, ICLR 2019, algorithm 2; h[3] is the decay.
+ * nadam: Dozat, ICLR 2016 workshop, algorithm 8; h[3] is the momentum's decay.
+ * rmsprop: Hinton, Coursera lecture 6e, 2012, centered as Graves, arXiv:1308.0850, eq.
+ *     40, 2013; h: alpha, epsilon, momentum, centered.
+ * adagrad: Duchi, Hazan and Singer, JMLR 12, 2011, section 1.1; h: the rate's decay, epsilon.
+ * adadelta: Zeiler, arXiv:1212.5701, algorithm 1, 2012; h: rho, epsilon.
+ * lion: Chen et al., NeurIPS 2023, program 1; h: beta1, beta2, the decay. */
+#define OPTIMIZERS(X)                                                             \
+    X(momentum, 1,                                                                \
+      c[0] = h[0]; c[1] = t > 1 ? 1 - h[1] : 1;                                   \
+      c[2] = -rate * (h[2] ? h[0] : 1); c[3] = -rate * h[2],                      \
+      s0 = k0 * s0 + k1 * g;                                                      \
+      w += k2 * s0 + k3 * g)                                                      \
+    X(adam, 2,                                                                    \
+      c[0] = 1 - h[0]; c[1] = h[1]; c[2] = 1 - h[1]; c[3] = h[2];                 \
+      c[4] = CORRECTED_ROOT; c[5] = CORRECTED_STEP,                               \
+      RUNNING_MEANS;                                                              \
+      w += k5 * s0 * v_reciprocal(v_sqrt(s1) * k4 + k3))                          \
+    X(amsgrad, 3,                                                                 \
+      c[0] = 1 - h[0]; c[1] = h[1]; c[2] = 1 - h[1]; c[3] = h[2];                 \
+      c[4] = CORRECTED_ROOT; c[5] = CORRECTED_STEP; c[6] = 1 - rate * h[3],       \
+      w *= k6;                                                                    \
+      RUNNING_MEANS;                                                              \
+      s2 = v_max(s2, s1);                                                         \
+      w += k5 * s0 * v_reciprocal(v_sqrt(s2) * k4 + k3))                          \
+    X(adamw, 2,                                                                   \
+      c[0] = 1 - h[0]; c[1] = h[1]; c[2] = 1 - h[1]; c[3] = h[2];                 \
+      c[4] = CORRECTED_ROOT; c[5] = CORRECTED_STEP; c[6] = 1 - rate * h[3],       \
+      w *= k6;                                                                    \
+      RUNNING_MEANS;                                                              \
+      w += k5 * s0 * v_reciprocal(v_sqrt(s1) * k4 + k3))                          \
+    X(nadam, 2,                                                                   \
+      const double now = h[0] * (1 - 0.5 * pow(0.96, t * h[3]));                  \
+      const double next = h[0] * (1 - 0.5 * pow(0.96, (t + 1) * h[3]));           \
+      optimizer->product = (t > 1 ? optimizer->product : 1) * now;                \
+      c[0] = 1 - h[0]; c[1] = h[1]; c[2] = 1 - h[1]; c[3] = h[2];                 \
+      c[4] = CORRECTED_ROOT; c[5] = -rate * (1 - now) / (1 - optimizer->product); \
+      c[6] = -rate * next / (1 - optimizer->product * next),                      \
+      RUNNING_MEANS;                                                              \
+      w += (k5 * g + k6 * s0) * v_reciprocal(v_sqrt(s1) * k4 + k3))               \
+    X(rmsprop, 3,                                                                 \
+      c[0] = h[0]; c[1] = 1 - h[0]; c[2] = h[1]; c[3] = h[2];                     \
+      c[4] = h[3]; c[5] = -rate,                                                  \
+      s0 = k0 * s0 + k1 * g * g;                                                  \
+      s1 += k1 * (g - s1);                                                        \
+      s2 = k3 * s2 + g * v_reciprocal(v_sqrt(s0 - k4 * s1 * s1) + k2);            \
+      w += k5 * s2)                                                               \
+    X(adagrad, 1,                                                                 \
+      c[0] = -rate / (1 + (t - 1) * h[0]); c[1] = h[1],                           \
+      s0 += g * g;                                                                \
+      w += k0 * g * v_reciprocal(v_sqrt(s0) + k1))                                \
+    X(adadelta, 2,                                                                \
+      c[0] = h[0]; c[1] = 1 - h[0]; c[2] = h[1]; c[3] = -rate,                    \
+      s0 = k0 * s0 + k1 * g * g;                                                  \
+      const V change = v_sqrt(s1 + k2) * v_reciprocal(v_sqrt(s0 + k2)) * g;       \
+      s1 = k0 * s1 + k1 * change * change;                                        \
+      w += k3 * change)                                                           \
+    X(lion, 1,                                                                    \
+      c[0] = 1 - h[0]; c[1] = 1 - h[1]; c[2] = -rate; c[3] = 1 - rate * h[2],     \
+      const V way = s0 + k0 * (g - s0);                                           \
+      w = w * k3 + k2 * v_select(way > 0, splat(1), v_select(way < 0, splat(-1), way)); \
+      s0 += k1 * (g - s0))
 
 enum optimizer {
-#define X(name, constants, update) OPTIMIZER_##name,
+#define X(name, states, constants, update) OPTIMIZER_##name,
     OPTIMIZERS(X)
 #undef X
 };
 
 static const char *const optimizer_names[] = {
-#define X(name, constants, update) #name,
+#define X(name, states, constants, update) #name,
     OPTIMIZERS(X)
 #undef X
     NULL
 };
 
-static void optimize(const cmlp_optimizer *optimizer, int64_t rows, int64_t n, int64_t ld,
-                     void *parameters, void *gradient, void *const *states)
+static void begin_step(cmlp_optimizer *optimizer)
 {
-    const double *h = optimizer->hyper, rate = optimizer->rate;
-    const int64_t t = optimizer->step;
+    const double *h = optimizer->hyper, rate = optimizer->rate, t = (double)++optimizer->step;
+    double *c = optimizer->constant;
     switch (optimizer->kind) {
-#define X(name, constants, update)                            \
-    case OPTIMIZER_##name: {                                  \
-        constants;                                            \
-        for (int64_t i = 0; i < rows; i++)                    \
-            for (int64_t j = 0; j < n; j += LANES) {          \
-                const int64_t at = i * ld + j;                \
-                const V g = load((REAL *)gradient + at);      \
-                V w = load((REAL *)parameters + at);          \
-                V s0 = load((REAL *)states[0] + at);          \
-                V s1 = load((REAL *)states[1] + at);          \
-                update;                                       \
-                store((REAL *)parameters + at, w);            \
-                store((REAL *)states[0] + at, s0);            \
-                store((REAL *)states[1] + at, s1);            \
-                store((REAL *)gradient + at, splat(0));       \
-            }                                                 \
-        break;                                                \
+#define X(name, states, constants, update) \
+    case OPTIMIZER_##name: {               \
+        constants;                         \
+        break;                             \
     }
         OPTIMIZERS(X)
 #undef X
+    }
+}
+
+/* A row of n parameters; what nothing decays is spared the sum. */
+#define ROW(states, update, decayed)                                        \
+    for (int64_t j = 0; j < n; j += LANES) {                                \
+        V s0 = load(a0 + j), s1 = states > 1 ? load(a1 + j) : s0,           \
+          s2 = states > 2 ? load(a2 + j) : s0, w = load(p + j),             \
+          g = load(q + j);                                                  \
+        if (decayed)                                                        \
+            g += l2 * w;                                                    \
+        update;                                                             \
+        store(p + j, w);                                                    \
+        store(a0 + j, s0);                                                  \
+        if (states > 1)                                                     \
+            store(a1 + j, s1);                                              \
+        if (states > 2)                                                     \
+            store(a2 + j, s2);                                              \
+        store(q + j, splat(0));                                             \
+    }
+
+#define CONSTANT(i) const V k##i = splat((REAL)optimizer->constant[i]); (void)k##i
+
+static void optimize(const cmlp_optimizer *optimizer, int64_t rows, int64_t n, int64_t ld,
+                     void *parameters, void *gradient, void *const *state)
+{
+    const V l2 = splat((REAL)optimizer->l2);
+    CONSTANT(0); CONSTANT(1); CONSTANT(2); CONSTANT(3); CONSTANT(4); CONSTANT(5); CONSTANT(6);
+    if (n == ld) { /* the rows are one */
+        n *= rows;
+        rows = 1;
+    }
+    for (int64_t i = 0; i < rows; i++) {
+        REAL *restrict p = (REAL *)parameters + i * ld, *restrict q = (REAL *)gradient + i * ld;
+        REAL *restrict a0 = (REAL *)state[0] + i * ld;
+        REAL *restrict a1 = state[1] ? (REAL *)state[1] + i * ld : NULL;
+        REAL *restrict a2 = state[2] ? (REAL *)state[2] + i * ld : NULL;
+        switch (optimizer->kind) {
+#define X(name, states, constants, update) \
+    case OPTIMIZER_##name:                 \
+        if (optimizer->l2 != 0) {          \
+            ROW(states, update, 1)         \
+        } else {                           \
+            ROW(states, update, 0)         \
+        }                                  \
+        break;
+            OPTIMIZERS(X)
+#undef X
+        }
     }
 }
 

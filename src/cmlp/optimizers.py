@@ -1,0 +1,395 @@
+"""Optimizers: what turns the gradient of a batch into a step.
+
+Each is a small frozen dataclass with the defaults and the numbers of PyTorch's of the
+same name. What they keep for each parameter begins at zero with every call of `fit`.
+"""
+
+import math
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+from cmlp.spec import check_number, check_positive
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """What all have in common: their arguments are checked, their kernel has a name.
+
+    Attributes
+    ----------
+    kernel : str
+        What compiled code calls it; ``"sgd"`` is the update without state.
+    states : int
+        How many numbers it keeps for each parameter.
+    hyper : tuple of float
+        What compiled code takes, in its order.
+    l2 : float
+        How much of each parameter is added to its gradient.
+    """
+
+    kernel: ClassVar[str]
+    states: ClassVar[int]
+
+    lr: float
+
+    def __post_init__(self):
+        for field in fields(self):
+            check_hyperparameter(field.name, getattr(self, field.name))
+
+    @property
+    def hyper(self):
+        """The numbers that compiled code takes, in its order."""
+        return ()
+
+    @property
+    def l2(self):
+        """How much of each parameter is added to its gradient."""
+        return float(getattr(self, "weight_decay", 0.0))
+
+    @property
+    def initial(self):
+        """What the first of its states begins with."""
+        return 0.0
+
+
+POSITIVE = ("lr", "eps")
+FRACTIONS = ("alpha", "rho")
+SWITCHES = ("nesterov", "amsgrad", "centered")
+
+
+def check_hyperparameter(name, value):
+    """Raise unless the value is one that an argument of this name may have."""
+    if name in SWITCHES:
+        if not isinstance(value, bool):
+            raise TypeError(f"{name} must be True or False, got {value!r}")
+    elif name in POSITIVE:
+        check_positive(name, value)
+    elif name == "betas":
+        if not (isinstance(value, (tuple, list)) and len(value) == 2):
+            raise TypeError(f"betas must be two numbers, got {value!r}")
+        for i, beta in enumerate(value):
+            check_fraction(f"betas[{i}]", beta)
+    elif name in FRACTIONS:
+        check_fraction(name, value)
+    else:
+        check_number(name, value)
+        if not (value >= 0 and math.isfinite(value)):
+            raise ValueError(f"{name} must be finite and not negative, got {value!r}")
+
+
+def check_fraction(name, value):
+    """Raise unless `value` is a number from 0 to below 1."""
+    check_number(name, value)
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} must be at least 0 and below 1, got {value!r}")
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent: each batch subtracts `lr` times its mean gradient.
+
+    With momentum, Polyak (1964) and Nesterov (1983) in the form of Sutskever et al., "On the
+    importance of initialization and momentum in deep learning", ICML 2013, section 2.
+
+    Parameters
+    ----------
+    lr : float, default 0.1
+        The learning rate; positive and finite.
+    momentum : float, default 0
+        What a step keeps of the running sum of gradients.
+    dampening : float, default 0
+        What is left out of a gradient that joins the sum.
+    nesterov : bool, default False
+        Whether the gradient counts once more beside the sum.
+    weight_decay : float, default 0
+        L2: so much of each parameter is added to its gradient.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is no number, or out of its range; Nesterov's form needs a momentum
+        and no dampening.
+    """
+
+    lr: float = 0.1
+    momentum: float = 0.0
+    dampening: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.nesterov and (self.momentum == 0 or self.dampening != 0):
+            raise ValueError("nesterov=True needs a momentum above 0 and a dampening of 0")
+
+    @property
+    def kernel(self):
+        """Plain where nothing is kept and nothing decays."""
+        return "momentum" if self.momentum or self.weight_decay else "sgd"
+
+    @property
+    def states(self):
+        """The running sum, unless it is plain."""
+        return int(self.kernel == "momentum")
+
+    @property
+    def hyper(self):
+        """The numbers that compiled code takes, in its order."""
+        return self.momentum, self.dampening, self.nesterov
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adam: steps scaled by running means of the gradient and of its square.
+
+    Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1; with
+    `amsgrad`, Reddi, Kale and Kumar, "On the convergence of Adam and beyond", ICLR 2018,
+    algorithm 2.
+
+    Parameters
+    ----------
+    lr : float, default 0.001
+        The learning rate; positive and finite.
+    betas : tuple of two float, default (0.9, 0.999)
+        What of the two means a step keeps; each at least 0 and below 1.
+    eps : float, default 1e-8
+        Added to the root of the mean square; positive and finite.
+    weight_decay : float, default 0
+        L2: so much of each parameter is added to its gradient.
+    amsgrad : bool, default False
+        Whether the greatest mean square so far counts instead of the latest.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is no number, or out of its range.
+    """
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    amsgrad: bool = False
+
+    @property
+    def kernel(self):
+        """AMSGrad keeps one number more."""
+        return "amsgrad" if self.amsgrad else "adam"
+
+    @property
+    def states(self):
+        """The two means, and the greatest mean square."""
+        return 3 if self.amsgrad else 2
+
+    @property
+    def hyper(self):
+        """The numbers that compiled code takes, in its order."""
+        return (*self.betas, self.eps)
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam whose weight decay is decoupled from the gradient.
+
+    Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2.
+
+    Parameters
+    ----------
+    lr, betas, eps, amsgrad
+        As in `Adam`.
+    weight_decay : float, default 0.01
+        Each step first takes `lr` times so much of each parameter away.
+    """
+
+    weight_decay: float = 1e-2
+
+    @property
+    def kernel(self):
+        """AMSGrad's kernel can do both."""
+        return "amsgrad" if self.amsgrad else "adamw"
+
+    @property
+    def hyper(self):
+        """The numbers that compiled code takes, in its order."""
+        return (*self.betas, self.eps, self.weight_decay)
+
+    @property
+    def l2(self):
+        """The gradient is left as it is."""
+        return 0.0
+
+
+@dataclass(frozen=True)
+class NAdam(Optimizer):
+    """Adam with Nesterov's momentum.
+
+    Dozat, "Incorporating Nesterov momentum into Adam", ICLR 2016 workshop, algorithm 8.
+
+    Parameters
+    ----------
+    lr : float, default 0.002
+    betas, eps, weight_decay
+        As in `Adam`.
+    momentum_decay : float, default 0.004
+        How fast the first beta grows towards its value.
+    """
+
+    kernel: ClassVar[str] = "nadam"
+    states: ClassVar[int] = 2
+
+    lr: float = 2e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    momentum_decay: float = 4e-3
+
+    @property
+    def hyper(self):
+        """The numbers that compiled code takes, in its order."""
+        return (*self.betas, self.eps, self.momentum_decay)
+
+
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    """Steps scaled by a running mean of the squared gradient.
+
+    Hinton, "Neural networks for machine learning", lecture 6e, 2012; centered as Graves,
+    "Generating sequences with recurrent neural networks", arXiv:1308.0850, 2013, eq. 40.
+
+    Parameters
+    ----------
+    lr : float, default 0.01
+    alpha : float, default 0.99
+        What of the mean a step keeps; at least 0 and below 1.
+    eps : float, default 1e-8
+    weight_decay : float, default 0
+        L2: so much of each parameter is added to its gradient.
+    momentum : float, default 0
+        What a step keeps of the running sum of scaled gradients.
+    centered : bool, default False
+        Whether the variance counts instead of the mean square.
+    """
+
+    kernel: ClassVar[str] = "rmsprop"
+    states: ClassVar[int] = 3
+
+    lr: float = 1e-2
+    alpha: float = 0.99
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    momentum: float = 0.0
+    centered: bool = False
+
+    @property
+    def hyper(self):
+        """The numbers that compiled code takes, in its order."""
+        return self.alpha, self.eps, self.momentum, self.centered
+
+
+@dataclass(frozen=True)
+class Adagrad(Optimizer):
+    """Steps scaled by the sum of all squared gradients.
+
+    Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and stochastic
+    optimization", JMLR 12, 2011, section 1.1.
+
+    Parameters
+    ----------
+    lr : float, default 0.01
+    lr_decay : float, default 0
+        The rate of step t, from 0, is divided by 1 + t lr_decay.
+    weight_decay : float, default 0
+        L2: so much of each parameter is added to its gradient.
+    initial_accumulator_value : float, default 0
+        What the sum begins with.
+    eps : float, default 1e-10
+    """
+
+    kernel: ClassVar[str] = "adagrad"
+    states: ClassVar[int] = 1
+
+    lr: float = 1e-2
+    lr_decay: float = 0.0
+    weight_decay: float = 0.0
+    initial_accumulator_value: float = 0.0
+    eps: float = 1e-10
+
+    @property
+    def hyper(self):
+        """The numbers that compiled code takes, in its order."""
+        return self.lr_decay, self.eps
+
+    @property
+    def initial(self):
+        """What the sum begins with."""
+        return self.initial_accumulator_value
+
+
+@dataclass(frozen=True)
+class Adadelta(Optimizer):
+    """Steps in the units of the parameters, without a learning rate to choose.
+
+    Zeiler, "Adadelta: an adaptive learning rate method", arXiv:1212.5701, 2012, algorithm 1.
+
+    Parameters
+    ----------
+    lr : float, default 1.0
+        What a step is multiplied by.
+    rho : float, default 0.9
+        What of the two means a step keeps; at least 0 and below 1.
+    eps : float, default 1e-6
+    weight_decay : float, default 0
+        L2: so much of each parameter is added to its gradient.
+    """
+
+    kernel: ClassVar[str] = "adadelta"
+    states: ClassVar[int] = 2
+
+    lr: float = 1.0
+    rho: float = 0.9
+    eps: float = 1e-6
+    weight_decay: float = 0.0
+
+    @property
+    def hyper(self):
+        """The numbers that compiled code takes, in its order."""
+        return self.rho, self.eps
+
+
+@dataclass(frozen=True)
+class Lion(Optimizer):
+    """Steps of one size, by the sign of a running mean of the gradient.
+
+    Chen et al., "Symbolic discovery of optimization algorithms", NeurIPS 2023, program 1.
+
+    Parameters
+    ----------
+    lr : float, default 1e-4
+    betas : tuple of two float, default (0.9, 0.99)
+        What the step's direction, and what the mean, keep of the mean before.
+    weight_decay : float, default 0
+        Decoupled: each step also takes `lr` times so much of each parameter away.
+    """
+
+    kernel: ClassVar[str] = "lion"
+    states: ClassVar[int] = 1
+
+    lr: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0
+
+    @property
+    def hyper(self):
+        """The numbers that compiled code takes, in its order."""
+        return (*self.betas, self.weight_decay)
+
+    @property
+    def l2(self):
+        """The gradient is left as it is."""
+        return 0.0
+
+
+OPTIMIZERS = {
+    kind.__name__.lower(): kind
+    for kind in (SGD, Adam, AdamW, NAdam, RMSprop, Adagrad, Adadelta, Lion)
+}
