@@ -36,6 +36,14 @@ DERIVATIVES = {
 LOSSES = {
     "quadratic": lambda a, y: ((a - y) ** 2).sum(axis=1) / 2,
     "mse": lambda a, y: ((a - y) ** 2).mean(axis=1),
+    "mae": lambda a, y: np.abs(a - y).mean(axis=1),
+    "huber": lambda a, y, delta=1.0: np.where(
+        np.abs(a - y) > delta, delta * (np.abs(a - y) - delta / 2), (a - y) ** 2 / 2
+    ).mean(axis=1),
+    "log_cosh": lambda a, y: np.log(np.cosh(a - y)).mean(axis=1),
+    "poisson": lambda a, y: (np.exp(a) - y * a).mean(axis=1),
+    "hinge": lambda a, y: np.maximum(0, 1 - (2 * y - 1) * a).mean(axis=1),
+    "squared_hinge": lambda a, y: (np.maximum(0, 1 - (2 * y - 1) * a) ** 2).mean(axis=1),
     "cross_entropy": lambda a, y: (
         -np.where(y > 0, y * np.log(np.where(y > 0, a, 1)), 0).sum(axis=1)
     ),
@@ -45,6 +53,12 @@ LOSSES = {
 LOSS_GRADIENTS = {
     "quadratic": lambda a, y: a - y,
     "mse": lambda a, y: 2 * (a - y) / a.shape[1],
+    "mae": lambda a, y: np.sign(a - y) / a.shape[1],
+    "huber": lambda a, y, delta=1.0: np.clip(a - y, -delta, delta) / a.shape[1],
+    "log_cosh": lambda a, y: np.tanh(a - y) / a.shape[1],
+    "poisson": lambda a, y: (np.exp(a) - y) / a.shape[1],
+    "hinge": lambda a, y: np.where((2 * y - 1) * a < 1, 1 - 2 * y, 0) / a.shape[1],
+    "squared_hinge": lambda a, y: 2 * (1 - 2 * y) * np.maximum(0, 1 - (2 * y - 1) * a) / a.shape[1],
     "cross_entropy": lambda a, y: -y / a,
     "binary_cross_entropy": lambda a, y: (1 - y) / (1 - a) - y / a,
 }

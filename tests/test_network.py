@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cmlp
-from cmlp import SGD, Network, TrainingDiverged, spec
+from cmlp import SGD, Network, TrainingDiverged, losses, spec
 
 PAIRS = [
     (output, loss)
-    for output, loss in itertools.product(spec.ACTIVATIONS, spec.LOSSES.values())
+    for output, loss in itertools.product(spec.ACTIVATIONS, losses.LOSSES.values())
     if loss.outputs is None or output in loss.outputs
 ]
 
@@ -35,7 +35,9 @@ def test_gradient_by_finite_differences(isa, hidden, output, loss, rng):
         [5, 7, 3], activation=hidden, output=output, loss=loss.name, dtype="float64", seed=1
     )
     x = rng.normal(size=5)
-    y = rng.dirichlet(np.ones(3)) if loss.probabilities else rng.normal(size=3)
+    y = {losses.SHARES: rng.dirichlet(np.ones(3)), losses.COUNTS: np.array([0, 1, 7])}.get(
+        loss.bounds, rng.normal(size=3)
+    )
     nabla_w, nabla_b, value = net.backprop(x, y)
     double = 2 if loss.name == "quadratic" else 1
     assert value == pytest.approx(
@@ -45,12 +47,12 @@ def test_gradient_by_finite_differences(isa, hidden, output, loss, rng):
         for array, nabla in zip(arrays, nablas, strict=True):
             for place in itertools.islice(np.ndindex(*array.shape), 0, None, 5):
                 at, step = array[place], 1e-6
-                losses = []
+                values = []
                 for moved in (at + step, at - step):
                     array[place] = moved
-                    losses.append(net.backprop(x, y)[2] / double)
+                    values.append(net.backprop(x, y)[2] / double)
                 array[place] = at
-                assert nabla[place] == pytest.approx((losses[0] - losses[1]) / (2 * step), abs=2e-8)
+                assert nabla[place] == pytest.approx((values[0] - values[1]) / (2 * step), abs=2e-8)
 
 
 WIDTHS = st.one_of(st.integers(1, 36), st.sampled_from([63, 64, 65, 100, 1000]))

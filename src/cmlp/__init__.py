@@ -3,7 +3,7 @@
 `Network` is the way in; `MLP` and `Model` are the reference classes, drop-in.
 """
 
-from cmlp import datasets
+from cmlp import datasets, losses
 from cmlp._version import __version__
 from cmlp.config import show_config
 from cmlp.errors import TrainingDiverged
@@ -28,5 +28,6 @@ __all__ = [
     "TrainingDiverged",
     "__version__",
     "datasets",
+    "losses",
     "show_config",
 ]

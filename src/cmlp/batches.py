@@ -153,7 +153,7 @@ def as_targets(y, samples, outputs, loss, dtype, name="y"):
     samples : int
         How many rows X has.
     outputs : int
-    loss : cmlp.spec.Loss
+    loss : cmlp.losses.Loss
     dtype : numpy.dtype
     name : str
 
@@ -178,10 +178,11 @@ def as_targets(y, samples, outputs, loss, dtype, name="y"):
     array = np.ascontiguousarray(array, dtype)
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite; it holds NaN or infinity")
-    if loss.probabilities and not ((array >= 0) & (array <= 1)).all():
+    least, most = loss.bounds
+    if not ((array >= least) & (array <= most)).all():
+        allowed = f"lie between {least:g} and {most:g}" if most < np.inf else "not be negative"
         raise ValueError(
-            f"{name} must lie between 0 and 1 for {loss.name}, "
-            f"got values from {array.min()} to {array.max()}"
+            f"{name} must {allowed} for {loss.name}, got values from {array.min()} to {array.max()}"
         )
     return Targets(array)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cmlp import Network, datasets, errors, optimizers, spec
+from cmlp import Network, datasets, errors, losses, optimizers
 from cmlp.config import show_config
 
 # A data set may be fetched if that takes no longer than this, in seconds.
@@ -51,7 +51,7 @@ def parser():
     add_data(train, "mnist where it is found, else digits")
     train.add_argument("--layers", metavar="784,30,10", help="widths; default INPUTS,30,CLASSES")
     train.add_argument("--activation", default="sigmoid", help="of the hidden layers")
-    train.add_argument("--loss", default="quadratic", choices=[*spec.LOSSES])
+    train.add_argument("--loss", default="quadratic", choices=[*losses.LOSSES])
     train.add_argument("--epochs", type=int, default=10)
     train.add_argument("--batch-size", type=int, default=10)
     train.add_argument("--optimizer", default="sgd", choices=[*optimizers.OPTIMIZERS])

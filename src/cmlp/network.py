@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from cmlp import batches, progress, spec, threads, training
+from cmlp import batches, losses, progress, spec, threads, training
 from cmlp._core import hooks
 from cmlp._core.engine import Program
 from cmlp._core.samples import Rows
@@ -27,13 +27,17 @@ class Network(ColumnMethods):
     output : str, optional
         The last layer's activation, ``"softmax"`` beside those above. By default the one
         that belongs to the loss: softmax for cross_entropy, sigmoid for
-        binary_cross_entropy and quadratic, identity for mse.
-    loss : str, default "quadratic"
+        binary_cross_entropy and quadratic, identity for the others.
+    loss : str or Loss, default "quadratic"
         ``"quadratic"``: 1/2 the sum over outputs of (a - y)^2, the mean over the batch.
-        ``"mse"``: the mean of (a - y)^2 over batch and outputs.
-        ``"cross_entropy"``: minus the sum over outputs of y log a, the mean over the batch.
+        ``"cross_entropy"``: minus the sum over outputs of y log a, the mean over the batch;
+        `losses.cross_entropy` has `label_smoothing`.
         ``"binary_cross_entropy"``: minus the sum over outputs of y log a + (1 - y) log(1 - a),
         the mean over the batch.
+        Means over batch and outputs: ``"mse"``, (a - y)^2; ``"mae"``, abs(a - y);
+        ``"huber"``, `losses.huber` with its `delta`; ``"log_cosh"``, log cosh(a - y);
+        ``"poisson"``, exp(a) - y a, a being the logarithm of a rate; ``"hinge"``,
+        max(0, 1 - s a), s being -1 and 1 for y of 0 and 1; ``"squared_hinge"``, its square.
     init : str, default "auto"
         The first weights. ``"auto"`` draws He's normal ones for relu and Glorot's uniform
         ones otherwise; ``"reference"`` standard normal weights and uniform [0, 1) biases.
@@ -56,7 +60,8 @@ class Network(ColumnMethods):
     bias : list of ndarray, shapes (outputs, 1)
     activation, output, loss, init : tuple of str, str, str, str
     is_classifier : bool
-        Whether the outputs are probabilities of classes: sigmoid or softmax.
+        Whether the outputs are probabilities of classes, by sigmoid or softmax, or, with a
+        hinge, scores of classes.
     dtype : numpy.dtype
     seed : int
 
@@ -87,12 +92,13 @@ class Network(ColumnMethods):
         self.size = checked_sizes(sizes)
         self.num_layers = len(self.size) - 1
         self.activation = checked_activations(activation, self.num_layers - 1)
-        self._loss = spec.look_up("loss", loss, spec.LOSSES)
-        self.loss = loss
+        self._loss = losses.checked_loss(loss)
+        self.loss = self._loss.name
         self.output = checked_output(output, self._loss, self.size[-1])
         if init != "auto":
             spec.look_up("init", init, {"auto": None, **spec.INITIALIZERS})
-        self.is_classifier = self.output in ("sigmoid", "softmax")
+        self._has_probabilities = self.output in ("sigmoid", "softmax")
+        self.is_classifier = self._has_probabilities or self._loss.scores
         self.init = init
         self.dtype = checked_dtype(dtype)
         self.seed = checked_seed(seed)
@@ -107,6 +113,7 @@ class Network(ColumnMethods):
             self.size[1:],
             [spec.ACTIVATIONS[name].code for name in self._activations],
             self._loss.code,
+            self._loss.parameter,
         )
 
     def _new_parameters(self):
@@ -301,7 +308,7 @@ class Network(ColumnMethods):
         TypeError
             If the outputs are not probabilities: neither sigmoid nor softmax.
         """
-        if not self.is_classifier:
+        if not self._has_probabilities:
             raise TypeError(
                 f"predict_proba needs the output 'softmax' or 'sigmoid', this is {self.output!r}"
             )
@@ -315,14 +322,19 @@ class Network(ColumnMethods):
         -------
         ndarray, shape (n,) or (n, outputs)
             A classifier gives the place of the greatest output, of a single output
-            whether it is at least 1/2. Otherwise the outputs, (n,) when there is one.
+            whether it is at least 1/2, or, of a hinge's score, 0. With the Poisson loss the
+            rates, of which the outputs are the logarithms. Otherwise the outputs, (n,) when
+            there is one.
         """
         return self._answers(self(X, threads=threads))
 
     def _answers(self, out):
         if not self.is_classifier:
+            out = np.exp(out) if self._loss.logarithm else out
             return out[:, 0] if out.shape[1] == 1 else out
-        return (out[:, 0] >= 0.5).astype(np.intp) if out.shape[1] == 1 else out.argmax(axis=1)
+        if out.shape[1] > 1:
+            return out.argmax(axis=1)
+        return (out[:, 0] >= (0.5 if self._has_probabilities else 0)).astype(np.intp)
 
     def score(self, X, y, *, threads=None):
         """Return the accuracy of a classifier, the R^2 of a regressor.
@@ -348,6 +360,7 @@ class Network(ColumnMethods):
             several = y.ndim == 2 and y.shape[1] > 1
             labels = y.argmax(axis=1) if several else y.reshape(len(y))
             return float((self._answers(out) == labels).mean())
+        out = self._answers(out).reshape(out.shape)
         y = y.reshape(out.shape).astype(np.float64)
         residual = ((y - out) ** 2).sum(axis=0)
         total = ((y - y.mean(axis=0)) ** 2).sum(axis=0)
@@ -409,12 +422,17 @@ class Network(ColumnMethods):
             "sizes": self.size,
             "activation": list(self.activation),
             "output": self.output,
-            "loss": self.loss,
+            "loss": self._loss_header(),
             "init": self.init,
             "dtype": self.dtype.name,
             "seed": self.seed,
             "epoch": self._epoch,
         }
+
+    def _loss_header(self):
+        # Its name, or its name and parameter.
+        usual = self._loss.parameter == losses.LOSSES[self.loss].parameter
+        return self.loss if usual else [self.loss, self._loss.parameter]
 
     @classmethod
     def _configured(cls, header):
@@ -453,7 +471,7 @@ class Network(ColumnMethods):
         activation = repr(hidden[0]) if len(hidden) == 1 else repr(list(self.activation))
         return (
             f"{type(self).__name__}({self.size}, activation={activation}, output={self.output!r}, "
-            f"loss={self.loss!r}, dtype={self.dtype.name!r}, seed={self.seed})"
+            f"loss={self._loss_header()!r}, dtype={self.dtype.name!r}, seed={self.seed})"
         )
 
 
@@ -491,8 +509,8 @@ def checked_output(output, loss, outputs):
     spec.look_up("output", output, spec.ACTIVATIONS)
     if loss.outputs is not None and output not in loss.outputs:
         raise ValueError(
-            f"output={output!r} does not suit loss={loss.name!r}, which needs values between "
-            f"0 and 1; allowed are {', '.join(loss.outputs)}"
+            f"output={output!r} does not suit loss={loss.name!r}; "
+            f"allowed are {', '.join(loss.outputs)}"
         )
     if output == "softmax" and outputs == 1:
         raise ValueError(

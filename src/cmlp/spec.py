@@ -1,4 +1,4 @@
-"""What a network is made of: activations, losses and initializers.
+"""What a network is made of: activations and initializers.
 
 Each kind has one table, keyed by name.  The numbers that compiled code knows an
 activation or a loss by come from the kernels' own lists, so that they cannot
@@ -37,32 +37,6 @@ class Activation:
         return kernels.ACTIVATIONS.index(self.name)
 
 
-@dataclass(frozen=True)
-class Loss:
-    """A loss function.
-
-    Attributes
-    ----------
-    name : str
-    output : str
-        The last layer's activation where none is given.
-    outputs : tuple of str or None
-        The last layer's activations that it makes sense for; None allows all.
-    probabilities : bool
-        Whether targets lie between 0 and 1.
-    """
-
-    name: str
-    output: str
-    outputs: tuple[str, ...] | None = None
-    probabilities: bool = False
-
-    @property
-    def code(self):
-        """The number that compiled code knows it by."""
-        return kernels.LOSSES.index(self.name)
-
-
 ACTIVATIONS = {
     a.name: a
     for a in (
@@ -71,16 +45,6 @@ ACTIVATIONS = {
         Activation("tanh"),
         Activation("relu", init="he_normal"),
         Activation("softmax", hidden=False),
-    )
-}
-
-LOSSES = {
-    loss.name: loss
-    for loss in (
-        Loss("quadratic", "sigmoid"),
-        Loss("mse", "identity"),
-        Loss("cross_entropy", "softmax", ("softmax", "sigmoid"), probabilities=True),
-        Loss("binary_cross_entropy", "sigmoid", ("sigmoid", "softmax"), probabilities=True),
     )
 }
 

@@ -31,6 +31,7 @@ class Program:
         outputs: Sequence[int],
         activations: Sequence[int],
         loss: int,
+        parameter: float = 0,
     ) -> None: ...
     def train(
         self,

@@ -163,6 +163,8 @@ cdef class Program:
         The codes, the last layer's included.
     loss : int
         The code.
+    parameter : float
+        Of the loss, where it has one.
     """
     cdef const cmlp_kernels *kernels
     cdef Layer *layers
@@ -170,7 +172,7 @@ cdef class Program:
     cdef cmlp_head head
     cdef object kept, spare, dtype
 
-    def __cinit__(self, weights, biases, outputs, activations, int loss):
+    def __cinit__(self, weights, biases, outputs, activations, int loss, double parameter=0):
         cdef int l
         self.depth = len(weights)
         self.itemsize = weights[0].itemsize
@@ -188,8 +190,8 @@ cdef class Program:
             self.layers[l].activation = activations[l]
             self.layers[l].weight = self.layers[l].weight_into = matrix(weights[l])
             self.layers[l].bias = self.layers[l].bias_into = vector(biases[l])
-        self.head = cmlp_head(
-            self.layers[self.depth - 1].activation, loss, self.layers[self.depth - 1].outputs)
+        self.head = cmlp_head(self.layers[self.depth - 1].activation, loss,
+                              self.layers[self.depth - 1].outputs, parameter)
 
     def __dealloc__(self):
         free(self.layers)

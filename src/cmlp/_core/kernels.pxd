@@ -37,6 +37,7 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct cmlp_head:
         int32_t activation, loss
         int64_t outputs
+        double parameter
 
     ctypedef struct cmlp_optimizer:
         int32_t kind

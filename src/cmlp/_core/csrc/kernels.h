@@ -53,7 +53,8 @@ typedef struct {
 /* The last layer's activation and the loss, by their codes. */
 typedef struct {
     int32_t activation, loss;
-    int64_t outputs; /* without the padding */
+    int64_t outputs;  /* without the padding */
+    double parameter; /* of the loss */
 } cmlp_head;
 
 /* An optimizer with state, by its code; see optimizers.h. */

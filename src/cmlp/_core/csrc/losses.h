@@ -12,13 +12,36 @@
 /* Probabilities are kept off zero where a logarithm or a quotient needs it. */
 #define AT_LEAST_TINY(a) v_max(a, splat(REAL_MIN))
 
+#define SIGN(x) v_select((x) > 0, splat(1), v_select((x) < 0, splat(-1), (x)))
+
+/* Targets of the hinges are 0 and 1 and stand for -1 and 1; MARGIN is what is missing. */
+#define SIDE (2 * y - 1)
+#define MARGIN v_max(1 - SIDE * a, splat(0))
+
+/* k is the loss's parameter: Huber's delta, the smoothing of the labels.
+ *
+ * huber: Huber, Annals of Mathematical Statistics 35, 1964, p. 74.
+ * poisson: for the logarithm of the rate, without the term that does not depend on it.
+ * hinge: Cortes and Vapnik, Machine Learning 20, 1995, for each output against the rest.
+ * cross_entropy: smoothed, Szegedy et al., CVPR 2016, section 7, by smooth_row below. */
 #define LOSSES(X)                                                                         \
     X(quadratic, (a - y) * (a - y) * (REAL)0.5, a - y)                                    \
     X(mse, (a - y) * (a - y) / (REAL)n, (a - y) * (2 / (REAL)n))                          \
+    X(mae, v_abs(a - y) / (REAL)n, SIGN(a - y) / (REAL)n)                                 \
+    X(huber,                                                                              \
+      v_select(v_abs(a - y) > k, k * (v_abs(a - y) - k * (REAL)0.5),                      \
+               (a - y) * (a - y) * (REAL)0.5) / (REAL)n,                                  \
+      v_select(v_abs(a - y) > k, k * SIGN(a - y), a - y) / (REAL)n)                       \
+    X(log_cosh,                                                                           \
+      (v_abs(a - y) + v_log1p(v_exp(-2 * v_abs(a - y))) - (REAL)0.69314718055994530942) / (REAL)n, \
+      v_tanh(a - y) / (REAL)n)                                                            \
+    X(poisson, (v_exp(a) - y * a) / (REAL)n, (v_exp(a) - y) / (REAL)n)                    \
     X(cross_entropy, -y * v_log(AT_LEAST_TINY(a)), -y / AT_LEAST_TINY(a))                 \
     X(binary_cross_entropy,                                                               \
       -y * v_log(AT_LEAST_TINY(a)) - (1 - y) * v_log(AT_LEAST_TINY(1 - a)),               \
-      (1 - y) / AT_LEAST_TINY(1 - a) - y / AT_LEAST_TINY(a))
+      (1 - y) / AT_LEAST_TINY(1 - a) - y / AT_LEAST_TINY(a))                              \
+    X(hinge, MARGIN / (REAL)n, v_select(MARGIN > 0, -SIDE, splat(0)) / (REAL)n)           \
+    X(squared_hinge, MARGIN * MARGIN / (REAL)n, SIDE * MARGIN * (-2 / (REAL)n))
 
 enum loss {
 #define X(name, value, gradient) LOSS_##name,
@@ -69,14 +92,17 @@ static double sigmoid_binary_cross_entropy_row(int64_t n, REAL scale, REAL *z, R
 }
 
 /* Any other loss of a row of outputs. */
-static double output_loss_row(int32_t loss, int64_t n, REAL scale, const REAL *z, REAL *d)
+static double output_loss_row(const cmlp_head *head, REAL scale, const REAL *z, REAL *d)
 {
+    const int64_t n = head->outputs;
+    const V k = splat((REAL)head->parameter);
     V losses = splat(0);
-    switch (loss) {
+    switch (head->loss) {
 #define X(name, value, gradient)                              \
     case LOSS_##name:                                         \
         for (int64_t j = 0; j < n; j += LANES) {              \
             V a = load(z + j), y = load(d + j);               \
+            (void)k;                                          \
             losses += keep(value, j, n, 0);                   \
             store(d + j, keep((gradient) * scale, j, n, 0));  \
         }                                                     \
@@ -98,13 +124,23 @@ static void target_row(const cmlp_targets *targets, int64_t row, int64_t n, int6
     }
 }
 
+/* A part of the certainty is shared out among all classes. */
+static void smooth_row(int64_t n, REAL part, REAL *y)
+{
+    for (int64_t j = 0; j < n; j++)
+        y[j] = y[j] * (1 - part) + part / (REAL)n;
+}
+
 static void head_rows(const cmlp_head *head, const cmlp_targets *targets, const uint32_t *index,
                       int64_t m, double scale_, void *z, void *d, int64_t ld, double *losses)
 {
     const int64_t n = head->outputs;
     const REAL scale = (REAL)scale_;
-    for (int64_t i = 0; i < m; i++)
+    for (int64_t i = 0; i < m; i++) {
         target_row(targets, index ? index[i] : i, n, ld, (REAL *)d + i * ld);
+        if (head->loss == LOSS_cross_entropy && head->parameter != 0)
+            smooth_row(n, (REAL)head->parameter, (REAL *)d + i * ld);
+    }
     if (head->activation == ACTIVATION_softmax && head->loss == LOSS_cross_entropy) {
         for (int64_t i = 0; i < m; i++)
             losses[i] = softmax_cross_entropy_row(n, scale, (REAL *)z + i * ld, (REAL *)d + i * ld);
@@ -118,7 +154,7 @@ static void head_rows(const cmlp_head *head, const cmlp_targets *targets, const 
     }
     activate(head->activation, m, ld, n, z, ld);
     for (int64_t i = 0; i < m; i++)
-        losses[i] = output_loss_row(head->loss, n, scale, (REAL *)z + i * ld, (REAL *)d + i * ld);
+        losses[i] = output_loss_row(head, scale, (REAL *)z + i * ld, (REAL *)d + i * ld);
     activate_backward(head->activation, m, ld, z, ld, d, ld);
 }
 

@@ -1,0 +1,122 @@
+"""Losses beyond their gradients: parameters, large values, targets, what is predicted."""
+
+import numpy as np
+import oracle
+import pytest
+
+from cmlp import SGD, Adam, Network, losses
+from cmlp._core import kernels
+
+
+def test_each_loss_has_a_kernel_and_an_oracle():
+    assert set(losses.LOSSES) == set(kernels.LOSSES) == set(oracle.LOSSES)
+    assert set(oracle.LOSS_GRADIENTS) == set(oracle.LOSSES)
+
+
+def a_layer(loss, outputs=3, **options):
+    return Network([outputs, outputs], loss=loss, dtype="float64", seed=0, **options)
+
+
+def value_and_gradient(net, x, y):
+    """Return the loss of one sample, and its gradient with respect to the output's sums."""
+    _, [nabla_b], value = net.backprop(x, y)
+    return value, nabla_b[:, 0]
+
+
+@pytest.mark.parametrize("delta", [0.1, 1.0, 3.5])
+def test_huber_has_a_delta(isa, rng, delta):
+    net = a_layer(losses.huber(delta))
+    for scale in (0.05, 1, 100):
+        x, y = scale * rng.normal(size=(2, 3))
+        value, gradient = value_and_gradient(net, x, y)
+        a = net.forward(x).T
+        assert value == pytest.approx(oracle.LOSSES["huber"](a, y[None], delta)[0])
+        np.testing.assert_allclose(gradient, oracle.LOSS_GRADIENTS["huber"](a, y[None], delta)[0])
+
+
+@pytest.mark.parametrize("output", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("smoothing", [0.1, 0.5])
+def test_label_smoothing_is_training_on_smoothed_labels(isa, rng, output, smoothing):
+    x, label = rng.normal(size=5), 3
+    smoothed = np.full(5, smoothing / 5)
+    smoothed[label] += 1 - smoothing
+    net = a_layer(losses.cross_entropy(smoothing), 5, output=output)
+    plain = a_layer("cross_entropy", 5, output=output)
+    value, gradient = value_and_gradient(net, x, label)
+    want, expected = value_and_gradient(plain, x, smoothed)
+    assert value == pytest.approx(want)
+    np.testing.assert_allclose(gradient, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["mae", "huber", "log_cosh", "mse", "hinge", "squared_hinge"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_large_errors_have_finite_losses(isa, name, dtype):
+    net = Network([3, 3], loss=name, dtype=dtype, init="zeros", seed=0)
+    net.bias[0][:] = [[1e4], [-1e4], [0]]
+    _, [gradient], value = net.backprop(np.ones(3), [0, 1, 0])
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
+    if name == "log_cosh":  # |d| - log 2 far from zero
+        assert value == pytest.approx((2e4 + 1 - 2 * np.log(2)) / 3, rel=1e-6)
+
+
+def test_the_hinges_classify(rng):
+    X = rng.normal(size=(300, 4)).astype(np.float32)
+    y = (X[:, 0] + X[:, 1] > 0).astype(int)
+    for name in ("hinge", "squared_hinge"):
+        for outputs in (1, 2):
+            net = Network([4, outputs], loss=name, seed=0)
+            net.fit(X, y, epochs=30, optimizer=SGD(0.1))
+            assert net.is_classifier
+            assert net.score(X, y) > 0.95
+            assert set(net.predict(X)) == {0, 1}
+            with pytest.raises(TypeError, match="predict_proba needs the output 'softmax'"):
+                net.predict_proba(X)
+
+
+def test_the_poisson_loss_predicts_rates(rng):
+    X = rng.normal(size=(2000, 2))
+    rates = np.exp(0.7 * X[:, 0] - 0.2 * X[:, 1] + 0.5)
+    net = Network([2, 1], loss="poisson", dtype="float64", seed=0)
+    net.fit(X, rng.poisson(rates), epochs=60, optimizer=Adam(0.01))
+    np.testing.assert_allclose(net.weight[0], [[0.7, -0.2]], atol=0.06)
+    np.testing.assert_allclose(net.predict(X), np.exp(net(X)[:, 0]))
+    assert net.score(X, rates) > 0.97
+
+
+def test_a_loss_with_a_parameter_is_kept(tmp_path):
+    net = Network([4, 3], loss=losses.huber(0.25), seed=0)
+    assert (net.loss, repr(net.copy())) == ("huber", repr(net))
+    assert "loss=['huber', 0.25]" in repr(net)
+    net.save(tmp_path / "net.npz")
+    again = Network.load(tmp_path / "net.npz")
+    x, y = np.ones(4), np.full(3, 5.0)
+    assert again.backprop(x, y)[2] == net.backprop(x, y)[2]
+    assert again.backprop(x, y)[2] != Network([4, 3], loss="huber", seed=0).backprop(x, y)[2]
+    assert Network([4, 3], loss=("huber", 0.25), seed=0).backprop(x, y)[2] == net.backprop(x, y)[2]
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: losses.huber(0), ValueError, "delta must be positive and finite, got 0"),
+        (lambda: losses.huber("1"), TypeError, "delta must be a number, got '1'"),
+        (lambda: losses.cross_entropy(1), ValueError, "label_smoothing must be at least 0 and"),
+        (lambda: losses.cross_entropy(None), TypeError, "label_smoothing must be a number"),
+        (lambda: Network([2, 2], loss="hubert"), ValueError, r"unknown \(did you mean 'huber'"),
+        (lambda: Network([2, 2], loss=("mse", 1)), ValueError, "loss='mse' is unknown; allowed"),
+        (lambda: Network([2, 2], loss=3), TypeError, "loss must be a name, got 3"),
+        (lambda: Network([2, 2], loss="hinge", output="softmax"), ValueError, "does not suit"),
+    ],
+)
+def test_bad_losses(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_targets_out_of_bounds_are_named():
+    X = np.ones((2, 2))
+    with pytest.raises(ValueError, match="y must not be negative for poisson, got values from -1"):
+        Network([2, 1], loss="poisson").fit(X, [-1, 2])
+    with pytest.raises(ValueError, match="y must lie between 0 and 1 for hinge, got values from"):
+        Network([2, 1], loss="hinge").fit(X, [-1, 1])
