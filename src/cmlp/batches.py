@@ -187,6 +187,74 @@ def as_targets(y, samples, outputs, loss, dtype, name="y"):
     return Targets(array)
 
 
+def as_weights(sample_weight, class_weight, y, samples, classes):
+    """Return the weights of samples, float64, shape (samples,), or None where all are 1.
+
+    Parameters
+    ----------
+    sample_weight : array_like, shape (samples,), or None
+    class_weight : dict, array_like, "balanced" or None
+        See `Network.fit`.
+    y : array_like
+        The targets; class weights need labels (n,), one-hot rows or, with one output, 0 and 1.
+    samples, classes : int
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a shape, a class or a weight does not fit.
+    """
+    weights = None
+    if sample_weight is not None:
+        weights = as_nonnegative("sample_weight", sample_weight, samples)
+    if class_weight is not None:
+        of_classes = as_class_weights(class_weight, labels_of(y, classes), classes)
+        weights = of_classes if weights is None else weights * of_classes
+    if weights is not None and not weights.any():
+        raise ValueError("the weights of all samples are zero")
+    return weights
+
+
+def as_nonnegative(name, value, length):
+    """Return finite weights that are not negative, float64, shape (length,)."""
+    array = real_array(name, value)
+    if array.shape != (length,):
+        raise ValueError(f"{name} must have shape ({length},), got {array.shape}")
+    array = np.ascontiguousarray(array, np.float64)
+    if not (np.isfinite(array) & (array >= 0)).all():
+        raise ValueError(f"{name} must be finite and not negative")
+    return array
+
+
+def labels_of(y, classes):
+    """Return the class of each sample, shape (n,), as class weights need it."""
+    array = real_array("y", y)
+    if array.ndim == 2 and array.shape[1] > 1:
+        if not ((array == 0) | (array == 1)).all() or not (array.sum(axis=1) == 1).all():
+            raise ValueError("class_weight needs labels or one-hot rows as y")
+        return array.argmax(axis=1)
+    return as_labels(array.reshape(len(array)), max(classes, 2))
+
+
+def as_class_weights(class_weight, labels, classes):
+    """Return the weight of each sample by its class, float64, shape (n,)."""
+    classes = max(classes, 2)
+    counts = np.bincount(labels, minlength=classes)
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ValueError(
+                f"class_weight must be 'balanced', a dict or an array, got {class_weight!r}"
+            )
+        present = (counts > 0).sum()
+        return (len(labels) / (present * np.maximum(counts, 1)))[labels]
+    if isinstance(class_weight, dict):
+        for label in class_weight:
+            if label not in range(classes):
+                raise ValueError(f"class_weight has class {label!r}, known are 0 to {classes - 1}")
+        class_weight = [class_weight.get(label, 1.0) for label in range(classes)]
+    return as_nonnegative("class_weight", class_weight, classes)[labels]
+
+
 def as_labels(array, classes, name="y"):
     """Return whole labels in [0, classes) as int32, shape (n,)."""
     if array.dtype.kind == "f" and not (array == np.trunc(array)).all():

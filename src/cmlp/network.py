@@ -154,8 +154,8 @@ class Network(ColumnMethods):
         return "accuracy" if self.is_classifier else "r2"
 
     def fit(self, X, y, *, epochs=10, batch_size=32, optimizer=None, shuffle=True,
-            validation_data=None, validation_split=0.0, sparse="auto", progress=None,
-            threads=None):  # fmt: skip
+            validation_data=None, validation_split=0.0, sample_weight=None, class_weight=None,
+            sparse="auto", progress=None, threads=None):  # fmt: skip
         """Train on all of X for some epochs.
 
         Parameters
@@ -179,6 +179,13 @@ class Network(ColumnMethods):
             Evaluated after each epoch.
         validation_split : float in [0, 1), default 0
             A random part of the samples, by the seed, is kept for validation.
+        sample_weight : array_like, shape (n,), optional
+            How often each sample counts: losses and gradients are weighted means over a
+            batch, as scikit-learn's and PyTorch's are. Finite, not negative, not all zero.
+        class_weight : dict, array_like or "balanced", optional
+            The same by class: ``{class: weight}``, where a class that is missing weighs 1; one
+            weight for each class; or ``"balanced"``, n / (classes * samples of the class), for
+            classes to count alike. It needs labels or one-hot rows.
         sparse : bool or "auto", default "auto"
             Whether a dense X is compressed once into sparse rows, so that the first layer
             skips zeros; the results are bit for bit the same. ``"auto"`` does so when X has
@@ -207,7 +214,7 @@ class Network(ColumnMethods):
         batch_size = spec.check_whole("batch_size", batch_size)
         optimizer = checked_optimizer(optimizer)
         team = resolve_threads(threads)
-        rows, targets = self._data(X, y)
+        rows, targets = self._data(X, y, weights=(sample_weight, class_weight))
         if len(rows) == 0:
             raise ValueError("X is empty; training needs at least one sample")
         rows = batches.compressed(rows, sparse, team)
@@ -222,11 +229,14 @@ class Network(ColumnMethods):
             progress=choose_progress(progress, epochs, samples), threads=team,
         )  # fmt: skip
 
-    def _data(self, X, y, suffix=""):
+    def _data(self, X, y, suffix="", weights=None):
+        outputs = self.size[-1]
         rows = batches.as_rows(X, self.size[0], self.dtype, "X" + suffix)
-        return rows, batches.as_targets(
-            y, len(rows), self.size[-1], self._loss, self.dtype, "y" + suffix
-        )
+        targets = batches.as_targets(y, len(rows), outputs, self._loss, self.dtype, "y" + suffix)
+        if weights is None or not len(rows):
+            return rows, targets
+        weights = batches.as_weights(*weights, y, len(rows), outputs)
+        return rows, targets.weighted(weights)
 
     def _split(self, samples, fraction):
         if not (isinstance(fraction, (int, float)) and 0 <= fraction < 1):

@@ -20,7 +20,7 @@ from cmlp._core.kernels cimport (
 from cmlp._core.kernels import OPTIMIZERS
 from cmlp._core.samples cimport Rows, Targets, describe
 from cmlp._core.steps cimport (
-    Job, Layer, has_targets, infer_team, suits_blas, train_team)
+    Job, Layer, batch_weight, has_targets, infer_team, suits_blas, train_team)
 from cmlp._core.team cimport CMLP_HAVE_THREADS, cmlp_parallel, cmlp_survive_fork
 
 cdef extern from "random.h" nogil:
@@ -311,7 +311,7 @@ cdef class Program:
         finally:
             self.reset_updates(&job)
             self.spare.append(workspace)
-        return job.loss / job.done, job.last_loss, job.done
+        return mean_loss(&job), job.last_loss, job.done
 
     cdef int add_optimizer(self, Job *job, Optimizer optimizer, double rate) except -1:
         # Gradients go into arrays of their own, and the optimizer goes over them.
@@ -372,7 +372,7 @@ cdef class Program:
             run_inference(&job, self.team(&job, threads))
         finally:
             self.spare.append(workspace)
-        return None if job.not_finite else job.loss / job.total
+        return None if job.not_finite else mean_loss(&job)
 
     def plan(self, int64_t batch, int threads, int64_t entries=0):
         """What the rules choose for a batch of so many dense samples.
@@ -463,6 +463,10 @@ cdef object run_training(Job *job, int team, tick):
             leave_single_threaded()
 
 
+cdef double mean_loss(const Job *job) noexcept:
+    return job.loss / job.weight if job.weight > 0 else 0
+
+
 cdef void infer_for_a_breath(Job *job, int team) noexcept nogil:
     cdef int64_t i, m
     while True:
@@ -471,6 +475,7 @@ cdef void infer_for_a_breath(Job *job, int team) noexcept nogil:
         if has_targets(job):
             for i in range(m):
                 job.loss += job.losses[i]
+            job.weight += batch_weight(job, job.done, m)
         job.done += m
         if job.done >= job.total or job.not_finite:
             return

@@ -33,6 +33,7 @@ cdef extern from "kernels.h" nogil:
         const int32_t *labels
         const void *values
         int64_t ld
+        const double *weights
 
     ctypedef struct cmlp_head:
         int32_t activation, loss

@@ -139,6 +139,6 @@ def head(str activation, str loss, int outputs, const int32_t[::1] labels, doubl
          real[:, ::1] z, real[:, ::1] d, double[::1] losses):
     """Z to outputs, D to the gradient of the loss with respect to Z, for class labels."""
     cdef cmlp_head kind = cmlp_head(ACTIVATIONS.index(activation), LOSSES.index(loss), outputs, 0)
-    cdef cmlp_targets targets = cmlp_targets(&labels[0], NULL, 0)
+    cdef cmlp_targets targets = cmlp_targets(&labels[0], NULL, 0, NULL)
     table_of(&z[0, 0]).head(&kind, &targets, NULL, z.shape[0], scale, &z[0, 0], &d[0, 0],
                             z.shape[1], &losses[0])

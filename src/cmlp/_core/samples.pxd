@@ -20,6 +20,7 @@ cdef class Targets:
     cdef const int32_t[::1] labels
     cdef const float[:, ::1] f4
     cdef const double[:, ::1] f8
+    cdef const double[::1] weights
 
 
 # Describes a 2-D buffer of uint8, float32 or float64 whose rows are contiguous; False

@@ -1,6 +1,6 @@
 from typing import Any
 
-from numpy import int64
+from numpy import float64, int64
 from numpy.typing import NDArray
 
 class Rows:
@@ -24,3 +24,4 @@ class Targets:
     @property
     def n(self) -> int: ...
     def __init__(self, array: NDArray[Any]) -> None: ...
+    def weighted(self, weights: NDArray[float64] | None) -> Targets: ...

@@ -180,3 +180,12 @@ cdef class Targets:
         else:
             self.f8 = array
             self.view.values = &self.f8[0, 0]
+
+    def weighted(self, weights):
+        """Count each sample as often as `weights`, float64 (n,), or None, says; returns self."""
+        if weights is None:
+            self.view.weights = NULL
+        else:
+            self.weights = weights
+            self.view.weights = &self.weights[0]
+        return self

@@ -58,6 +58,7 @@ cdef struct Job:
     double deadline
     bint stop, diverged
     double loss, last_loss      # sum over all samples; mean of the last batch
+    double weight               # sum of all samples' weights
     char *out                   # inference: rows of outputs, packed
     bint checks, not_finite     # inference: whether it looks for NaN and infinity, and found any
     int itemsize
@@ -68,6 +69,9 @@ cdef void train_team(void *arg, int thread, int threads) noexcept nogil
 cdef void infer_team(void *arg, int thread, int threads) noexcept nogil
 
 cdef bint has_targets(Job *job) noexcept nogil
+
+# The sum of the weights of the m samples from this one on.
+cdef double batch_weight(Job *job, int64_t sample, int64_t m) noexcept nogil
 
 # Whether the rule gives a product of these dimensions to the BLAS, were there one.
 cdef bint suits_blas(int64_t m, int64_t n, int64_t k) noexcept nogil

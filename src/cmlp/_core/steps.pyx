@@ -255,6 +255,22 @@ cdef void forward_rows(Job *job, int64_t first, int64_t m, int64_t sample) noexc
                                  at(a, first * lda, job.itemsize), lda)
 
 
+cdef double batch_weight(Job *job, int64_t sample, int64_t m) noexcept nogil:
+    cdef double weight = 0
+    cdef int64_t i
+    if job.targets.weights == NULL:
+        return m
+    for i in range(sample, sample + m):
+        weight += job.targets.weights[job.order[i] if job.order != NULL else i]
+    return weight
+
+
+cdef double step_scale(Job *job, int64_t sample, int64_t m) noexcept nogil:
+    # What makes the sum of a batch's gradients a step by their mean.
+    cdef double weight = batch_weight(job, sample, m)
+    return job.step / weight if weight > 0 else 0
+
+
 cdef void head_rows(Job *job, int64_t first, int64_t m, int64_t sample,
                     double scale) noexcept nogil:
     cdef Layer *last = &job.layers[job.depth - 1]
@@ -263,10 +279,13 @@ cdef void head_rows(Job *job, int64_t first, int64_t m, int64_t sample,
     sample += first
     if job.order != NULL:
         index = job.order + sample
-    elif targets.labels != NULL:
-        targets.labels += sample
     else:
-        targets.values = at(targets.values, sample * targets.ld, job.itemsize)
+        if targets.labels != NULL:
+            targets.labels += sample
+        else:
+            targets.values = at(targets.values, sample * targets.ld, job.itemsize)
+        if targets.weights != NULL:
+            targets.weights += sample
     job.kernels.head(&job.head, &targets, index, m, scale,
                      at(last.output, first * last.ld, job.itemsize),
                      at(last.delta, first * last.ld, job.itemsize), last.ld, job.losses + first)
@@ -279,12 +298,13 @@ cdef void through(Job *job, int64_t sample, int64_t m, int thread, int threads) 
     cdef int64_t first = share(blocks, thread, threads) * size
     cdef int64_t end = min(share(blocks, thread + 1, threads) * size, m)
     cdef int64_t next = sample + m, begin = first, middle = (first + end) // 2, rows
+    cdef double scale = step_scale(job, sample, m)
     cdef int l
     prefetch(job, next + begin, next + middle)
     while first < end:
         rows = min(end - first, size) if job.blas != NULL else end - first
         forward_rows(job, first, rows, sample)
-        head_rows(job, first, rows, sample, job.step / m)
+        head_rows(job, first, rows, sample, scale)
         for l in range(job.depth - 1, 0, -1):
             backward_layer(job, &job.layers[l], &job.layers[l - 1], first, rows)
         first += rows
@@ -329,7 +349,7 @@ cdef void through_by_columns(Job *job, int64_t sample, int64_t m, int thread,
             layer.a, layer.lda = a, lda
         a, lda = layer.output, layer.ld
     if thread == 0:
-        head_rows(job, 0, m, sample, job.step / m)
+        head_rows(job, 0, m, sample, step_scale(job, sample, m))
     cmlp_barrier(threads)
     for l in range(job.depth - 1, 0, -1):
         layer, below = &job.layers[l], &job.layers[l - 1]
@@ -364,12 +384,13 @@ cdef void update(Job *job, int64_t sample, int64_t m, int thread, int threads) n
 
 cdef void finish_step(Job *job, int64_t m) noexcept nogil:
     # One thread adds up the losses, in order, and looks at the clock now and then.
-    cdef double loss = 0
+    cdef double loss = 0, weight = batch_weight(job, job.done, m)
     cdef int64_t i
     for i in range(m):
         loss += job.losses[i]
     job.loss += loss
-    job.last_loss = loss / m
+    job.weight += weight
+    job.last_loss = loss / weight if weight > 0 else 0
     job.done += m
     job.work_done += m * job.work
     job.diverged = not isfinite(loss)

@@ -48,6 +48,7 @@ typedef struct {
     const int32_t *labels; /* NULL when `values` is given */
     const void *values;    /* reals of the table's type */
     int64_t ld;
+    const double *weights; /* of the samples; NULL: all 1 */
 } cmlp_targets;
 
 /* The last layer's activation and the loss, by their codes. */

@@ -131,8 +131,20 @@ static void smooth_row(int64_t n, REAL part, REAL *y)
         y[j] = y[j] * (1 - part) + part / (REAL)n;
 }
 
-static void head_rows(const cmlp_head *head, const cmlp_targets *targets, const uint32_t *index,
-                      int64_t m, double scale_, void *z, void *d, int64_t ld, double *losses)
+/* A sample counts as often as its weight says. */
+static void weigh_rows(const double *weights, const uint32_t *index, int64_t m, REAL *d, int64_t ld,
+                       double *losses)
+{
+    for (int64_t i = 0; i < m; i++) {
+        const double weight = weights[index ? index[i] : i];
+        losses[i] *= weight;
+        for (int64_t j = 0; j < ld; j += LANES)
+            store(d + i * ld + j, load(d + i * ld + j) * (REAL)weight);
+    }
+}
+
+static void any_head(const cmlp_head *head, const cmlp_targets *targets, const uint32_t *index,
+                     int64_t m, double scale_, void *z, void *d, int64_t ld, double *losses)
 {
     const int64_t n = head->outputs;
     const REAL scale = (REAL)scale_;
@@ -156,6 +168,14 @@ static void head_rows(const cmlp_head *head, const cmlp_targets *targets, const 
     for (int64_t i = 0; i < m; i++)
         losses[i] = output_loss_row(head, scale, (REAL *)z + i * ld, (REAL *)d + i * ld);
     activate_backward(head->activation, m, ld, z, ld, d, ld);
+}
+
+static void head_rows(const cmlp_head *head, const cmlp_targets *targets, const uint32_t *index,
+                      int64_t m, double scale, void *z, void *d, int64_t ld, double *losses)
+{
+    any_head(head, targets, index, m, scale, z, d, ld, losses);
+    if (targets->weights)
+        weigh_rows(targets->weights, index, m, d, ld, losses);
 }
 
 #endif
