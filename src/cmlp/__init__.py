@@ -3,7 +3,7 @@
 `Network` is the way in; `MLP` and `Model` are the reference classes, drop-in.
 """
 
-from cmlp import datasets, losses
+from cmlp import callbacks, datasets, losses, schedules
 from cmlp._version import __version__
 from cmlp.config import show_config
 from cmlp.errors import TrainingDiverged
@@ -27,7 +27,9 @@ __all__ = [
     "Network",
     "TrainingDiverged",
     "__version__",
+    "callbacks",
     "datasets",
     "losses",
+    "schedules",
     "show_config",
 ]

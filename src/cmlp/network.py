@@ -9,9 +9,11 @@ from cmlp import batches, losses, progress, spec, threads, training
 from cmlp._core import hooks
 from cmlp._core.engine import Program
 from cmlp._core.samples import Rows
+from cmlp.callbacks import checked_callbacks
 from cmlp.columns import ColumnMethods
 from cmlp.optimizers import OPTIMIZERS, SGD, Optimizer
 from cmlp.parameters import Parameters, Views
+from cmlp.schedules import checked_schedule
 
 
 class Network(ColumnMethods):
@@ -153,9 +155,10 @@ class Network(ColumnMethods):
         """What `score` returns: ``"accuracy"`` or ``"r2"``."""
         return "accuracy" if self.is_classifier else "r2"
 
-    def fit(self, X, y, *, epochs=10, batch_size=32, optimizer=None, shuffle=True,
+    def fit(self, X, y, *, epochs=10, batch_size=32, optimizer=None, schedule=None, shuffle=True,
             validation_data=None, validation_split=0.0, sample_weight=None, class_weight=None,
-            sparse="auto", progress=None, threads=None):  # fmt: skip
+            early_stopping=None, callbacks=(), sparse="auto", progress=None,
+            threads=None):  # fmt: skip
         """Train on all of X for some epochs.
 
         Parameters
@@ -173,6 +176,9 @@ class Network(ColumnMethods):
         optimizer : Optimizer, optional
             `SGD`, `Adam`, `AdamW`, `NAdam`, `RMSprop`, `Adagrad`, `Adadelta` or `Lion`; by
             default ``SGD(lr=0.1)``.
+        schedule : Schedule or callable, optional
+            One of `cmlp.schedules`, or a callable of (step, epoch), both from 0: what the
+            optimizer's learning rate is multiplied by in each step.
         shuffle : bool, default True
             Whether each epoch has a random order of its own.
         validation_data : tuple (X, y), optional
@@ -186,6 +192,12 @@ class Network(ColumnMethods):
             The same by class: ``{class: weight}``, where a class that is missing weighs 1; one
             weight for each class; or ``"balanced"``, n / (classes * samples of the class), for
             classes to count alike. It needs labels or one-hot rows.
+        early_stopping : EarlyStopping, bool or int, optional
+            `cmlp.callbacks.EarlyStopping`; True takes the usual one, which watches the loss
+            on validation data, a whole number is its patience.
+        callbacks : Callback, callable, or sequence of them
+            Of `cmlp.callbacks`, or callables of (network, epoch, record), told after each
+            epoch; one that returns True stops training.
         sparse : bool or "auto", default "auto"
             Whether a dense X is compressed once into sparse rows, so that the first layer
             skips zeros; the results are bit for bit the same. ``"auto"`` does so when X has
@@ -213,6 +225,8 @@ class Network(ColumnMethods):
         epochs = spec.check_whole("epochs", epochs, 0)
         batch_size = spec.check_whole("batch_size", batch_size)
         optimizer = checked_optimizer(optimizer)
+        schedule = checked_schedule(schedule)
+        told = checked_callbacks(callbacks, early_stopping)
         team = resolve_threads(threads)
         rows, targets = self._data(X, y, weights=(sample_weight, class_weight))
         if len(rows) == 0:
@@ -222,12 +236,14 @@ class Network(ColumnMethods):
         if held_out is not None and validation_data is not None:
             raise ValueError("validation_data and validation_split exclude each other")
         validate = self._validation(X, y, validation_data, rows, targets, held_out, team)
+        if validate is None:
+            check_monitors([schedule, *told])
         samples = len(rows) if subset is None else len(subset)
-        return training.train(
+        return training.Course(
             self, rows, targets, subset=subset, validate=validate, epochs=epochs,
-            batch_size=batch_size, optimizer=optimizer, shuffle=bool(shuffle),
-            progress=choose_progress(progress, epochs, samples), threads=team,
-        )  # fmt: skip
+            batch_size=batch_size, optimizer=optimizer, schedule=schedule, shuffle=bool(shuffle),
+            callbacks=told, progress=choose_progress(progress, epochs, samples), threads=team,
+        ).run()  # fmt: skip
 
     def _data(self, X, y, suffix="", weights=None):
         outputs = self.size[-1]
@@ -539,6 +555,14 @@ def checked_dtype(dtype):
     if checked not in (np.float32, np.float64) or not checked.isnative:
         raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
     return checked
+
+
+def check_monitors(watchers):
+    """Raise if one of them watches a quantity of validation data, of which there are none."""
+    for watcher in watchers:
+        monitor = getattr(watcher, "monitor", "")
+        if monitor.startswith("val_"):
+            raise ValueError(f"monitor={monitor!r} needs validation_data or validation_split")
 
 
 def checked_seed(seed):

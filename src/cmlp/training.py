@@ -5,6 +5,7 @@ import time
 import numpy as np
 
 from cmlp._core import engine
+from cmlp.callbacks import wants_batches
 from cmlp.errors import TrainingDiverged
 
 
@@ -56,9 +57,8 @@ def engine_optimizer(network, optimizer):
     return engine.Optimizer(optimizer.kernel, optimizer.hyper, optimizer.l2, gradient, states)
 
 
-def train(network, rows, targets, *, subset, validate, epochs, batch_size, optimizer, shuffle,
-          progress, threads):  # fmt: skip
-    """Train `network` and return its `History`.
+class Course:
+    """One call of `fit`: what its epochs have in common.
 
     Parameters
     ----------
@@ -70,46 +70,109 @@ def train(network, rows, targets, *, subset, validate, epochs, batch_size, optim
         Returns a dict of validation quantities.
     epochs, batch_size : int
     optimizer : cmlp.optimizers.Optimizer
+    schedule : a schedule that has begun, or None
     shuffle : bool
+    callbacks : list of cmlp.callbacks.Callback
     progress : cmlp.progress.Progress
     threads : int
-
-    Raises
-    ------
-    TrainingDiverged
-        When the loss of a batch is not finite.
     """
-    history = History()
-    running = engine_optimizer(network, optimizer)
-    samples = len(rows) if subset is None else len(subset)
-    with progress:
-        for epoch in range(epochs):
-            start = time.perf_counter()
-            order = epoch_order(network, subset, samples, shuffle)
-            loss, last_loss, done = network._program.train(
-                rows,
-                targets,
-                order,
-                batch_size,
-                optimizer.lr,
-                threads,
-                progress.tick,
-                running,
-            )
+
+    def __init__(self, network, rows, targets, *, subset, validate, epochs, batch_size, optimizer,
+                 schedule, shuffle, callbacks, progress, threads):  # fmt: skip
+        self.network, self.rows, self.targets = network, rows, targets
+        self.subset, self.validate, self.epochs, self.batch_size = (
+            subset, validate, epochs, batch_size,
+        )  # fmt: skip
+        self.optimizer, self.schedule, self.shuffle = optimizer, schedule, shuffle
+        self.callbacks, self.progress, self.threads = callbacks, progress, threads
+        self.running = engine_optimizer(network, optimizer)
+        self.samples = len(rows) if subset is None else len(subset)
+        self.steps = -(-self.samples // batch_size)
+
+    def run(self):
+        """Train and return the `History`.
+
+        Raises
+        ------
+        TrainingDiverged
+            When the loss of a batch is not finite.
+        """
+        history = History()
+        self.tell("on_train_begin")
+        with self.progress:
+            for epoch in range(self.epochs):
+                self.tell("on_epoch_begin", epoch)
+                record, stop = self.epoch(epoch)
+                if self.validate is not None:
+                    record.update(self.validate())
+                history.epochs.append(record)
+                if self.schedule is not None:
+                    self.schedule.observe(record)
+                stop = self.tell("on_epoch_end", epoch, record) or stop
+                self.progress.epoch_done(epoch, record)
+                if stop:
+                    break
+        self.tell("on_train_end", history)
+        return history
+
+    def tell(self, event, *arguments):
+        """Tell all callbacks; returns whether one of them answers True."""
+        answers = [getattr(c, event)(self.network, *arguments) for c in self.callbacks]
+        return any(answer is True for answer in answers)
+
+    def epoch(self, epoch):
+        """Train for one epoch; returns its record, and whether a callback stops training."""
+        start = time.perf_counter()
+        rates, stop = self.rates(epoch), False
+        order = epoch_order(self.network, self.subset, self.samples, self.shuffle)
+        if wants_batches(self.callbacks):
+            loss, done, stop = self.batch_by_batch(epoch, order, rates)
+        else:
+            loss, last_loss, done = self.train(order, rates, self.progress.tick)
             if not np.isfinite(last_loss):
-                raise TrainingDiverged(epoch, (done - 1) // batch_size)
-            seconds = time.perf_counter() - start
-            record = {
-                "loss": loss,
-                "lr": optimizer.lr,
-                "seconds": seconds,
-                "samples_per_second": samples / seconds,
-            }
-            if validate is not None:
-                record.update(validate())
-            history.epochs.append(record)
-            progress.epoch_done(epoch, record)
-    return history
+                raise TrainingDiverged(epoch, (done - 1) // self.batch_size)
+        seconds = time.perf_counter() - start
+        lr = self.optimizer.lr if rates is None else float(rates[(done - 1) // self.batch_size])
+        return {
+            "loss": loss,
+            "lr": lr,
+            "seconds": seconds,
+            "samples_per_second": done / seconds,
+        }, stop
+
+    def train(self, order, rates, tick=None):
+        """Let the engine train on the samples of an order."""
+        return self.network._program.train(
+            self.rows, self.targets, order, self.batch_size, self.optimizer.lr, self.threads,
+            tick, self.running, rates,
+        )  # fmt: skip
+
+    def batch_by_batch(self, epoch, order, rates):
+        """Train for one epoch, and tell the callbacks after each batch."""
+        if order is None:
+            order = np.arange(self.samples, dtype=np.uint32)
+        total = weight = 0.0
+        for step in range(self.steps):
+            part = order[step * self.batch_size : (step + 1) * self.batch_size]
+            loss, _, _ = self.train(part, None if rates is None else rates[step : step + 1])
+            if not np.isfinite(loss):
+                raise TrainingDiverged(epoch, step)
+            weight += (counted := self.targets.total_weight(part))
+            total += loss * counted
+            done = step * self.batch_size + len(part)
+            if self.progress.tick is not None:
+                self.progress.tick(done)
+            if self.tell("on_batch_end", epoch, step, loss):
+                return total / (weight or 1), done, True
+        return total / (weight or 1), self.samples, False
+
+    def rates(self, epoch):
+        """Return the learning rate of each step of an epoch, or None where it is the same."""
+        if self.schedule is None:
+            return None
+        steps = np.arange(epoch * self.steps, (epoch + 1) * self.steps, dtype=np.float64)
+        factors = self.schedule.factors(steps, epoch, self.steps, self.epochs)
+        return np.ascontiguousarray(self.optimizer.lr * factors, np.float64)
 
 
 def epoch_order(network, subset, samples, shuffle):

@@ -1,7 +1,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from numpy import floating, uint32
+from numpy import float64, floating, uint32
 from numpy.typing import NDArray
 
 from cmlp._core.samples import Rows, Targets
@@ -43,6 +43,7 @@ class Program:
         threads: int,
         tick: Callable[[int], object] | None = None,
         optimizer: Optimizer | None = None,
+        rates: NDArray[float64] | None = None,
     ) -> tuple[float, float, int]: ...
     def gradient(
         self,

@@ -267,7 +267,7 @@ cdef class Program:
         return max(1, <int> min(<double> threads, job.batch * job.work / WORK_PER_THREAD))
 
     def train(self, Rows rows not None, Targets targets not None, order, Py_ssize_t batch_size,
-              double rate, int threads, tick=None, Optimizer optimizer=None):
+              double rate, int threads, tick=None, Optimizer optimizer=None, rates=None):
         """One epoch of gradient descent.
 
         Parameters
@@ -285,6 +285,8 @@ cdef class Program:
             Called with the number of samples done at each breath.
         optimizer : Optimizer, optional
             By default each batch subtracts `rate` times its mean gradient.
+        rates : ndarray of float64, optional
+            The learning rate of each step of the epoch, instead of `rate`.
 
         Returns
         -------
@@ -301,8 +303,12 @@ cdef class Program:
         cdef Workspace workspace = self.prepare(&job, &rows.view, targets, order, batch_size,
                                                 rows.longest)
         cdef int team = self.team(&job, threads)
+        cdef const double[::1] of_steps
         try:
             job.step = -rate
+            if rates is not None:
+                of_steps = rates
+                job.rates = &of_steps[0]
             if optimizer is not None and not optimizer.plain:
                 self.add_optimizer(&job, optimizer, rate)
             job.small = workspace.spare and job.batch <= self.kernels.shared_pass_rows

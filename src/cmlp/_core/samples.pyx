@@ -1,7 +1,7 @@
 """Samples as the engine reads them, dense or compressed sparse rows, and targets."""
 import numpy as np
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 
@@ -189,3 +189,13 @@ cdef class Targets:
             self.weights = weights
             self.view.weights = &self.weights[0]
         return self
+
+    def total_weight(self, const uint32_t[::1] order):
+        """The sum of the weights of these samples, which is their number where none are given."""
+        cdef double weight = 0
+        cdef Py_ssize_t i
+        if self.view.weights == NULL:
+            return <double> order.shape[0]
+        for i in range(order.shape[0]):
+            weight += self.view.weights[order[i]]
+        return weight

@@ -52,6 +52,7 @@ cdef struct Job:
     bint waits                  # whether updates do
     bint small                  # the batch is too small to be shared out
     bint prefetches
+    const double *rates         # of each step of the epoch; NULL: one for all
     double step                 # an update adds `step` times the mean gradient
     double work                 # multiply-adds a sample
     double work_done            # since the clock was last read

@@ -268,7 +268,10 @@ cdef double batch_weight(Job *job, int64_t sample, int64_t m) noexcept nogil:
 cdef double step_scale(Job *job, int64_t sample, int64_t m) noexcept nogil:
     # What makes the sum of a batch's gradients a step by their mean.
     cdef double weight = batch_weight(job, sample, m)
-    return job.step / weight if weight > 0 else 0
+    cdef double step = job.step
+    if job.rates != NULL and job.optimizer == NULL:
+        step = -job.rates[sample // job.batch]
+    return step / weight if weight > 0 else 0
 
 
 cdef void head_rows(Job *job, int64_t first, int64_t m, int64_t sample,
@@ -400,9 +403,13 @@ cdef void finish_step(Job *job, int64_t m) noexcept nogil:
         job.stop = job.stop or cmlp_now() > job.deadline
 
 
-cdef void begin_update(Job *job) noexcept nogil:
-    if job.optimizer != NULL:
-        job.kernels.begin_step(job.optimizer)
+cdef void begin_update(Job *job, int64_t sample) noexcept nogil:
+    # Before the update by the batch that begins with this sample.
+    if job.optimizer == NULL:
+        return
+    if job.rates != NULL:
+        job.optimizer.rate = job.rates[sample // job.batch]
+    job.kernels.begin_step(job.optimizer)
 
 
 cdef void let_wait(Job *job, int64_t m) noexcept nogil:
@@ -424,7 +431,7 @@ cdef void small_step(Job *job, int64_t sample, int64_t m, int thread, int thread
     if thread == 0:
         job.waiting = 0
         finish_step(job, m)
-        begin_update(job)
+        begin_update(job, sample)
     cmlp_barrier(threads)
     waits = job.waits and not job.stop and job.total - job.done >= m
     if not waits:
@@ -450,7 +457,7 @@ cdef void train_team(void *arg, int thread, int threads) noexcept nogil:
             continue
         through(job, sample, m, thread, threads)
         if thread == 0:
-            begin_update(job)
+            begin_update(job, sample)
         cmlp_barrier(threads)
         update(job, sample, m, thread, threads)
         cmlp_barrier(threads)
