@@ -16,11 +16,25 @@ def softmax(z):
     return e / e.sum(axis=1, keepdims=True)
 
 
+def elu(z):
+    return np.where(z < 0, np.expm1(np.minimum(z, 0)), z)
+
+
+SELU = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
+
 ACTIVATIONS = {
     "identity": lambda z: z,
     "sigmoid": sigmoid,
+    "hard_sigmoid": lambda z: np.clip(z / 6 + 0.5, 0, 1),
     "tanh": np.tanh,
+    "hard_tanh": lambda z: np.clip(z, -1, 1),
     "relu": lambda z: np.maximum(z, 0),
+    "leaky_relu": lambda z: np.where(z < 0, 0.01 * z, z),
+    "elu": elu,
+    "selu": lambda z: SELU[0] * np.where(z < 0, SELU[1] * elu(z), z),
+    "celu": elu,
+    "softplus": lambda z: np.logaddexp(0, z),
+    "softsign": lambda z: z / (1 + np.abs(z)),
     "softmax": softmax,
 }
 
@@ -28,8 +42,16 @@ ACTIVATIONS = {
 DERIVATIVES = {
     "identity": lambda z, a: np.ones_like(z),
     "sigmoid": lambda z, a: a * (1 - a),
+    "hard_sigmoid": lambda z, a: np.where(np.abs(z) < 3, 1 / 6, 0),
     "tanh": lambda z, a: 1 - a**2,
+    "hard_tanh": lambda z, a: (np.abs(z) < 1).astype(float),
     "relu": lambda z, a: (z > 0).astype(float),
+    "leaky_relu": lambda z, a: np.where(z > 0, 1, 0.01),
+    "elu": lambda z, a: np.exp(np.minimum(z, 0)),
+    "selu": lambda z, a: SELU[0] * np.where(z < 0, SELU[1] * np.exp(np.minimum(z, 0)), 1),
+    "celu": lambda z, a: np.exp(np.minimum(z, 0)),
+    "softplus": lambda z, a: sigmoid(z),
+    "softsign": lambda z, a: 1 / (1 + np.abs(z)) ** 2,
 }
 
 # Per sample, by outputs and targets.

@@ -24,8 +24,9 @@ class Network(ColumnMethods):
     sizes : sequence of int
         The widths of the layers, inputs first, at least two.
     activation : str or sequence of str, default "sigmoid"
-        Of the hidden layers: one for all, or one for each. ``"identity"``,
-        ``"sigmoid"``, ``"tanh"``, ``"relu"``.
+        Of the hidden layers: one for all, or one for each. ``"identity"``, ``"sigmoid"``,
+        ``"hard_sigmoid"``, ``"tanh"``, ``"hard_tanh"``, ``"relu"``, ``"leaky_relu"`` (slope
+        0.01), ``"elu"`` and ``"celu"`` (alpha 1), ``"selu"``, ``"softplus"``, ``"softsign"``.
     output : str, optional
         The last layer's activation, ``"softmax"`` beside those above. By default the one
         that belongs to the loss: softmax for cross_entropy, sigmoid for
@@ -41,8 +42,9 @@ class Network(ColumnMethods):
         ``"poisson"``, exp(a) - y a, a being the logarithm of a rate; ``"hinge"``,
         max(0, 1 - s a), s being -1 and 1 for y of 0 and 1; ``"squared_hinge"``, its square.
     init : str, default "auto"
-        The first weights. ``"auto"`` draws He's normal ones for relu and Glorot's uniform
-        ones otherwise; ``"reference"`` standard normal weights and uniform [0, 1) biases.
+        The first weights. ``"auto"`` draws He's normal ones for the relu family, LeCun's for
+        selu and Glorot's uniform ones otherwise; ``"reference"`` standard normal weights and
+        uniform [0, 1) biases.
         Also by name ``"glorot_uniform"``, ``"glorot_normal"``, ``"he_uniform"``,
         ``"he_normal"``, ``"lecun_uniform"``, ``"lecun_normal"``, ``"zeros"``.
     dtype : str or numpy.dtype, default "float32"

@@ -42,8 +42,16 @@ ACTIVATIONS = {
     for a in (
         Activation("identity"),
         Activation("sigmoid"),
+        Activation("hard_sigmoid"),
         Activation("tanh"),
+        Activation("hard_tanh"),
         Activation("relu", init="he_normal"),
+        Activation("leaky_relu", init="he_normal"),
+        Activation("elu", init="he_normal"),
+        Activation("selu", init="lecun_normal"),
+        Activation("celu", init="he_normal"),
+        Activation("softplus"),
+        Activation("softsign"),
         Activation("softmax", hidden=False),
     )
 }

@@ -6,11 +6,36 @@
 
 #include "functions.h"
 
-#define ELEMENTWISE_ACTIVATIONS(X)                               \
-    X(identity, z, splat(1))                                     \
-    X(sigmoid, v_sigmoid(z), a * (1 - a))                        \
-    X(tanh, v_tanh(z), 1 - a * a)                                \
-    X(relu, v_select(z < 0, splat(0), z), v_select(a > 0, splat(1), splat(0)))
+#define SELU_LAMBDA (REAL)1.05070098735548049342
+#define SELU_ALPHA (REAL)1.67326324235437728482
+
+/* leaky_relu: slope 0.01, Maas, Hannun and Ng, ICML 2013.
+ * elu: alpha 1, Clevert, Unterthiner and Hochreiter, ICLR 2016, eq. 15.
+ * selu: Klambauer et al., NeurIPS 2017, eq. 2.
+ * celu: alpha 1, where it is elu; Barron, arXiv:1704.07483, 2017.
+ * softplus: Dugas et al., NeurIPS 2000.  softsign: Glorot and Bengio, AISTATS 2010.
+ * hard_sigmoid: between 0 and 1 by z/6 + 1/2, as in PyTorch and Keras 3. */
+#define ELEMENTWISE_ACTIVATIONS(X)                                                            \
+    X(identity, z, splat(1))                                                                  \
+    X(sigmoid, v_sigmoid(z), a * (1 - a))                                                     \
+    X(hard_sigmoid, v_clip(z / 6 + (REAL)0.5, 0, 1),                                          \
+      v_select((a > 0) & (a < 1), splat(1 / (REAL)6), splat(0)))                              \
+    X(tanh, v_tanh(z), 1 - a * a)                                                             \
+    X(hard_tanh, v_clip(z, -1, 1), v_select((a > -1) & (a < 1), splat(1), splat(0)))          \
+    X(relu, v_select(z < 0, splat(0), z), v_select(a > 0, splat(1), splat(0)))                \
+    X(leaky_relu, v_select(z < 0, z * (REAL)0.01, z), v_select(a > 0, splat(1), splat((REAL)0.01))) \
+    X(elu, v_select(z < 0, v_expm1(z), z), v_select(a > 0, splat(1), a + 1))                  \
+    X(selu, SELU_LAMBDA * v_select(z < 0, SELU_ALPHA * v_expm1(z), z),                        \
+      v_select(a > 0, splat(SELU_LAMBDA), a + SELU_LAMBDA * SELU_ALPHA))                      \
+    X(celu, v_select(z < 0, v_expm1(z), z), v_select(a > 0, splat(1), a + 1))                 \
+    X(softplus, v_softplus(z), -v_expm1(-a))                                                  \
+    X(softsign, z / (1 + v_abs(z)), (1 - v_abs(a)) * (1 - v_abs(a)))
+
+/* NaN stays. */
+INLINE V v_clip(V x, REAL least, REAL most)
+{
+    return v_select(x < least, splat(least), v_select(x > most, splat(most), x));
+}
 
 /* Softmax looks at a whole row and so stands apart; it comes last. */
 enum activation {

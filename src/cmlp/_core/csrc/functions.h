@@ -137,4 +137,14 @@ INLINE V v_tanh(V x)
     return v_select(size < (REAL)0.625, near, v_select(x < 0, -far, far));
 }
 
+/* exp(x) - 1 = tanh(x/2) (exp(x) + 1), which does not cancel near zero; of an x above
+ * zero it is not asked. */
+INLINE V v_expm1(V x) { return v_tanh(x * (REAL)0.5) * (v_exp(x) + 1); }
+
+/* log(1 + exp(x)) without an overflow. */
+INLINE V v_softplus(V x)
+{
+    return v_select(x < 0, splat(0), x) + v_log1p(v_exp(-v_abs(x)));
+}
+
 #endif
