@@ -3,6 +3,8 @@
 Weights are (outputs, inputs), biases (outputs, 1), samples rows.
 """
 
+import math
+
 import numpy as np
 
 
@@ -14,6 +16,14 @@ def sigmoid(z):
 def softmax(z):
     e = np.exp(z - z.max(axis=1, keepdims=True))
     return e / e.sum(axis=1, keepdims=True)
+
+
+def normal(z):
+    return 0.5 * np.vectorize(math.erfc, otypes=[float])(-z / math.sqrt(2))
+
+
+def gelu_argument(z):
+    return 2 * math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)
 
 
 def elu(z):
@@ -33,6 +43,10 @@ ACTIVATIONS = {
     "elu": elu,
     "selu": lambda z: SELU[0] * np.where(z < 0, SELU[1] * elu(z), z),
     "celu": elu,
+    "gelu": lambda z: z * normal(z),
+    "gelu_tanh": lambda z: 0.5 * z * (1 + np.tanh(gelu_argument(z) / 2)),
+    "silu": lambda z: z * sigmoid(z),
+    "mish": lambda z: z * np.tanh(np.logaddexp(0, z)),
     "softplus": lambda z: np.logaddexp(0, z),
     "softsign": lambda z: z / (1 + np.abs(z)),
     "softmax": softmax,
@@ -50,6 +64,20 @@ DERIVATIVES = {
     "elu": lambda z, a: np.exp(np.minimum(z, 0)),
     "selu": lambda z, a: SELU[0] * np.where(z < 0, SELU[1] * np.exp(np.minimum(z, 0)), 1),
     "celu": lambda z, a: np.exp(np.minimum(z, 0)),
+    "gelu": lambda z, a: normal(z) + z * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi),
+    "gelu_tanh": lambda z, a: (
+        sigmoid(gelu_argument(z))
+        + z
+        * sigmoid(gelu_argument(z))
+        * sigmoid(-gelu_argument(z))
+        * 2
+        * math.sqrt(2 / math.pi)
+        * (1 + 3 * 0.044715 * z**2)
+    ),
+    "silu": lambda z, a: sigmoid(z) * (1 + z * sigmoid(-z)),
+    "mish": lambda z, a: (
+        np.tanh(np.logaddexp(0, z)) + z * sigmoid(z) / np.cosh(np.logaddexp(0, z)) ** 2
+    ),
     "softplus": lambda z, a: sigmoid(z),
     "softsign": lambda z, a: 1 / (1 + np.abs(z)) ** 2,
 }

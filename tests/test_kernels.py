@@ -117,6 +117,7 @@ EXACT = {
     ),
     "softplus": lambda z: np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z))),
     "softsign": lambda z: z / (1 + np.abs(z)),
+    "silu": lambda z: z * EXACT["sigmoid"](z),
 }  # fmt: skip
 
 
@@ -139,10 +140,11 @@ def test_functions_are_accurate_over_the_whole_range(isa, dtype, name):
 def test_activations(isa, dtype, name, n, rng):
     z, g = rng.normal(size=(2, 5, n))
     a, d = padded(z, dtype), padded(g, dtype)
-    kernels.activate(name, n, a)
+    slopes = padded(z, dtype) if kernels.keeps_slope(name) else None
+    kernels.activate(name, n, a, slopes)
     want = oracle.ACTIVATIONS[name](z)
     np.testing.assert_allclose(a[:, :n], want, rtol=2e-6 if dtype == np.float32 else 1e-14)
-    kernels.activate_backward(name, a, d)
+    kernels.activate_backward(name, a if slopes is None else slopes, d)
     if name == "softmax":
         back = want * (g - (g * want).sum(axis=1, keepdims=True))
     else:

@@ -26,7 +26,8 @@ class Network(ColumnMethods):
     activation : str or sequence of str, default "sigmoid"
         Of the hidden layers: one for all, or one for each. ``"identity"``, ``"sigmoid"``,
         ``"hard_sigmoid"``, ``"tanh"``, ``"hard_tanh"``, ``"relu"``, ``"leaky_relu"`` (slope
-        0.01), ``"elu"`` and ``"celu"`` (alpha 1), ``"selu"``, ``"softplus"``, ``"softsign"``.
+        0.01), ``"elu"`` and ``"celu"`` (alpha 1), ``"selu"``, ``"gelu"``, ``"gelu_tanh"`` (its
+        approximation), ``"silu"``, ``"mish"``, ``"softplus"``, ``"softsign"``.
     output : str, optional
         The last layer's activation, ``"softmax"`` beside those above. By default the one
         that belongs to the loss: softmax for cross_entropy, sigmoid for

@@ -113,6 +113,9 @@ cdef class Workspace:
             layer = &layers[l]
             layer.output = self.take(self.capacity * layer.ld * s)
             layer.spare = self.take(self.capacity * layer.ld * s) if self.spare else NULL
+            layer.slope = NULL
+            if job.kernels.keeps_slope(layer.activation):
+                layer.slope = self.take(self.capacity * layer.ld * s)
             layer.delta = self.take(self.capacity * layer.ld * s)
         job.losses = <double *> self.take(self.capacity * sizeof(double))
         job.input_ld = self.input_ld

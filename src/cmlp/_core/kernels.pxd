@@ -89,15 +89,16 @@ cdef extern from "kernels.h" nogil:
             const void *d, int64_t ldd, void *w, int64_t ldw) noexcept nogil
         void (*accumulate_bias)(
             int64_t m, int64_t n, const void *d, int64_t ldd, void *bias) noexcept nogil
+        int32_t (*keeps_slope)(int32_t activation) noexcept nogil
         void (*activate)(
             int32_t activation, int64_t m, int64_t n, int64_t outputs,
-            void *a, int64_t lda) noexcept nogil
+            void *a, int64_t lda, void *slopes) noexcept nogil
         void (*activate_backward)(
             int32_t activation, int64_t m, int64_t n, const void *a, int64_t lda,
             void *d, int64_t ldd) noexcept nogil
         void (*head)(
             const cmlp_head *head, const cmlp_targets *targets, const uint32_t *index,
-            int64_t m, double scale, void *z, void *d, int64_t ld,
+            int64_t m, double scale, void *z, void *slopes, void *d, int64_t ld,
             double *losses) noexcept nogil
         void (*begin_step)(cmlp_optimizer *optimizer) noexcept nogil
         void (*optimize)(

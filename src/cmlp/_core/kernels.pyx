@@ -123,14 +123,20 @@ def accumulate_affine(real[:, ::1] a, real[:, ::1] d, real[:, ::1] w, real[:, ::
         &w[0, 0], w.shape[1], &next_[0, 0], next_.shape[1], &bias[0], &c[0, 0], c.shape[1])
 
 
-def activate(str activation, int outputs, real[:, ::1] a):
-    """A = f(A), in place."""
+def keeps_slope(str activation):
+    """Whether the derivative takes the input, and is kept, as the slope, with the output."""
+    return bool(chosen[0].keeps_slope(ACTIVATIONS.index(activation)))
+
+
+def activate(str activation, int outputs, real[:, ::1] a, real[:, ::1] slopes=None):
+    """A = f(A), in place, and the slopes, where they are kept, f'(A)."""
+    cdef void *kept = &slopes[0, 0] if slopes is not None else NULL
     table_of(&a[0, 0]).activate(ACTIVATIONS.index(activation), a.shape[0], a.shape[1], outputs,
-                                &a[0, 0], a.shape[1])
+                                &a[0, 0], a.shape[1], kept)
 
 
 def activate_backward(str activation, real[:, ::1] a, real[:, ::1] d):
-    """D *= f'(A), in place, from the outputs A."""
+    """D *= f'(A), in place, from the outputs A, or from the slopes where they are kept."""
     table_of(&a[0, 0]).activate_backward(ACTIVATIONS.index(activation), a.shape[0], a.shape[1],
                                          &a[0, 0], a.shape[1], &d[0, 0], d.shape[1])
 
@@ -140,5 +146,5 @@ def head(str activation, str loss, int outputs, const int32_t[::1] labels, doubl
     """Z to outputs, D to the gradient of the loss with respect to Z, for class labels."""
     cdef cmlp_head kind = cmlp_head(ACTIVATIONS.index(activation), LOSSES.index(loss), outputs, 0)
     cdef cmlp_targets targets = cmlp_targets(&labels[0], NULL, 0, NULL)
-    table_of(&z[0, 0]).head(&kind, &targets, NULL, z.shape[0], scale, &z[0, 0], &d[0, 0],
+    table_of(&z[0, 0]).head(&kind, &targets, NULL, z.shape[0], scale, &z[0, 0], NULL, &d[0, 0],
                             z.shape[1], &losses[0])

@@ -26,6 +26,7 @@ cdef struct Layer:
     address[STATES] bias_state
     void *output                # of the workspace: (capacity, ld)
     void *spare                 # where updates wait: the outputs of the batch before
+    void *slope                 # where the activation keeps them: derivatives of the outputs
     void *delta                 # gradient with respect to the layer's input sums
     const void *a               # where updates wait: the input that the update will be by
     int64_t lda

@@ -92,6 +92,30 @@ cdef void forward_layer(Job *job, Layer *layer, const void *a, int64_t lda,
                            layer.bias, c, layer.ld)
 
 
+cdef void *slopes(Job *job, Layer *layer, int64_t row, int64_t column) noexcept nogil:
+    # Where an element's slope is kept, or NULL where the activation keeps none.
+    if layer.slope == NULL:
+        return NULL
+    return at(layer.slope, row * layer.ld + column, job.itemsize)
+
+
+cdef void activate(Job *job, Layer *layer, int64_t row, int64_t m, int64_t column, int64_t n,
+                   int64_t outputs) noexcept nogil:
+    # The activation of a block of the layer's input sums.
+    job.kernels.activate(layer.activation, m, n, outputs,
+                         at(layer.output, row * layer.ld + column, job.itemsize), layer.ld,
+                         slopes(job, layer, row, column))
+
+
+cdef void activate_backward(Job *job, Layer *layer, int64_t row, int64_t m, int64_t column,
+                            int64_t n) noexcept nogil:
+    # A block of the layer's deltas back through its activation.
+    cdef const void *a = layer.slope if layer.slope != NULL else layer.output
+    cdef int64_t place = row * layer.ld + column
+    job.kernels.activate_backward(layer.activation, m, n, at(a, place, job.itemsize), layer.ld,
+                                  at(layer.delta, place, job.itemsize), layer.ld)
+
+
 cdef void backward_layer(Job *job, Layer *layer, Layer *below,
                          int64_t first, int64_t m) noexcept nogil:
     # Rows of the delta below: through the weights, then through its activation.
@@ -104,8 +128,7 @@ cdef void backward_layer(Job *job, Layer *layer, Layer *below,
     else:
         job.kernels.affine_backward(m, layer.n, layer.inputs, d, layer.ld,
                                     layer.weight, layer.n, c, below.ld)
-    job.kernels.activate_backward(below.activation, m, below.n,
-                                  at(below.output, first * below.ld, s), below.ld, c, below.ld)
+    activate_backward(job, below, first, m, 0, below.n)
 
 
 cdef void update_rows(Job *job, Layer *layer, const void *a, int64_t lda,
@@ -251,8 +274,7 @@ cdef void forward_rows(Job *job, int64_t first, int64_t m, int64_t sample) noexc
             forward_layer(job, layer, at(a, first * lda, job.itemsize), lda, first, m)
         a, lda = layer.output, layer.ld
         if l < job.depth - 1:
-            job.kernels.activate(layer.activation, m, layer.n, layer.outputs,
-                                 at(a, first * lda, job.itemsize), lda)
+            activate(job, layer, first, m, 0, layer.n, layer.outputs)
 
 
 cdef double batch_weight(Job *job, int64_t sample, int64_t m) noexcept nogil:
@@ -291,6 +313,7 @@ cdef void head_rows(Job *job, int64_t first, int64_t m, int64_t sample,
             targets.weights += sample
     job.kernels.head(&job.head, &targets, index, m, scale,
                      at(last.output, first * last.ld, job.itemsize),
+                     slopes(job, last, first, 0),
                      at(last.delta, first * last.ld, job.itemsize), last.ld, job.losses + first)
 
 
@@ -345,8 +368,7 @@ cdef void through_by_columns(Job *job, int64_t sample, int64_t m, int thread,
         if n > 0:
             forward_columns(job, layer, a, lda, m, first, n)
             if l < job.depth - 1:
-                job.kernels.activate(layer.activation, m, n, n, at(layer.output, first, s),
-                                     layer.ld)
+                activate(job, layer, 0, m, first, n, n)
         cmlp_barrier(threads)
         if thread == 0:
             layer.a, layer.lda = a, lda
@@ -362,9 +384,7 @@ cdef void through_by_columns(Job *job, int64_t sample, int64_t m, int thread,
                 m, layer.n, n, layer.delta, layer.ld, at(layer.weight, first * layer.n, s),
                 layer.n, at(below.delta, first, s), below.ld)
             n = (n + CMLP_PAD // s - 1) // (CMLP_PAD // s) * (CMLP_PAD // s)
-            job.kernels.activate_backward(
-                below.activation, m, n, at(below.output, first, s), below.ld,
-                at(below.delta, first, s), below.ld)
+            activate_backward(job, below, 0, m, first, n)
         cmlp_barrier(threads)
 
 
@@ -501,7 +521,7 @@ cdef void infer_team(void *arg, int thread, int threads) noexcept nogil:
         if has_targets(job):
             head_rows(job, first, rows, job.done, 1)
         else:
-            job.kernels.activate(last.activation, rows, last.n, last.outputs, a, last.ld)
+            activate(job, last, first, rows, 0, last.n, last.outputs)
         for i in range(rows):
             memcpy(job.out + (job.done + first + i) * width, a + i * last.ld * job.itemsize, width)
         first += rows

@@ -31,6 +31,44 @@
     X(softplus, v_softplus(z), -v_expm1(-a))                                                  \
     X(softsign, z / (1 + v_abs(z)), (1 - v_abs(a)) * (1 - v_abs(a)))
 
+/* Those whose derivative takes the input: it is kept, as the slope, when the value is
+ * computed, and what activate_backward gets is the slope instead of the output.
+ *
+ * gelu: Hendrycks and Gimpel, arXiv:1606.08415, 2016, and its approximation by tanh, section
+ *     2.  silu: the same, and Elfwing, Uchibe and Doya, Neural Networks 107, 2018.
+ * mish: Misra, BMVC 2020, eq. 1. */
+#define SLOPED_ACTIVATIONS(X)                                                  \
+    X(gelu, z * v_normal(z), v_normal(z) + z * NORMAL_DENSITY)                 \
+    X(gelu_tanh, z * v_sigmoid(GELU_ARGUMENT), bent(z, v_sigmoid(GELU_ARGUMENT), GELU_SLOPE)) \
+    X(silu, v_silu(z), bent(z, v_sigmoid(z), splat(1)))                        \
+    X(mish, z * tanh_softplus(z), mish_slope(z))
+
+#define NORMAL_DENSITY (v_exp(z * z * (REAL)-0.5) * (REAL)0.39894228040143267794)
+#define GELU_ARGUMENT (z * (z * z * (REAL)0.044715 + 1) * (REAL)1.59576912160573071176)
+#define GELU_SLOPE ((z * z * (REAL)(3 * 0.044715) + 1) * (REAL)1.59576912160573071176)
+
+/* z sigmoid(z), by halves of the exponent, of which none is subnormal where the whole is. */
+INLINE V v_silu(V z)
+{
+    V half = v_exp(v_abs(z) * (REAL)-0.5), s = v_reciprocal(half * half + 1);
+    return v_select(z < 0, z * half * (half * s), z * s);
+}
+
+/* The derivative of z s(u(z)), s being the sigmoid. */
+INLINE V bent(V z, V s, V slope) { return s + z * s * (1 - s) * slope; }
+
+/* tanh(log(1 + exp(z))) = e (e + 2) / (e (e + 2) + 2) with e = exp(z); it is 1 beyond 20. */
+INLINE V tanh_softplus(V z)
+{
+    V e = v_exp(v_select(z > 20, splat(20), z)), f = e * (e + 2);
+    return f / (f + 2);
+}
+INLINE V mish_slope(V z)
+{
+    V t = tanh_softplus(z);
+    return t + z * v_sigmoid(z) * (1 - t * t);
+}
+
 /* NaN stays. */
 INLINE V v_clip(V x, REAL least, REAL most)
 {
@@ -41,6 +79,7 @@ INLINE V v_clip(V x, REAL least, REAL most)
 enum activation {
 #define X(name, value, derivative) ACTIVATION_##name,
     ELEMENTWISE_ACTIVATIONS(X)
+    SLOPED_ACTIVATIONS(X)
 #undef X
     ACTIVATION_softmax
 };
@@ -48,9 +87,21 @@ enum activation {
 static const char *const activation_names[] = {
 #define X(name, value, derivative) #name,
     ELEMENTWISE_ACTIVATIONS(X)
+    SLOPED_ACTIVATIONS(X)
 #undef X
     "softmax", NULL
 };
+
+static int32_t keeps_slope(int32_t activation)
+{
+    switch (activation) {
+#define X(name, value, slope) case ACTIVATION_##name:
+        SLOPED_ACTIVATIONS(X)
+#undef X
+        return 1;
+    }
+    return 0;
+}
 
 /* The row's greatest value; the padding does not count. */
 INLINE REAL row_max(const REAL *z, int64_t n)
@@ -78,7 +129,7 @@ static REAL softmax_row(REAL *z, int64_t n, REAL greatest)
 }
 
 static void activate(int32_t activation, int64_t m, int64_t n, int64_t outputs, void *a_,
-                     int64_t lda)
+                     int64_t lda, void *slopes)
 {
     REAL *a = a_;
     switch (activation) {
@@ -91,6 +142,18 @@ static void activate(int32_t activation, int64_t m, int64_t n, int64_t outputs, 
             }                                        \
         break;
         ELEMENTWISE_ACTIVATIONS(X)
+#undef X
+#define X(name, value, slope)                                            \
+    case ACTIVATION_##name:                                              \
+        for (int64_t i = 0; i < m; i++)                                  \
+            for (int64_t j = 0; j < n; j += LANES) {                     \
+                V z = load(a + i * lda + j);                             \
+                store(a + i * lda + j, value);                           \
+                if (slopes)                                              \
+                    store((REAL *)slopes + i * lda + j, slope);          \
+            }                                                            \
+        break;
+        SLOPED_ACTIVATIONS(X)
 #undef X
     case ACTIVATION_softmax:
         for (int64_t i = 0; i < m; i++)
@@ -115,6 +178,14 @@ static void activate_backward(int32_t activation, int64_t m, int64_t n, const vo
             }                                                              \
         break;
         ELEMENTWISE_ACTIVATIONS(X)
+#undef X
+#define X(name, value, slope)                                                     \
+    case ACTIVATION_##name:                                                       \
+        for (int64_t i = 0; i < m; i++)                                           \
+            for (int64_t j = 0; j < n; j += LANES)                                \
+                store(d + i * ldd + j, load(d + i * ldd + j) * load(outputs + i * lda + j)); \
+        break;
+        SLOPED_ACTIVATIONS(X)
 #undef X
     case ACTIVATION_softmax: /* J^T g = a (g - <a, g>), the Jacobian being diag(a) - a a^T */
         for (int64_t i = 0; i < m; i++) {

@@ -35,6 +35,7 @@ const cmlp_kernels CMLP_TABLE = {
     .sparse_accumulate = sparse_accumulate,
     .turned_accumulate = turned_accumulate,
     .accumulate_bias = accumulate_bias,
+    .keeps_slope = keeps_slope,
     .activate = activate,
     .activate_backward = activate_backward,
     .head = head_rows,

@@ -116,18 +116,20 @@ typedef struct {
                               int64_t ldw);
     /* bias (n) += sum over the rows of D (m, n); padded. */
     void (*accumulate_bias)(int64_t m, int64_t n, const void *d, int64_t ldd, void *bias);
-    /* A (m, n) = f(A) in place; padded. */
+    /* Whether the derivative takes the input and is kept as the slope. */
+    int32_t (*keeps_slope)(int32_t activation);
+    /* A (m, n) = f(A) in place, and, where slopes are kept and wanted, those; padded. */
     void (*activate)(int32_t activation, int64_t m, int64_t n, int64_t outputs,
-                     void *a, int64_t lda);
-    /* D (m, n) *= f'(A) by the outputs A of f; padded. */
+                     void *a, int64_t lda, void *slopes);
+    /* D (m, n) *= f'(A) by the outputs A of f, or by the slopes; padded. */
     void (*activate_backward)(int32_t activation, int64_t m, int64_t n, const void *a,
                               int64_t lda, void *d, int64_t ldd);
     /* The end of the network, row by row: Z (m, ld) becomes its activation,
      * D (m, ld) `scale` times the gradient of the loss with respect to Z,
      * losses (m) the loss.  `index` as in gather. */
     void (*head)(const cmlp_head *head, const cmlp_targets *targets,
-                 const uint32_t *index, int64_t m, double scale, void *z, void *d,
-                 int64_t ld, double *losses);
+                 const uint32_t *index, int64_t m, double scale, void *z, void *slopes,
+                 void *d, int64_t ld, double *losses);
     /* What the parameters of an optimizer's next step have in common. */
     void (*begin_step)(cmlp_optimizer *optimizer);
     /* That step over (rows, n) parameters of leading dimension ld; the states and the

@@ -144,7 +144,8 @@ static void weigh_rows(const double *weights, const uint32_t *index, int64_t m, 
 }
 
 static void any_head(const cmlp_head *head, const cmlp_targets *targets, const uint32_t *index,
-                     int64_t m, double scale_, void *z, void *d, int64_t ld, double *losses)
+                     int64_t m, double scale_, void *z, void *slopes, void *d, int64_t ld,
+                     double *losses)
 {
     const int64_t n = head->outputs;
     const REAL scale = (REAL)scale_;
@@ -164,16 +165,18 @@ static void any_head(const cmlp_head *head, const cmlp_targets *targets, const u
                                                          (REAL *)d + i * ld);
         return;
     }
-    activate(head->activation, m, ld, n, z, ld);
+    activate(head->activation, m, ld, n, z, ld, slopes);
     for (int64_t i = 0; i < m; i++)
         losses[i] = output_loss_row(head, scale, (REAL *)z + i * ld, (REAL *)d + i * ld);
-    activate_backward(head->activation, m, ld, z, ld, d, ld);
+    activate_backward(head->activation, m, ld, keeps_slope(head->activation) ? slopes : z, ld, d,
+                      ld);
 }
 
 static void head_rows(const cmlp_head *head, const cmlp_targets *targets, const uint32_t *index,
-                      int64_t m, double scale, void *z, void *d, int64_t ld, double *losses)
+                      int64_t m, double scale, void *z, void *slopes, void *d, int64_t ld,
+                      double *losses)
 {
-    any_head(head, targets, index, m, scale, z, d, ld, losses);
+    any_head(head, targets, index, m, scale, z, slopes, d, ld, losses);
     if (targets->weights)
         weigh_rows(targets->weights, index, m, d, ld, losses);
 }
