@@ -190,6 +190,15 @@ def test_threads_by_the_control_groups(tmp_path, monkeypatch):
 
 
 def test_import_brings_nothing_heavy():
-    heavy = ("scipy", "tqdm", "ssl", "sklearn", "torch", "matplotlib", "asyncio", "csv_")
+    heavy = ("scipy", "tqdm", "ssl", "sklearn", "torch", "matplotlib", "asyncio", "cmlp.datasets")
     done = in_a_new_process(f"import cmlp, sys; print([m for m in {heavy} if m in sys.modules])")
     assert done.stdout == "[]\n"
+
+
+def test_the_face_hands_on_all_that_it_names():
+    done = in_a_new_process(
+        "import cmlp; print([n for n in cmlp.__all__ if not hasattr(cmlp, n)]);"
+        "print(cmlp.datasets.make_digits.__name__); cmlp.dataset"
+    )
+    assert done.stdout == "[]\nmake_digits\n"
+    assert "module 'cmlp' has no attribute 'dataset'" in done.stderr

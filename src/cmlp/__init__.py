@@ -3,7 +3,9 @@
 `Network` is the way in; `MLP` and `Model` are the reference classes, drop-in.
 """
 
-from cmlp import callbacks, datasets, losses, schedules
+from typing import TYPE_CHECKING
+
+from cmlp import callbacks, losses, schedules
 from cmlp._version import __version__
 from cmlp.config import show_config
 from cmlp.errors import TrainingDiverged
@@ -11,6 +13,9 @@ from cmlp.network import Network
 from cmlp.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
 from cmlp.reference import MLP, Model
 from cmlp.training import History
+
+if TYPE_CHECKING:
+    from cmlp import datasets
 
 __all__ = [
     "MLP",
@@ -33,3 +38,12 @@ __all__ = [
     "schedules",
     "show_config",
 ]
+
+
+def __getattr__(name):
+    # The data sets take a third of the time of the import: they come when they are asked for.
+    if name == "datasets":
+        from importlib import import_module
+
+        return import_module("cmlp.datasets")
+    raise AttributeError(f"module 'cmlp' has no attribute {name!r}")
