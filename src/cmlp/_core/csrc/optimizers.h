@@ -5,7 +5,7 @@
  * An entry is a name, the number of its states, the constants c of step t by the
  * learning rate and the hyperparameters h, in the order of optimizers.py, and the
  * update of w and of the states s0, s1, s2 by the gradient g, where k0, k1 ... are
- * the constants.  The numbers are those of PyTorch's optimizers of the same names.
+ * the constants.  The numbers are those of PyTorch's optimizers, of which lion is none.
  */
 #ifndef CMLP_OPTIMIZERS_H
 #define CMLP_OPTIMIZERS_H
