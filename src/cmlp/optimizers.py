@@ -1,7 +1,8 @@
 """Optimizers: what turns the gradient of a batch into a step.
 
 Each is a small frozen dataclass, with the arguments, the defaults but for SGD's rate, and
-the numbers of PyTorch's of the same name where there is one. What they keep for each parameter begins at zero with every call of `fit`.
+the numbers of PyTorch's of the same name where there is one. What they keep for each
+parameter begins anew with every call of `fit`.
 """
 
 import math
