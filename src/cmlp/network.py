@@ -203,9 +203,10 @@ class Network(ColumnMethods):
             epoch; one that returns True stops training.
         sparse : bool or "auto", default "auto"
             Whether a dense X is compressed once into sparse rows, so that the first layer
-            skips zeros; the results are bit for bit the same. ``"auto"`` does so when X has
-            at least 64 columns and at most a quarter of its elements, by a sample of its
-            rows, are not zero. It takes 3 to 10 bytes for each of these.
+            skips zeros; the results are bit for bit the same, unless a BLAS carries the dense
+            product, which sums in an order of its own. ``"auto"`` does so when X has at least
+            64 columns and at most a quarter of its elements, by a sample of its rows, are not
+            zero. It takes 3 to 10 bytes for each of these.
         progress : bool, optional
             True shows a bar on a terminal, a line an epoch elsewhere.
         threads : int, optional

@@ -1,8 +1,8 @@
 """What a network is made of: activations and initializers.
 
 Each kind has one table, keyed by name.  The numbers that compiled code knows an
-activation or a loss by come from the kernels' own lists, so that they cannot
-drift apart.
+activation by come from the kernels' own list, so that they cannot drift apart.
+The checks of arguments that all rooms share stand here too.
 """
 
 import math
