@@ -88,7 +88,7 @@ class BuildKernels(build_ext):
 
 def extension(name, **options):
     """Describe one of the compiled rooms."""
-    openmp = openmp_flags() if name in ("samples", "steps", "engine") else []
+    openmp = openmp_flags() if name in ("samples", "steps", "engine", "epochs") else []
     return Extension(
         f"cmlp._core.{name}",
         [str(CORE / f"{name}.pyx")],
@@ -104,7 +104,7 @@ def extension(name, **options):
 
 setup(
     ext_modules=cythonize(
-        [extension(name) for name in ("blas", "kernels", "samples", "steps", "engine")],
+        [extension(name) for name in ("blas", "kernels", "samples", "steps", "engine", "epochs")],
         include_path=["src"],
         compiler_directives={
             "language_level": 3,

@@ -11,8 +11,8 @@ import time
 import numpy as np
 import pytest
 
-from cmlp import SGD, Network, threads
-from cmlp._core import engine, kernels
+from cmlp import SGD, Network, fitting, threads
+from cmlp._core import engine, epochs, kernels
 
 
 @pytest.fixture
@@ -29,12 +29,12 @@ def trained(X, y, seed=0, **options):
 def test_shuffle_is_a_permutation_and_a_function_of_its_key():
     orders = [np.empty(1000, np.uint32) for _ in range(4)]
     for order, (seed, epoch) in zip(orders, [(1, 0), (1, 0), (1, 1), (2, 0)], strict=True):
-        engine.shuffle(order, seed, epoch)
+        epochs.shuffle(order, seed, epoch)
         assert (np.sort(order) == np.arange(1000)).all()
     assert (orders[0] == orders[1]).all()
     assert (orders[0] != orders[2]).any()
     assert (orders[0] != orders[3]).any()
-    engine.shuffle(np.empty(0, np.uint32), 1, 0)
+    epochs.shuffle(np.empty(0, np.uint32), 1, 0)
 
 
 def test_shuffles_are_uniform():
@@ -43,7 +43,7 @@ def test_shuffles_are_uniform():
     counts = np.zeros((5, 5))
     order = np.empty(5, np.uint32)
     for epoch in range(20_000):
-        engine.shuffle(order, 3, epoch)
+        epochs.shuffle(order, 3, epoch)
         counts[np.arange(5), order] += 1
     assert ((counts - 4000) ** 2 / 4000).sum() < 51
 
@@ -109,10 +109,9 @@ def trained_on_four(X, y):
 def test_ticks_come_while_an_epoch_runs(rng):
     X, y = rng.random((200_000, 64), dtype=np.float32), rng.integers(0, 10, 200_000)
     net = Network([64, 128, 10], seed=0)
-    rows, targets = net._data(X, y)
+    rows, targets, _ = fitting.data(net, X, y)
     ticks = []
-    _, _, done = net._program.train(rows, targets, None, 1, 0.01, 1, ticks.append)
-    assert done == 200_000
+    epochs.train(net._program, rows, targets, None, 1, 0.01, 1, ticks.append)
     assert ticks
     assert ticks == sorted(ticks)
 

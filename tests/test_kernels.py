@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cmlp import activations
 from cmlp._core import kernels
 from cmlp.parameters import aligned_zeros
 
@@ -100,6 +101,9 @@ def test_blocks_and_panels_do_not_change_a_bit(isa, rng, dtype, m):
     assert (together == apart).all()
 
 
+PARAMETERS = {name: a.parameter for name, a in activations.ACTIVATIONS.items()}
+
+
 def ulps(got, want, dtype):
     """Return the greatest error in units in the last place of the true value."""
     with np.errstate(invalid="ignore"):
@@ -128,7 +132,7 @@ def test_functions_are_accurate_over_the_whole_range(isa, dtype, name):
     size = np.geomspace(info.tiny, 1000, 4000)
     z = np.concatenate([-size[::-1], [0], size, np.linspace(-20, 20, 4095)]).astype(dtype)[None]
     a = padded(z, dtype)
-    kernels.activate(name, z.shape[1], a)
+    kernels.activate(name, z.shape[1], a, None, PARAMETERS.get(name, 0))
     want = EXACT[name](z.astype(np.longdouble))
     assert np.isfinite(a).all()
     assert ulps(a[:, : z.shape[1]], want, dtype) <= 4
@@ -141,10 +145,11 @@ def test_activations(isa, dtype, name, n, rng):
     z, g = rng.normal(size=(2, 5, n))
     a, d = padded(z, dtype), padded(g, dtype)
     slopes = padded(z, dtype) if kernels.keeps_slope(name) else None
-    kernels.activate(name, n, a, slopes)
+    parameter = PARAMETERS.get(name, 0)
+    kernels.activate(name, n, a, slopes, parameter)
     want = oracle.ACTIVATIONS[name](z)
     np.testing.assert_allclose(a[:, :n], want, rtol=2e-6 if dtype == np.float32 else 1e-14)
-    kernels.activate_backward(name, a if slopes is None else slopes, d)
+    kernels.activate_backward(name, a if slopes is None else slopes, d, parameter)
     if name == "softmax":
         back = want * (g - (g * want).sum(axis=1, keepdims=True))
     else:
@@ -156,7 +161,7 @@ def test_activations(isa, dtype, name, n, rng):
 @pytest.mark.parametrize("name", kernels.ACTIVATIONS)
 def test_not_a_number_shows(isa, name):
     a = padded(np.array([[np.nan, 1.0, 2.0]]), np.float32)
-    kernels.activate(name, 3, a)
+    kernels.activate(name, 3, a, None, PARAMETERS.get(name, 0))
     assert np.isnan(a[0, 0])
 
 

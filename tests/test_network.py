@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cmlp
-from cmlp import SGD, Network, TrainingDiverged, losses, spec
+from cmlp import SGD, Network, TrainingDiverged, activations, fitting, losses
+from cmlp._core import epochs
 
 PAIRS = [
     (output, loss)
-    for output, loss in itertools.product(spec.ACTIVATIONS, losses.LOSSES.values())
+    for output, loss in itertools.product(activations.ACTIVATIONS, losses.LOSSES.values())
     if loss.outputs is None or output in loss.outputs
 ]
 
@@ -24,11 +25,11 @@ def parameters(net):
     return [w.astype(float) for w in net.weight], [b.astype(float) for b in net.bias]
 
 
-def activations(net):
+def names_of(net):
     return [*net.activation, net.output]
 
 
-HIDDEN = [name for name, activation in spec.ACTIVATIONS.items() if activation.hidden]
+HIDDEN = [name for name, activation in activations.ACTIVATIONS.items() if activation.hidden]
 
 
 @pytest.mark.parametrize(("output", "loss"), PAIRS, ids=lambda x: getattr(x, "name", x))
@@ -54,7 +55,7 @@ def check_gradient(hidden, output, loss, rng):
     nabla_w, nabla_b, value = net.backprop(x, y)
     double = 2 if loss.name == "quadratic" else 1
     assert value == pytest.approx(
-        double * oracle.mean_loss(*parameters(net), activations(net), loss.name, x[None], y[None])
+        double * oracle.mean_loss(*parameters(net), names_of(net), loss.name, x[None], y[None])
     )
     for arrays, nablas in ((net.weight, nabla_w), (net.bias, nabla_b)):
         for array, nabla in zip(arrays, nablas, strict=True):
@@ -88,7 +89,7 @@ def test_an_epoch_equals_the_oracle(sizes, samples, batch_size, dtype, kind, lay
     net = Network(sizes, activation="tanh", loss="quadratic", dtype=dtype, seed=3)
     weights, biases = parameters(net)
     want = oracle.sgd(
-        weights, biases, activations(net), "quadratic",
+        weights, biases, names_of(net), "quadratic",
         X / 255 if kind == "u1" else X.astype(float), y, 0.05, batch_size,
     )  # fmt: skip
     history = net.fit(
@@ -119,7 +120,7 @@ def laid_out(X, layout):
 def test_inference_equals_the_oracle(isa, rng):
     net = Network([20, 33, 17, 4], activation=["relu", "tanh"], loss="cross_entropy", seed=0)
     X = rng.normal(size=(1000, 20)).astype(np.float32)
-    want = oracle.forward(*parameters(net), activations(net), X)[1][-1]
+    want = oracle.forward(*parameters(net), names_of(net), X)[1][-1]
     np.testing.assert_allclose(net(X), want, atol=2e-6)
     np.testing.assert_array_equal(net.predict(X), want.argmax(axis=1))
     np.testing.assert_allclose(net.predict_proba(X[:1]), want[:1], atol=2e-6)
@@ -169,12 +170,12 @@ def test_a_breath_between_steps_changes_nothing(monkeypatch, rng, batch_size):
     X, y = rng.random((99_000, 40), dtype=np.float32), rng.integers(0, 10, 99_000)
     net, whole = (Network([40, 300, 10], loss="cross_entropy", seed=0) for _ in range(2))
     breaths = []
-    rows, targets = net._data(X, y)
-    net._program.train(rows, targets, None, batch_size, 0.01, 1, breaths.append)
+    rows, targets, _ = fitting.data(net, X, y)
+    epochs.train(net._program, rows, targets, None, batch_size, 0.01, 1, breaths.append)
     assert breaths
     for start in range(0, 99_000, 9900):
-        rows, targets = whole._data(X[start : start + 9900], y[start : start + 9900])
-        whole._program.train(rows, targets, None, batch_size, 0.01, 1)
+        rows, targets, _ = fitting.data(whole, X[start : start + 9900], y[start : start + 9900])
+        epochs.train(whole._program, rows, targets, None, batch_size, 0.01, 1)
     assert all((a == b).all() for a, b in zip(net.weight, whole.weight, strict=True))
 
 
@@ -292,7 +293,7 @@ def test_history_and_validation(digits):
     assert history["loss"][0] > history["loss"][-1]
     weights, biases = parameters(net)
     X, y = X_test[:500].reshape(-1, 784) / 255, oracle.one_hot(y_test[:500], 10)
-    want = oracle.mean_loss(weights, biases, activations(net), "cross_entropy", X, y)
+    want = oracle.mean_loss(weights, biases, names_of(net), "cross_entropy", X, y)
     assert history["val_loss"][-1] == pytest.approx(want, rel=1e-5)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cmlp import SGD, Network
+from cmlp import SGD, Network, fitting
 
 SIZES = [6, 9, 3]
 
@@ -77,7 +77,7 @@ def test_held_out_samples_are_weighted_too(data):
     net = Network(SIZES, loss="cross_entropy", seed=0)
     weight = np.where(np.arange(40) < 20, 1.0, 3.0)
     history = net.fit(X, y, epochs=1, validation_split=0.5, sample_weight=weight)
-    _, held = net._split(40, 0.5)
+    _, held = fitting.split(net, 40, 0.5)
     p = net(X[held])[np.arange(20), y[held]]
     want = -(weight[held] * np.log(p)).sum() / weight[held].sum()
     assert history["val_loss"] == [pytest.approx(want, rel=1e-5)]

@@ -5,11 +5,14 @@
 
 from typing import TYPE_CHECKING
 
-from cmlp import callbacks, losses, schedules
+from cmlp import activations, callbacks, losses, metrics, normalizations, schedules
 from cmlp._version import __version__
 from cmlp.config import show_config
 from cmlp.errors import TrainingDiverged
+from cmlp.lbfgs import LBFGS
+from cmlp.many import fit_many
 from cmlp.network import Network
+from cmlp.normalizations import BatchNorm, LayerNorm
 from cmlp.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
 from cmlp.reference import MLP, Model
 from cmlp.training import History
@@ -18,12 +21,15 @@ if TYPE_CHECKING:
     from cmlp import datasets
 
 __all__ = [
+    "LBFGS",
     "MLP",
     "SGD",
     "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
+    "BatchNorm",
+    "LayerNorm",
     "Lion",
     "NAdam",
     "RMSprop",
@@ -32,9 +38,13 @@ __all__ = [
     "Network",
     "TrainingDiverged",
     "__version__",
+    "activations",
     "callbacks",
     "datasets",
+    "fit_many",
     "losses",
+    "metrics",
+    "normalizations",
     "schedules",
     "show_config",
 ]

@@ -98,8 +98,13 @@ def as_sparse_rows(X, inputs, dtype, name="X"):
 def as_rows(X, inputs, dtype, name="X", finite=True):
     """Return X as `Rows`; with `finite`, NaN or infinity raises `ValueError`.
 
-    X may be what `as_matrix` takes, or a SciPy sparse matrix or array, which stays sparse.
+    X may be what `as_matrix` takes, a SciPy sparse matrix or array, which stays sparse, or
+    `Rows` that were made, and checked, before.
     """
+    if isinstance(X, Rows):
+        if X.width != inputs:
+            raise ValueError(f"{name} must have {inputs} columns, got {X.width}")
+        return X
     if is_scipy_sparse(X):
         rows = as_sparse_rows(X, inputs, dtype, name)
     else:

@@ -1,10 +1,13 @@
 """Callbacks: what is told about training while it goes on, and may stop it."""
 
 import math
+import os
+import shutil
+import time
 from dataclasses import dataclass
 
+from cmlp.checks import check_number, check_positive, check_whole
 from cmlp.schedules import to_be_small
-from cmlp.spec import check_number, check_whole
 
 
 class Callback:
@@ -31,6 +34,24 @@ class Callback:
 
     def on_train_end(self, network, history):
         """After the last epoch, unless an error ended training."""
+
+    def on_pause(self, network, course):
+        """Between two steps, some twenty times a second, and after each epoch."""
+
+    def on_error(self, network, course, error):
+        """When an error, Ctrl-C among them, ends training."""
+
+    @property
+    def wants_batches(self):
+        """Whether `on_batch_end` is to be told."""
+        return type(self).on_batch_end is not Callback.on_batch_end
+
+    def state(self):
+        """Return what a checkpoint keeps of it: a dict of numbers, None and arrays."""
+        return {}
+
+    def load_state(self, state):
+        """Take back what `state` returned; comes after `on_train_begin`."""
 
 
 class Function(Callback):
@@ -92,13 +113,28 @@ class EarlyStopping(Callback):
         self.best, self.best_epoch, self.stopped_epoch = math.nan, -1, None
         self._least, self._parameters = math.inf, None
 
+    def state(self):
+        """Return what a checkpoint keeps of it."""
+        arrays = {} if self._parameters is None else {
+            f"parameters_{i}": array for i, array in enumerate(self._parameters)
+        }  # fmt: skip
+        return {"best": self.best, "best_epoch": self.best_epoch, "least": self._least, **arrays}
+
+    def load_state(self, state):
+        """Take back what `state` returned."""
+        self.best, self.best_epoch, self._least = (
+            state["best"], state["best_epoch"], state["least"],
+        )  # fmt: skip
+        if "parameters_0" in state:
+            self._parameters = state["parameters_0"], state["parameters_1"]
+
     def on_epoch_end(self, network, epoch, record):
         """Return whether to stop."""
         value = to_be_small(record, self.monitor)
         if value < self._least - self.min_delta or self.best_epoch < 0:
             self._least, self.best, self.best_epoch = value, record[self.monitor], epoch
             if self.restore_best:
-                self._parameters = network._parameters.block.copy()
+                self._parameters = network._snapshot()
         elif epoch - self.best_epoch > self.patience:
             self.stopped_epoch = epoch
             return True
@@ -107,8 +143,119 @@ class EarlyStopping(Callback):
     def on_train_end(self, network, history):
         """Go back to the best epoch, if asked to."""
         if self.restore_best and self._parameters is not None:
-            network._parameters.block[:] = self._parameters
+            network._restore(self._parameters)
         self._parameters = None
+
+
+@dataclass
+class Checkpoint(Callback):
+    """Writes, while training goes on, all that `Network.resume` needs to go on from there.
+
+    The file is a network's, with the optimizer's state, the place in the epoch, the history and
+    what callbacks and schedule remember beside the parameters. It is written whole or not at
+    all, after so many epochs, steps or seconds, and when Ctrl-C ends training.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        Must end in ``.npz``. The newest is always there.
+    every : int or float, default 1
+    unit : str, default "epochs"
+        Of `every`: ``"epochs"``, ``"steps"`` or ``"seconds"``. Steps take the engine out of its
+        loop after each batch.
+    keep : int, default 1
+        So many are kept: ``run.npz``, and before it ``run.1.npz``, ``run.2.npz`` and so on.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit.
+    """
+
+    path: str
+    every: float = 1
+    unit: str = "epochs"
+    keep: int = 1
+
+    def __post_init__(self):
+        self.path = os.fspath(self.path)
+        if not self.path.endswith(".npz"):
+            raise ValueError(f"path must end in .npz, got {self.path!r}")
+        if self.unit not in ("epochs", "steps", "seconds"):
+            raise ValueError(f"unit must be 'epochs', 'steps' or 'seconds', got {self.unit!r}")
+        if self.unit == "seconds":
+            check_positive("every", self.every)
+        else:
+            check_whole("every", self.every)
+        check_whole("keep", self.keep)
+        self._last = 0
+
+    @property
+    def wants_batches(self):
+        """Whether it counts steps."""
+        return self.unit == "steps"
+
+    def now(self, course):
+        """Return how many of its units have passed."""
+        if self.unit == "seconds":
+            return time.monotonic()
+        if self.unit == "epochs":
+            return course.place.epoch
+        return self._steps
+
+    def on_train_begin(self, network):
+        """Begin to count."""
+        self._steps = 0
+        self._last = time.monotonic() if self.unit == "seconds" else 0
+
+    def on_batch_end(self, network, epoch, step, loss):
+        """Count steps."""
+        self._steps += 1
+
+    def on_pause(self, network, course):
+        """Write one where it is time."""
+        if self.now(course) - self._last >= self.every:
+            self._last = self.now(course)
+            self.write(course)
+
+    def on_error(self, network, course, error):
+        """Write one, unless training diverged."""
+        if isinstance(error, KeyboardInterrupt) and course.settled:
+            self.write(course)
+
+    def state(self):
+        """Return what a checkpoint keeps of it."""
+        return {"steps": self._steps, "last": self._last}
+
+    def load_state(self, state):
+        """Take back what `state` returned; seconds are counted anew."""
+        self._steps = state["steps"]
+        if self.unit != "seconds":
+            self._last = state["last"]
+
+    def write(self, course):
+        """Write one now, and let the earlier ones step back."""
+        from cmlp import checkpoints
+
+        for i in range(self.keep - 1, 0, -1):
+            newer = self.numbered(i - 1)
+            if os.path.exists(newer):
+                (os.replace if i > 1 else link)(newer, self.numbered(i))
+        checkpoints.write(self.path, course)
+
+    def numbered(self, i):
+        """Return the path of the i-th before the newest."""
+        return self.path if i == 0 else f"{self.path[:-4]}.{i}.npz"
+
+
+def link(source, destination):
+    """Let a file have a second name, so that the first is never missing."""
+    if os.path.exists(destination):
+        os.remove(destination)
+    try:
+        os.link(source, destination)
+    except OSError:  # a file system without links
+        shutil.copyfile(source, destination)
 
 
 def checked_callbacks(callbacks, early_stopping):
@@ -146,4 +293,4 @@ def as_callback(callback):
 
 def wants_batches(callbacks):
     """Whether one of them wants to be told after each batch."""
-    return any(type(callback).on_batch_end is not Callback.on_batch_end for callback in callbacks)
+    return any(callback.wants_batches for callback in callbacks)

@@ -6,9 +6,11 @@ Numbers are used as they come here: bytes are not scaled, as the reference does 
 import numpy as np
 
 from cmlp import threads
+from cmlp._core import epochs
 from cmlp._core.samples import Rows, Targets
 from cmlp.batches import as_labels, real_array
-from cmlp.spec import check_positive, check_whole
+from cmlp.checks import check_positive, check_whole
+from cmlp.training import shuffled
 
 
 class ColumnMethods:
@@ -36,7 +38,7 @@ class ColumnMethods:
         if columns.ndim != 2 or len(columns) != self.size[0]:
             raise ValueError(f"x must have shape ({self.size[0]}, m), got {np.shape(x)}")
         rows = np.ascontiguousarray(columns.T, self.dtype)
-        return np.ascontiguousarray(self._outputs(Rows(rows), len(rows), checks=False).T)
+        return np.ascontiguousarray(self._outputs(Rows(rows), checks=False).T)
 
     def backprop(self, x, y):
         """Return the gradient of one sample's loss.
@@ -56,9 +58,7 @@ class ColumnMethods:
         """
         rows, targets = self._pairs([(x, y)])
         gradient = self._new_parameters()
-        loss = self._program.gradient(
-            rows, targets, gradient.padded_weights, gradient.padded_biases, threads.resolve()
-        )
+        loss = self._program.gradient(rows, targets, gradient.padded, threads.resolve())
         return list(gradient.weights), list(gradient.biases), self._reference_loss(loss)
 
     def update_mini_batch(self, batch, lr):
@@ -77,7 +77,7 @@ class ColumnMethods:
         """
         check_positive("lr", lr)
         rows, targets = self._pairs(batch)
-        loss, _, _ = self._program.train(rows, targets, None, len(rows), lr, threads.resolve())
+        loss, _ = self._epoch_of(rows, targets, None, len(rows), lr)
         return self._reference_loss(loss)
 
     def train(self, training_data, epoches, batchsz, lr, test_data=None, *, shuffle=True):
@@ -101,10 +101,10 @@ class ColumnMethods:
         rows, targets = self._pairs(training_data, "training_data")
         test = self._labelled(test_data) if test_data else None
         for epoch in range(epoches):
-            order = self._next_order(len(rows)) if shuffle else None
-            result = self._program.train(rows, targets, order, batchsz, lr, threads.resolve())
+            order = shuffled(self.seed, self._epoch, len(rows)) if shuffle else None
+            _, last_loss = self._epoch_of(rows, targets, order, batchsz, lr)
             if test:
-                loss = self._reference_loss(result[1])
+                loss = self._reference_loss(last_loss)
                 print(f"Epoch {epoch}:{self._right_answers(*test)}/{len(test_data)}", loss)
             else:
                 print(f"Epoch {epoch} complete")
@@ -113,17 +113,26 @@ class ColumnMethods:
         """Return how many samples of a list of (x, label) have their label as greatest output."""
         return self._right_answers(*self._labelled(test_data))
 
+    def _epoch_of(self, rows, targets, order, batch_size, lr):
+        noise = self.seed, self._epoch
+        self._epoch += 1
+        return epochs.train(
+            self._program, rows, targets, order, batch_size, lr, threads.resolve(), noise=noise
+        )
+
     def _reference_loss(self, loss):
         return 2 * loss if self.loss == "quadratic" else loss
 
     def _right_answers(self, rows, labels):
-        return int((self._outputs(rows, len(rows), checks=False).argmax(axis=1) == labels).sum())
+        return int((self._outputs(rows, checks=False).argmax(axis=1) == labels).sum())
 
     def _labelled(self, pairs):
         labels = np.array([int(np.reshape(y, -1)[0]) for _, y in pairs])
         return self._samples([x for x, _ in pairs], "test_data"), labels
 
     def _pairs(self, pairs, name="batch"):
+        if self._architecture.loss.call:
+            raise TypeError("the reference's methods need a loss of cmlp's, not a callable")
         if len(pairs) == 0:
             raise ValueError(f"{name} is empty; it must be a list of at least one (x, y)")
         rows = self._samples([x for x, _ in pairs], name)

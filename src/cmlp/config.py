@@ -5,7 +5,7 @@ import numpy as np
 from cmlp import threads
 from cmlp._core import engine, hooks, kernels
 from cmlp._version import __version__
-from cmlp.spec import check_whole
+from cmlp.checks import check_whole
 
 
 def configuration():

@@ -1,19 +1,18 @@
-"""`Network`: checks arguments, owns the parameters, calls the engine."""
+"""`Network`: the architecture and the parameters, and what is done with them."""
 
 import copy
-import os
 
 import numpy as np
 
-from cmlp import batches, losses, progress, spec, threads, training
+from cmlp import batches, fitting, initializers, progress, threads, training
 from cmlp._core import hooks
 from cmlp._core.engine import Program
 from cmlp._core.samples import Rows
-from cmlp.callbacks import checked_callbacks
+from cmlp.architecture import Architecture
+from cmlp.checks import check_whole
 from cmlp.columns import ColumnMethods
-from cmlp.optimizers import OPTIMIZERS, SGD, Optimizer
-from cmlp.parameters import Parameters, Views
-from cmlp.schedules import checked_schedule
+from cmlp.metrics import OF_CLASSES, OF_REALS
+from cmlp.parameters import Parameters, Statistics, Views
 
 
 class Network(ColumnMethods):
@@ -23,16 +22,17 @@ class Network(ColumnMethods):
     ----------
     sizes : sequence of int
         The widths of the layers, inputs first, at least two.
-    activation : str or sequence of str, default "sigmoid"
+    activation : str, Activation or sequence of them, default "sigmoid"
         Of the hidden layers: one for all, or one for each. ``"identity"``, ``"sigmoid"``,
-        ``"hard_sigmoid"``, ``"tanh"``, ``"hard_tanh"``, ``"relu"``, ``"leaky_relu"`` (slope
-        0.01), ``"elu"`` and ``"celu"`` (alpha 1), ``"selu"``, ``"gelu"``, ``"gelu_tanh"`` (its
-        approximation), ``"silu"``, ``"mish"``, ``"softplus"``, ``"softsign"``.
-    output : str, optional
+        ``"hard_sigmoid"``, ``"tanh"``, ``"hard_tanh"``, ``"relu"``, ``"leaky_relu"``, ``"elu"``,
+        ``"selu"``, ``"celu"``, ``"gelu"``, ``"gelu_tanh"`` (its approximation), ``"silu"``,
+        ``"mish"``, ``"softplus"``, ``"softsign"``; `cmlp.activations` has their formulas, and
+        `leaky_relu`, `elu` and `celu` with their slope or alpha.
+    output : str or Activation, optional
         The last layer's activation, ``"softmax"`` beside those above. By default the one
         that belongs to the loss: softmax for cross_entropy, sigmoid for
         binary_cross_entropy and quadratic, identity for the others.
-    loss : str or Loss, default "quadratic"
+    loss : str, Loss or callable, default "quadratic"
         ``"quadratic"``: 1/2 the sum over outputs of (a - y)^2, the mean over the batch.
         ``"cross_entropy"``: minus the sum over outputs of y log a, the mean over the batch;
         `losses.cross_entropy` has `label_smoothing`.
@@ -42,17 +42,37 @@ class Network(ColumnMethods):
         ``"huber"``, `losses.huber` with its `delta`; ``"log_cosh"``, log cosh(a - y);
         ``"poisson"``, exp(a) - y a, a being the logarithm of a rate; ``"hinge"``,
         max(0, 1 - s a), s being -1 and 1 for y of 0 and 1; ``"squared_hinge"``, its square.
-    init : str, default "auto"
+        A callable takes the outputs (m, outputs) and the targets of a batch and returns their
+        mean loss and its gradient with respect to the outputs. It is called once a step from
+        Python, which costs some ten microseconds, and knows no weights of samples.
+    init : str, float or callable, default "auto"
         The first weights. ``"auto"`` draws He's normal ones for the relu family, LeCun's for
         selu and Glorot's uniform ones otherwise; ``"reference"`` standard normal weights and
         uniform [0, 1) biases.
         Also by name ``"glorot_uniform"``, ``"glorot_normal"``, ``"he_uniform"``,
-        ``"he_normal"``, ``"lecun_uniform"``, ``"lecun_normal"``, ``"zeros"``.
+        ``"he_normal"``, ``"lecun_uniform"``, ``"lecun_normal"``, ``"orthogonal"``, ``"zeros"``;
+        a number for all; or a callable of (generator, inputs, outputs) that returns the
+        weights (outputs, inputs) of a layer.
     dtype : str or numpy.dtype, default "float32"
         Of the parameters and of all arithmetic: float32 or float64.
+    dropout : float or sequence of float, default 0
+        Which part of the outputs of the hidden layers is dropped in each step of training, for
+        all or for each; the others are scaled to keep the mean. Srivastava et al., "Dropout",
+        JMLR 15, 2014.
+    input_dropout : float, default 0
+        The same of the inputs.
+    input_noise : float, default 0
+        The standard deviation of normal noise that training adds to the inputs (after bytes
+        are scaled). Bishop, "Training with noise", Neural Computation 7(1), 1995.
+    normalization : "batch", "layer", BatchNorm, LayerNorm or sequence of them, optional
+        What the input sums of the hidden layers go through, for all or, None among them, for
+        each. Over batches, predictions go by running statistics.
+    max_norm : float, optional
+        After each step the weights into a unit are scaled down to this norm where it is
+        greater.
     seed : int, optional
-        Of the first weights and of the order of the samples. The same seed gives the same
-        bits on any number of threads. None draws one from the system.
+        Of the first weights, of the order of the samples, of dropout and of noise. The same
+        seed gives the same bits on any number of threads. None draws one from the system.
 
     Attributes
     ----------
@@ -63,6 +83,9 @@ class Network(ColumnMethods):
     weight : list of ndarray, shapes (outputs, inputs)
         Views of the parameters: assigning to an item or into its array takes effect.
     bias : list of ndarray, shapes (outputs, 1)
+    scale : list of ndarray, shapes (outputs, 1), or None for layers without normalisation
+    running_mean, running_variance : list of ndarray, shapes (outputs, 1), or None
+        Of the layers that are normalised over batches.
     activation, output, loss, init : tuple of str, str, str, str
     is_classifier : bool
         Whether the outputs are probabilities of classes, by sigmoid or softmax, or, with a
@@ -87,53 +110,78 @@ class Network(ColumnMethods):
     """
 
     def __init__(self, sizes, *, activation="sigmoid", output=None, loss="quadratic", init="auto",
-                 dtype="float32", seed=None):  # fmt: skip
-        self._configure(sizes, activation, output, loss, init, dtype, seed)
+                 dtype="float32", dropout=0.0, input_dropout=0.0, input_noise=0.0,
+                 normalization=None, max_norm=None, seed=None):  # fmt: skip
+        self._configure(Architecture.checked(
+            sizes, activation, output, loss, init, dtype, dropout, input_dropout, input_noise,
+            normalization, max_norm, seed,
+        ))  # fmt: skip
         self._make_program()
         self._draw()
 
-    def _configure(self, sizes, activation, output, loss, init, dtype, seed):
-        # Everything but the parameters, checked.
-        self.size = checked_sizes(sizes)
+    def _configure(self, architecture):
+        # Everything but the parameters.
+        self._architecture = architecture
+        self.size = list(architecture.sizes)
         self.num_layers = len(self.size) - 1
-        self.activation = checked_activations(activation, self.num_layers - 1)
-        self._loss = losses.checked_loss(loss)
-        self.loss = self._loss.name
-        self.output = checked_output(output, self._loss, self.size[-1])
-        if init != "auto":
-            spec.look_up("init", init, {"auto": None, **spec.INITIALIZERS})
-        self._has_probabilities = self.output in ("sigmoid", "softmax")
-        self.is_classifier = self._has_probabilities or self._loss.scores
-        self.init = init
-        self.dtype = checked_dtype(dtype)
-        self.seed = checked_seed(seed)
-        self._epoch = 0  # orders drawn so far
+        *hidden, output = architecture.activations
+        self.activation = tuple(activation.name for activation in hidden)
+        self.output = output.name
+        self.loss = architecture.loss.name
+        self.init = architecture.init
+        self.is_classifier = architecture.has_probabilities or architecture.loss.scores
+        self.dtype = architecture.dtype
+        self.seed = architecture.seed
+        self._epoch = 0  # epochs trained so far, by which orders and noise are drawn
+        self._running = None  # the optimizer of `partial_fit`
+        self._resumed = None  # what a checkpoint kept of the training
 
     def _make_program(self):
         hooks.use()
+        architecture = self._architecture
         self._parameters = self._new_parameters()
-        self._program = Program(
-            self._parameters.padded_weights,
-            self._parameters.padded_biases,
-            self.size[1:],
-            [spec.ACTIVATIONS[name].code for name in self._activations],
-            self._loss.code,
-            self._loss.parameter,
+        self._statistics = Statistics(
+            self.size, self.dtype, architecture.is_normalized_over_batches
         )
+        dropout = (*architecture.dropout, 0.0)
+        normalization = (*architecture.normalization, None)
+        layers = []
+        for l, activation in enumerate(architecture.activations):
+            layer = {
+                "arrays": self._parameters.padded[l],
+                "outputs": self.size[l + 1],
+                "activation": (activation.code, activation.parameter),
+                "dropout": dropout[l],
+            }
+            if (kind := normalization[l]) is not None:
+                layer |= {"normalization": kind.name, "epsilon": kind.eps}
+            if self._statistics.padded[l] is not None:
+                layer |= {"momentum": kind.momentum, "running": self._statistics.padded[l]}
+            layers.append(layer)
+        self._program = Program(
+            layers, architecture.loss.code, architecture.loss.parameter,
+            architecture.input_dropout, architecture.input_noise, architecture.max_norm or 0,
+        )  # fmt: skip
 
     def _new_parameters(self):
-        return Parameters(self.size, self.dtype)
+        return Parameters(self.size, self.dtype, self._architecture.is_normalized)
 
     def _draw(self):
         rng = np.random.Generator(np.random.Philox(key=self.seed))
-        layers = zip(self._activations, self.size[:-1], self.size[1:], strict=True)
-        drawn = [spec.initial(rng, self.init, *layer) for layer in layers]
+        layers = zip(self._architecture.activations, self.size[:-1], self.size[1:], strict=True)
+        drawn = [initializers.initial(rng, self.init, *layer) for layer in layers]
         self.weight = [weight for weight, _ in drawn]
         self.bias = [bias for _, bias in drawn]
+        for scale in self._parameters.scales:
+            if scale is not None:
+                scale[:] = 1
 
-    @property
-    def _activations(self):
-        return (*self.activation, self.output)
+    def _snapshot(self):
+        # Copies of all that training changes.
+        return self._parameters.block.copy(), self._statistics.block.copy()
+
+    def _restore(self, snapshot):
+        self._parameters.block[:], self._statistics.block[:] = snapshot
 
     @property
     def weight(self):
@@ -154,22 +202,39 @@ class Network(ColumnMethods):
         self.bias[:] = arrays
 
     @property
+    def scale(self):
+        """The scales of each normalised layer, (outputs, 1), None for the others: views."""
+        return Views("scale", self._parameters.scales)
+
+    @property
+    def running_mean(self):
+        """The running means of the layers normalised over batches, (outputs, 1): views."""
+        return Views("running_mean", self._statistics.means)
+
+    @property
+    def running_variance(self):
+        """Their running variances, (outputs, 1): views."""
+        return Views("running_variance", self._statistics.variances)
+
+    @property
     def score_name(self):
         """What `score` returns: ``"accuracy"`` or ``"r2"``."""
         return "accuracy" if self.is_classifier else "r2"
 
-    def fit(self, X, y, *, epochs=10, batch_size=32, optimizer=None, schedule=None, shuffle=True,
-            validation_data=None, validation_split=0.0, sample_weight=None, class_weight=None,
-            early_stopping=None, callbacks=(), sparse="auto", progress=None,
-            threads=None):  # fmt: skip
+    def fit(self, X, y=None, *, epochs=10, batch_size=32, optimizer=None, schedule=None,
+            shuffle=True, validation_data=None, validation_split=0.0, sample_weight=None,
+            class_weight=None, early_stopping=None, callbacks=(), metrics=(), restore_good=False,
+            sparse="auto", progress=None, verbose=None, threads=None):  # fmt: skip
         """Train on all of X for some epochs.
 
         Parameters
         ----------
         X : array_like, shape (n, inputs), or (n, ...) with as many elements a sample
-            uint8 is scaled by 1/255 on the fly; float32 and float64 are read where they lie;
-            other real types are converted once. A SciPy sparse matrix or array is read as
-            CSR and never made dense.
+            uint8 is scaled by 1/255 on the fly; float32 and float64, those of a `numpy.memmap`
+            among them, are read where they lie; other real types are converted once. A SciPy
+            sparse matrix or array is read as CSR and never made dense.
+            Without y, an iterable of batches, (X, y) or (X, y, sample_weight), each of which is
+            one step, or a callable that returns a new iterator for each epoch.
         y : array_like
             With several outputs, labels (n,) from 0, or targets (n, outputs), one-hot or
             real; with one output, targets (n,) or (n, 1).
@@ -178,7 +243,8 @@ class Network(ColumnMethods):
             The last batch of an epoch may be smaller.
         optimizer : Optimizer, optional
             `SGD`, `Adam`, `AdamW`, `NAdam`, `RMSprop`, `Adagrad`, `Adadelta` or `Lion`; by
-            default ``SGD(lr=0.1)``.
+            default ``SGD(lr=0.1)``. `LBFGS` takes all samples in each of its iterations, which
+            are the epochs then.
         schedule : Schedule or callable, optional
             One of `cmlp.schedules`, or a callable of (step, epoch), both from 0: what the
             optimizer's learning rate is multiplied by in each step.
@@ -200,7 +266,15 @@ class Network(ColumnMethods):
             on validation data, a whole number is its patience.
         callbacks : Callback, callable, or sequence of them
             Of `cmlp.callbacks`, or callables of (network, epoch, record), told after each
-            epoch; one that returns True stops training.
+            epoch; one that returns True stops training. `cmlp.callbacks.Checkpoint` writes
+            what `resume` reads.
+        metrics : str or sequence of str
+            Of `cmlp.metrics`: ``"accuracy"``, ``"top_3"``, ``"precision"``, ``"recall"``,
+            ``"f1"``, or ``"r2"``, ``"mae"``, ``"mse"``, ``"rmse"``, computed on the way from the
+            outputs before each step, and, with validation data, after each epoch.
+        restore_good : bool, default False
+            Whether a training that diverges leaves the parameters as they were after the last
+            epoch that did not.
         sparse : bool or "auto", default "auto"
             Whether a dense X is compressed once into sparse rows, so that the first layer
             skips zeros; the results are bit for bit the same, unless a BLAS carries the dense
@@ -209,6 +283,8 @@ class Network(ColumnMethods):
             zero. It takes 3 to 10 bytes for each of these.
         progress : bool, optional
             True shows a bar on a terminal, a line an epoch elsewhere.
+        verbose : int, optional
+            The same as Keras has it: 0 shows nothing, 1 a bar, 2 a line an epoch.
         threads : int, optional
             At most so many; by default `CMLP_NUM_THREADS`, `OMP_NUM_THREADS`, or the CPUs
             that the process may use. Small networks train on one whatever is allowed.
@@ -226,81 +302,56 @@ class Network(ColumnMethods):
         KeyboardInterrupt
             On Ctrl-C, between two steps; the network is consistent.
         """
-        epochs = spec.check_whole("epochs", epochs, 0)
-        batch_size = spec.check_whole("batch_size", batch_size)
-        optimizer = checked_optimizer(optimizer)
-        schedule = checked_schedule(schedule)
-        told = checked_callbacks(callbacks, early_stopping)
-        team = resolve_threads(threads)
-        rows, targets = self._data(X, y, weights=(sample_weight, class_weight))
-        if len(rows) == 0:
-            raise ValueError("X is empty; training needs at least one sample")
-        rows = batches.compressed(rows, sparse, team)
-        subset, held_out = self._split(len(rows), validation_split)
-        if held_out is not None and validation_data is not None:
-            raise ValueError("validation_data and validation_split exclude each other")
-        validate = self._validation(X, y, validation_data, rows, targets, held_out, team)
-        if validate is None:
-            check_monitors([schedule, *told])
-        samples = len(rows) if subset is None else len(subset)
-        return training.Course(
-            self, rows, targets, subset=subset, validate=validate, epochs=epochs,
-            batch_size=batch_size, optimizer=optimizer, schedule=schedule, shuffle=bool(shuffle),
-            callbacks=told, progress=choose_progress(progress, epochs, samples), threads=team,
+        course = fitting.prepare(
+            self, X, y, epochs=epochs, batch_size=batch_size, optimizer=optimizer,
+            schedule=schedule, shuffle=shuffle, validation_data=validation_data,
+            validation_split=validation_split, sample_weight=sample_weight,
+            class_weight=class_weight, early_stopping=early_stopping, callbacks=callbacks,
+            metrics=metrics, restore_good=restore_good, sparse=sparse, progress=progress,
+            verbose=verbose, threads=threads,
+        )  # fmt: skip
+        if self._resumed is not None:
+            from cmlp import checkpoints
+
+            checkpoints.restore(course, *self._resumed)
+            self._resumed = None
+        return course.run()
+
+    def partial_fit(self, X, y, *, batch_size=32, optimizer=None, shuffle=True,
+                    sample_weight=None, class_weight=None, metrics=(), sparse="auto",
+                    threads=None):  # fmt: skip
+        """Train on all of X once, and go on from there in the next call.
+
+        What the optimizer keeps lives on between calls with an equal optimizer, unlike in
+        `fit`.
+
+        Parameters
+        ----------
+        X, y, batch_size, optimizer, shuffle, sample_weight, class_weight, metrics, sparse, threads
+            As in `fit`.
+
+        Returns
+        -------
+        History
+            Of one epoch.
+
+        Raises
+        ------
+        TypeError, ValueError, TrainingDiverged, KeyboardInterrupt
+            As in `fit`.
+        """
+        optimizer = fitting.checked_optimizer(optimizer)
+        if self._running is None or self._running[0] != optimizer:
+            self._running = optimizer, training.Running(self, optimizer)
+        return fitting.prepare(
+            self, X, y, epochs=1, batch_size=batch_size, optimizer=optimizer, schedule=None,
+            shuffle=shuffle, validation_data=None, validation_split=0.0,
+            sample_weight=sample_weight, class_weight=class_weight, early_stopping=None,
+            callbacks=(), metrics=metrics, restore_good=False, sparse=sparse, progress=None,
+            verbose=None, threads=threads, running=self._running[1],
         ).run()  # fmt: skip
 
-    def _data(self, X, y, suffix="", weights=None):
-        outputs = self.size[-1]
-        rows = batches.as_rows(X, self.size[0], self.dtype, "X" + suffix)
-        targets = batches.as_targets(y, len(rows), outputs, self._loss, self.dtype, "y" + suffix)
-        if weights is None or not len(rows):
-            return rows, targets
-        weights = batches.as_weights(*weights, y, len(rows), outputs)
-        return rows, targets.weighted(weights)
-
-    def _split(self, samples, fraction):
-        if not (isinstance(fraction, (int, float)) and 0 <= fraction < 1):
-            raise ValueError(f"validation_split must lie in [0, 1), got {fraction!r}")
-        if fraction == 0:
-            return None, None
-        held = round(samples * fraction)
-        if not 0 < held < samples:
-            raise ValueError(
-                f"validation_split={fraction} of {samples} samples leaves "
-                f"{samples - held} to train on and {held} to validate with"
-            )
-        # An order of its own, by an epoch that no training reaches.
-        order = training.shuffled(self.seed, 2**32 - 1, samples)
-        return order[held:], order[:held]
-
-    def _validation(self, X, y, validation_data, rows, targets, held_out, team):
-        # What gives the validation quantities of an epoch, or None.
-        if validation_data is not None:
-            try:
-                X, y = validation_data
-            except (TypeError, ValueError):
-                raise TypeError("validation_data must be a pair (X, y)") from None
-            rows, targets = self._data(X, y, " of validation_data")
-            if len(rows) == 0:
-                raise ValueError("X of validation_data is empty")
-        elif held_out is None:
-            return None
-        truth = np.asarray(y) if held_out is None else np.asarray(y)[held_out]
-        name = f"val_{self.score_name}"
-
-        def validate():
-            out = np.empty((len(truth), self.size[-1]), self.dtype)
-            loss = self._program.infer(rows, targets, held_out, out, team)
-            return {"val_loss": loss, name: self._score(out, truth)}
-
-        return validate
-
-    def _next_order(self, samples):
-        order = training.shuffled(self.seed, self._epoch, samples)
-        self._epoch += 1
-        return order
-
-    def __call__(self, X, *, threads=None):
+    def __call__(self, X, *, threads=None, progress=None):
         """Return the outputs for samples as rows.
 
         Parameters
@@ -308,29 +359,32 @@ class Network(ColumnMethods):
         X : array_like, shape (n, inputs)
             As in `fit`.
         threads : int, optional
+        progress : bool, optional
+            True shows a bar.
 
         Returns
         -------
         ndarray, shape (n, outputs)
         """
-        outputs = self._program.outputs(X)
+        outputs = None if progress else self._program.outputs(X)
         if outputs is None:
             rows = batches.as_rows(X, self.size[0], self.dtype, finite=False)
-            outputs = self._outputs(rows, len(rows), resolve_threads(threads))
+            with show(progress, len(rows)) as shown:
+                outputs = self._outputs(rows, resolve_threads(threads), tick=shown.tick)
             if outputs is None:
                 batches.check_finite(rows)
         return outputs
 
-    def _outputs(self, rows: Rows, n, team=None, checks=True):
+    def _outputs(self, rows: Rows, team=None, checks=True, tick=None):
         # None where `checks` finds NaN or infinity.
-        out = np.empty((n, self.size[-1]), self.dtype)
-        if n:
+        out = np.empty((len(rows), self.size[-1]), self.dtype)
+        if len(rows):
             team = team or resolve_threads(None)
-            if self._program.infer(rows, None, None, out, team, checks) is None:
+            if self._program.infer(rows, None, None, out, team, checks, None, tick) is None:
                 return None
         return out
 
-    def predict_proba(self, X, *, threads=None):
+    def predict_proba(self, X, *, threads=None, progress=None):
         """Return the outputs as probabilities, shape (n, outputs); see `__call__`.
 
         Raises
@@ -338,15 +392,20 @@ class Network(ColumnMethods):
         TypeError
             If the outputs are not probabilities: neither sigmoid nor softmax.
         """
-        if not self._has_probabilities:
+        if not self._architecture.has_probabilities:
             raise TypeError(
                 f"predict_proba needs the output 'softmax' or 'sigmoid', this is {self.output!r}"
             )
-        outputs = self._program.outputs(X)
-        return self(X, threads=threads) if outputs is None else outputs
+        outputs = None if progress else self._program.outputs(X)
+        return self(X, threads=threads, progress=progress) if outputs is None else outputs
 
-    def predict(self, X, *, threads=None):
+    def predict(self, X, *, threads=None, progress=None):
         """Return labels, or, when this is no classifier, the outputs.
+
+        Parameters
+        ----------
+        X, threads, progress
+            As in `__call__`.
 
         Returns
         -------
@@ -356,59 +415,54 @@ class Network(ColumnMethods):
             rates, of which the outputs are the logarithms. Otherwise the outputs, (n,) when
             there is one.
         """
-        return self._answers(self(X, threads=threads))
+        return self._answers(self(X, threads=threads, progress=progress))
 
     def _answers(self, out):
         if not self.is_classifier:
-            out = np.exp(out) if self._loss.logarithm else out
+            out = np.exp(out) if self._architecture.loss.logarithm else out
             return out[:, 0] if out.shape[1] == 1 else out
         if out.shape[1] > 1:
             return out.argmax(axis=1)
-        return (out[:, 0] >= (0.5 if self._has_probabilities else 0)).astype(np.intp)
+        return (out[:, 0] >= (0.5 if self._architecture.has_probabilities else 0)).astype(np.intp)
 
-    def score(self, X, y, *, threads=None):
-        """Return the accuracy of a classifier, the R^2 of a regressor.
+    def score(self, X, y, *, metric=None, threads=None):
+        """Return the accuracy of a classifier, the R^2 of a regressor, or another metric.
 
         Parameters
         ----------
         X, y : array_like
             As in `fit`. For a regressor with several outputs the mean of their R^2.
+        metric : str, optional
+            One of `cmlp.metrics`.
         threads : int, optional
 
         Returns
         -------
         float
         """
-        rows, _ = self._data(X, y)
+        rows, targets, values = fitting.data(self, X, y)
         if len(rows) == 0:
             raise ValueError("X is empty; a score needs at least one sample")
-        team = resolve_threads(threads)
-        return self._score(self._outputs(rows, len(rows), team, checks=False), np.asarray(y))
-
-    def _score(self, out, y):
-        if self.is_classifier:
-            several = y.ndim == 2 and y.shape[1] > 1
-            labels = y.argmax(axis=1) if several else y.reshape(len(y))
-            return float((self._answers(out) == labels).mean())
-        out = self._answers(out).reshape(out.shape)
-        y = y.reshape(out.shape).astype(np.float64)
-        residual = ((y - out) ** 2).sum(axis=0)
-        total = ((y - y.mean(axis=0)) ** 2).sum(axis=0)
-        # A constant target is explained wholly or not at all, as in scikit-learn.
-        constant = np.where(residual == 0, 1.0, 0.0)
-        return float(
-            np.where(total > 0, 1 - residual / np.where(total > 0, total, 1), constant).mean()
+        names = fitting.checked_metrics(
+            self.score_name if metric is None else metric, self.is_classifier, self.size[-1]
         )
+        team = resolve_threads(threads)
+        _, found = fitting.evaluate(self, rows, targets, values, None, names, team)
+        return found.one(names[0])
 
     def summary(self):
         """Print a table of the layers and their parameters."""
         lines = [f"{'layer':<8}{'shape':<16}{'activation':<14}{'parameters':>12}"]
-        total = 0
-        for l, name in enumerate(self._activations):
+        total, architecture = 0, self._architecture
+        for l, activation in enumerate(architecture.activations):
             i, o = self.size[l : l + 2]
-            total += (i + 1) * o
-            lines.append(f"{l + 1:<8}{f'{i} -> {o}':<16}{name:<14}{(i + 1) * o:>12,}")
+            count = (i + 1 + architecture.is_normalized[l]) * o
+            total += count
+            lines.append(f"{l + 1:<8}{f'{i} -> {o}':<16}{activation.name:<14}{count:>12,}")
         lines.append(f"loss {self.loss}, {total:,} parameters, {self.dtype}")
+        for name, value in architecture.options.items():
+            if architecture.is_set(name):
+                lines.append(f"{name} {value}")
         print("\n".join(lines))
 
     def copy(self):
@@ -428,8 +482,14 @@ class Network(ColumnMethods):
         npz.write(path, self._header(), self._arrays())
 
     @classmethod
-    def load(cls, path):
-        """Read a network that `save` wrote.
+    def load(cls, path, *, loss=None):
+        """Read a network that `save`, or a checkpoint, wrote.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        loss : callable, optional
+            Of a network whose loss is one, which no file keeps.
 
         Raises
         ------
@@ -438,50 +498,72 @@ class Network(ColumnMethods):
         FileNotFoundError
             If there is no such file.
         """
+        return cls._read(path, loss)[0]
+
+    @classmethod
+    def resume(cls, path, *, loss=None):
+        """Read a network that `cmlp.callbacks.Checkpoint` wrote, to train on.
+
+        The next call of `fit`, with the arguments of the one that was stopped, goes on in the
+        middle of it, and ends with the bits and the history that it would have had. `epochs`
+        may be another number where no schedule depends on it.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        loss : callable, optional
+            Of a network whose loss is one, which no file keeps.
+
+        Raises
+        ------
+        ValueError
+            If the file is no checkpoint.
+        FileNotFoundError
+            If there is no such file.
+        """
+        network, state = cls._read(path, loss)
+        if state is None:
+            raise ValueError(f"{path} is a network, but no checkpoint of its training")
+        network._resumed = state
+        return network
+
+    @classmethod
+    def _read(cls, path, loss):
+        # A network, and what a checkpoint kept of its training, or None.
+        from cmlp import checkpoints
         from cmlp.files import npz
 
         with npz.Reader(path) as file:
-            network = file.make(cls._configured)
-            arrays = {n: file.read(n, s, network.dtype) for n, s in network._shapes().items()}
+            network = file.make(lambda header: cls._configured(header, loss))
+            # No memory is taken before the file is seen to hold what it says.
+            arrays = {
+                name: file.read(name, shape, network.dtype)
+                for name, shape in network._architecture.shapes.items()
+            }
+            state = checkpoints.read(file)
         network._make_program()
         network._set_arrays(arrays)
-        return network
+        return network, state
 
     def _header(self):
-        return {
-            "sizes": self.size,
-            "activation": list(self.activation),
-            "output": self.output,
-            "loss": self._loss_header(),
-            "init": self.init,
-            "dtype": self.dtype.name,
-            "seed": self.seed,
-            "epoch": self._epoch,
-        }
-
-    def _loss_header(self):
-        # Its name, or its name and parameter.
-        usual = self._loss.parameter == losses.LOSSES[self.loss].parameter
-        return self.loss if usual else [self.loss, self._loss.parameter]
+        return {**self._architecture.header, "epoch": self._epoch}
 
     @classmethod
-    def _configured(cls, header):
+    def _configured(cls, header, loss=None):
         # A network by its header, still without parameters.
         network = cls.__new__(cls)
-        names = ("sizes", "activation", "output", "loss", "init", "dtype", "seed")
-        network._configure(**{name: header[name] for name in names})
-        network._epoch = spec.check_whole("epoch", header["epoch"], 0)
+        network._configure(Architecture.from_header(header, loss))
+        network._epoch = check_whole("epoch", header["epoch"], 0)
         return network
 
-    def _shapes(self):
-        pairs = list(zip(self.size[:-1], self.size[1:], strict=True))
-        return {
-            **{f"weight_{l}": (o, i) for l, (i, o) in enumerate(pairs)},
-            **{f"bias_{l}": (o, 1) for l, (_, o) in enumerate(pairs)},
-        }
-
     def _arrays(self):
-        return dict(zip(self._shapes(), [*self.weight, *self.bias], strict=True))
+        # The views of all that training changes, by their names in a file.
+        views = [
+            *self._parameters.weights, *self._parameters.biases, *self._parameters.scales,
+            *self._statistics.means, *self._statistics.variances,
+        ]  # fmt: skip
+        views = [view for view in views if view is not None]
+        return dict(zip(self._architecture.shapes, views, strict=True))
 
     def _set_arrays(self, arrays):
         for name, view in self._arrays().items():
@@ -489,101 +571,16 @@ class Network(ColumnMethods):
 
     def __getstate__(self):
         arrays = {name: np.array(array) for name, array in self._arrays().items()}
-        return {"header": self._header(), "arrays": arrays}
+        return {"architecture": self._architecture, "epoch": self._epoch, "arrays": arrays}
 
     def __setstate__(self, state):
-        self.__dict__ = self._configured(state["header"]).__dict__
+        self._configure(state["architecture"])
+        self._epoch = state["epoch"]
         self._make_program()
         self._set_arrays(state["arrays"])
 
     def __repr__(self):
-        hidden = sorted(set(self.activation))
-        activation = repr(hidden[0]) if len(hidden) == 1 else repr(list(self.activation))
-        return (
-            f"{type(self).__name__}({self.size}, activation={activation}, output={self.output!r}, "
-            f"loss={self._loss_header()!r}, dtype={self.dtype.name!r}, seed={self.seed})"
-        )
+        return f"{type(self).__name__}({self._architecture})"
 
 
-resolve_threads, choose_progress = threads.resolve, progress.choose
-
-
-def checked_sizes(sizes):
-    """Return the widths as a list of int."""
-    if isinstance(sizes, (str, bytes)) or not hasattr(sizes, "__iter__"):
-        raise TypeError(f"sizes must be a sequence of whole numbers, got {sizes!r}")
-    checked = [spec.check_whole(f"sizes[{i}]", size) for i, size in enumerate(sizes)]
-    if len(checked) < 2:
-        raise ValueError(f"sizes must hold the inputs and at least one layer, got {sizes!r}")
-    return checked
-
-
-def checked_activations(activation, hidden):
-    """Return one name for each hidden layer."""
-    names = [activation] * hidden if isinstance(activation, str) else list(activation)
-    if len(names) != hidden:
-        raise ValueError(
-            f"activation must be a name or one for each of {hidden} hidden layers, "
-            f"got {activation!r}"
-        )
-    allowed = {name: a for name, a in spec.ACTIVATIONS.items() if a.hidden}
-    for name in [activation] if isinstance(activation, str) else names:
-        spec.look_up("activation", name, allowed)
-    return tuple(names)
-
-
-def checked_output(output, loss, outputs):
-    """Return the last layer's activation, which must suit the loss."""
-    if output is None:
-        output = loss.output
-    spec.look_up("output", output, spec.ACTIVATIONS)
-    if loss.outputs is not None and output not in loss.outputs:
-        raise ValueError(
-            f"output={output!r} does not suit loss={loss.name!r}; "
-            f"allowed are {', '.join(loss.outputs)}"
-        )
-    if output == "softmax" and outputs == 1:
-        raise ValueError(
-            "softmax of a single output is always 1; take two outputs, or "
-            "loss='binary_cross_entropy' with one"
-        )
-    return output
-
-
-def checked_dtype(dtype):
-    """Return float32 or float64 as a numpy.dtype."""
-    try:
-        checked = np.dtype(dtype)
-    except TypeError:
-        raise TypeError(f"dtype must be float32 or float64, got {dtype!r}") from None
-    if checked not in (np.float32, np.float64) or not checked.isnative:
-        raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
-    return checked
-
-
-def check_monitors(watchers):
-    """Raise if one of them watches a quantity of validation data, of which there are none."""
-    for watcher in watchers:
-        monitor = getattr(watcher, "monitor", "")
-        if monitor.startswith("val_"):
-            raise ValueError(f"monitor={monitor!r} needs validation_data or validation_split")
-
-
-def checked_seed(seed):
-    """Return the seed, or one from the system."""
-    if seed is None:
-        return int.from_bytes(os.urandom(8), "little")
-    seed = spec.check_whole("seed", seed, 0)
-    if seed >= 2**64:
-        raise ValueError(f"seed must be below 2**64, got {seed}")
-    return seed
-
-
-def checked_optimizer(optimizer):
-    """Return the optimizer, or the default."""
-    if optimizer is None:
-        return SGD()
-    if not isinstance(optimizer, Optimizer):
-        names = ", ".join(kind.__name__ for kind in OPTIMIZERS.values())
-        raise TypeError(f"optimizer must be an instance of one of {names}, got {optimizer!r}")
-    return optimizer
+resolve_threads, show = threads.resolve, progress.of_prediction

@@ -1,20 +1,48 @@
 """Optimizers: what turns the gradient of a batch into a step.
 
 Each is a small frozen dataclass, with the arguments, the defaults but for SGD's rate, and
-the numbers of PyTorch's of the same name where there is one. What they keep for each
-parameter begins anew with every call of `fit`.
+the numbers of PyTorch's of the same name where there is one; `Optimizer` has what all take
+beside these, as keywords. What they keep for each parameter begins anew with every call of
+`fit`.
 """
 
-import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar
 
-from cmlp.spec import check_number, check_positive
+from cmlp.checks import (
+    check_fraction,
+    check_not_negative,
+    check_positive,
+    check_switch,
+    check_whole,
+)
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """What all have in common: their arguments are checked, their kernel has a name.
+    """What all have in common: what is done to gradients first, and to parameters last.
+
+    Parameters
+    ----------
+    lr : float
+        The learning rate; positive and finite.
+    l1 : float, default 0
+        L1: so much of each parameter's sign is added to its gradient.
+    decay_bias : bool, default True
+        Whether `l1` and `weight_decay` are also for biases and the scales of normalisations.
+    clip_norm : float, optional
+        The gradient of all parameters together is scaled down to this norm where it is greater:
+        Pascanu, Mikolov and Bengio, ICML 2013, algorithm 1.
+    clip_value : float, optional
+        Each element of the gradient is brought within -`clip_value` and `clip_value`.
+    accumulate : int, default 1
+        So many batches make one step, by the mean of their gradients; at the end of an epoch
+        fewer may.
+    average : float, optional
+        The decay of an exponential moving average of the parameters, such as 0.999, which
+        validation and, after training, the network have in their place: Polyak and Juditsky,
+        SIAM J. Control and Optimization 30, 1992, as Tarvainen and Valpola, NeurIPS 2017,
+        section 2, give it.
 
     Attributes
     ----------
@@ -32,15 +60,36 @@ class Optimizer:
     states: ClassVar[int]
 
     lr: float
+    l1: float = field(default=0.0, kw_only=True)
+    decay_bias: bool = field(default=True, kw_only=True)
+    clip_norm: float | None = field(default=None, kw_only=True)
+    clip_value: float | None = field(default=None, kw_only=True)
+    accumulate: int = field(default=1, kw_only=True)
+    average: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self):
-        for field in fields(self):
-            check_hyperparameter(field.name, getattr(self, field.name))
+        for each in fields(self):
+            check_hyperparameter(each.name, getattr(self, each.name))
 
     @property
     def hyper(self):
         """The numbers that compiled code takes, in its order."""
         return ()
+
+    @property
+    def shapes(self):
+        """Whether something is done to gradients or parameters that plain descent has not."""
+        return bool(
+            self.l1 or self.l2 or self.clip_norm or self.clip_value or self.average
+            or self.accumulate > 1
+        )  # fmt: skip
+
+    @property
+    def of_biases(self):
+        """The same for biases and scales: without decay, if they are spared it."""
+        if self.decay_bias or not hasattr(self, "weight_decay"):
+            return self
+        return replace(self, l1=0.0, weight_decay=0.0)
 
     @property
     def l2(self):
@@ -53,16 +102,20 @@ class Optimizer:
         return 0.0
 
 
-POSITIVE = ("lr", "eps")
-FRACTIONS = ("alpha", "rho")
-SWITCHES = ("nesterov", "amsgrad", "centered")
+POSITIVE = ("lr", "eps", "clip_norm", "clip_value")
+FRACTIONS = ("alpha", "rho", "average")
+SWITCHES = ("nesterov", "amsgrad", "centered", "decay_bias")
+OPTIONAL = ("clip_norm", "clip_value", "average")
 
 
 def check_hyperparameter(name, value):
     """Raise unless the value is one that an argument of this name may have."""
+    if name in OPTIONAL and value is None:
+        return
     if name in SWITCHES:
-        if not isinstance(value, bool):
-            raise TypeError(f"{name} must be True or False, got {value!r}")
+        check_switch(name, value)
+    elif name == "accumulate":
+        check_whole(name, value)
     elif name in POSITIVE:
         check_positive(name, value)
     elif name == "betas":
@@ -73,16 +126,7 @@ def check_hyperparameter(name, value):
     elif name in FRACTIONS:
         check_fraction(name, value)
     else:
-        check_number(name, value)
-        if not (value >= 0 and math.isfinite(value)):
-            raise ValueError(f"{name} must be finite and not negative, got {value!r}")
-
-
-def check_fraction(name, value):
-    """Raise unless `value` is a number from 0 to below 1."""
-    check_number(name, value)
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} must be at least 0 and below 1, got {value!r}")
+        check_not_negative(name, value)
 
 
 @dataclass(frozen=True)
@@ -125,8 +169,8 @@ class SGD(Optimizer):
 
     @property
     def kernel(self):
-        """Plain where nothing is kept and nothing decays."""
-        return "momentum" if self.momentum or self.weight_decay else "sgd"
+        """Plain where nothing is kept and gradients are taken as they come."""
+        return "momentum" if self.momentum or self.shapes else "sgd"
 
     @property
     def states(self):

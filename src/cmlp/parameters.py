@@ -1,9 +1,12 @@
-"""All weights and biases of a network, or their gradients, in one aligned block.
+"""All parameters of a network, or their gradients, in one aligned block.
 
 A layer's weights are stored input-major, (inputs, outputs), so that a kernel
 streams rows; rows are padded with zeros to the widest vector.  What the user sees
 are transposed views without the padding.
 """
+
+import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -19,32 +22,78 @@ class Parameters:
         The widths of the layers, inputs first.
     dtype : numpy.dtype
         float32 or float64.
+    normalized : sequence of bool, optional
+        Which layers have scales beside weights and biases; by default none.
 
     Attributes
     ----------
     block : ndarray, shape (reals,)
         All of it, padding included; zero at first.
-    padded_weights, padded_biases : list of ndarray
-        Of each layer (inputs, padded outputs) and (padded outputs,): the engine's.
-    weights, biases : list of ndarray
-        Of each layer the views (outputs, inputs) and (outputs, 1): the user's.
+    padded : list of tuple of ndarray
+        Of each layer the weights (inputs, padded outputs), the bias (padded outputs,) and
+        the scale (padded outputs,) or None: the engine's.
+    weights, biases, scales : list of ndarray
+        Of each layer the views (outputs, inputs), (outputs, 1) and (outputs, 1) or None: the
+        user's.
     """
 
-    def __init__(self, sizes, dtype):
-        lanes = kernels.PAD // dtype.itemsize
-        widths = [-(-size // lanes) * lanes for size in sizes[1:]]
-        shapes = list(zip(sizes[:-1], widths, strict=True))
-        self.block = aligned_zeros(sum((i + 1) * w for i, w in shapes), dtype)
-        self.padded_weights, self.padded_biases = [], []
-        start = 0
-        for inputs, width in shapes:
-            middle = start + inputs * width
-            self.padded_weights.append(self.block[start:middle].reshape(inputs, width))
-            self.padded_biases.append(self.block[middle : middle + width])
-            start = middle + width
-        outputs = sizes[1:]
-        self.weights = [w[:, :o].T for w, o in zip(self.padded_weights, outputs, strict=True)]
-        self.biases = [b[:o, None] for b, o in zip(self.padded_biases, outputs, strict=True)]
+    def __init__(self, sizes, dtype, normalized=()):
+        shapes = []
+        for l, (inputs, outputs) in enumerate(pairwise(sizes)):
+            width = padded_width(outputs, dtype)
+            scaled = l < len(normalized) and normalized[l]
+            shapes.append([(inputs, width), (width,), (width,) if scaled else None])
+        self.block = aligned_zeros(
+            sum(math.prod(s) for layer in shapes for s in layer if s), dtype
+        )
+        start, self.padded = 0, []
+        for layer in shapes:
+            arrays = []
+            for shape in layer:
+                end = start + (math.prod(shape) if shape else 0)
+                arrays.append(self.block[start:end].reshape(shape) if shape else None)
+                start = end
+            self.padded.append(tuple(arrays))
+        layers = list(zip(self.padded, sizes[1:], strict=True))
+        self.weights = [w[:, :o].T for (w, _, _), o in layers]
+        self.biases = [b[:o, None] for (_, b, _), o in layers]
+        self.scales = [None if s is None else s[:o, None] for (_, _, s), o in layers]
+
+
+class Statistics:
+    """The running means and variances of the layers that are normalised over batches.
+
+    Parameters
+    ----------
+    sizes : list of int
+    dtype : numpy.dtype
+    normalized : sequence of bool
+        Which layers are.
+
+    Attributes
+    ----------
+    block : ndarray, shape (reals,)
+    padded : list of tuple of ndarray, or None
+        Of each layer the means and the variances, (padded outputs,): the engine's.
+    means, variances : list of ndarray, shapes (outputs, 1), or None
+        The user's; variances are one at first.
+    """
+
+    def __init__(self, sizes, dtype, normalized):
+        widths = [padded_width(o, dtype) if n else 0
+                  for o, n in zip(sizes[1:], normalized, strict=True)]  # fmt: skip
+        self.block = aligned_zeros(2 * sum(widths), dtype)
+        self.padded, start = [], 0
+        for width in widths:
+            both = self.block[start : start + 2 * width]
+            self.padded.append((both[:width], both[width:]) if width else None)
+            start += 2 * width
+        layers = list(zip(self.padded, sizes[1:], strict=True))
+        self.means = [None if p is None else p[0][:o, None] for p, o in layers]
+        self.variances = [None if p is None else p[1][:o, None] for p, o in layers]
+        for variances in self.variances:
+            if variances is not None:
+                variances[:] = 1
 
 
 class Views(list):
@@ -67,6 +116,8 @@ class Views(list):
                 )
         else:
             views, values = [self[index]], [value]
+        if any(view is None for view in views):
+            raise ValueError(f"{self._name} is None for a layer that is not normalised")
         checked = [
             checked_array(self._name, view, new) for view, new in zip(views, values, strict=True)
         ]
@@ -80,7 +131,7 @@ class Views(list):
     __delitem__ = __iadd__ = __imul__ = _fixed
 
     def __reduce__(self):
-        return list, ([np.array(view) for view in self],)
+        return list, ([None if view is None else np.array(view) for view in self],)
 
 
 def checked_array(name, view, value):
@@ -91,6 +142,12 @@ def checked_array(name, view, value):
     if array.dtype.kind not in "fiub":
         raise TypeError(f"an array of {name} must hold real numbers, got {array.dtype}")
     return array.copy() if np.may_share_memory(array, view) else array
+
+
+def padded_width(size, dtype):
+    """Return how many reals a row of `size` takes."""
+    lanes = kernels.PAD // dtype.itemsize
+    return -(-size // lanes) * lanes
 
 
 def aligned_zeros(size, dtype):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cmlp import batches, threads
+from cmlp import batches, fitting, threads
+from cmlp._core.epochs import train
 from cmlp.network import Network
 
 
@@ -133,16 +134,16 @@ class Model:
         learning_rate : float
         """
         team = threads.resolve()
-        rows, targets = self.network._data(as_numbers(x_train), y_train)
+        rows, targets, _ = fitting.data(self.network, as_numbers(x_train), y_train)
         out = np.empty((len(rows), self.output_dim), self.network.dtype)
         for epoch in range(epochs):
-            self.network._program.train(rows, targets, None, 1, learning_rate, team)
+            train(self.network._program, rows, targets, None, 1, learning_rate, team)
             loss = self.network._program.infer(rows, targets, None, out, team)
             print(f"Epoch {epoch}, loss: {loss:f}")
 
     def test(self, x_test, y_test):
         """Print the loss and the accuracy; `y_test` is one-hot, shape (n, out)."""
-        rows, targets = self.network._data(as_numbers(x_test), y_test)
+        rows, targets, _ = fitting.data(self.network, as_numbers(x_test), y_test)
         out = np.empty((len(rows), self.output_dim), self.network.dtype)
         loss = self.network._program.infer(rows, targets, None, out, threads.resolve())
         accuracy = np.mean(out.argmax(axis=1) == np.argmax(y_test, axis=1))

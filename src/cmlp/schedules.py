@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from cmlp.spec import check_number, check_positive, check_whole
+from cmlp.checks import check_number, check_positive, check_whole
 
 
 @dataclass(frozen=True)
@@ -262,6 +262,14 @@ class Plateau:
     def factors(self, steps, epoch, steps_per_epoch, epochs):
         """Return the factor of each step."""
         return np.full(len(steps), self.factor)
+
+    def state(self):
+        """Return what a checkpoint keeps of it."""
+        return {name: getattr(self, name) for name in ("factor", "best", "waited", "cooling")}
+
+    def load_state(self, state):
+        """Take back what `state` returned."""
+        self.__dict__.update(state)
 
     def observe(self, record):
         """Take note of an epoch's record."""

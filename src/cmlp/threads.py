@@ -5,7 +5,7 @@ import math
 import os
 from pathlib import Path
 
-from cmlp.spec import check_whole
+from cmlp.checks import check_whole
 
 # Where Linux mounts the control groups of containers.
 CGROUPS = Path("/sys/fs/cgroup")

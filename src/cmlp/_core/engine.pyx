@@ -1,7 +1,8 @@
-"""The doors of the engine: a network as a `Program`, its workspace, its optimizer.
+"""The doors of the engine: a network as a `Program`, and its workspace.
 
-What happens behind them without the GIL is in `steps.pyx`.
+Training is in `epochs.pyx`; what happens without the GIL is in `steps.pyx`.
 """
+from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
@@ -16,15 +17,12 @@ import numpy as np
 
 from cmlp._core.blas cimport enter_single_threaded, hooks, leave_single_threaded
 from cmlp._core.kernels cimport (
-    CMLP_PAD, cmlp_head, cmlp_kernels, cmlp_optimizer, cmlp_rows, cmlp_span, table)
-from cmlp._core.kernels import OPTIMIZERS
-from cmlp._core.samples cimport Rows, Targets, describe
+    CMLP_PAD, cmlp_dropout, cmlp_head, cmlp_rows, cmlp_span, table)
+from cmlp._core.samples cimport Rows, Tally, Targets, describe
 from cmlp._core.steps cimport (
-    Job, Layer, batch_weight, has_targets, infer_team, suits_blas, train_team)
+    OVER_BATCH, OVER_LAYER, Job, Layer, batch_weight, has_targets, infer_team, suits_blas, tally,
+    train_team)
 from cmlp._core.team cimport CMLP_HAVE_THREADS, cmlp_parallel, cmlp_survive_fork
-
-cdef extern from "random.h" nogil:
-    void cmlp_shuffle(uint32_t *order, uint32_t n, uint64_t seed, uint32_t epoch)
 
 cdef extern from "clock.h" nogil:
     double cmlp_now()
@@ -33,7 +31,7 @@ cmlp_survive_fork()
 
 HAVE_THREADS = bool(CMLP_HAVE_THREADS)
 
-# Seconds between two breaths of the engine: signals, progress.
+# Seconds between two breaths of inference: signals, progress.
 cdef double BREATH = 0.05
 
 # Below this many multiply-adds for each thread, waking a team costs more than it saves.
@@ -56,12 +54,6 @@ cdef int PLAIN_VECTOR_BYTES = 16
 cdef int64_t ALIASED_BYTES = 1 << 10
 
 
-def shuffle(uint32_t[::1] order, uint64_t seed, uint32_t epoch):
-    """Fill `order` with a permutation that is a function of (seed, epoch) alone."""
-    if order.shape[0]:
-        cmlp_shuffle(&order[0], order.shape[0], seed, epoch)
-
-
 cdef int64_t leading(int64_t n, int itemsize) noexcept:
     # What is between two rows of n reals in the workspace: whole vectors, and not aliased.
     cdef int64_t lanes = CMLP_PAD // itemsize
@@ -75,12 +67,6 @@ cdef class Workspace:
     It is zeroed once; what lies between a row's width and its padded width stays zero
     or finite, so that kernels may run over whole vectors.
     """
-    cdef char *memory
-    cdef size_t size, used
-    cdef Layer *layers
-    cdef int64_t capacity, entries, input_ld
-    cdef bint spare, turned
-
     def __dealloc__(self):
         free(self.memory)
         free(self.layers)
@@ -95,6 +81,7 @@ cdef class Workspace:
         # Gives every buffer of the job its place.
         cdef int s = job.itemsize
         cdef int l
+        cdef bint sloped
         cdef Layer *layer
         self.used = 0
         if self.entries:
@@ -114,41 +101,21 @@ cdef class Workspace:
             layer.output = self.take(self.capacity * layer.ld * s)
             layer.spare = self.take(self.capacity * layer.ld * s) if self.spare else NULL
             layer.slope = NULL
-            if job.kernels.keeps_slope(layer.activation):
+            sloped = job.kernels.keeps_slope(layer.activation.kind)
+            if sloped or layer.dropout.dropped:
                 layer.slope = self.take(self.capacity * layer.ld * s)
+            if not (sloped or job.drops):
+                layer.slope = NULL
             layer.delta = self.take(self.capacity * layer.ld * s)
+            layer.start = layer.bias.value
+            if layer.scale.value != NULL:
+                layer.start = self.take(layer.n * s)
+                layer.normal = self.take(self.capacity * layer.ld * s)
+                layer.shift_delta = self.take(self.capacity * layer.ld * s)
+                layer.inverse = self.take(max(self.capacity, layer.n) * s)
         job.losses = <double *> self.take(self.capacity * sizeof(double))
         job.input_ld = self.input_ld
         job.layers = layers
-
-
-cdef class Optimizer:
-    """What turns gradients into steps: plain descent, or an optimizer with state.
-
-    Parameters
-    ----------
-    name : str
-        ``"sgd"``, the plain one, or one of `kernels.OPTIMIZERS`.
-    hyper : sequence of float
-        As csrc/optimizers.h tells for each.
-    l2 : float
-        So much of each parameter is added to its gradient.
-    gradient : tuple (weights, biases) of lists of ndarray, optional
-        Zeros of the parameters' shapes, padded as they are; unless it is plain.
-    states : list of such tuples, optional
-    """
-    cdef cmlp_optimizer values
-    cdef bint plain
-    cdef object gradient, states
-
-    def __init__(self, str name, hyper=(), double l2=0, gradient=None, states=()):
-        self.plain = name == "sgd"
-        self.gradient, self.states = gradient, states
-        self.values.l2 = l2
-        if not self.plain:
-            self.values.kind = OPTIMIZERS.index(name)
-            for i, value in enumerate(hyper):
-                self.values.hyper[i] = value
 
 
 cdef class Program:
@@ -156,48 +123,82 @@ cdef class Program:
 
     Parameters
     ----------
-    weights, biases : list of ndarray
-        Of each layer the weights (inputs, outputs) and the bias (outputs,), rows
-        padded with zeros to `kernels.PAD` bytes and aligned to as many; float32
-        or float64.  They are used in place.
-    outputs : list of int
-        The widths without the padding.
-    activations : list of int
-        The codes, the last layer's included.
+    layers : list of dict
+        Of each layer ``arrays``, the weights (inputs, outputs), the bias (outputs,) and,
+        where it is normalised, the scale (outputs,), else None: rows padded with zeros to
+        `kernels.PAD` bytes and aligned to as many; float32 or float64, used in place;
+        ``outputs``, without the padding; ``activation``, its code and parameter;
+        ``dropout``, a rate; and, where it is normalised, ``normalization``, its kind, and
+        ``epsilon``; over batches ``momentum`` and ``running``, the mean and the variance.
     loss : int
-        The code.
+        The code; -1 for one in Python.
     parameter : float
         Of the loss, where it has one.
+    input_dropout, input_noise : float
+        A rate, and a standard deviation.
+    max_norm : float
+        Of the weights into a unit; 0 allows any.
     """
-    cdef const cmlp_kernels *kernels
-    cdef Layer *layers
-    cdef int depth, itemsize
-    cdef cmlp_head head
-    cdef object kept, spare, dtype
 
-    def __cinit__(self, weights, biases, outputs, activations, int loss, double parameter=0):
-        cdef int l
-        self.depth = len(weights)
-        self.itemsize = weights[0].itemsize
-        self.dtype = weights[0].dtype
+    def __cinit__(self, layers, int loss, double parameter=0, double input_dropout=0,
+                  double input_noise=0, double max_norm=0):
+        self.depth = len(layers)
+        first = layers[0]["arrays"][0]
+        self.itemsize = first.itemsize
+        self.dtype = first.dtype
         self.kernels = table(self.itemsize)
-        self.kept = (weights, biases)
+        self.kept = layers
         self.spare = []
         self.layers = <Layer *> calloc(self.depth, sizeof(Layer))
         if self.layers == NULL:
             raise MemoryError
-        for l in range(self.depth):
-            self.layers[l].inputs, self.layers[l].n = weights[l].shape
-            self.layers[l].ld = leading(self.layers[l].n, self.itemsize)
-            self.layers[l].outputs = outputs[l]
-            self.layers[l].activation = activations[l]
-            self.layers[l].weight = self.layers[l].weight_into = matrix(weights[l])
-            self.layers[l].bias = self.layers[l].bias_into = vector(biases[l])
+        for l, layer in enumerate(layers):
+            self.describe_layer(&self.layers[l], layer)
         self.head = cmlp_head(self.layers[self.depth - 1].activation, loss,
                               self.layers[self.depth - 1].outputs, parameter)
+        self.input_dropout = dropout_of(input_dropout)
+        self.input_noise, self.max_norm = input_noise, max_norm
+
+    cdef int describe_layer(self, Layer *layer, dict given) except -1:
+        weight, bias, scale = given["arrays"]
+        layer.inputs, layer.n = weight.shape
+        layer.ld = leading(layer.n, self.itemsize)
+        layer.outputs = given["outputs"]
+        layer.activation.kind, layer.activation.parameter = given["activation"]
+        layer.dropout = dropout_of(given["dropout"])
+        layer.weight.value = layer.weight.into = matrix(weight)
+        layer.bias.value = layer.bias.into = vector(bias)
+        if scale is None:
+            return 0
+        layer.scale.value = layer.scale.into = vector(scale)
+        layer.epsilon = given["epsilon"]
+        layer.normalization = OVER_LAYER
+        if given["normalization"] == "batch":
+            layer.normalization = OVER_BATCH
+            layer.momentum = given["momentum"]
+            layer.running_mean = vector(given["running"][0])
+            layer.running_variance = vector(given["running"][1])
+            self.normalizes_batches = True
+        return 0
 
     def __dealloc__(self):
         free(self.layers)
+
+    cdef bint drops(self) noexcept:
+        # Whether training drops elements or adds noise.
+        cdef int l
+        for l in range(self.depth):
+            if self.layers[l].dropout.dropped:
+                return True
+        return self.input_dropout.dropped != 0 or self.input_noise > 0
+
+    cdef bint lets_wait(self) noexcept:
+        # Whether an update may be put off: what comes after it is the next forward product.
+        cdef int l
+        for l in range(self.depth):
+            if self.layers[l].scale.value != NULL:
+                return False
+        return self.max_norm == 0
 
     cdef Workspace take_workspace(self, Job *job, int64_t longest):
         # One from the shelf if it is large enough; two calls at once have two.
@@ -242,17 +243,21 @@ cdef class Program:
         job.rows = rows[0]
         job.total = rows.n
         job.batch = min(batch, rows.n)
+        job.by_columns = self.normalizes_batches
+        job.input_dropout, job.input_noise = self.input_dropout, self.input_noise
+        job.accumulate = 1
         if elements:
             first = min(first, SPARSE_COST * elements / rows.n)
         for l in range(self.depth):
             suits = suits or suits_blas(job.batch, self.layers[l].n, self.layers[l].inputs)
             job.work += (first if l == 0 else self.layers[l].inputs) * self.layers[l].n
         job.blas = hooks()
-        if not suits or job.blas.sgemm == NULL or self.kernels.vector_bytes > PLAIN_VECTOR_BYTES:
+        if (not suits or job.blas.sgemm == NULL or job.by_columns
+                or self.kernels.vector_bytes > PLAIN_VECTOR_BYTES):
             job.blas = NULL
 
     cdef Workspace prepare(self, Job *job, const cmlp_rows *rows, Targets targets, order,
-                           int64_t batch, int64_t longest=0):
+                           int64_t batch, int64_t longest, bint drops):
         # Fills in a job over these rows, in their order or another; layers update themselves.
         cdef const uint32_t[::1] index
         self.choose(job, rows, batch,
@@ -263,122 +268,65 @@ cdef class Program:
             job.prefetches = job.batch * rows.width * 8 <= PREFETCHED_BYTES
         if targets is not None:
             job.targets = targets.view
+        job.limit, job.drops = job.total, drops
         return self.take_workspace(job, longest)
 
     cdef int team(self, Job *job, int threads) noexcept:
         # Small work stays on one thread.
         return max(1, <int> min(<double> threads, job.batch * job.work / WORK_PER_THREAD))
 
-    def train(self, Rows rows not None, Targets targets not None, order, Py_ssize_t batch_size,
-              double rate, int threads, tick=None, Optimizer optimizer=None, rates=None):
-        """One epoch of gradient descent.
-
-        Parameters
-        ----------
-        rows, targets : Rows, Targets
-            Of equal length, at least one sample.
-        order : ndarray of uint32 or None
-            The samples to take, in this order; None takes all as they come.
-        batch_size : int
-        rate : float
-            The learning rate.
-        threads : int
-            At most so many; small work takes fewer.
-        tick : callable, optional
-            Called with the number of samples done at each breath.
-        optimizer : Optimizer, optional
-            By default each batch subtracts `rate` times its mean gradient.
-        rates : ndarray of float64, optional
-            The learning rate of each step of the epoch, instead of `rate`.
-
-        Returns
-        -------
-        loss, last_loss, samples : float, float, int
-            Mean over the epoch, mean over the last batch, and how many samples were
-            trained: all, unless the loss of the last batch is not finite.
-
-        Raises
-        ------
-        KeyboardInterrupt
-            Between two steps; the parameters are consistent.
-        """
-        cdef Job job
-        cdef Workspace workspace = self.prepare(&job, &rows.view, targets, order, batch_size,
-                                                rows.longest)
-        cdef int team = self.team(&job, threads)
-        cdef const double[::1] of_steps
-        try:
-            job.step = -rate
-            if rates is not None:
-                of_steps = rates
-                job.rates = &of_steps[0]
-            if optimizer is not None and not optimizer.plain:
-                self.add_optimizer(&job, optimizer, rate)
-            job.small = workspace.spare and job.batch <= self.kernels.shared_pass_rows
-            job.waits = job.small and job.optimizer == NULL
-            run_training(&job, team, tick)
-        finally:
-            self.reset_updates(&job)
-            self.spare.append(workspace)
-        return mean_loss(&job), job.last_loss, job.done
-
-    cdef int add_optimizer(self, Job *job, Optimizer optimizer, double rate) except -1:
-        # Gradients go into arrays of their own, and the optimizer goes over them.
-        cdef int l
-        cdef int i
-        optimizer.values.rate = rate
-        job.optimizer = &optimizer.values
-        job.step = 1
-        for l in range(self.depth):
-            job.layers[l].weight_into = matrix(optimizer.gradient[0][l])
-            job.layers[l].bias_into = vector(optimizer.gradient[1][l])
-            for i, (weights, biases) in enumerate(optimizer.states):
-                job.layers[l].weight_state[i] = matrix(weights[l])
-                job.layers[l].bias_state[i] = vector(biases[l])
-        return 0
-
     cdef void reset_updates(self, Job *job) noexcept:
+        # Layers of a workspace that goes back to the shelf are as the program's are.
+        cdef Layer *layer
         cdef int l
         for l in range(self.depth):
-            job.layers[l].weight_into = job.layers[l].weight
-            job.layers[l].bias_into = job.layers[l].bias
+            layer = &job.layers[l]
+            layer.weight, layer.bias = self.layers[l].weight, self.layers[l].bias
+            layer.scale, layer.momentum = self.layers[l].scale, self.layers[l].momentum
 
-    def gradient(self, Rows rows not None, Targets targets not None, weights, biases,
-                 int threads):
-        """The gradient of the mean loss over all rows, added to `weights` and `biases`.
+    def gradient(self, Rows rows not None, Targets targets not None, gradients, int threads,
+                 double momentum=0):
+        """The gradient of the mean loss over all rows, added to arrays like the parameters.
 
-        They are arrays of the parameters' shapes.  Returns the mean loss.
+        Nothing is dropped. Where layers are normalised over batches, the statistics are
+        those of all rows; the running ones go so much of the way. Returns the mean loss.
         """
         cdef Job job
         cdef Workspace workspace = self.prepare(&job, &rows.view, targets, None, rows.view.n,
-                                                rows.longest)
+                                                rows.longest, False)
         cdef int l
         try:
-            for l in range(self.depth):
-                job.layers[l].weight_into = matrix(weights[l])
-                job.layers[l].bias_into = vector(biases[l])
+            for l, arrays in enumerate(gradients):
+                set_into(&job.layers[l], arrays)
+                job.layers[l].momentum = momentum
             job.step = 1
-            run_training(&job, self.team(&job, threads), None)
+            job.steps = 1
+            run_training(&job, self.team(&job, threads))
         finally:
             self.reset_updates(&job)
             self.spare.append(workspace)
         return job.last_loss
 
     def infer(self, Rows rows not None, Targets targets, order, out, int threads,
-              bint checks=False):
+              bint checks=False, Tally tally=None, tick=None):
         """The outputs of all rows into `out` (n, outputs), C-contiguous, of the real type.
 
         With an `order`, an ndarray of uint32, those of its rows alone, in its order.
+        Without `out` only the loss is wanted, and the sums of `tally`.
         With `checks` it stops at rows that hold NaN or infinity, while they are in the
-        cache. Returns the mean loss where there are targets, else 0; None where it stopped.
+        cache. `tick` is called with the number of samples done at each breath.
+        Returns the mean loss where there are targets, else 0; None where it stopped.
         """
         cdef Job job
         cdef Workspace workspace = self.prepare(&job, &rows.view, targets, order, INFERENCE_ROWS,
-                                                rows.longest)
+                                                rows.longest, False)
         try:
-            job.out = <char *> matrix(out)
+            if out is not None:
+                job.out = <char *> matrix(out)
+            if tally is not None:
+                job.tally = &tally.sums
             job.checks = checks
-            run_inference(&job, self.team(&job, threads))
+            run_inference(&job, self.team(&job, threads), tick)
         finally:
             self.spare.append(workspace)
         return None if job.not_finite else mean_loss(&job)
@@ -403,7 +351,7 @@ cdef class Program:
         rows.n, rows.width = batch, self.layers[0].inputs
         self.choose(&job, &rows, batch, batch * entries)
         team = self.team(&job, threads)
-        shares = batch <= self.kernels.shared_pass_rows
+        shares = batch <= self.kernels.shared_pass_rows and self.lets_wait()
         products = []
         for l in range(self.depth):
             layer = &self.layers[l]
@@ -439,37 +387,51 @@ cdef class Program:
         cdef Workspace workspace
         if rows.n > INFERENCE_ROWS:
             return None
-        workspace = self.prepare(&job, rows, None, None, INFERENCE_ROWS)
+        workspace = self.prepare(&job, rows, None, None, INFERENCE_ROWS, 0, False)
         try:
             if self.team(&job, 2) > 1:
                 return None
             out = np.empty((rows.n, self.head.outputs), self.dtype)
             job.out = <char *> matrix(out)
             job.checks = True
-            run_inference(&job, 1)
+            run_inference(&job, 1, None)
             return None if job.not_finite else out
         finally:
             self.spare.append(workspace)
 
 
-cdef object run_training(Job *job, int team, tick):
-    # Breath by breath until the job is done or has diverged.
+cdef object run_training(Job *job, int team):
+    # Until the job is done or has diverged.
+    job.deadline = INFINITY
+    run_team(job, team)
+
+
+cdef object run_team(Job *job, int team):
+    # One breath of training.
     if job.blas != NULL:
         enter_single_threaded()
     try:
-        while True:
-            job.stop = False
-            with nogil:
-                job.deadline = cmlp_now() + BREATH
-                cmlp_parallel(train_team, job, team)
-            if job.diverged or job.done >= job.total:
-                return
-            PyErr_CheckSignals()
-            if tick is not None:
-                tick(job.done)
+        job.stop = False
+        with nogil:
+            cmlp_parallel(train_team, job, team)
     finally:
         if job.blas != NULL:
             leave_single_threaded()
+
+
+cdef int set_into(Layer *layer, arrays) except -1:
+    # Updates go into these arrays, which are like the layer's parameters.
+    weight, bias, scale = arrays
+    layer.weight.into, layer.bias.into = matrix(weight), vector(bias)
+    if scale is not None:
+        layer.scale.into = vector(scale)
+    return 0
+
+
+cdef cmlp_dropout dropout_of(double rate) noexcept:
+    # The nearest of 65536 parts, and the scale that makes the mean right for that.
+    cdef uint32_t dropped = <uint32_t> min(rate * 65536 + 0.5, 65535)
+    return cmlp_dropout(dropped, 65536.0 / (65536 - dropped))
 
 
 cdef double mean_loss(const Job *job) noexcept:
@@ -485,6 +447,8 @@ cdef void infer_for_a_breath(Job *job, int team) noexcept nogil:
             for i in range(m):
                 job.loss += job.losses[i]
             job.weight += batch_weight(job, job.done, m)
+        if job.tally != NULL:
+            tally(job, job.done, m)
         job.done += m
         if job.done >= job.total or job.not_finite:
             return
@@ -495,7 +459,7 @@ cdef void infer_for_a_breath(Job *job, int team) noexcept nogil:
             return
 
 
-cdef object run_inference(Job *job, int team):
+cdef object run_inference(Job *job, int team, tick):
     if job.blas != NULL:
         enter_single_threaded()
     try:
@@ -505,6 +469,8 @@ cdef object run_inference(Job *job, int team):
             if job.done >= job.total or job.not_finite:
                 return
             PyErr_CheckSignals()
+            if tick is not None:
+                tick(job.done)
     finally:
         if job.blas != NULL:
             leave_single_threaded()

@@ -1,6 +1,6 @@
 # The table of kernels, as csrc/kernels.h declares it.
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 
 cdef extern from "kernels.h" nogil:
@@ -35,16 +35,41 @@ cdef extern from "kernels.h" nogil:
         int64_t ld
         const double *weights
 
+    ctypedef struct cmlp_activation:
+        int32_t kind
+        double parameter
+
     ctypedef struct cmlp_head:
-        int32_t activation, loss
+        cmlp_activation activation
+        int32_t loss
         int64_t outputs
         double parameter
 
     ctypedef struct cmlp_optimizer:
         int32_t kind
         int64_t step
-        double rate, l2
+        double rate, l1, l2, clip_value, scale, product
         double[4] hyper
+
+    ctypedef struct cmlp_noise:
+        uint64_t seed
+        uint32_t epoch, layer
+
+    ctypedef struct cmlp_dropout:
+        uint32_t dropped
+        double scale
+
+    ctypedef struct cmlp_tally:
+        double samples
+        double *hits
+        double *predicted
+        double *actual
+        double *ranks
+        double *first
+        double *target
+        double *target_square
+        double *error
+        double *error_square
 
     ctypedef struct cmlp_kernels:
         const char *isa
@@ -91,19 +116,65 @@ cdef extern from "kernels.h" nogil:
             int64_t m, int64_t n, const void *d, int64_t ldd, void *bias) noexcept nogil
         int32_t (*keeps_slope)(int32_t activation) noexcept nogil
         void (*activate)(
-            int32_t activation, int64_t m, int64_t n, int64_t outputs,
+            const cmlp_activation *f, int64_t m, int64_t n, int64_t outputs,
             void *a, int64_t lda, void *slopes) noexcept nogil
         void (*activate_backward)(
-            int32_t activation, int64_t m, int64_t n, const void *a, int64_t lda,
+            const cmlp_activation *f, int64_t m, int64_t n, const void *a, int64_t lda,
             void *d, int64_t ldd) noexcept nogil
+        void (*multiply)(
+            int64_t m, int64_t n, const void *s, int64_t lds, void *d,
+            int64_t ldd) noexcept nogil
+        void (*drop)(
+            const cmlp_activation *f, const cmlp_dropout *dropout, const cmlp_noise *noise,
+            int64_t place, int64_t column, int64_t m, int64_t n, void *a, int64_t lda,
+            void *slopes) noexcept nogil
+        void (*drop_input)(
+            const cmlp_dropout *dropout, const cmlp_noise *noise, int64_t place, int64_t m,
+            int64_t n, void *x, int64_t ldx) noexcept nogil
+        void (*drop_sparse)(
+            const cmlp_dropout *dropout, const cmlp_noise *noise, int64_t place, int64_t first,
+            int64_t m, const cmlp_entries *batch) noexcept nogil
+        void (*add_noise)(
+            double deviation, const cmlp_noise *noise, int64_t place, int64_t m, int64_t n,
+            void *x, int64_t ldx) noexcept nogil
+        void (*normalize_batch)(
+            int64_t m, int64_t n, double epsilon, double momentum, const void *scale,
+            const void *shift, void *running_mean, void *running_variance, void *z, int64_t ld,
+            void *h, void *inverse) noexcept nogil
+        void (*normalize_batch_backward)(
+            int64_t m, int64_t n, const void *scale, const void *h, const void *inverse, void *d,
+            int64_t ld, void *s) noexcept nogil
+        void (*normalize_by_running)(
+            int64_t m, int64_t n, double epsilon, const void *scale, const void *shift,
+            const void *running_mean, const void *running_variance, void *z,
+            int64_t ld) noexcept nogil
+        void (*normalize_layer)(
+            int64_t m, int64_t n, int64_t outputs, double epsilon, const void *scale,
+            const void *shift, void *z, int64_t ld, void *h, void *inverse) noexcept nogil
+        void (*normalize_layer_backward)(
+            int64_t m, int64_t n, int64_t outputs, const void *scale, const void *h,
+            const void *inverse, void *d, int64_t ld, void *s) noexcept nogil
+        void (*accumulate_scale)(
+            int64_t m, int64_t n, const void *s, const void *h, int64_t ld,
+            void *scale) noexcept nogil
         void (*head)(
             const cmlp_head *head, const cmlp_targets *targets, const uint32_t *index,
             int64_t m, double scale, void *z, void *slopes, void *d, int64_t ld,
             double *losses) noexcept nogil
+        void (*tally)(
+            const cmlp_head *head, const cmlp_targets *targets, const uint32_t *index, int64_t m,
+            const void *a, int64_t ld, cmlp_tally *tally) noexcept nogil
         void (*begin_step)(cmlp_optimizer *optimizer) noexcept nogil
         void (*optimize)(
             const cmlp_optimizer *optimizer, int64_t rows, int64_t n, int64_t ld, void *w,
             void *gradient, void *const *state) noexcept nogil
+        double (*sum_of_squares)(
+            int64_t rows, int64_t n, int64_t ld, const void *gradient) noexcept nogil
+        void (*average)(
+            int64_t rows, int64_t n, int64_t ld, double part, const void *w,
+            void *mean) noexcept nogil
+        void (*limit_norms)(
+            int64_t k, int64_t n, double limit, void *w, int64_t ldw) noexcept nogil
         int64_t (*multiply_adds)(int64_t rounds) noexcept nogil
 
 

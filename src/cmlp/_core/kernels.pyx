@@ -128,23 +128,30 @@ def keeps_slope(str activation):
     return bool(chosen[0].keeps_slope(ACTIVATIONS.index(activation)))
 
 
-def activate(str activation, int outputs, real[:, ::1] a, real[:, ::1] slopes=None):
+def activate(str activation, int outputs, real[:, ::1] a, real[:, ::1] slopes=None,
+             double parameter=0):
     """A = f(A), in place, and the slopes, where they are kept, f'(A)."""
+    cdef cmlp_activation f = cmlp_activation(ACTIVATIONS.index(activation), parameter)
     cdef void *kept = &slopes[0, 0] if slopes is not None else NULL
-    table_of(&a[0, 0]).activate(ACTIVATIONS.index(activation), a.shape[0], a.shape[1], outputs,
-                                &a[0, 0], a.shape[1], kept)
+    table_of(&a[0, 0]).activate(&f, a.shape[0], a.shape[1], outputs, &a[0, 0], a.shape[1], kept)
 
 
-def activate_backward(str activation, real[:, ::1] a, real[:, ::1] d):
-    """D *= f'(A), in place, from the outputs A, or from the slopes where they are kept."""
-    table_of(&a[0, 0]).activate_backward(ACTIVATIONS.index(activation), a.shape[0], a.shape[1],
-                                         &a[0, 0], a.shape[1], &d[0, 0], d.shape[1])
+def activate_backward(str activation, real[:, ::1] a, real[:, ::1] d, double parameter=0):
+    """D *= f'(A), in place, from the outputs A; where slopes are kept, A is those."""
+    cdef cmlp_activation f = cmlp_activation(ACTIVATIONS.index(activation), parameter)
+    cdef const cmlp_kernels *kernels = table_of(&a[0, 0])
+    if kernels.keeps_slope(f.kind):
+        kernels.multiply(a.shape[0], a.shape[1], &a[0, 0], a.shape[1], &d[0, 0], d.shape[1])
+    else:
+        kernels.activate_backward(&f, a.shape[0], a.shape[1], &a[0, 0], a.shape[1], &d[0, 0],
+                                  d.shape[1])
 
 
 def head(str activation, str loss, int outputs, const int32_t[::1] labels, double scale,
          real[:, ::1] z, real[:, ::1] d, double[::1] losses):
     """Z to outputs, D to the gradient of the loss with respect to Z, for class labels."""
-    cdef cmlp_head kind = cmlp_head(ACTIVATIONS.index(activation), LOSSES.index(loss), outputs, 0)
+    cdef cmlp_head kind = cmlp_head(cmlp_activation(ACTIVATIONS.index(activation), 0),
+                                    LOSSES.index(loss), outputs, 0)
     cdef cmlp_targets targets = cmlp_targets(&labels[0], NULL, 0, NULL)
     table_of(&z[0, 0]).head(&kind, &targets, NULL, z.shape[0], scale, &z[0, 0], NULL, &d[0, 0],
                             z.shape[1], &losses[0])

@@ -3,7 +3,7 @@ from libc.stdint cimport int32_t, int64_t
 
 from cpython.buffer cimport Py_buffer
 
-from cmlp._core.kernels cimport cmlp_rows, cmlp_targets
+from cmlp._core.kernels cimport cmlp_rows, cmlp_tally, cmlp_targets
 
 
 cdef class Rows:
@@ -21,6 +21,11 @@ cdef class Targets:
     cdef const float[:, ::1] f4
     cdef const double[:, ::1] f8
     cdef const double[::1] weights
+
+
+cdef class Tally:
+    cdef cmlp_tally sums
+    cdef readonly dict arrays
 
 
 # Describes a 2-D buffer of uint8, float32 or float64 whose rows are contiguous; False

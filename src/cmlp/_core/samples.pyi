@@ -1,6 +1,6 @@
 from typing import Any
 
-from numpy import float64, int64, uint32
+from numpy import float64, int64
 from numpy.typing import NDArray
 
 class Rows:
@@ -24,5 +24,10 @@ class Targets:
     @property
     def n(self) -> int: ...
     def __init__(self, array: NDArray[Any]) -> None: ...
-    def total_weight(self, order: NDArray[uint32]) -> float: ...
     def weighted(self, weights: NDArray[float64] | None) -> Targets: ...
+
+class Tally:
+    samples: float
+    @property
+    def arrays(self) -> dict[str, NDArray[float64]]: ...
+    def __init__(self, classes: bool, outputs: int) -> None: ...

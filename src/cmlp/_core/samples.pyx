@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 
-from cmlp._core.kernels cimport CMLP_F32, CMLP_F64, CMLP_U8, cmlp_kernels, cmlp_rows, table
+from cmlp._core.kernels cimport CMLP_F32, CMLP_F64, CMLP_U8, cmlp_kernels, cmlp_rows, cmlp_tally, table
 from cmlp._core.team cimport cmlp_parallel, share
 
 # How many rows tell how dense a matrix is.
@@ -190,12 +190,51 @@ cdef class Targets:
             self.view.weights = &self.weights[0]
         return self
 
-    def total_weight(self, const uint32_t[::1] order):
-        """The sum of the weights of these samples, which is their number where none are given."""
-        cdef double weight = 0
-        cdef Py_ssize_t i
-        if self.view.weights == NULL:
-            return <double> order.shape[0]
-        for i in range(order.shape[0]):
-            weight += self.view.weights[order[i]]
-        return weight
+
+# The sums of metrics: of classes, and of real targets.
+OF_CLASSES = ("hits", "predicted", "actual", "ranks")
+OF_REALS = ("first", "target", "target_square", "error", "error_square")
+
+
+cdef class Tally:
+    """The sums over samples that metrics are made of; see csrc/kernels.h.
+
+    Parameters
+    ----------
+    classes : bool
+        Whether outputs are compared with classes, of which one output tells two.
+    outputs : int
+
+    Attributes
+    ----------
+    arrays : dict of ndarray of float64
+    """
+
+    def __init__(self, bint classes, int outputs):
+        length = max(outputs, 2) if classes else outputs
+        self.arrays = {name: np.zeros(length) for name in (OF_CLASSES if classes else OF_REALS)}
+        if classes:
+            self.sums.hits = address_of(self.arrays["hits"])
+            self.sums.predicted = address_of(self.arrays["predicted"])
+            self.sums.actual = address_of(self.arrays["actual"])
+            self.sums.ranks = address_of(self.arrays["ranks"])
+        else:
+            self.sums.first = address_of(self.arrays["first"])
+            self.sums.target = address_of(self.arrays["target"])
+            self.sums.target_square = address_of(self.arrays["target_square"])
+            self.sums.error = address_of(self.arrays["error"])
+            self.sums.error_square = address_of(self.arrays["error_square"])
+
+    @property
+    def samples(self):
+        """How many there were."""
+        return self.sums.samples
+
+    @samples.setter
+    def samples(self, double samples):
+        self.sums.samples = samples
+
+
+cdef double *address_of(array) except NULL:
+    cdef double[::1] view = array
+    return &view[0]

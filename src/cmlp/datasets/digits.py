@@ -9,7 +9,7 @@ import functools
 
 import numpy as np
 
-from cmlp.spec import check_whole
+from cmlp.checks import check_whole
 
 SIDE = 28
 POINTS = 72  # of ink along a digit's strokes

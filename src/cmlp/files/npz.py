@@ -14,7 +14,7 @@ import numpy as np
 from cmlp.files.atomic import replacing
 
 FORMAT, VERSION = "cmlp", 1
-MOST_HEADER_BYTES = 1 << 20
+MOST_HEADER_BYTES = 1 << 26
 
 
 def write(path, header, arrays):
@@ -27,7 +27,9 @@ def write(path, header, arrays):
     """
     if not os.fspath(path).endswith(".npz"):
         raise ValueError(f"path must end in .npz, got {os.fspath(path)!r}")
-    text = json.dumps({"format": FORMAT, "version": VERSION, **header}).encode()
+    text = json.dumps(
+        {"format": FORMAT, "version": VERSION, **header}, default=lambda number: number.item()
+    ).encode()
     with replacing(path) as file:
         np.savez(file, header=np.frombuffer(text, np.uint8), **arrays)
 

@@ -1,20 +1,16 @@
 /* One line an activation: its name, its value from the input z, and its
- * derivative from its own output a.  The place in the list is the code by which
- * spec.py, through the kernel table, knows it. */
+ * derivative from its own output a; k is its parameter.  The place in the list is the
+ * code by which activations.py, through the kernel table, knows it. */
 #ifndef CMLP_ACTIVATIONS_H
 #define CMLP_ACTIVATIONS_H
 
 #include "functions.h"
+#include "kernels.h"
 
 #define SELU_LAMBDA (REAL)1.05070098735548049342
 #define SELU_ALPHA (REAL)1.67326324235437728482
 
-/* leaky_relu: slope 0.01, Maas, Hannun and Ng, ICML 2013.
- * elu: alpha 1, Clevert, Unterthiner and Hochreiter, ICLR 2016, eq. 15.
- * selu: Klambauer et al., NeurIPS 2017, eq. 2.
- * celu: alpha 1, where it is elu; Barron, arXiv:1704.07483, 2017.
- * softplus: Dugas et al., NeurIPS 2000.  softsign: Glorot and Bengio, AISTATS 2010.
- * hard_sigmoid: between 0 and 1 by z/6 + 1/2, as in PyTorch and Keras 3. */
+/* The sources stand in activations.py. */
 #define ELEMENTWISE_ACTIVATIONS(X)                                                            \
     X(identity, z, splat(1))                                                                  \
     X(sigmoid, v_sigmoid(z), a * (1 - a))                                                     \
@@ -23,20 +19,16 @@
     X(tanh, v_tanh(z), 1 - a * a)                                                             \
     X(hard_tanh, v_clip(z, -1, 1), v_select((a > -1) & (a < 1), splat(1), splat(0)))          \
     X(relu, v_select(z < 0, splat(0), z), v_select(a > 0, splat(1), splat(0)))                \
-    X(leaky_relu, v_select(z < 0, z * (REAL)0.01, z), v_select(a > 0, splat(1), splat((REAL)0.01))) \
-    X(elu, v_select(z < 0, v_expm1(z), z), v_select(a > 0, splat(1), a + 1))                  \
+    X(leaky_relu, v_select(z < 0, z * k, z), v_select(a > 0, splat(1), k))                    \
+    X(elu, v_select(z < 0, k * v_expm1(z), z), v_select(a > 0, splat(1), a + k))              \
     X(selu, SELU_LAMBDA * v_select(z < 0, SELU_ALPHA * v_expm1(z), z),                        \
       v_select(a > 0, splat(SELU_LAMBDA), a + SELU_LAMBDA * SELU_ALPHA))                      \
-    X(celu, v_select(z < 0, v_expm1(z), z), v_select(a > 0, splat(1), a + 1))                 \
+    X(celu, v_select(z < 0, k * v_expm1(z / k), z), v_select(a > 0, splat(1), a / k + 1))     \
     X(softplus, v_softplus(z), -v_expm1(-a))                                                  \
     X(softsign, z / (1 + v_abs(z)), (1 - v_abs(a)) * (1 - v_abs(a)))
 
 /* Those whose derivative takes the input: it is kept, as the slope, when the value is
- * computed, and what activate_backward gets is the slope instead of the output.
- *
- * gelu: Hendrycks and Gimpel, arXiv:1606.08415, 2016, and its approximation by tanh, section
- *     2.  silu: the same, and Elfwing, Uchibe and Doya, Neural Networks 107, 2018.
- * mish: Misra, BMVC 2020, eq. 1. */
+ * computed, and `multiply` takes the place of activate_backward. */
 #define SLOPED_ACTIVATIONS(X)                                                  \
     X(gelu, z * v_normal(z), v_normal(z) + z * NORMAL_DENSITY)                 \
     X(gelu_tanh, z * v_sigmoid(GELU_ARGUMENT), bent(z, v_sigmoid(GELU_ARGUMENT), GELU_SLOPE)) \
@@ -128,16 +120,18 @@ static REAL softmax_row(REAL *z, int64_t n, REAL greatest)
     return sum;
 }
 
-static void activate(int32_t activation, int64_t m, int64_t n, int64_t outputs, void *a_,
+static void activate(const cmlp_activation *f, int64_t m, int64_t n, int64_t outputs, void *a_,
                      int64_t lda, void *slopes)
 {
+    const V k = splat((REAL)f->parameter);
     REAL *a = a_;
-    switch (activation) {
+    switch (f->kind) {
 #define X(name, value, derivative)                   \
     case ACTIVATION_##name:                          \
         for (int64_t i = 0; i < m; i++)              \
             for (int64_t j = 0; j < n; j += LANES) { \
                 V z = load(a + i * lda + j);         \
+                (void)k;                             \
                 store(a + i * lda + j, value);       \
             }                                        \
         break;
@@ -162,30 +156,23 @@ static void activate(int32_t activation, int64_t m, int64_t n, int64_t outputs, 
     }
 }
 
-static void activate_backward(int32_t activation, int64_t m, int64_t n, const void *a_,
+static void activate_backward(const cmlp_activation *f, int64_t m, int64_t n, const void *a_,
                               int64_t lda, void *d_, int64_t ldd)
 {
+    const V k = splat((REAL)f->parameter);
     const REAL *outputs = a_;
     REAL *d = d_;
-    switch (activation) {
+    switch (f->kind) {
 #define X(name, value, derivative)                                         \
     case ACTIVATION_##name:                                                \
         for (int64_t i = 0; i < m; i++)                                    \
             for (int64_t j = 0; j < n; j += LANES) {                       \
                 V a = load(outputs + i * lda + j);                         \
-                (void)a;                                                   \
+                (void)a, (void)k;                                          \
                 store(d + i * ldd + j, load(d + i * ldd + j) * (derivative)); \
             }                                                              \
         break;
         ELEMENTWISE_ACTIVATIONS(X)
-#undef X
-#define X(name, value, slope)                                                     \
-    case ACTIVATION_##name:                                                       \
-        for (int64_t i = 0; i < m; i++)                                           \
-            for (int64_t j = 0; j < n; j += LANES)                                \
-                store(d + i * ldd + j, load(d + i * ldd + j) * load(outputs + i * lda + j)); \
-        break;
-        SLOPED_ACTIVATIONS(X)
 #undef X
     case ACTIVATION_softmax: /* J^T g = a (g - <a, g>), the Jacobian being diag(a) - a a^T */
         for (int64_t i = 0; i < m; i++) {
@@ -199,6 +186,14 @@ static void activate_backward(int32_t activation, int64_t m, int64_t n, const vo
         }
         break;
     }
+}
+
+static void multiply(int64_t m, int64_t n, const void *s, int64_t lds, void *d_, int64_t ldd)
+{
+    REAL *d = d_;
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < n; j += LANES)
+            store(d + i * ldd + j, load(d + i * ldd + j) * load((const REAL *)s + i * lds + j));
 }
 
 #endif

@@ -3,8 +3,11 @@
 #include "kernels.h"
 
 #include "activations.h"
+#include "dropout.h"
 #include "gather.h"
 #include "losses.h"
+#include "metrics.h"
+#include "normalize.h"
 #include "optimizers.h"
 #include "probe.h"
 #include "products.h"
@@ -38,8 +41,23 @@ const cmlp_kernels CMLP_TABLE = {
     .keeps_slope = keeps_slope,
     .activate = activate,
     .activate_backward = activate_backward,
+    .multiply = multiply,
+    .drop = drop,
+    .drop_input = drop_input,
+    .drop_sparse = drop_sparse,
+    .add_noise = add_noise,
+    .normalize_batch = normalize_batch,
+    .normalize_batch_backward = normalize_batch_backward,
+    .normalize_by_running = normalize_by_running,
+    .normalize_layer = normalize_layer,
+    .normalize_layer_backward = normalize_layer_backward,
+    .accumulate_scale = accumulate_scale,
     .head = head_rows,
+    .tally = tally,
     .begin_step = begin_step,
     .optimize = optimize,
+    .sum_of_squares = sum_of_squares,
+    .average = average,
+    .limit_norms = limit_norms,
     .multiply_adds = multiply_adds,
 };

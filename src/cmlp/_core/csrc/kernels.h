@@ -51,9 +51,16 @@ typedef struct {
     const double *weights; /* of the samples; NULL: all 1 */
 } cmlp_targets;
 
-/* The last layer's activation and the loss, by their codes. */
+/* An activation by its code, and its slope or alpha where it has one. */
 typedef struct {
-    int32_t activation, loss;
+    int32_t kind;
+    double parameter;
+} cmlp_activation;
+
+/* The last layer's activation and the loss by its code. */
+typedef struct {
+    cmlp_activation activation;
+    int32_t loss;
     int64_t outputs;  /* without the padding */
     double parameter; /* of the loss */
 } cmlp_head;
@@ -62,9 +69,34 @@ typedef struct {
 typedef struct {
     int32_t kind;
     int64_t step; /* how many have begun */
-    double rate, l2, hyper[4];
+    double rate, l1, l2, hyper[4];
+    double clip_value;           /* what an element of the gradient may be; 0: anything */
+    double scale;                /* what the gradient is multiplied by, its norm being too great */
     double constant[7], product; /* of the step that has begun */
 } cmlp_optimizer;
+
+/* Where random numbers are in their stream: they are a function of a seed, of the epoch, of
+ * the place of a sample in it, of what they are for, of the layer, and of the column. */
+typedef struct {
+    uint64_t seed;
+    uint32_t epoch, layer;
+} cmlp_noise;
+
+/* Dropout: so many of 65536 elements are dropped, and the others multiplied by `scale`. */
+typedef struct {
+    uint32_t dropped;
+    double scale;
+} cmlp_dropout;
+
+/* The sums that metrics are made of: for classes (classes,) each, or for real targets
+ * (outputs,) each. */
+typedef struct {
+    double samples;
+    double *hits, *predicted, *actual; /* classes: right answers, answers, truths */
+    double *ranks; /* how often so many outputs were greater than the true class's */
+    /* reals: the first y, and the sums of y and y^2 counted from it, of |y-a|, of (y-a)^2 */
+    double *first, *target, *target_square, *error, *error_square;
+} cmlp_tally;
 
 typedef struct {
     const char *isa;
@@ -119,23 +151,72 @@ typedef struct {
     /* Whether the derivative takes the input and is kept as the slope. */
     int32_t (*keeps_slope)(int32_t activation);
     /* A (m, n) = f(A) in place, and, where slopes are kept and wanted, those; padded. */
-    void (*activate)(int32_t activation, int64_t m, int64_t n, int64_t outputs,
+    void (*activate)(const cmlp_activation *f, int64_t m, int64_t n, int64_t outputs,
                      void *a, int64_t lda, void *slopes);
-    /* D (m, n) *= f'(A) by the outputs A of f, or by the slopes; padded. */
-    void (*activate_backward)(int32_t activation, int64_t m, int64_t n, const void *a,
+    /* D (m, n) *= f'(A) by the outputs A of f; padded. */
+    void (*activate_backward)(const cmlp_activation *f, int64_t m, int64_t n, const void *a,
                               int64_t lda, void *d, int64_t ldd);
+    /* D (m, n) *= S, the slopes; padded. */
+    void (*multiply)(int64_t m, int64_t n, const void *s, int64_t lds, void *d, int64_t ldd);
+    /* Drops elements of the outputs A (m, n) of f, which are columns column .. column + n of
+     * the samples that begin with this place in the epoch; padded.  The slopes become those
+     * of both, for any f. */
+    void (*drop)(const cmlp_activation *f, const cmlp_dropout *dropout, const cmlp_noise *noise,
+                 int64_t place, int64_t column, int64_t m, int64_t n, void *a, int64_t lda,
+                 void *slopes);
+    /* Drops elements of the input X (m, n), or of rows first .. first + m of a batch. */
+    void (*drop_input)(const cmlp_dropout *dropout, const cmlp_noise *noise, int64_t place,
+                       int64_t m, int64_t n, void *x, int64_t ldx);
+    void (*drop_sparse)(const cmlp_dropout *dropout, const cmlp_noise *noise, int64_t place,
+                        int64_t first, int64_t m, const cmlp_entries *batch);
+    /* X (m, n) += normal numbers of mean 0 and this standard deviation; X is padded. */
+    void (*add_noise)(double deviation, const cmlp_noise *noise, int64_t place, int64_t m,
+                      int64_t n, void *x, int64_t ldx);
+    /* Normalisations: Z (m, n) becomes H = (Z - mean) * inverse, which is kept, and then
+     * scale * H + shift; all padded.  The backward ones turn the gradient with respect to
+     * that, in D, which is kept in S, into the gradient with respect to Z.
+     * Over the batch: mean and variance are a column's, inverse is (n,); the running ones
+     * go a part `momentum` of the way. */
+    void (*normalize_batch)(int64_t m, int64_t n, double epsilon, double momentum,
+                            const void *scale, const void *shift, void *running_mean,
+                            void *running_variance, void *z, int64_t ld, void *h, void *inverse);
+    void (*normalize_batch_backward)(int64_t m, int64_t n, const void *scale, const void *h,
+                                     const void *inverse, void *d, int64_t ld, void *s);
+    /* By the running mean and variance. */
+    void (*normalize_by_running)(int64_t m, int64_t n, double epsilon, const void *scale,
+                                 const void *shift, const void *running_mean,
+                                 const void *running_variance, void *z, int64_t ld);
+    /* Over the layer: mean and variance are a row's, inverse is (m,). */
+    void (*normalize_layer)(int64_t m, int64_t n, int64_t outputs, double epsilon,
+                            const void *scale, const void *shift, void *z, int64_t ld, void *h,
+                            void *inverse);
+    void (*normalize_layer_backward)(int64_t m, int64_t n, int64_t outputs, const void *scale,
+                                     const void *h, const void *inverse, void *d, int64_t ld,
+                                     void *s);
+    /* scale (n) += sum over the rows of S * H; padded. */
+    void (*accumulate_scale)(int64_t m, int64_t n, const void *s, const void *h, int64_t ld,
+                             void *scale);
     /* The end of the network, row by row: Z (m, ld) becomes its activation,
      * D (m, ld) `scale` times the gradient of the loss with respect to Z,
      * losses (m) the loss.  `index` as in gather. */
     void (*head)(const cmlp_head *head, const cmlp_targets *targets,
                  const uint32_t *index, int64_t m, double scale, void *z, void *slopes,
                  void *d, int64_t ld, double *losses);
+    /* The outputs of m samples into the sums of metrics. */
+    void (*tally)(const cmlp_head *head, const cmlp_targets *targets, const uint32_t *index,
+                  int64_t m, const void *a, int64_t ld, cmlp_tally *tally);
     /* What the parameters of an optimizer's next step have in common. */
     void (*begin_step)(cmlp_optimizer *optimizer);
     /* That step over (rows, n) parameters of leading dimension ld; the states and the
      * gradient, which is zeroed, lie as they do. */
     void (*optimize)(const cmlp_optimizer *optimizer, int64_t rows, int64_t n, int64_t ld,
                      void *w, void *gradient, void *const *state);
+    /* The sum of the squares of (rows, n) elements; padded. */
+    double (*sum_of_squares)(int64_t rows, int64_t n, int64_t ld, const void *gradient);
+    /* A running mean of (rows, n) parameters goes a part of the way to them; padded. */
+    void (*average)(int64_t rows, int64_t n, int64_t ld, double part, const void *w, void *mean);
+    /* Scales those columns of W (k, n) down whose norm exceeds the limit; padded. */
+    void (*limit_norms)(int64_t k, int64_t n, double limit, void *w, int64_t ldw);
     /* Multiply-adds at the peak of the core; returns how many. */
     int64_t (*multiply_adds)(int64_t rounds);
 } cmlp_kernels;

@@ -154,22 +154,24 @@ static void any_head(const cmlp_head *head, const cmlp_targets *targets, const u
         if (head->loss == LOSS_cross_entropy && head->parameter != 0)
             smooth_row(n, (REAL)head->parameter, (REAL *)d + i * ld);
     }
-    if (head->activation == ACTIVATION_softmax && head->loss == LOSS_cross_entropy) {
+    if (head->activation.kind == ACTIVATION_softmax && head->loss == LOSS_cross_entropy) {
         for (int64_t i = 0; i < m; i++)
             losses[i] = softmax_cross_entropy_row(n, scale, (REAL *)z + i * ld, (REAL *)d + i * ld);
         return;
     }
-    if (head->activation == ACTIVATION_sigmoid && head->loss == LOSS_binary_cross_entropy) {
+    if (head->activation.kind == ACTIVATION_sigmoid && head->loss == LOSS_binary_cross_entropy) {
         for (int64_t i = 0; i < m; i++)
             losses[i] = sigmoid_binary_cross_entropy_row(n, scale, (REAL *)z + i * ld,
                                                          (REAL *)d + i * ld);
         return;
     }
-    activate(head->activation, m, ld, n, z, ld, slopes);
+    activate(&head->activation, m, ld, n, z, ld, slopes);
     for (int64_t i = 0; i < m; i++)
         losses[i] = output_loss_row(head, scale, (REAL *)z + i * ld, (REAL *)d + i * ld);
-    activate_backward(head->activation, m, ld, keeps_slope(head->activation) ? slopes : z, ld, d,
-                      ld);
+    if (keeps_slope(head->activation.kind))
+        multiply(m, ld, slopes, ld, d, ld);
+    else
+        activate_backward(&head->activation, m, ld, z, ld, d, ld);
 }
 
 static void head_rows(const cmlp_head *head, const cmlp_targets *targets, const uint32_t *index,

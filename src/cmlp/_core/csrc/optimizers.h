@@ -12,6 +12,7 @@
 
 #include <math.h>
 
+#include "activations.h"
 #include "functions.h"
 #include "kernels.h"
 
@@ -115,14 +116,22 @@ static void begin_step(cmlp_optimizer *optimizer)
     }
 }
 
-/* A row of n parameters; what nothing decays is spared the sum. */
-#define ROW(states, update, decayed)                                        \
+#define SIGN_OF(w) v_select(w > 0, splat(1), v_select(w < 0, splat(-1), w))
+
+/* A row of n parameters; a gradient that is taken as it is is spared what may be done to it:
+ * scaled for its norm (Pascanu, Mikolov and Bengio, ICML 2013, algorithm 1), clipped element
+ * by element, and decayed. */
+#define ROW(states, update, shaped)                                         \
     for (int64_t j = 0; j < n; j += LANES) {                                \
         V s0 = load(a0 + j), s1 = states > 1 ? load(a1 + j) : s0,           \
           s2 = states > 2 ? load(a2 + j) : s0, w = load(p + j),             \
           g = load(q + j);                                                  \
-        if (decayed)                                                        \
-            g += l2 * w;                                                    \
+        if (shaped) {                                                       \
+            g *= scale;                                                     \
+            if (clip > 0)                                                   \
+                g = v_clip(g, -clip, clip);                                 \
+            g += l2 * w + l1 * SIGN_OF(w);                                  \
+        }                                                                   \
         update;                                                             \
         store(p + j, w);                                                    \
         store(a0 + j, s0);                                                  \
@@ -138,7 +147,9 @@ static void begin_step(cmlp_optimizer *optimizer)
 static void optimize(const cmlp_optimizer *optimizer, int64_t rows, int64_t n, int64_t ld,
                      void *parameters, void *gradient, void *const *state)
 {
-    const V l2 = splat((REAL)optimizer->l2);
+    const V l1 = splat((REAL)optimizer->l1), l2 = splat((REAL)optimizer->l2);
+    const REAL scale = (REAL)optimizer->scale, clip = (REAL)optimizer->clip_value;
+    const int shaped = optimizer->l1 != 0 || optimizer->l2 != 0 || scale != 1 || clip > 0;
     CONSTANT(0); CONSTANT(1); CONSTANT(2); CONSTANT(3); CONSTANT(4); CONSTANT(5); CONSTANT(6);
     if (n == ld) { /* the rows are one */
         n *= rows;
@@ -152,7 +163,7 @@ static void optimize(const cmlp_optimizer *optimizer, int64_t rows, int64_t n, i
         switch (optimizer->kind) {
 #define X(name, states, constants, update) \
     case OPTIMIZER_##name:                 \
-        if (optimizer->l2 != 0) {          \
+        if (shaped) {                      \
             ROW(states, update, 1)         \
         } else {                           \
             ROW(states, update, 0)         \
@@ -161,6 +172,46 @@ static void optimize(const cmlp_optimizer *optimizer, int64_t rows, int64_t n, i
             OPTIMIZERS(X)
 #undef X
         }
+    }
+}
+
+static double sum_of_squares(int64_t rows, int64_t n, int64_t ld, const void *gradient)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < rows; i++) {
+        V squares = splat(0);
+        for (int64_t j = 0; j < n; j += LANES) {
+            V g = load((const REAL *)gradient + i * ld + j);
+            squares += g * g;
+        }
+        sum += (double)sum_lanes(squares);
+    }
+    return sum;
+}
+
+static void average(int64_t rows, int64_t n, int64_t ld, double part_, const void *w, void *mean)
+{
+    const V part = splat((REAL)part_);
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < n; j += LANES) {
+            REAL *at = (REAL *)mean + i * ld + j;
+            store(at, load(at) + part * (load((const REAL *)w + i * ld + j) - load(at)));
+        }
+}
+
+/* Srivastava et al., JMLR 15, 2014, section 5.1: the weights into a unit are kept in a ball. */
+static void limit_norms(int64_t k, int64_t n, double limit_, void *w_, int64_t ldw)
+{
+    const V limit = splat((REAL)limit_);
+    for (int64_t j = 0; j < n; j += LANES) {
+        REAL *w = (REAL *)w_ + j;
+        V squares = splat(0);
+        for (int64_t i = 0; i < k; i++)
+            squares += load(w + i * ldw) * load(w + i * ldw);
+        V norm = v_sqrt(squares), factor = v_select(norm > limit, limit / norm, splat(1));
+        if (-max_lanes(-factor) < 1)
+            for (int64_t i = 0; i < k; i++)
+                store(w + i * ldw, load(w + i * ldw) * factor);
     }
 }
 

@@ -6,7 +6,13 @@
 #include <stdint.h>
 
 /* What the numbers are for; each purpose has a stream of its own. */
-enum cmlp_stream { CMLP_SHUFFLE };
+enum cmlp_stream { CMLP_SHUFFLE, CMLP_DROPOUT, CMLP_NOISE };
+
+/* Philox's multipliers and the steps of its key. */
+#define CMLP_PHILOX_0 0xD2511F53
+#define CMLP_PHILOX_1 0xCD9E8D57
+#define CMLP_WEYL_0 0x9E3779B9
+#define CMLP_WEYL_1 0xBB67AE85
 
 typedef struct {
     uint32_t key[2], counter[4], words[4];
@@ -20,13 +26,13 @@ static inline void cmlp_philox(const uint32_t key[2], const uint32_t counter[4],
     uint32_t k0 = key[0], k1 = key[1];
     uint32_t x0 = counter[0], x1 = counter[1], x2 = counter[2], x3 = counter[3];
     for (int round = 0; round < 10; round++) {
-        const uint64_t p0 = (uint64_t)0xD2511F53 * x0, p1 = (uint64_t)0xCD9E8D57 * x2;
+        const uint64_t p0 = (uint64_t)CMLP_PHILOX_0 * x0, p1 = (uint64_t)CMLP_PHILOX_1 * x2;
         x0 = (uint32_t)(p1 >> 32) ^ x1 ^ k0;
         x1 = (uint32_t)p1;
         x2 = (uint32_t)(p0 >> 32) ^ x3 ^ k1;
         x3 = (uint32_t)p0;
-        k0 += 0x9E3779B9;
-        k1 += 0xBB67AE85;
+        k0 += CMLP_WEYL_0;
+        k1 += CMLP_WEYL_1;
     }
     out[0] = x0, out[1] = x1, out[2] = x2, out[3] = x3;
 }

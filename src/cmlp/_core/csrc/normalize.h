@@ -1,0 +1,138 @@
+/* Normalisation of a layer's input sums, each with its gradient below it.
+ *
+ * Batch: Ioffe and Szegedy, "Batch normalization", ICML 2015, algorithm 1 and section 3;
+ * layer: Ba, Kiros and Hinton, "Layer normalization", arXiv:1607.06450, 2016, eq. 4.
+ * The gradients are those of z through mean and variance, with h the normalised z:
+ * inverse * (g - mean(g) - h mean(g h)), g being the gradient with respect to h. */
+#ifndef CMLP_NORMALIZE_H
+#define CMLP_NORMALIZE_H
+
+#include "functions.h"
+#include "kernels.h"
+
+#define ROW_OF(p, i) ((REAL *)(p) + (i) * ld)
+
+static void normalize_batch(int64_t m, int64_t n, double epsilon, double momentum,
+                            const void *scale, const void *shift, void *running_mean,
+                            void *running_variance, void *z, int64_t ld, void *h, void *inverse)
+{
+    const REAL unbiased = (REAL)m / (REAL)(m > 1 ? m - 1 : 1), part = (REAL)momentum;
+    for (int64_t j = 0; j < n; j += LANES) {
+        V sum = splat(0), squares = splat(0);
+        for (int64_t i = 0; i < m; i++)
+            sum += load(ROW_OF(z, i) + j);
+        const V mean = sum / (REAL)m;
+        for (int64_t i = 0; i < m; i++) {
+            V x = load(ROW_OF(z, i) + j) - mean;
+            squares += x * x;
+        }
+        const V variance = squares / (REAL)m, r = 1 / v_sqrt(variance + (REAL)epsilon);
+        const V gain = load((const REAL *)scale + j), offset = load((const REAL *)shift + j);
+        for (int64_t i = 0; i < m; i++) {
+            V x = (load(ROW_OF(z, i) + j) - mean) * r;
+            store(ROW_OF(h, i) + j, x);
+            store(ROW_OF(z, i) + j, gain * x + offset);
+        }
+        store((REAL *)inverse + j, r);
+        REAL *kept = (REAL *)running_mean + j;
+        store(kept, load(kept) + part * (mean - load(kept)));
+        kept = (REAL *)running_variance + j;
+        store(kept, load(kept) + part * (variance * unbiased - load(kept)));
+    }
+}
+
+static void normalize_batch_backward(int64_t m, int64_t n, const void *scale, const void *h,
+                                     const void *inverse, void *d, int64_t ld, void *s)
+{
+    for (int64_t j = 0; j < n; j += LANES) {
+        V sum = splat(0), along = splat(0);
+        for (int64_t i = 0; i < m; i++) {
+            V g = load(ROW_OF(d, i) + j);
+            store(ROW_OF(s, i) + j, g);
+            sum += g;
+            along += g * load(ROW_OF(h, i) + j);
+        }
+        const V gain = load((const REAL *)scale + j) * load((const REAL *)inverse + j);
+        sum /= (REAL)m;
+        along /= (REAL)m;
+        for (int64_t i = 0; i < m; i++)
+            store(ROW_OF(d, i) + j,
+                  gain * (load(ROW_OF(d, i) + j) - sum - load(ROW_OF(h, i) + j) * along));
+    }
+}
+
+static void normalize_by_running(int64_t m, int64_t n, double epsilon, const void *scale,
+                                 const void *shift, const void *running_mean,
+                                 const void *running_variance, void *z, int64_t ld)
+{
+    for (int64_t j = 0; j < n; j += LANES) {
+        const V mean = load((const REAL *)running_mean + j);
+        const V variance = load((const REAL *)running_variance + j);
+        const V gain = load((const REAL *)scale + j) / v_sqrt(variance + (REAL)epsilon);
+        const V offset = load((const REAL *)shift + j);
+        for (int64_t i = 0; i < m; i++)
+            store(ROW_OF(z, i) + j, gain * (load(ROW_OF(z, i) + j) - mean) + offset);
+    }
+}
+
+static void normalize_layer(int64_t m, int64_t n, int64_t outputs, double epsilon,
+                            const void *scale, const void *shift, void *z, int64_t ld, void *h,
+                            void *inverse)
+{
+    for (int64_t i = 0; i < m; i++) {
+        REAL *row = ROW_OF(z, i), *normal = h ? ROW_OF(h, i) : NULL;
+        V sums = splat(0), squares = splat(0);
+        for (int64_t j = 0; j < n; j += LANES)
+            sums += keep(load(row + j), j, outputs, 0);
+        const REAL mean = sum_lanes(sums) / (REAL)outputs;
+        for (int64_t j = 0; j < n; j += LANES) {
+            V x = keep(load(row + j) - mean, j, outputs, 0);
+            squares += x * x;
+        }
+        const V r = 1 / v_sqrt(splat(sum_lanes(squares) / (REAL)outputs + (REAL)epsilon));
+        for (int64_t j = 0; j < n; j += LANES) {
+            V x = keep((load(row + j) - mean) * r, j, outputs, 0);
+            if (h)
+                store(normal + j, x);
+            store(row + j, load((const REAL *)scale + j) * x + load((const REAL *)shift + j));
+        }
+        if (inverse)
+            ((REAL *)inverse)[i] = r[0];
+    }
+}
+
+static void normalize_layer_backward(int64_t m, int64_t n, int64_t outputs, const void *scale,
+                                     const void *h, const void *inverse, void *d, int64_t ld,
+                                     void *s)
+{
+    for (int64_t i = 0; i < m; i++) {
+        REAL *row = ROW_OF(d, i), *normal = ROW_OF(h, i);
+        const REAL r = ((const REAL *)inverse)[i];
+        V sums = splat(0), alongs = splat(0);
+        for (int64_t j = 0; j < n; j += LANES) { /* where scale is padded, g is zero */
+            V g = load(row + j);
+            store(ROW_OF(s, i) + j, g);
+            g *= load((const REAL *)scale + j);
+            sums += g;
+            alongs += g * load(normal + j);
+        }
+        const REAL sum = sum_lanes(sums) / (REAL)outputs, along = sum_lanes(alongs) / (REAL)outputs;
+        for (int64_t j = 0; j < n; j += LANES) {
+            V g = load(row + j) * load((const REAL *)scale + j);
+            store(row + j, keep(r * (g - sum - load(normal + j) * along), j, outputs, 0));
+        }
+    }
+}
+
+static void accumulate_scale(int64_t m, int64_t n, const void *s, const void *h, int64_t ld,
+                             void *scale)
+{
+    for (int64_t j = 0; j < n; j += LANES) {
+        V sum = load((REAL *)scale + j);
+        for (int64_t i = 0; i < m; i++)
+            sum += load(ROW_OF(s, i) + j) * load(ROW_OF(h, i) + j);
+        store((REAL *)scale + j, sum);
+    }
+}
+
+#endif
