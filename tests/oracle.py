@@ -274,3 +274,90 @@ OPTIMIZERS = {
     "adadelta": adadelta_steps,
     "lion": lion_steps,
 }
+
+
+def philox(key, counters):
+    """Philox4x32-10 of Salmon et al., SC11: words (n, 4) by counters (n, 4) and a 64-bit key."""
+    x = np.array(counters, np.uint64)
+    k = np.array([key & 0xFFFFFFFF, key >> 32], np.uint64)
+    low = np.uint64(0xFFFFFFFF)
+    for _ in range(10):
+        p0, p1 = x[:, 0] * np.uint64(0xD2511F53), x[:, 2] * np.uint64(0xCD9E8D57)
+        x = np.stack([(p1 >> 32) ^ x[:, 1] ^ k[0], p1 & low, (p0 >> 32) ^ x[:, 3] ^ k[1],
+                      p0 & low], axis=1)  # fmt: skip
+        k = (k + np.array([0x9E3779B9, 0xBB67AE85], np.uint64)) & low
+    return x.astype(np.uint32)
+
+
+def words(stream, columns, seed, epoch, layer, place, samples):
+    """Random words (samples, blocks, 4, 16), of blocks of 16 counters each."""
+    blocks = -(-columns // (16 * (8 if stream == 1 else 4)))
+    counters = [
+        (c, place + i, epoch, stream | layer << 8)
+        for i in range(samples)
+        for c in range(16 * blocks)
+    ]
+    return philox(seed, counters).reshape(samples, blocks, 16, 4).transpose(0, 1, 3, 2)
+
+
+def mask(rate, columns, seed, epoch, layer, place, samples):
+    """What dropout multiplies by, (samples, columns)."""
+    dropped = round(rate * 65536)
+    w = words(1, columns, seed, epoch, layer, place, samples)
+    halves = np.stack([w & 0xFFFF, w >> 16], axis=3).reshape(samples, -1)[:, :columns]
+    return np.where(halves >= dropped, 65536 / (65536 - dropped), 0.0)
+
+
+def normal_noise(columns, seed, epoch, place, samples):
+    """Normal numbers (samples, columns) by Box and Muller."""
+    w = words(2, columns, seed, epoch, 0, place, samples)
+    u = ((w >> 8) + 0.5) / 2**24
+    radius, angle = np.sqrt(-2 * np.log(u[:, :, ::2])), 2 * np.pi * (u[:, :, 1::2] - 0.5)
+    pairs = np.stack([radius * np.sin(angle), radius * np.cos(angle)], axis=3)
+    return pairs.reshape(samples, -1)[:, :columns]
+
+
+def normalize(kind, z, eps):
+    """Return normalised z and 1 / deviation, over the batch or over the layer."""
+    axis = 0 if kind == "batch" else 1
+    inverse = 1 / np.sqrt(z.var(axis=axis, keepdims=True) + eps)
+    return (z - z.mean(axis=axis, keepdims=True)) * inverse, inverse
+
+
+def regularized_gradient(weights, biases, scales, activations, loss, X, y, masks, norms, eps):
+    """The gradient of a batch with dropout masks and normalisations of hidden layers.
+
+    `masks` begin with the input's; `norms` are "batch", "layer" or None for each hidden layer.
+    """
+    a, kept = np.asarray(X, float) * masks[0], []
+    for layer, (w, b, name) in enumerate(zip(weights, biases, activations, strict=True)):
+        hidden = layer < len(weights) - 1
+        z, h, inverse = a @ w.T, None, None
+        if hidden and norms[layer]:
+            h, inverse = normalize(norms[layer], z, eps)
+            z = h * scales[layer].T
+        z = z + b.T
+        out = ACTIVATIONS[name](z)
+        kept.append((a, z, out, h, inverse))
+        a = out * masks[layer + 1] if hidden else out
+    through = LOSS_GRADIENTS[loss](a, y) / len(X)
+    nablas = []
+    for layer in reversed(range(len(weights))):
+        below, z, out, h, inverse = kept[layer]
+        hidden = layer < len(weights) - 1
+        if hidden:
+            through = through * masks[layer + 1]
+        if activations[layer] == "softmax":
+            delta = out * (through - (through * out).sum(axis=1, keepdims=True))
+        else:
+            delta = through * DERIVATIVES[activations[layer]](z, out)
+        nabla_b, nabla_s = delta.sum(axis=0)[:, None], None
+        if hidden and norms[layer]:
+            nabla_s = (delta * h).sum(axis=0)[:, None]
+            axis = 0 if norms[layer] == "batch" else 1
+            g = delta * scales[layer].T
+            delta = inverse * (g - g.mean(axis=axis, keepdims=True)
+                               - h * (g * h).mean(axis=axis, keepdims=True))  # fmt: skip
+        nablas.insert(0, (delta.T @ below, nabla_b, nabla_s))
+        through = delta @ weights[layer]
+    return LOSSES[loss](a, y).mean(), nablas

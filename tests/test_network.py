@@ -225,22 +225,6 @@ def test_seeds(rng):
     assert (np.random.get_state()[1] == before).all()
 
 
-def test_initializers():
-    scales = {
-        "glorot_uniform": 2 / 1500,
-        "he_normal": 2 / 1000,
-        "lecun_normal": 1 / 1000,
-        "reference": 1,
-    }
-    for name, scale in scales.items():
-        net = Network([1000, 500], init=name, seed=0)
-        assert net.weight[0].var() == pytest.approx(scale, rel=0.02)
-        assert bool(net.bias[0].any()) == (name == "reference")
-    assert Network([1000, 500, 10], activation="relu", seed=0).weight[0].var() == pytest.approx(
-        2 / 1000, rel=0.02
-    )
-
-
 def test_assigning_parameters_takes_effect():
     net = Network([3, 4, 2], seed=0)
     x = np.ones((1, 3), np.float32)

@@ -122,7 +122,10 @@ def data(network, X, y, suffix="", weights=None):
             )
         if weights is not None and any(weight is not None for weight in weights):
             raise ValueError("a loss that is a callable knows no sample or class weights")
-    if loss.call and values.shape not in ((len(rows),), (len(rows), outputs)):
+    comparable = values is None or (
+        values.dtype.kind in "biuf" and values.shape in ((len(rows),), (len(rows), outputs))
+    )
+    if not comparable:  # only the loss knows what they mean
         targets = Targets(np.zeros((len(rows), outputs), network.dtype))
     else:
         targets = batches.as_targets(y, len(rows), outputs, loss, network.dtype, name)

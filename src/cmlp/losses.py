@@ -69,8 +69,9 @@ class Loss:
         ValueError
             If it does not return a number and an array of the outputs' shape.
         """
+        returned = self.call(outputs, targets)
         try:
-            loss, gradient = self.call(outputs, targets)
+            loss, gradient = returned
             loss, gradient = float(loss), np.asarray(gradient)
         except (TypeError, ValueError) as error:
             raise ValueError(f"loss must return a pair (loss, gradient): {error}") from error

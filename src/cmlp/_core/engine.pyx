@@ -17,7 +17,7 @@ import numpy as np
 
 from cmlp._core.blas cimport enter_single_threaded, hooks, leave_single_threaded
 from cmlp._core.kernels cimport (
-    CMLP_PAD, cmlp_dropout, cmlp_head, cmlp_rows, cmlp_span, table)
+    CMLP_PAD, cmlp_head, cmlp_rows, cmlp_span, dropout_of, table)
 from cmlp._core.samples cimport Rows, Tally, Targets, describe
 from cmlp._core.steps cimport (
     OVER_BATCH, OVER_LAYER, Job, Layer, batch_weight, has_targets, infer_team, suits_blas, tally,
@@ -428,12 +428,6 @@ cdef int set_into(Layer *layer, arrays) except -1:
     return 0
 
 
-cdef cmlp_dropout dropout_of(double rate) noexcept:
-    # The nearest of 65536 parts, and the scale that makes the mean right for that.
-    cdef uint32_t dropped = <uint32_t> min(rate * 65536 + 0.5, 65535)
-    return cmlp_dropout(dropped, 65536.0 / (65536 - dropped))
-
-
 cdef double mean_loss(const Job *job) noexcept:
     return job.loss / job.weight if job.weight > 0 else 0
 
@@ -466,11 +460,11 @@ cdef object run_inference(Job *job, int team, tick):
         while True:
             with nogil:
                 infer_for_a_breath(job, team)
+            if tick is not None:
+                tick(job.done)
             if job.done >= job.total or job.not_finite:
                 return
             PyErr_CheckSignals()
-            if tick is not None:
-                tick(job.done)
     finally:
         if job.blas != NULL:
             leave_single_threaded()

@@ -179,3 +179,7 @@ cdef extern from "kernels.h" nogil:
 
 
 cdef const cmlp_kernels *table(int itemsize) except NULL
+
+
+# A rate as the kernels take it.
+cdef cmlp_dropout dropout_of(double rate) noexcept

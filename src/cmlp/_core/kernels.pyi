@@ -40,6 +40,10 @@ def activate(
 def activate_backward(
     activation: str, a: NDArray[Real], d: NDArray[Real], parameter: float = 0
 ) -> None: ...
+def drop(
+    rate: float, seed: int, epoch: int, layer: int, place: int, x: NDArray[Real]
+) -> None: ...
+def add_noise(deviation: float, seed: int, epoch: int, place: int, x: NDArray[Real]) -> None: ...
 def head(
     activation: str,
     loss: str,

@@ -6,7 +6,7 @@ whose data starts on such a boundary.
 """
 import os
 
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, uint32_t
 
 ctypedef fused real:
     float
@@ -145,6 +145,27 @@ def activate_backward(str activation, real[:, ::1] a, real[:, ::1] d, double par
     else:
         kernels.activate_backward(&f, a.shape[0], a.shape[1], &a[0, 0], a.shape[1], &d[0, 0],
                                   d.shape[1])
+
+
+def drop(double rate, seed, epoch, layer, place, real[:, ::1] x):
+    """X as dropout leaves it, in place: the samples from this place in an epoch on."""
+    cdef cmlp_noise noise = cmlp_noise(seed, epoch, layer)
+    cdef cmlp_dropout dropout = dropout_of(rate)
+    table_of(&x[0, 0]).drop_input(&dropout, &noise, place, x.shape[0], x.shape[1], &x[0, 0],
+                                  x.shape[1])
+
+
+def add_noise(double deviation, seed, epoch, place, real[:, ::1] x):
+    """X += noise, in place: the samples from this place in an epoch on."""
+    cdef cmlp_noise noise = cmlp_noise(seed, epoch, 0)
+    table_of(&x[0, 0]).add_noise(deviation, &noise, place, x.shape[0], x.shape[1], &x[0, 0],
+                                 x.shape[1])
+
+
+cdef cmlp_dropout dropout_of(double rate) noexcept:
+    # The nearest of 65536 parts, and the scale that makes the mean right for that.
+    cdef uint32_t dropped = <uint32_t> min(rate * 65536 + 0.5, 65535)
+    return cmlp_dropout(dropped, 65536.0 / (65536 - dropped))
 
 
 def head(str activation, str loss, int outputs, const int32_t[::1] labels, double scale,

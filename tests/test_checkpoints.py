@@ -1,0 +1,235 @@
+"""Checkpoints: training goes on bit for bit as if it had never stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from cmlp import SGD, Adam, NAdam, Network, RMSprop, callbacks, schedules
+from cmlp.callbacks import Checkpoint
+
+
+@pytest.fixture
+def data(rng):
+    return rng.normal(size=(60, 6)), rng.integers(0, 3, 60)
+
+
+def network():
+    return Network([6, 9, 8, 3], activation="tanh", loss="cross_entropy", dropout=0.2,
+                   normalization=["batch", "layer"], seed=1)  # fmt: skip
+
+
+class Crash(Exception):
+    pass
+
+
+class CrashAfter(callbacks.Callback):
+    """Ends training after so many batches."""
+
+    def __init__(self, batches):
+        self.left = batches
+
+    def on_batch_end(self, network, epoch, step, loss):
+        self.left -= 1
+        if self.left == 0:
+            raise Crash
+
+
+QUANTITIES = ("loss", "lr", "accuracy", "val_loss", "val_accuracy")
+
+
+def assert_same(network, history, other, expected):
+    """Compare all of two networks and the histories of their training."""
+    for a, b in zip(network._snapshot(), other._snapshot(), strict=True):
+        assert (a == b).all()
+    assert network._epoch == other._epoch
+    for name in QUANTITIES:
+        assert history[name] == expected[name]
+
+
+OPTIMIZERS = [SGD(0.1), Adam(0.01, average=0.9), NAdam(0.01), RMSprop(0.01, accumulate=3)]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: type(o).__name__)
+@pytest.mark.parametrize("after", [1, 7, 8, 9, 20, 32])
+def test_training_goes_on(tmp_path, data, optimizer, after):
+    def options(*more):
+        checkpoint = Checkpoint(tmp_path / "run.npz", every=1, unit="steps")
+        return {
+            "epochs": 4, "batch_size": 8, "optimizer": optimizer, "metrics": "accuracy",
+            "schedule": schedules.ReduceOnPlateau(patience=0), "validation_data": data,
+            "early_stopping": 2, "callbacks": [checkpoint, *more],
+        }  # fmt: skip
+
+    whole = network()
+    expected = whole.fit(*data, **options(CrashAfter(10**9)))
+    with pytest.raises(Crash):
+        network().fit(*data, **options(CrashAfter(after)))
+    if after == 1:  # nothing was written before the first step had ended
+        os.remove(tmp_path / "run.npz") if (tmp_path / "run.npz").exists() else None
+        with pytest.raises(FileNotFoundError):
+            Network.resume(tmp_path / "run.npz")
+        return
+    resumed = Network.resume(tmp_path / "run.npz")
+    history = resumed.fit(*data, **options(CrashAfter(10**9)))
+    assert_same(resumed, history, whole, expected)
+
+
+def test_a_finished_training_is_only_finished(tmp_path, data):
+    path = tmp_path / "run.npz"
+    options = {"epochs": 3, "optimizer": Adam(average=0.9), "validation_data": data,
+               "metrics": "accuracy"}  # fmt: skip
+    whole = network()
+    expected = whole.fit(*data, **options, callbacks=Checkpoint(path))
+    again = Network.resume(path)
+    assert_same(again, again.fit(*data, **options, callbacks=Checkpoint(path)), whole, expected)
+    longer, extended = network(), Network.resume(path)
+    options["epochs"] = 5
+    expected = longer.fit(*data, **options, callbacks=Checkpoint(tmp_path / "other.npz"))
+    history = extended.fit(*data, **options, callbacks=Checkpoint(path))
+    assert_same(extended, history, longer, expected)
+
+
+def test_early_stopping_is_remembered(tmp_path, data):
+    path = tmp_path / "run.npz"
+    options = {"epochs": 30, "optimizer": SGD(0.5), "validation_split": 0.5, "early_stopping": 3,
+               "metrics": "accuracy"}  # fmt: skip
+
+    def stop(net, epoch, record):
+        return epoch == 2
+
+    whole, stopped = network(), network()
+    expected = whole.fit(*data, **options, callbacks=[Checkpoint(tmp_path / "w.npz"), print_none])
+    stopped.fit(*data, **{**options, "epochs": 3}, callbacks=[Checkpoint(path), print_none])
+    resumed = Network.resume(path)
+    history = resumed.fit(*data, **options, callbacks=[Checkpoint(path), print_none])
+    assert len(history) < 30
+    assert_same(resumed, history, whole, expected)
+    again = Network.resume(path)
+    assert len(again.fit(*data, **options, callbacks=[Checkpoint(path), print_none])) == len(history)
+
+
+def print_none(network, epoch, record):
+    return None
+
+
+def test_batches_go_on(tmp_path, data):
+    X, y = data
+    cut = [(X[i : i + 10], y[i : i + 10]) for i in range(0, 60, 10)]
+    whole = network()
+    expected = whole.fit(cut, epochs=2, optimizer=Adam(), callbacks=CrashAfter(99))
+    stopped = network()
+    checkpoint = Checkpoint(tmp_path / "run.npz", unit="steps")
+    with pytest.raises(Crash):
+        stopped.fit(cut, epochs=2, optimizer=Adam(), callbacks=[checkpoint, CrashAfter(9)])
+    resumed = Network.resume(tmp_path / "run.npz")
+    history = resumed.fit(cut, epochs=2, optimizer=Adam(), callbacks=[checkpoint, CrashAfter(99)])
+    assert history["loss"] == expected["loss"]
+    assert (resumed._parameters.block == whole._parameters.block).all()
+
+
+def test_the_last_ones_are_kept(tmp_path, data):
+    path = tmp_path / "run.npz"
+    network().fit(*data, epochs=5, callbacks=Checkpoint(path, every=1, keep=3))
+    epochs = {}
+    for file in sorted(tmp_path.iterdir()):
+        epochs[file.name] = Network.load(file)._epoch
+    assert epochs == {"run.npz": 5, "run.1.npz": 4, "run.2.npz": 3}
+    network().fit(*data, epochs=5, callbacks=Checkpoint(tmp_path / "two.npz", every=2))
+    assert Network.load(tmp_path / "two.npz")._epoch == 4
+
+
+def test_a_checkpoint_is_a_network(tmp_path, data):
+    net = network()
+    net.fit(*data, epochs=2, optimizer=Adam(), callbacks=Checkpoint(tmp_path / "run.npz"))
+    assert (Network.load(tmp_path / "run.npz")(data[0]) == net(data[0])).all()
+    net.save(tmp_path / "net.npz")
+    with pytest.raises(ValueError, match="is a network, but no checkpoint of its training"):
+        Network.resume(tmp_path / "net.npz")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"batch_size": 16}, "batch_size must be what it was for training to go on: 8, got 16"),
+        ({"optimizer": SGD(0.2)}, "optimizer must be what it was"),
+        ({"shuffle": False}, "shuffle must be what it was"),
+        ({"metrics": "accuracy"}, "metrics must be what it was"),
+        ({"validation_split": 0.5}, "samples must be what it was"),
+        ({"callbacks": ()}, "callbacks must be what it was"),
+    ],
+)
+def test_other_arguments_are_refused(tmp_path, data, changed, message):
+    path = tmp_path / "run.npz"
+    options = {"epochs": 2, "batch_size": 8, "optimizer": SGD(0.1), "callbacks": Checkpoint(path)}
+    network().fit(*data, **options)
+    net = Network.resume(path)
+    with pytest.raises(ValueError, match=message):
+        net.fit(*data, **{**options, **changed})
+    net.fit(*data, **options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (("run.h5",), ValueError, "path must end in .npz, got 'run.h5'"),
+        (("run.npz", 0), ValueError, "every must be at least 1, got 0"),
+        (("run.npz", 0, "seconds"), ValueError, "every must be positive"),
+        (("run.npz", 1, "hours"), ValueError, "unit must be 'epochs', 'steps' or 'seconds'"),
+        (("run.npz", 1, "steps", 0), ValueError, "keep must be at least 1"),
+    ],
+)
+def test_bad_checkpoints(arguments, error, message):
+    with pytest.raises(error, match=message):
+        Checkpoint(*arguments)
+
+
+TRAIN = """
+import sys
+import numpy as np
+from cmlp import Adam, Network
+from cmlp.callbacks import Checkpoint
+path, unit, every, resumes = sys.argv[1], sys.argv[2], float(sys.argv[3]), len(sys.argv) > 4
+rng = np.random.default_rng(0)
+X, y = rng.normal(size=(20_000, 20)).astype(np.float32), rng.integers(0, 3, 20_000)
+net = Network.resume(path) if resumes else Network([20, 100, 3], loss="cross_entropy", seed=0)
+every = int(every) if unit == "epochs" else every
+def tell(network, epoch, record):
+    print("epoch", epoch, file=sys.stderr, flush=True)
+history = net.fit(X, y, epochs=20, batch_size=1, optimizer=Adam(), metrics="accuracy",
+                  callbacks=[Checkpoint(path, every, unit), tell])
+print(net.weight[0].tobytes().hex(), history["loss"], history["accuracy"])
+"""
+
+
+def run(*arguments):
+    return subprocess.Popen([sys.executable, "-c", TRAIN, *map(str, arguments)],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    out, err = run(tmp_path_factory.mktemp("run") / "run.npz", "epochs", 1).communicate()
+    assert out, err
+    return out
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_killed_in_the_middle_of_an_epoch(tmp_path, uninterrupted, how):
+    path = tmp_path / "run.npz"
+    # After Ctrl-C the checkpoint is of that moment, whatever the interval.
+    unit, every = ("epochs", 100) if how == signal.SIGINT else ("seconds", 0.01)
+    process = run(path, unit, every)
+    assert process.stderr.readline() == "epoch 0\n"
+    time.sleep(0.08)
+    process.send_signal(how)
+    out, err = process.communicate()
+    assert out == "", "training was over when it was ended"
+    state = Network.resume(path)._resumed[0]
+    assert state["place"]["epoch"] < 20
+    out, err = run(path, unit, every, "resume").communicate()
+    assert out == uninterrupted, err

@@ -1,0 +1,189 @@
+"""What optimizers do to gradients and parameters: decay, clipping, accumulation, averages."""
+
+import numpy as np
+import oracle
+import pytest
+
+from cmlp import SGD, Adam, AdamW, Lion, Network, RMSprop
+
+SIZES = [9, 21, 3]
+NAMES = ["tanh", "sigmoid"]
+
+
+@pytest.fixture
+def data(rng):
+    return rng.normal(size=(40, 9)), rng.random((40, 3))
+
+
+def network(dtype="float64"):
+    return Network(SIZES, activation="tanh", loss="quadratic", dtype=dtype, seed=3)
+
+
+def steps(net, X, y, batch_size, epochs):
+    """Yield the parameters and the gradients of each step, for the caller to change the former."""
+    parameters = [np.array(a, float) for a in (*net.weight, *net.bias)]
+    for _ in range(epochs):
+        for start in range(0, len(X), batch_size):
+            part = slice(start, start + batch_size)
+            _, nabla_w, nabla_b = oracle.gradient(
+                parameters[:2], parameters[2:], NAMES, "quadratic", X[part], y[part]
+            )
+            yield parameters, [*nabla_w, *nabla_b]
+
+
+def check(net, parameters):
+    for got, want in zip([*net.weight, *net.bias], parameters, strict=True):
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 40])
+@pytest.mark.parametrize("decay_bias", [True, False])
+def test_decay(isa, data, batch_size, decay_bias):
+    optimizer = SGD(0.1, weight_decay=0.02, l1=0.01, decay_bias=decay_bias)
+    net = network()
+    for parameters, nablas in steps(net, *data, batch_size, 2):
+        for i, (p, g) in enumerate(zip(parameters, nablas, strict=True)):
+            decays = i < 2 or decay_bias
+            p -= 0.1 * (g + decays * (0.02 * p + 0.01 * np.sign(p)))
+    net.fit(*data, epochs=2, batch_size=batch_size, optimizer=optimizer, shuffle=False)
+    check(net, parameters)
+
+
+@pytest.mark.parametrize("optimizer", [AdamW(0.01, decay_bias=False),
+                                       AdamW(0.01, amsgrad=True, decay_bias=False),
+                                       Lion(1e-3, weight_decay=0.5, decay_bias=False)],
+                         ids=lambda o: o.kernel)  # fmt: skip
+def test_decoupled_decay_spares_biases(data, optimizer):
+    name = type(optimizer).__name__.lower()
+    own = {n: v for n, v in vars(optimizer).items() if n in (
+        "lr", "betas", "eps", "weight_decay", "amsgrad")}  # fmt: skip
+    net = network()
+    takes = None
+    for parameters, nablas in steps(net, *data, 8, 2):
+        if takes is None:
+            takes = [oracle.OPTIMIZERS[name](p, **{**own, "weight_decay": d})
+                     for p, d in zip(parameters, [own["weight_decay"]] * 2 + [0] * 2,
+                                     strict=True)]  # fmt: skip
+        for take, g in zip(takes, nablas, strict=True):
+            take(g)
+    net.fit(*data, epochs=2, batch_size=8, optimizer=optimizer, shuffle=False)
+    check(net, parameters)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 40])
+def test_clipping_by_norm(isa, data, batch_size):
+    net, clipped = network(), 0
+    for parameters, nablas in steps(net, *data, batch_size, 2):
+        norm = np.sqrt(sum((g**2).sum() for g in nablas))
+        clipped += norm > 0.05
+        for p, g in zip(parameters, nablas, strict=True):
+            p -= 0.5 * (g * min(1, 0.05 / norm) + 0.01 * p)
+    assert clipped
+    net.fit(*data, epochs=2, batch_size=batch_size, shuffle=False,
+            optimizer=SGD(0.5, clip_norm=0.05, weight_decay=0.01))  # fmt: skip
+    check(net, parameters)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 40])
+def test_clipping_by_value(isa, data, batch_size):
+    net = network()
+    for parameters, nablas in steps(net, *data, batch_size, 2):
+        for p, g in zip(parameters, nablas, strict=True):
+            p -= 0.5 * np.clip(g, -0.02, 0.02)
+    net.fit(*data, epochs=2, batch_size=batch_size, shuffle=False,
+            optimizer=SGD(0.5, clip_value=0.02))  # fmt: skip
+    check(net, parameters)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+@pytest.mark.parametrize("accumulate", [2, 4, 100])
+def test_accumulation(isa, data, batch_size, accumulate):
+    # Groups of batches, the last of an epoch smaller, each batch counting alike.
+    net = network()
+    parameters = [np.array(a, float) for a in (*net.weight, *net.bias)]
+    starts = range(0, 40, batch_size)
+    for _ in range(2):
+        for first in range(0, len(starts), accumulate):
+            group = starts[first : first + accumulate]
+            total = [0, 0, 0, 0]
+            for start in group:
+                part = slice(start, start + batch_size)
+                _, nabla_w, nabla_b = oracle.gradient(
+                    parameters[:2], parameters[2:], NAMES, "quadratic", data[0][part],
+                    data[1][part],
+                )  # fmt: skip
+                total = [a + b for a, b in zip(total, [*nabla_w, *nabla_b], strict=True)]
+            for p, g in zip(parameters, total, strict=True):
+                p -= 0.2 * g / len(group)
+    net.fit(*data, epochs=2, batch_size=batch_size, shuffle=False,
+            optimizer=SGD(0.2, accumulate=accumulate))  # fmt: skip
+    check(net, parameters)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.2, average=0.9), SGD(0.2, momentum=0.5, average=0.9)],
+                         ids=["sgd", "momentum"])  # fmt: skip
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_averages(isa, data, optimizer, batch_size):
+    net, raw = network(), network()
+    means, seen = None, []
+    velocity = [0, 0, 0, 0]
+    for parameters, nablas in steps(net, *data, batch_size, 3):
+        if means is None:
+            means = [p.copy() for p in parameters]
+        for i, (p, g, mean) in enumerate(zip(parameters, nablas, means, strict=True)):
+            velocity[i] = optimizer.momentum * velocity[i] + g
+            p -= 0.2 * velocity[i]
+            mean += 0.1 * (p - mean)
+    plain = SGD(0.2, momentum=optimizer.momentum)
+    raw.fit(*data, epochs=3, batch_size=batch_size, optimizer=plain, shuffle=False)
+    check(raw, parameters)
+    history = net.fit(
+        *data, epochs=3, batch_size=batch_size, optimizer=optimizer, shuffle=False,
+        validation_data=data, callbacks=lambda net, *_: seen.append(net.weight[0].copy()),
+    )  # fmt: skip
+    check(net, means)
+    assert (seen[-1] == net.weight[0]).all()
+    assert history["val_accuracy"][-1] == net.score(*data)
+
+
+@pytest.mark.parametrize("batch_size", [3, 300])
+def test_any_number_of_threads_gives_the_same_bits(rng, batch_size):
+    X, y = rng.random((300, 784), dtype=np.float32), rng.integers(0, 10, 300)
+    nets = [Network([784, 1024, 10], activation="relu", seed=0) for _ in range(4)]
+    optimizer = RMSprop(0.01, clip_norm=0.01, average=0.9, l1=1e-4, accumulate=2)
+    for threads, net in enumerate(nets, 1):
+        net.fit(X, y, epochs=1, batch_size=batch_size, optimizer=optimizer, threads=threads)
+        assert all((a == b).all() for a, b in zip(net.weight, nets[0].weight, strict=True))
+
+
+def test_a_schedule_and_callbacks_of_batches_go_with_all(data):
+    options = {"epochs": 2, "batch_size": 3, "shuffle": False,
+               "schedule": lambda step, _: 1 / (1 + step),
+               "optimizer": Adam(0.05, accumulate=3, clip_norm=0.1, average=0.8)}  # fmt: skip
+    told, quiet = network(), network()
+    from cmlp.callbacks import Callback
+
+    class Batches(Callback):
+        def on_batch_end(self, network, epoch, step, loss):
+            pass
+
+    told.fit(*data, callbacks=Batches(), **options)
+    quiet.fit(*data, **options)
+    assert all((a == b).all() for a, b in zip(told.weight, quiet.weight, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: SGD(l1=-1), ValueError, "l1 must be finite and not negative, got -1"),
+        (lambda: SGD(clip_norm=0), ValueError, "clip_norm must be positive and finite, got 0"),
+        (lambda: Adam(clip_value=np.inf), ValueError, "clip_value must be positive and finite"),
+        (lambda: Adam(accumulate=0), ValueError, "accumulate must be at least 1, got 0"),
+        (lambda: Adam(accumulate=1.5), TypeError, "accumulate must be a whole number, got 1.5"),
+        (lambda: Adam(average=1), ValueError, "average must be at least 0 and below 1, got 1"),
+        (lambda: Adam(decay_bias=None), TypeError, "decay_bias must be True or False, got None"),
+    ],
+)
+def test_bad_options(make, error, message):
+    with pytest.raises(error, match=message):
+        make()

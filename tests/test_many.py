@@ -1,0 +1,98 @@
+"""Several networks at once: the bits of each alone, options, errors, Ctrl-C."""
+
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from cmlp import SGD, Adam, Network, TrainingDiverged, callbacks, fit_many, schedules
+
+
+@pytest.fixture
+def data(rng):
+    return rng.random((80, 70)) * (rng.random((80, 70)) < 0.2), rng.integers(0, 3, 80)
+
+
+def networks(count=5):
+    return [Network([70, 9 + seed, 3], loss="cross_entropy", seed=seed, dropout=0.1 * (seed % 2),
+                    dtype=["float32", "float64"][seed % 2]) for seed in range(count)]  # fmt: skip
+
+
+def same(one, other):
+    return (one._parameters.block == other._parameters.block).all()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+def test_each_is_trained_as_alone(data, threads, kind):
+    X, y = data
+    options = {"epochs": 3, "batch_size": 8, "optimizer": Adam(), "validation_data": (X, y),
+               "schedule": schedules.ReduceOnPlateau(patience=0), "early_stopping": 1,
+               "metrics": "f1", "class_weight": "balanced"}  # fmt: skip
+    together, alone = networks(), networks()
+    histories = fit_many(together, kind(X), y, threads=threads, **options)
+    for net, other, history in zip(together, alone, histories, strict=True):
+        want = other.fit(kind(X), y, **options)
+        assert same(net, other)
+        assert history["val_f1"] == want["val_f1"]
+
+
+def test_options_of_each(data):
+    options = {"epochs": [1, 2, 3], "batch_size": [4, 8, 16],
+               "optimizer": [SGD(0.1), Adam(), None], "schedule": [None, schedules.Cosine(), None]}  # fmt: skip
+    together, alone = networks(3), networks(3)
+    histories = fit_many(together, *data, **options)
+    assert [len(history) for history in histories] == [1, 2, 3]
+    for i, net in enumerate(alone):
+        net.fit(*data, **{name: values[i] for name, values in options.items()})
+        assert same(net, together[i])
+
+
+def test_functions_see_all_and_instances_are_copied(data):
+    seen, stopping = [], callbacks.EarlyStopping("loss", patience=100)
+    nets = networks(3)
+    fit_many(nets, *data, epochs=2, early_stopping=stopping,
+             callbacks=lambda net, epoch, record: seen.append((net.seed, epoch)))  # fmt: skip
+    assert sorted(seen) == [(s, e) for s in range(3) for e in range(2)]
+    assert not hasattr(stopping, "best")
+
+
+def test_errors(data):
+    X, y = data
+    nets = networks(3)
+    with pytest.raises(ValueError, match="networks must all be different"):
+        fit_many([nets[0], nets[0]], X, y)
+    with pytest.raises(TypeError, match="fit_many has no argument 'epoch'"):
+        fit_many(nets, X, y, epoch=3)
+    with pytest.raises(ValueError, match="epochs must be one for all or a list of 3, got 2"):
+        fit_many(nets, X, y, epochs=[1, 2])
+    with pytest.raises(ValueError, match="X must have 5 columns"):
+        fit_many([*nets, Network([5, 3])], X, y)
+    before = [net._parameters.block.copy() for net in nets]
+    with pytest.raises(ValueError, match="y must have as many samples"):
+        fit_many(nets, X, y[:3])
+    assert all((net._parameters.block == b).all() for net, b in zip(nets, before, strict=True))
+    assert fit_many([], X, y) == []
+
+
+def test_a_network_that_diverges(data):
+    X, y = data[0], data[1].astype(float)
+    nets = [Network([70, 5, 1], activation="relu", loss="mse", seed=s) for s in range(3)]
+    rates = [SGD(0.01), SGD(1e20), SGD(0.01)]
+    with pytest.raises(TrainingDiverged):
+        fit_many(nets, X, y, optimizer=rates)
+    found = fit_many(nets, X, y, optimizer=rates, epochs=2, return_exceptions=True)
+    assert isinstance(found[1], TrainingDiverged)
+    assert len(found[0]) == len(found[2]) == 2
+
+
+def test_interruption_ends_all(data):
+    nets = networks(4)
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        fit_many(nets, *data, epochs=10_000_000, threads=2)
+    assert all(np.isfinite(net._parameters.block).all() for net in nets)

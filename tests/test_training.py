@@ -1,0 +1,313 @@
+"""Ways to train: a loss in Python, L-BFGS, in parts, from iterables and files; history."""
+
+import subprocess
+import sys
+
+import numpy as np
+import oracle
+import pytest
+from conftest import PRINT_PEAK_MEMORY
+
+from cmlp import LBFGS, SGD, Adam, Network, TrainingDiverged, callbacks, schedules
+
+SIZES = [6, 9, 3]
+
+
+@pytest.fixture
+def data(rng):
+    return rng.normal(size=(50, 6)), rng.integers(0, 3, 50)
+
+
+def network(seed=1, **options):
+    return Network(SIZES, **{"activation": "tanh", "loss": "cross_entropy", "dtype": "float64",
+                             "seed": seed, **options})  # fmt: skip
+
+
+def same(one, other):
+    return all((a == b).all() for a, b in zip(one._snapshot(), other._snapshot(), strict=True))
+
+
+def squares(outputs, targets):
+    error = outputs - targets
+    return (error**2).mean(), 2 * error / error.size
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 50])
+@pytest.mark.parametrize(
+    ("optimizer", "options"),
+    [
+        (SGD(0.1), {}),
+        (Adam(0.01, accumulate=2), {"dropout": 0.3}),
+        (SGD(0.1, clip_norm=0.1), {"normalization": "batch"}),
+        (SGD(0.1), {"normalization": "layer", "output": "gelu"}),
+    ],
+)
+def test_a_loss_in_python_trains_as_the_same_loss_in_c(rng, data, batch_size, optimizer, options):
+    X, y = data[0], rng.normal(size=(50, 3))
+    ours = network(loss="mse", **options)
+    theirs = network(loss=squares, **options)
+    fit = {"epochs": 2, "batch_size": batch_size, "optimizer": optimizer, "threads": 2}
+    want = ours.fit(X, y, validation_data=(X, y), metrics="mae", **fit)
+    got = theirs.fit(X, y, validation_data=(X, y), metrics="mae", **fit)
+    for a, b in zip(theirs.weight + theirs.bias, ours.weight + ours.bias, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
+    for name in ("loss", "mae", "val_loss", "val_mae"):
+        np.testing.assert_allclose(got[name], want[name], rtol=1e-10)
+
+
+def test_a_loss_in_python_may_take_any_targets(data):
+    seen = []
+
+    def ranking(outputs, targets):
+        seen.append(targets)
+        return float(outputs.sum()), np.ones_like(outputs)
+
+    net = network(loss=ranking)
+    words = np.array(["a", "b"] * 25)
+    net.fit(data[0], words, epochs=1, batch_size=20)
+    assert sorted(np.concatenate(seen)) == sorted(words)
+    with pytest.raises(ValueError, match="a callable knows no sample or class weights"):
+        net.fit(*data, sample_weight=np.ones(50))
+    with pytest.raises(TypeError, match="methods need a loss of cmlp's"):
+        net.backprop(data[0][0], 1)
+
+
+def test_a_loss_in_python_in_files(tmp_path, data):
+    net = network(loss=squares)
+    net.fit(data[0], np.eye(3)[data[1]], epochs=1)
+    net.save(tmp_path / "net.npz")
+    other = Network.load(tmp_path / "net.npz")
+    assert (other(data[0]) == net(data[0])).all()
+    with pytest.raises(TypeError, match="give it to Network.load"):
+        other.fit(data[0], np.eye(3)[data[1]])
+    other = Network.load(tmp_path / "net.npz", loss=squares)
+    for each in (net, other):
+        each.fit(data[0], np.eye(3)[data[1]], epochs=1)
+    assert same(net, other)
+
+
+@pytest.mark.parametrize(
+    ("loss", "error", "message"),
+    [
+        (lambda a, y: a.sum(), ValueError, r"loss must return a pair \(loss, gradient\)"),
+        (lambda a, y: (0.0, a[:, :1]), ValueError, "gradient of the outputs' shape"),
+        (lambda a, y: 1 / 0, ZeroDivisionError, "division"),
+        (lambda a, y: (np.nan, a), TrainingDiverged, "not finite in epoch 0, step 0"),
+    ],
+)
+def test_bad_losses_in_python(data, loss, error, message):
+    with pytest.raises(error, match=message):
+        network(loss=loss).fit(*data)
+
+
+def test_lbfgs_is_scipys(data):
+    from scipy.optimize import minimize
+
+    X, y = data
+    net = network()
+    shapes = [w.shape for w in net.weight] + [b.shape for b in net.bias]
+    cuts = np.cumsum([np.prod(s) for s in shapes])[:-1]
+
+    def objective(x):
+        arrays = [a.reshape(s) for a, s in zip(np.split(x, cuts), shapes, strict=True)]
+        loss, nabla_w, nabla_b = oracle.gradient(
+            arrays[:2], arrays[2:], ["tanh", "softmax"], "cross_entropy", X, np.eye(3)[y]
+        )
+        decay = sum((a**2).sum() for a in arrays[:2])
+        nablas = [*(g + 0.1 * a for g, a in zip(nabla_w, arrays[:2], strict=True)), *nabla_b]
+        return loss + 0.05 * decay, np.concatenate([g.ravel() for g in nablas])
+
+    start = np.concatenate([a.ravel() for a in (*net.weight, *net.bias)])
+    want = minimize(objective, start, method="L-BFGS-B", jac=True, options={"maxiter": 8})
+    history = net.fit(X, y, epochs=8, validation_data=(X, y),
+                      optimizer=LBFGS(weight_decay=0.1, decay_bias=False))  # fmt: skip
+    got = np.concatenate([a.ravel() for a in (*net.weight, *net.bias)])
+    np.testing.assert_allclose(got, want.x, atol=1e-6)
+    assert len(history) == 8
+    assert history["loss"][-1] == pytest.approx(want.fun, rel=1e-8)
+    assert history["val_accuracy"][-1] == net.score(X, y)
+
+
+def test_lbfgs_converges_and_stops(data):
+    net = network()
+    history = net.fit(*data, epochs=1000, optimizer=LBFGS(weight_decay=0.5))
+    assert len(history) < 200
+    assert len(network().fit(*data, epochs=20, optimizer=LBFGS(),
+                             callbacks=lambda n, epoch, r: epoch == 4)) == 5  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"schedule": schedules.Cosine()}, "LBFGS takes no schedule"),
+        ({"validation_split": 0.2}, "LBFGS takes validation_data, but no validation_split"),
+        ({"metrics": "f1"}, "LBFGS takes no schedule and no metrics"),
+    ],
+)
+def test_what_lbfgs_does_not_take(data, options, message):
+    with pytest.raises(ValueError, match=message):
+        network().fit(*data, optimizer=LBFGS(), **options)
+    with pytest.raises(ValueError, match="LBFGS needs all samples at once"):
+        network().fit([data], optimizer=LBFGS())
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1), Adam(), Adam(average=0.9)], ids=str)
+def test_partial_fit_goes_on(data, optimizer):
+    X, y = data
+    parts, whole = network(), network()
+    for start in range(0, 50, 10):
+        history = parts.partial_fit(X[start : start + 10], y[start : start + 10], batch_size=5,
+                                    optimizer=optimizer, shuffle=False)  # fmt: skip
+        assert len(history) == 1
+    whole.fit(X, y, epochs=1, batch_size=5, optimizer=optimizer, shuffle=False)
+    if optimizer.average is None:
+        assert same(parts, whole)
+    parts.partial_fit(X, y, optimizer=SGD(0.5))
+    assert np.isfinite(parts.weight[0]).all()
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1), Adam(accumulate=2)], ids=["sgd", "adam"])
+def test_an_iterable_of_batches_is_the_arrays_in_order(data, optimizer):
+    X, y = data
+    cut = [(X[i : i + 8], y[i : i + 8]) for i in range(0, 50, 8)]
+    options = {"epochs": 3, "optimizer": optimizer, "schedule": schedules.Cosine(),
+               "metrics": "accuracy", "validation_data": data}  # fmt: skip
+    arrays, batches, called = (network(dropout=0.2) for _ in range(3))
+    want = arrays.fit(X, y, batch_size=8, shuffle=False, **options)
+    got = batches.fit(cut, **options)
+    assert same(arrays, batches)
+    for name in ("loss", "accuracy", "lr", "val_loss"):
+        np.testing.assert_allclose(got[name], want[name], rtol=1e-12)
+    options = {"epochs": 3, "optimizer": SGD(0.1)}
+    called.fit(lambda: iter(cut), **options)
+    again = network(dropout=0.2)
+    again.fit(X, y, batch_size=8, shuffle=False, **options)
+    assert same(called, again)
+
+
+def test_batches_may_have_weights(data):
+    X, y = data
+    weight = np.arange(50.0) % 3
+    cut = [(X[i : i + 10], y[i : i + 10], weight[i : i + 10]) for i in range(0, 50, 10)]
+    one, other = network(), network()
+    got = one.fit(cut, epochs=2)
+    want = other.fit(X, y, epochs=2, batch_size=10, shuffle=False, sample_weight=weight)
+    assert same(one, other)
+    np.testing.assert_allclose(got["loss"], want["loss"], rtol=1e-12)
+
+
+def test_bad_iterables(data):
+    X, y = data
+    net = network()
+    with pytest.raises(TypeError, match="y is missing"):
+        net.fit(X)
+    with pytest.raises(TypeError, match=r"batch 0 must be \(X, y\) or"):
+        net.fit([X])
+    with pytest.raises(ValueError, match="X gave no batches in epoch 1; an iterator can be read"):
+        net.fit(iter([(X, y)]), epochs=2)
+    with pytest.raises(ValueError, match="X must have a length"):
+        net.fit(iter([(X, y)]), schedule=schedules.Cosine())
+    with pytest.raises(ValueError, match="goes without validation_split"):
+        net.fit([(X, y)], validation_split=0.5)
+    with pytest.raises(ValueError, match="X of batch 1 must have 6 columns"):
+        net.fit([(X, y), (X[:, :2], y)])
+    with pytest.raises(ValueError, match="y of batch 0 must hold labels from 0 to 2"):
+        net.fit([(X, y + 1)])
+    with pytest.raises(ValueError, match="X of batch 0 is empty"):
+        net.fit([(X[:0], y[:0])])
+
+
+LARGE = """
+import resource
+import numpy as np
+from cmlp import Network
+samples, width = 100_000, 784
+with open({path!r}, "wb") as file:
+    file.truncate(samples * width * 4)
+net = Network([width, 16, 10], loss="cross_entropy", seed=0)
+small = np.zeros((100, width), np.float32)
+net.fit(small, np.zeros(100, int), epochs=1)
+# What the process may have beside the mapped file: 299 MiB of it would not fit.
+resource.setrlimit(resource.RLIMIT_DATA, (200 << 20, 200 << 20))
+"""
+
+MAPPED = LARGE + """
+X = np.memmap({path!r}, np.float32, "r", shape=(samples, width))
+net.fit(X, np.zeros(samples, int), epochs=1, batch_size=256, sparse=False)
+print(net.predict(X[:2]))
+"""
+
+READ = LARGE + """
+def batches():
+    with open({path!r}, "rb") as file:
+        while len(x := np.fromfile(file, np.float32, 256 * width)):
+            x = x.reshape(-1, width)
+            yield x, np.zeros(len(x), int)
+net.fit(batches, epochs=1)
+""" + PRINT_PEAK_MEMORY  # fmt: skip
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="RLIMIT_DATA counts on Linux")
+@pytest.mark.parametrize("code", [MAPPED, READ], ids=["mapped", "read"])
+def test_data_larger_than_memory(tmp_path, code):
+    path = str(tmp_path / "large.f4")
+    done = subprocess.run([sys.executable, "-c", code.format(path=path)], capture_output=True,
+                          text=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    if code is READ:
+        assert int(done.stdout) < 250
+
+
+def test_a_good_epoch_comes_back(data):
+    X, y = data[0] * 1e3, np.linspace(0, 1, 50)
+    kept = []
+    net = Network([6, 9, 1], activation="relu", loss="mse", seed=0)
+    options = {"epochs": 50, "batch_size": 10, "optimizer": SGD(3e-9),
+               "schedule": lambda step, epoch: 10.0 ** (3 * epoch)}  # fmt: skip
+    remember = callbacks.Function(lambda net, *_: kept.append(net._snapshot()))
+    with pytest.raises(TrainingDiverged):
+        net.fit(X, y, restore_good=True, callbacks=remember, **options)
+    assert kept
+    assert (net._parameters.block == kept[-1][0]).all()
+    assert np.isfinite(net(X)).all()
+
+
+def test_history(data):
+    pyplot = pytest.importorskip("matplotlib.pyplot", reason="Matplotlib is not installed")
+    history = network().fit(*data, epochs=3, validation_data=data, metrics="f1")
+    axes = history.plot()
+    assert axes.get_xlabel() == "epoch"
+    assert [line.get_label() for line in axes.get_lines()] == ["loss", "val_loss"]
+    assert history.plot(["f1"], axes) is axes
+    pyplot.close("all")
+
+
+def test_plots_need_matplotlib(monkeypatch, data):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r"plot needs Matplotlib: pip install 'cmlp\[plot\]'"):
+        network().fit(*data, epochs=1).plot()
+
+
+def test_lbfgs_needs_scipy(monkeypatch, data):
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    with pytest.raises(ImportError, match=r"LBFGS needs SciPy: pip install 'cmlp\[lbfgs\]'"):
+        network().fit(*data, optimizer=LBFGS())
+
+
+def test_verbose(capsys, data):
+    network().fit(*data, epochs=2, verbose=0)
+    assert capsys.readouterr() == ("", "")
+    network().fit(*data, epochs=2, verbose=2, metrics="f1")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert "f1 0." in lines[0]
+    network().fit([data], epochs=2, verbose=1)
+    assert "samples" in capsys.readouterr().err
+    network().predict(data[0], progress=True)
+    assert "50.0/50.0" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="verbose must be 0, 1 or 2, got 3"):
+        network().fit(*data, verbose=3)
+    with pytest.raises(ValueError, match="progress and verbose exclude each other"):
+        network().fit(*data, verbose=1, progress=True)
+    with pytest.raises(TypeError, match="progress must be True, False or None"):
+        network()(data[0], progress="bar")
