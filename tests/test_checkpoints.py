@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 
 from cmlp import SGD, Adam, NAdam, Network, RMSprop, callbacks, schedules
@@ -110,7 +109,9 @@ def test_early_stopping_is_remembered(tmp_path, data):
     assert len(history) < 30
     assert_same(resumed, history, whole, expected)
     again = Network.resume(path)
-    assert len(again.fit(*data, **options, callbacks=[Checkpoint(path), print_none])) == len(history)
+    assert len(again.fit(*data, **options, callbacks=[Checkpoint(path), print_none])) == len(
+        history
+    )
 
 
 def print_none(network, epoch, record):

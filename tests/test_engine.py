@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cmlp import SGD, Network, fitting, threads
-from cmlp._core import engine, epochs, kernels
+from cmlp._core import epochs, kernels
 
 
 @pytest.fixture

@@ -42,7 +42,8 @@ def test_each_is_trained_as_alone(data, threads, kind):
 
 def test_options_of_each(data):
     options = {"epochs": [1, 2, 3], "batch_size": [4, 8, 16],
-               "optimizer": [SGD(0.1), Adam(), None], "schedule": [None, schedules.Cosine(), None]}  # fmt: skip
+               "optimizer": [SGD(0.1), Adam(), None],
+               "schedule": [None, schedules.Cosine(), None]}  # fmt: skip
     together, alone = networks(3), networks(3)
     histories = fit_many(together, *data, **options)
     assert [len(history) for history in histories] == [1, 2, 3]

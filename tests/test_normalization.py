@@ -116,8 +116,9 @@ def test_training_equals_pytorch(rng, normalization, batch_size):
             linear.bias.data = bias
         else:
             momentum = 0.3 if eps == 1e-3 else 0.1
-            made = (torch.nn.BatchNorm1d(o, eps, momentum, dtype=torch.float64)
-                    if normal == "batch" else torch.nn.LayerNorm(o, eps, dtype=torch.float64))  # fmt: skip
+            kinds = {"batch": torch.nn.BatchNorm1d, "layer": torch.nn.LayerNorm}
+            options = {"momentum": momentum} if normal == "batch" else {}
+            made = kinds[normal](o, eps=eps, dtype=torch.float64, **options)
             made.weight.data, made.bias.data = torch.tensor(net.scale[l][:, 0]), bias
             layers.append(made)
         if l < 2:

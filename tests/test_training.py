@@ -78,7 +78,7 @@ def test_a_loss_in_python_in_files(tmp_path, data):
     net.save(tmp_path / "net.npz")
     other = Network.load(tmp_path / "net.npz")
     assert (other(data[0]) == net(data[0])).all()
-    with pytest.raises(TypeError, match="give it to Network.load"):
+    with pytest.raises(TypeError, match=r"give it to Network\.load"):
         other.fit(data[0], np.eye(3)[data[1]])
     other = Network.load(tmp_path / "net.npz", loss=squares)
     for each in (net, other):
@@ -231,11 +231,14 @@ net.fit(small, np.zeros(100, int), epochs=1)
 resource.setrlimit(resource.RLIMIT_DATA, (200 << 20, 200 << 20))
 """
 
-MAPPED = LARGE + """
+MAPPED = (
+    LARGE
+    + """
 X = np.memmap({path!r}, np.float32, "r", shape=(samples, width))
 net.fit(X, np.zeros(samples, int), epochs=1, batch_size=256, sparse=False)
 print(net.predict(X[:2]))
 """
+)
 
 READ = LARGE + """
 def batches():

@@ -248,5 +248,3 @@ def checked_seed(seed):
     if seed >= 2**64:
         raise ValueError(f"seed must be below 2**64, got {seed}")
     return seed
-
-

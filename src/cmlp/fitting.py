@@ -96,7 +96,8 @@ def iterable(network, X, validation_split, sample_weight, class_weight):
     def convert(batch, number):
         if not (isinstance(batch, (tuple, list)) and len(batch) in (2, 3)):
             raise TypeError(
-                f"batch {number} must be (X, y) or (X, y, sample_weight), got {type(batch).__name__}"
+                f"batch {number} must be (X, y) or (X, y, sample_weight), "
+                f"got {type(batch).__name__}"
             )
         X, y, *weights = batch
         found = data(network, X, y, f" of batch {number}", (weights[0] if weights else None, None))

@@ -11,7 +11,6 @@ from cmlp._core.samples import Rows
 from cmlp.architecture import Architecture
 from cmlp.checks import check_whole
 from cmlp.columns import ColumnMethods
-from cmlp.metrics import OF_CLASSES, OF_REALS
 from cmlp.parameters import Parameters, Statistics, Views
 
 

@@ -43,9 +43,7 @@ class Parameters:
             width = padded_width(outputs, dtype)
             scaled = l < len(normalized) and normalized[l]
             shapes.append([(inputs, width), (width,), (width,) if scaled else None])
-        self.block = aligned_zeros(
-            sum(math.prod(s) for layer in shapes for s in layer if s), dtype
-        )
+        self.block = aligned_zeros(sum(math.prod(s) for layer in shapes for s in layer if s), dtype)
         start, self.padded = 0, []
         for layer in shapes:
             arrays = []

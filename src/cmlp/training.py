@@ -179,9 +179,7 @@ class Batches:
 
     def check(self, schedule, optimizer):
         """Raise where an epoch's steps must be known, and are not."""
-        if self.steps is None and (
-            schedule is not None or getattr(optimizer, "accumulate", 1) > 1
-        ):
+        if self.steps is None and (schedule is not None or getattr(optimizer, "accumulate", 1) > 1):
             raise ValueError(
                 "a schedule, and an optimizer that accumulates, need the number of batches of "
                 "an epoch: X must have a length"

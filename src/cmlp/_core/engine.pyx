@@ -3,7 +3,7 @@
 Training is in `epochs.pyx`; what happens without the GIL is in `steps.pyx`.
 """
 from libc.math cimport INFINITY
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from posix.stdlib cimport posix_memalign
@@ -20,8 +20,8 @@ from cmlp._core.kernels cimport (
     CMLP_PAD, cmlp_head, cmlp_rows, cmlp_span, dropout_of, table)
 from cmlp._core.samples cimport Rows, Tally, Targets, describe
 from cmlp._core.steps cimport (
-    OVER_BATCH, OVER_LAYER, Job, Layer, batch_weight, has_targets, infer_team, suits_blas, tally,
-    train_team)
+    OVER_BATCH, OVER_LAYER, Job, Layer, batch_weight, has_targets, infer_team, suits_blas,
+    tally_outputs, train_team)
 from cmlp._core.team cimport CMLP_HAVE_THREADS, cmlp_parallel, cmlp_survive_fork
 
 cdef extern from "clock.h" nogil:
@@ -442,7 +442,7 @@ cdef void infer_for_a_breath(Job *job, int team) noexcept nogil:
                 job.loss += job.losses[i]
             job.weight += batch_weight(job, job.done, m)
         if job.tally != NULL:
-            tally(job, job.done, m)
+            tally_outputs(job, job.done, m)
         job.done += m
         if job.done >= job.total or job.not_finite:
             return

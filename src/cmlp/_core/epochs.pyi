@@ -11,9 +11,7 @@ from cmlp._core.samples import Rows, Tally, Targets
 BREATH: float
 
 # Of each layer the weights, the bias and the scale, padded.
-Arrays: TypeAlias = Sequence[
-    tuple[NDArray[floating], NDArray[floating], NDArray[floating] | None]
-]
+Arrays: TypeAlias = Sequence[tuple[NDArray[floating], NDArray[floating], NDArray[floating] | None]]
 
 def shuffle(order: NDArray[uint32], seed: int, epoch: int) -> None: ...
 

@@ -1,5 +1,5 @@
 """Training: an epoch of a `Program`, run a breath or some steps at a time, and its optimizer."""
-from libc.math cimport INFINITY, isfinite
+from libc.math cimport INFINITY
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 

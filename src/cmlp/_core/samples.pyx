@@ -1,11 +1,11 @@
 """Samples as the engine reads them, dense or compressed sparse rows, and targets."""
 import numpy as np
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 
-from cmlp._core.kernels cimport CMLP_F32, CMLP_F64, CMLP_U8, cmlp_kernels, cmlp_rows, cmlp_tally, table
+from cmlp._core.kernels cimport CMLP_F32, CMLP_F64, CMLP_U8, cmlp_kernels, cmlp_rows, table
 from cmlp._core.team cimport cmlp_parallel, share
 
 # How many rows tell how dense a matrix is.

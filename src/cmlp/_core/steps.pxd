@@ -117,7 +117,7 @@ cdef void infer_team(void *arg, int thread, int threads) noexcept nogil
 cdef bint has_targets(Job *job) noexcept nogil
 
 # The outputs of m samples from this one on into the sums of metrics.
-cdef void tally(Job *job, int64_t sample, int64_t m) noexcept nogil
+cdef void tally_outputs(Job *job, int64_t sample, int64_t m) noexcept nogil
 
 # The sum of the weights of the m samples from this one on.
 cdef double batch_weight(Job *job, int64_t sample, int64_t m) noexcept nogil

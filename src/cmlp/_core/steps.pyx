@@ -153,9 +153,10 @@ cdef void normalize_rows(Job *job, Layer *layer, int64_t row, int64_t m) noexcep
 cdef void normalize_rows_backward(Job *job, Layer *layer, int64_t row, int64_t m) noexcept nogil:
     if layer.normalization == OVER_LAYER:
         job.kernels.normalize_layer_backward(
-            m, layer.n, layer.outputs, layer.scale.value, place_in(job, layer.normal, layer, row, 0),
-            at(layer.inverse, row, job.itemsize), place_in(job, layer.delta, layer, row, 0),
-            layer.ld, place_in(job, layer.shift_delta, layer, row, 0))
+            m, layer.n, layer.outputs, layer.scale.value,
+            place_in(job, layer.normal, layer, row, 0), at(layer.inverse, row, job.itemsize),
+            place_in(job, layer.delta, layer, row, 0), layer.ld,
+            place_in(job, layer.shift_delta, layer, row, 0))
 
 
 cdef void normalize_columns(Job *job, Layer *layer, int64_t m, int64_t column,
@@ -646,7 +647,7 @@ cdef void update(Job *job, int64_t sample, int64_t m, int thread, int threads) n
         a, lda = job.layers[l].output, job.layers[l].ld
 
 
-cdef void tally(Job *job, int64_t sample, int64_t m) noexcept nogil:
+cdef void tally_outputs(Job *job, int64_t sample, int64_t m) noexcept nogil:
     # The outputs of the m samples from this one on into the sums of metrics.
     cdef Layer *last = &job.layers[job.depth - 1]
     cdef cmlp_targets targets
@@ -661,7 +662,7 @@ cdef void finish_step(Job *job, int64_t m) noexcept nogil:
     for i in range(m):
         loss += job.losses[i]
     if job.tally != NULL:
-        tally(job, job.done, m)
+        tally_outputs(job, job.done, m)
     job.loss += loss
     job.weight += weight
     job.last_loss = loss / weight if weight > 0 else 0

@@ -30,14 +30,24 @@
 /* Those whose derivative takes the input: it is kept, as the slope, when the value is
  * computed, and `multiply` takes the place of activate_backward. */
 #define SLOPED_ACTIVATIONS(X)                                                  \
-    X(gelu, z * v_normal(z), v_normal(z) + z * NORMAL_DENSITY)                 \
+    X(gelu, v_gelu(z, v_tail(z), v_bell(z)), gelu_slope(z, v_tail(z), v_bell(z)))             \
     X(gelu_tanh, z * v_sigmoid(GELU_ARGUMENT), bent(z, v_sigmoid(GELU_ARGUMENT), GELU_SLOPE)) \
     X(silu, v_silu(z), bent(z, v_sigmoid(z), splat(1)))                        \
     X(mish, z * tanh_softplus(z), mish_slope(z))
 
-#define NORMAL_DENSITY (v_exp(z * z * (REAL)-0.5) * (REAL)0.39894228040143267794)
 #define GELU_ARGUMENT (z * (z * z * (REAL)0.044715 + 1) * (REAL)1.59576912160573071176)
 #define GELU_SLOPE ((z * z * (REAL)(3 * 0.044715) + 1) * (REAL)1.59576912160573071176)
+
+/* z times the normal distribution function; no part is subnormal where the whole is not. */
+INLINE V v_gelu(V z, V tail, V bell)
+{
+    return v_select(z < 0, z * tail * bell, z * (1 - tail * bell));
+}
+INLINE V gelu_slope(V z, V tail, V bell)
+{
+    V below = v_select(z < 0, tail * bell, 1 - tail * bell);
+    return below + z * bell * (REAL)0.39894228040143267794;
+}
 
 /* z sigmoid(z), by halves of the exponent, of which none is subnormal where the whole is. */
 INLINE V v_silu(V z)

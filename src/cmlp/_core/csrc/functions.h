@@ -149,13 +149,52 @@ INLINE V v_softplus(V x)
     return v_select(x < 0, splat(0), x) + v_log1p(v_exp(-v_abs(x)));
 }
 
-/* erfc(-x / sqrt 2) / 2, the normal distribution function, by the C library, in double:
- * what is lost in rounding x counts for many units in the last place far below zero. */
-INLINE V v_normal(V x)
+/* (1 + 2 t) exp(t^2) erfc(t) as a polynomial in (t - 3) / (t + 3), highest power first; the
+ * form is Shepherd and Laframboise's (Mathematics of Computation 36, 1981, eq. 4), the
+ * coefficients interpolate at Chebyshev's points up to t = 11, or 28. */
+static const REAL normal_tail[] = {
+#if CMLP_REAL_BYTES == 4
+    -0.000269006802244f, -0.000775897422963f, 0.00200978232680f, 0.00257290446040f,
+    -0.0238000590087f, 0.0682927481143f, -0.119270944047f, 0.129646857536f, -0.0475623729550f,
+    -0.135621155552f, 1.25300805862f,
+#else
+    -4.2101049751191948741e-9, -8.5001195021153065514e-9, 3.2916343967663202053e-8,
+    9.1862430261438466081e-8, -1.3111661375364588209e-7, -6.0500486239335036780e-7,
+    3.4899197889744294596e-7, 3.4639975323529042191e-6, -7.2758757466671829532e-7,
+    -0.000020096630875953952426, 4.9481478755765394707e-6, 0.00012509815174864321486,
+    -0.00010515949033775974393, -0.00077983203796111148986, 0.0018886903120037819010,
+    0.0025293917882704453784, -0.023770514914233671363, 0.068308027345804587303,
+    -0.11927366341552853271, 0.12964515870270551584, -0.047562294353446372762,
+    -0.13562110612458068476, 1.2530080582697296374,
+#endif
+};
+
+/* |x| as far as the tail is not 0 when rounded. */
+INLINE V up_to_tail(V x)
 {
-    for (int i = 0; i < LANES; i++)
-        x[i] = (REAL)(0.5 * erfc(-0.70710678118654752440 * (double)x[i]));
-    return x;
+    const REAL most = CMLP_REAL_BYTES == 4 ? 15 : 39;
+    return v_select(v_abs(x) > most, splat(most), v_abs(x));
+}
+
+/* exp(-x^2 / 2): what rounding the square loses is put back to first order (its parts by
+ * Dekker, Numerische Mathematik 18, 1971), as it counts for many units far from zero. */
+INLINE V v_bell(V x)
+{
+    const VI upper = (VI){0} - ((INT)1 << (REAL_MANTISSA / 2 + 1));
+    x = up_to_tail(x);
+    V square = x * x, high = (V)((VI)x & upper), low = x - high;
+    V lost = (high * high - square) + 2 * high * low + low * low;
+    return v_exp(square * (REAL)-0.5) * (1 - lost * (REAL)0.5);
+}
+
+/* erfc(|x| / sqrt 2) / 2 over v_bell(x): the normal distribution's tail over its bell. */
+INLINE V v_tail(V x)
+{
+    const REAL root = (REAL)1.41421356237309504880; /* x is t times this */
+    V size = up_to_tail(x), q = (size - 3 * root) / (size + 3 * root), p = splat(normal_tail[0]);
+    for (size_t i = 1; i < sizeof normal_tail / sizeof *normal_tail; i++)
+        p = p * q + normal_tail[i];
+    return (REAL)0.5 * p / (1 + size * root);
 }
 
 #endif
