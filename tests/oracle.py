@@ -92,6 +92,9 @@ LOSSES = {
     ).mean(axis=1),
     "log_cosh": lambda a, y: np.log(np.cosh(a - y)).mean(axis=1),
     "poisson": lambda a, y: (np.exp(a) - y * a).mean(axis=1),
+    "poisson_deviance": lambda a, y: (
+        (np.exp(a) - y + y * (np.log(np.where(y > 0, y, 1)) - a)).sum(axis=1)
+    ),
     "hinge": lambda a, y: np.maximum(0, 1 - (2 * y - 1) * a).mean(axis=1),
     "squared_hinge": lambda a, y: (np.maximum(0, 1 - (2 * y - 1) * a) ** 2).mean(axis=1),
     "cross_entropy": lambda a, y: (
@@ -107,6 +110,7 @@ LOSS_GRADIENTS = {
     "huber": lambda a, y, delta=1.0: np.clip(a - y, -delta, delta) / a.shape[1],
     "log_cosh": lambda a, y: np.tanh(a - y) / a.shape[1],
     "poisson": lambda a, y: (np.exp(a) - y) / a.shape[1],
+    "poisson_deviance": lambda a, y: np.exp(a) - y,
     "hinge": lambda a, y: np.where((2 * y - 1) * a < 1, 1 - 2 * y, 0) / a.shape[1],
     "squared_hinge": lambda a, y: 2 * (1 - 2 * y) * np.maximum(0, 1 - (2 * y - 1) * a) / a.shape[1],
     "cross_entropy": lambda a, y: -y / a,

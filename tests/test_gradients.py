@@ -71,6 +71,33 @@ def test_decoupled_decay_spares_biases(data, optimizer):
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 40])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_penalty_counts_by_the_samples_of_a_batch(isa, data, batch_size, threads):
+    X, y = data
+    weight, net, total = np.arange(40) % 3 + 0.5, network(), 0.0
+    parameters = [np.array(a, float) for a in (*net.weight, *net.bias)]
+    for start in range(0, 40, batch_size):
+        part = slice(start, start + batch_size)
+        count = weight[part].sum()
+        loss, gradients = 0, [0] * 4
+        for i in range(start, min(start + batch_size, 40)):
+            value, nabla_w, nabla_b = oracle.gradient(
+                parameters[:2], parameters[2:], NAMES, "quadratic", X[i : i + 1], y[i : i + 1]
+            )
+            loss += weight[i] * value / count
+            nablas = [*nabla_w, *nabla_b]
+            gradients = [g + weight[i] / count * n for g, n in zip(gradients, nablas, strict=True)]
+        loss += 0.3 / 2 / count * sum((w**2).sum() for w in parameters[:2])
+        total += loss * len(X[part])
+        for l, (p, g) in enumerate(zip(parameters, gradients, strict=True)):
+            p -= 0.1 * (g + (l < 2) * 0.3 / count * p)
+    history = net.fit(X, y, epochs=1, batch_size=batch_size, shuffle=False, threads=threads,
+                      optimizer=SGD(0.1, penalty=0.3), sample_weight=weight)  # fmt: skip
+    check(net, parameters)
+    assert history["loss"] == [pytest.approx(total / 40, rel=1e-12)]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 40])
 def test_clipping_by_norm(isa, data, batch_size):
     net, clipped = network(), 0
     for parameters, nablas in steps(net, *data, batch_size, 2):
@@ -181,6 +208,8 @@ def test_a_schedule_and_callbacks_of_batches_go_with_all(data):
         (lambda: Adam(accumulate=0), ValueError, "accumulate must be at least 1, got 0"),
         (lambda: Adam(accumulate=1.5), TypeError, "accumulate must be a whole number, got 1.5"),
         (lambda: Adam(average=1), ValueError, "average must be at least 0 and below 1, got 1"),
+        (lambda: SGD(penalty=-1), ValueError, "penalty must be finite and not negative, got -1"),
+        (lambda: Adam(penalty=1, weight_decay=1), ValueError, "exclude each other"),
         (lambda: Adam(decay_bias=None), TypeError, "decay_bias must be True or False, got None"),
     ],
 )

@@ -39,7 +39,7 @@ class LBFGS:
 
     history: int = 10
     tol: float = 1e-5
-    ftol: float = 64 * np.finfo(float).eps * 1e5
+    ftol: float = 1e7 * np.finfo(float).eps
     max_fun: int = 15_000
     weight_decay: float = 0.0
     decay_bias: bool = True

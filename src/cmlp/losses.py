@@ -92,6 +92,7 @@ LOSSES = {
         Loss("huber", "identity", parameter=1.0),
         Loss("log_cosh", "identity"),
         Loss("poisson", "identity", ("identity",), COUNTS, logarithm=True),
+        Loss("poisson_deviance", "identity", ("identity",), COUNTS, logarithm=True),
         Loss("cross_entropy", "softmax", ("softmax", "sigmoid"), SHARES),
         Loss("binary_cross_entropy", "sigmoid", ("sigmoid", "softmax"), SHARES),
         Loss("hinge", "identity", ("identity", "tanh"), SHARES, scores=True),

@@ -39,7 +39,8 @@ class Network(ColumnMethods):
         the mean over the batch.
         Means over batch and outputs: ``"mse"``, (a - y)^2; ``"mae"``, abs(a - y);
         ``"huber"``, `losses.huber` with its `delta`; ``"log_cosh"``, log cosh(a - y);
-        ``"poisson"``, exp(a) - y a, a being the logarithm of a rate; ``"hinge"``,
+        ``"poisson"``, exp(a) - y a, a being the logarithm of a rate (``"poisson_deviance"``, half
+        the deviance, is summed over outputs); ``"hinge"``,
         max(0, 1 - s a), s being -1 and 1 for y of 0 and 1; ``"squared_hinge"``, its square.
         A callable takes the outputs (m, outputs) and the targets of a batch and returns their
         mean loss and its gradient with respect to the outputs. It is called once a step from

@@ -30,6 +30,9 @@ class Optimizer:
         L1: so much of each parameter's sign is added to its gradient.
     decay_bias : bool, default True
         Whether `l1` and `weight_decay` are also for biases and the scales of normalisations.
+    penalty : float, optional
+        L2 as scikit-learn's alpha: half of this times the sum of all squared weights, over the
+        samples of a batch, is part of the batch's loss, and its gradient of theirs.
     clip_norm : float, optional
         The gradient of all parameters together is scaled down to this norm where it is greater:
         Pascanu, Mikolov and Bengio, ICML 2013, algorithm 1.
@@ -62,6 +65,7 @@ class Optimizer:
     lr: float
     l1: float = field(default=0.0, kw_only=True)
     decay_bias: bool = field(default=True, kw_only=True)
+    penalty: float | None = field(default=None, kw_only=True)
     clip_norm: float | None = field(default=None, kw_only=True)
     clip_value: float | None = field(default=None, kw_only=True)
     accumulate: int = field(default=1, kw_only=True)
@@ -70,6 +74,8 @@ class Optimizer:
     def __post_init__(self):
         for each in fields(self):
             check_hyperparameter(each.name, getattr(self, each.name))
+        if self.penalty is not None and self.l2:
+            raise ValueError("penalty and weight_decay exclude each other")
 
     @property
     def hyper(self):
@@ -81,13 +87,13 @@ class Optimizer:
         """Whether something is done to gradients or parameters that plain descent has not."""
         return bool(
             self.l1 or self.l2 or self.clip_norm or self.clip_value or self.average
-            or self.accumulate > 1
+            or self.accumulate > 1 or self.penalty is not None
         )  # fmt: skip
 
     @property
     def of_biases(self):
         """The same for biases and scales: without decay, if they are spared it."""
-        if self.decay_bias or not hasattr(self, "weight_decay"):
+        if self.decay_bias:
             return self
         return replace(self, l1=0.0, weight_decay=0.0)
 
@@ -105,7 +111,7 @@ class Optimizer:
 POSITIVE = ("lr", "eps", "clip_norm", "clip_value")
 FRACTIONS = ("alpha", "rho", "average")
 SWITCHES = ("nesterov", "amsgrad", "centered", "decay_bias")
-OPTIONAL = ("clip_norm", "clip_value", "average")
+OPTIONAL = ("penalty", "clip_norm", "clip_value", "average")
 
 
 def check_hyperparameter(name, value):

@@ -103,7 +103,8 @@ class Running:
         self.engine = engine.Optimizer(
             optimizer.kernel, optimizer.hyper, biases.hyper, (optimizer.l1, biases.l1),
             (optimizer.l2, biases.l2), clip_value=optimizer.clip_value or 0,
-            clip_norm=optimizer.clip_norm or 0, accumulate=optimizer.accumulate,
+            clip_norm=optimizer.clip_norm or 0,
+            penalty=-1 if optimizer.penalty is None else optimizer.penalty, accumulate=optimizer.accumulate,
             gradient=parameters[0].padded if self.blocks else None,
             states=[p.padded for p in parameters[1:]] if self.blocks else (),
             means=means and means.padded, average=1 - (optimizer.average or 0),

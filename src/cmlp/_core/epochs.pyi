@@ -28,6 +28,7 @@ class Optimizer:
         l2: tuple[float, float] = (0, 0),
         clip_value: float = 0,
         clip_norm: float = 0,
+        penalty: float = -1,
         accumulate: int = 1,
         gradient: Arrays | None = None,
         states: Sequence[Arrays] = (),

@@ -42,6 +42,9 @@ cdef class Optimizer:
         and for biases and scales.
     clip_value, clip_norm : float
         What an element of a gradient, and the norm of all of them, may be; 0 allows any.
+    penalty : float
+        Half of this times the squares of all weights over the samples of a batch, by their
+        weights, is part of its loss, and batches count by their samples; below 0 for none.
     accumulate : int
         The steps whose mean gradient makes one step.
     gradient : list of (weight, bias, scale) arrays, optional
@@ -52,16 +55,17 @@ cdef class Optimizer:
     """
     cdef cmlp_optimizer of_weights, of_biases
     cdef readonly bint plain
-    cdef double clip_norm, average
+    cdef double clip_norm, penalty, average
     cdef int64_t accumulate
     cdef object gradient, states, means
 
     def __init__(self, str name, hyper=(), bias_hyper=(), l1=(0, 0), l2=(0, 0),
-                 double clip_value=0, double clip_norm=0, int64_t accumulate=1, gradient=None,
-                 states=(), means=None, double average=0):
+                 double clip_value=0, double clip_norm=0, double penalty=-1,
+                 int64_t accumulate=1, gradient=None, states=(), means=None, double average=0):
         self.plain = name == "sgd"
         self.gradient, self.states, self.means = gradient, states, means
-        self.clip_norm, self.accumulate, self.average = clip_norm, accumulate, average
+        self.clip_norm, self.penalty = clip_norm, penalty
+        self.accumulate, self.average = accumulate, average
         if self.plain:
             return
         self.of_weights.kind = self.of_biases.kind = OPTIMIZERS.index(name)
@@ -89,6 +93,7 @@ cdef class Optimizer:
         self.of_weights.rate = self.of_biases.rate = rate
         job.optimizer, job.bias_optimizer = &self.of_weights, &self.of_biases
         job.clip_norm, job.accumulate, job.average = self.clip_norm, self.accumulate, self.average
+        job.penalized, job.penalty = self.penalty >= 0, self.penalty
         job.step = 1
         for l in range(job.depth):
             layer = &job.layers[l]

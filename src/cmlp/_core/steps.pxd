@@ -96,7 +96,10 @@ cdef struct Job:
     bint optimizes              # this step ends in one of the optimizer,
     bint follows                # which follows the gradient block by block
     double clip_norm            # of all gradients together; 0: any
-    double *squares             # of blocks of the gradients
+    double *squares             # of blocks of the gradients, or of the weights
+    bint penalized              # half of `penalty` times the weights' squares over the batch's
+    double penalty              # weight is part of its loss
+    double penalty_loss         # that, of this batch
     double average              # the part of the way that running means go
     double work                 # multiply-adds a sample
     double work_done            # since the clock was last read

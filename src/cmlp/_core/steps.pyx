@@ -259,8 +259,9 @@ cdef int64_t squared_blocks(const Layer *layers, int depth) noexcept nogil:
     return blocks
 
 
-cdef void sum_squares(Job *job, int thread, int threads) noexcept nogil:
-    # A thread's rows of the gradients to sums of squares, one for each block.
+cdef void sum_squares(Job *job, bint gradients, int thread, int threads) noexcept nogil:
+    # A thread's rows of all gradients, or of the weights alone, to sums of squares, one for
+    # each block.
     cdef double *squares = job.squares
     cdef Layer *layer
     cdef int64_t blocks, b, first
@@ -272,8 +273,11 @@ cdef void sum_squares(Job *job, int thread, int threads) noexcept nogil:
             first = b * SQUARED_ROWS
             squares[b] = job.kernels.sum_of_squares(
                 min(SQUARED_ROWS, layer.inputs - first), layer.n, layer.n,
-                at(layer.weight.into, first * layer.n, job.itemsize))
-        if thread == l % threads:
+                at(layer.weight.into if gradients else layer.weight.value, first * layer.n,
+                   job.itemsize))
+        if thread == l % threads and not gradients:
+            squares[blocks] = squares[blocks + 1] = 0
+        elif thread == l % threads:
             squares[blocks] = job.kernels.sum_of_squares(1, layer.n, layer.n, layer.bias.into)
             squares[blocks + 1] = 0
             if layer.scale.value != NULL:
@@ -282,13 +286,18 @@ cdef void sum_squares(Job *job, int thread, int threads) noexcept nogil:
         squares += blocks + 2
 
 
-cdef void scale_to_norm(Job *job) noexcept nogil:
-    # One thread adds the squares up, in order, and tells the optimizer what to scale by.
-    cdef double sum = 0, norm
+cdef double all_squares(Job *job) noexcept nogil:
+    # The sum of the blocks' sums, in order.
+    cdef double sum = 0
     cdef int64_t b
     for b in range(squared_blocks(job.layers, job.depth)):
         sum += job.squares[b]
-    norm = sqrt(sum)
+    return sum
+
+
+cdef void scale_to_norm(Job *job) noexcept nogil:
+    # One thread tells the optimizer what to scale the gradients by.
+    cdef double norm = sqrt(all_squares(job))
     job.optimizer.scale = job.clip_norm / norm if norm > job.clip_norm else 1
     job.bias_optimizer.scale = job.optimizer.scale
 
@@ -655,6 +664,19 @@ cdef void tally_outputs(Job *job, int64_t sample, int64_t m) noexcept nogil:
     job.kernels.tally(&job.head, &targets, index, m, last.output, last.ld, job.tally)
 
 
+cdef void penalize(Job *job, int64_t sample, int64_t m, int thread, int threads) noexcept nogil:
+    # Before the update, what the penalty of the weights adds to the loss and to gradients.
+    cdef double weight
+    if not job.penalized:
+        return
+    sum_squares(job, False, thread, threads)
+    cmlp_barrier(threads)
+    if thread == 0:
+        weight = batch_weight(job, sample, m)
+        job.optimizer.l2 = job.penalty / weight if weight > 0 else 0
+        job.penalty_loss = all_squares(job) * job.optimizer.l2 / 2
+
+
 cdef void finish_step(Job *job, int64_t m) noexcept nogil:
     # One thread adds up the losses, in order, and looks at the clock now and then.
     cdef double loss = 0, weight = batch_weight(job, job.done, m)
@@ -663,9 +685,12 @@ cdef void finish_step(Job *job, int64_t m) noexcept nogil:
         loss += job.losses[i]
     if job.tally != NULL:
         tally_outputs(job, job.done, m)
+    job.last_loss = loss / weight if weight > 0 else 0
+    if job.penalized:  # batches then count by their samples
+        job.last_loss += job.penalty_loss
+        loss, weight = job.last_loss * m, m
     job.loss += loss
     job.weight += weight
-    job.last_loss = loss / weight if weight > 0 else 0
     job.done += m
     job.work_done += m * job.work
     job.diverged = not isfinite(loss)
@@ -696,7 +721,7 @@ cdef void begin_update(Job *job, int64_t sample) noexcept nogil:
 cdef void end_update(Job *job, int thread, int threads) noexcept nogil:
     # What has to see all gradients, or all weights, together.
     if job.optimizes and not job.follows:
-        sum_squares(job, thread, threads)
+        sum_squares(job, True, thread, threads)
         cmlp_barrier(threads)
         if thread == 0:
             scale_to_norm(job)
@@ -724,6 +749,7 @@ cdef void small_step(Job *job, int64_t sample, int64_t m, int thread, int thread
     # its weights to share.
     cdef bint waits
     through_by_columns(job, sample, m, thread, threads)
+    penalize(job, sample, m, thread, threads)
     if thread == 0:
         job.waiting = 0
         finish_step(job, m)
@@ -759,6 +785,7 @@ cdef void train_team(void *arg, int thread, int threads) noexcept nogil:
             through(job, sample, m, thread, threads)
         if job.phase == FORWARD:
             return
+        penalize(job, sample, m, thread, threads)
         if thread == 0:
             begin_update(job, sample)
         cmlp_barrier(threads)

@@ -21,7 +21,9 @@
 /* k is the loss's parameter: Huber's delta, the smoothing of the labels.
  *
  * huber: Huber, Annals of Mathematical Statistics 35, 1964, p. 74.
- * poisson: for the logarithm of the rate, without the term that does not depend on it.
+ * poisson: for the logarithm of the rate, without the term that does not depend on it;
+ *     poisson_deviance: half the deviance, with that term, summed over outputs: McCullagh and
+ *     Nelder, Generalized Linear Models, 1989, section 2.3.3.
  * hinge: Cortes and Vapnik, Machine Learning 20, 1995, for each output against the rest.
  * cross_entropy: smoothed, Szegedy et al., CVPR 2016, section 7, by smooth_row below. */
 #define LOSSES(X)                                                                         \
@@ -36,6 +38,8 @@
       (v_abs(a - y) + v_log1p(v_exp(-2 * v_abs(a - y))) - (REAL)0.69314718055994530942) / (REAL)n, \
       v_tanh(a - y) / (REAL)n)                                                            \
     X(poisson, (v_exp(a) - y * a) / (REAL)n, (v_exp(a) - y) / (REAL)n)                    \
+    X(poisson_deviance,                                                                   \
+      v_exp(a) - y + y * (v_log(AT_LEAST_TINY(y)) - a), v_exp(a) - y)                     \
     X(cross_entropy, -y * v_log(AT_LEAST_TINY(a)), -y / AT_LEAST_TINY(a))                 \
     X(binary_cross_entropy,                                                               \
       -y * v_log(AT_LEAST_TINY(a)) - (1 - y) * v_log(AT_LEAST_TINY(1 - a)),               \

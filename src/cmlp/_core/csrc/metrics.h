@@ -54,6 +54,11 @@ static void tally_reals(const cmlp_targets *targets, int64_t row, int64_t n, int
     }
 }
 
+static int is_logarithm(int32_t loss)
+{
+    return loss == LOSS_poisson || loss == LOSS_poisson_deviance;
+}
+
 static void tally(const cmlp_head *head, const cmlp_targets *targets, const uint32_t *index,
                   int64_t m, const void *a_, int64_t ld, cmlp_tally *tally)
 {
@@ -64,7 +69,7 @@ static void tally(const cmlp_head *head, const cmlp_targets *targets, const uint
         if (tally->hits)
             tally_class(targets, row, head->outputs, limit, a + i * ld, tally);
         else
-            tally_reals(targets, row, head->outputs, head->loss == LOSS_poisson, a + i * ld, tally);
+            tally_reals(targets, row, head->outputs, is_logarithm(head->loss), a + i * ld, tally);
         tally->samples += 1;
     }
 }

@@ -23,7 +23,8 @@
 
 /* momentum: Polyak 1964 and, where h[2], Nesterov 1983 as Sutskever et al., ICML 2013,
  *     give them; h: momentum, dampening, nesterov.
- * adam: Kingma and Ba, ICLR 2015, algorithm 1; h: beta1, beta2, epsilon.
+ * adam: Kingma and Ba, ICLR 2015, algorithm 1; h: beta1, beta2, epsilon; where h[3], epsilon is
+ *     added before the root is corrected, as at the end of their section 2.
  * amsgrad: Reddi, Kale and Kumar, ICLR 2018, algorithm 2; h as Adam's.
  * adamw: Loshchilov and Hutter, ICLR 2019, algorithm 2; h[3] is the decay.
  * nadam: Dozat, ICLR 2016 workshop, algorithm 8; h[3] is the momentum's decay.
@@ -39,8 +40,8 @@
       s0 = k0 * s0 + k1 * g;                                                      \
       w += k2 * s0 + k3 * g)                                                      \
     X(adam, 2,                                                                    \
-      c[0] = 1 - h[0]; c[1] = h[1]; c[2] = 1 - h[1]; c[3] = h[2];                 \
-      c[4] = CORRECTED_ROOT; c[5] = CORRECTED_STEP,                               \
+      c[0] = 1 - h[0]; c[1] = h[1]; c[2] = 1 - h[1]; c[4] = CORRECTED_ROOT;       \
+      c[3] = h[3] ? h[2] * c[4] : h[2]; c[5] = CORRECTED_STEP,                    \
       RUNNING_MEANS;                                                              \
       w += k5 * s0 * v_reciprocal(v_sqrt(s1) * k4 + k3))                          \
     X(amsgrad, 3,                                                                 \
