@@ -23,7 +23,7 @@ def write(path, course):
 def state_of(course):
     """Return a course as a dict that JSON can hold, and named arrays."""
     place, engine = course.place, course.running.engine
-    loss, weight = place.sums
+    loss, weight, penalty = place.sums
     arrays = {f"optimizer_{name}": block for name, block in course.running.blocks.items()}
     if course.tally.tally is not None:
         for name, array in course.tally.arrays.items():
@@ -42,7 +42,7 @@ def state_of(course):
         "alike": alike(course),
         "place": {
             "epoch": place.epoch, "part": place.part, "begun": place.done, "loss": loss,
-            "weight": weight, "seconds": place.seconds, "lr": place.lr,
+            "weight": weight, "penalty": penalty, "seconds": place.seconds, "lr": place.lr,
             "trained": place.trained - place.begun + place.done,
         },
         "stopped": course.stopped,

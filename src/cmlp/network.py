@@ -501,6 +501,26 @@ class Network(ColumnMethods):
         return cls._read(path, loss)[0]
 
     @classmethod
+    def from_sklearn(cls, estimator):
+        """Return the network of a fitted `MLPClassifier` or `MLPRegressor`.
+
+        Parameters
+        ----------
+        estimator : scikit-learn's, or cmlp.sklearn's, whose `network_` this is a copy of
+
+        Raises
+        ------
+        TypeError
+            If it is something else.
+        sklearn.exceptions.NotFittedError
+        ImportError
+            Without scikit-learn.
+        """
+        from cmlp.sklearn import network_of
+
+        return network_of(estimator)
+
+    @classmethod
     def resume(cls, path, *, loss=None):
         """Read a network that `cmlp.callbacks.Checkpoint` wrote, to train on.
 

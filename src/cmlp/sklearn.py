@@ -7,6 +7,7 @@ order of the samples are those that scikit-learn draws.
 
 import warnings
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from numbers import Integral, Real
 
 import numpy as np
@@ -57,8 +58,8 @@ EXTRAS = """
         As elsewhere in scikit-learn.
     callbacks : sequence of callables or of cmlp.callbacks.Callback, optional
         Told after each epoch.
-    dtype : {"float32", "float64"}, default "float32"
-        Of all arithmetic. `coefs_` have the type of X, as there.
+    dtype : {"float32", "float64"}, optional
+        Of all arithmetic; by default that of X, as there. float32 is twice as fast.
     n_jobs : int, optional
         Threads; -1 means all CPUs, None as many as the process may use.
     threads : int, optional
@@ -137,7 +138,8 @@ class Drawn(training.Samples):
         order = None
         if self.shuffle:
             self.index = shuffle(self.index, random_state=self.random_state)
-            order = self.index.astype(np.uint32)
+            # A batch of all samples is the same in any order.
+            order = self.index.astype(np.uint32) if self.steps > 1 else None
         yield self.rows, self.targets, None, order, self.batch_size, (0, 0, self.steps)
 
 
@@ -153,6 +155,9 @@ class Judge(Callback):
         e = self.estimator
         e.n_iter_ = epoch + 1
         e.loss_ = record["loss"]
+        if e.out_activation_ in ("identity", "exp"):  # theirs are means over the outputs
+            penalty = record.get("penalty", 0.0)
+            e.loss_ = (e.loss_ - penalty) / e.n_outputs_ + penalty
         e.t_ += self.samples
         e.loss_curve_.append(e.loss_)
         if e.verbose:
@@ -206,18 +211,6 @@ class Judge(Callback):
 class EngineMixin:
     """What both estimators have of cmlp's."""
 
-    def _set_extras(self, optimizer, schedule, dropout, batch_norm, class_weight, callbacks, dtype,
-                    n_jobs, threads):  # fmt: skip
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.dropout = dropout
-        self.batch_norm = batch_norm
-        self.class_weight = class_weight
-        self.callbacks = callbacks
-        self.dtype = dtype
-        self.n_jobs = n_jobs
-        self.threads = threads
-
     def fit(self, X, y, sample_weight=None, *, validation_data=None):
         """Fit the model; see scikit-learn's.
 
@@ -247,7 +240,7 @@ class EngineMixin:
         jobs = self.n_jobs if self.n_jobs > 0 else max(1, threads.available() + 1 + self.n_jobs)
         return threads.resolve(int(jobs))
 
-    def _make_network(self, sizes):
+    def _make_network(self, sizes, dtype):
         loss, output = OUTPUTS[self.out_activation_]
         names = self.activation
         if isinstance(names, (list, tuple)):
@@ -256,7 +249,7 @@ class EngineMixin:
             names = as_cmlp(names)
         seed = self._random_state.randint(2**31) if np.any(self.dropout) else 0
         return Network(
-            sizes, activation=names, output=output, loss=loss, init="zeros", dtype=self.dtype,
+            sizes, activation=names, output=output, loss=loss, init="zeros", dtype=dtype,
             dropout=self.dropout, normalization="batch" if self.batch_norm else None, seed=seed,
         )  # fmt: skip
 
@@ -269,8 +262,9 @@ class EngineMixin:
             if all(a is b for a, b in zip(arrays, known, strict=True)):
                 return network
         sizes = [coef.shape[0] for coef in self.coefs_] + [self.coefs_[-1].shape[1]]
-        if network is None or network.size != sizes:
-            network = self._make_network(sizes)
+        dtype = np.dtype(self.dtype or self.coefs_[0].dtype)
+        if network is None or network.size != sizes or network.dtype != dtype:
+            network = self._make_network(sizes, dtype)
         network.weight = [coef.T for coef in self.coefs_]
         network.bias = [intercept[:, None] for intercept in self.intercepts_]
         self.network_, self._exposed = network, arrays
@@ -325,9 +319,9 @@ class EngineMixin:
     def _chosen_optimizer(self):
         if self.optimizer is not None:
             given = fitting.checked_optimizer(self.optimizer)
-            if isinstance(given, Optimizer) and given.penalty is None and not given.weight_decay:
-                return replace(given, penalty=self.alpha)
-            return given
+            return given if given.l2 or given.penalty is not None else replace(
+                given, penalty=self.alpha
+            )  # fmt: skip
         if self.solver == "sgd":
             return SGD(self.learning_rate_init, momentum=self.momentum,
                        nesterov=bool(self.nesterovs_momentum and self.momentum > 0),
@@ -371,11 +365,16 @@ class EngineMixin:
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=2)
         except TrainingDiverged as error:
-            self._expose()
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large "
-                f"values and need to be preprocessed. ({error})"
-            ) from error
+            if not hasattr(self, "_best"):
+                self._expose()
+                raise ValueError(
+                    "Solver produced non-finite parameter weights. The input data may contain "
+                    f"large values and need to be preprocessed. ({error})"
+                ) from error
+            # The best parameters so far come back, as at the end of any early stopping.
+            self.validation_scores_.append(np.nan)
+            warnings.warn(str(error), ConvergenceWarning, stacklevel=2)
+            course.stopped = True
         if not incremental and not course.stopped and self.n_iter_ == self.max_iter:
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
@@ -419,6 +418,7 @@ class EngineMixin:
                    layer_units):  # fmt: skip
         network = self._synced()
         self._input_dtype = X.dtype
+        self._place_parameters(layer_units)
         sample_weight = self._class_weighted(y, sample_weight)
         rows, targets = self._data(X, y, sample_weight)
         total = len(rows) if sample_weight is None else sample_weight.sum()
@@ -434,6 +434,16 @@ class EngineMixin:
         self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
         self.loss_ = result.fun
         self._expose()
+
+    def _place_parameters(self, layer_units):
+        # Where the parameters are in the vector of scikit-learn's own loss and gradient.
+        pairs = list(pairwise(layer_units))
+        ends = np.cumsum([0] + [i * o for i, o in pairs] + [o for _, o in pairs]).tolist()
+        spans = list(pairwise(ends))
+        self._coef_indptr = [
+            (*span, pair) for span, pair in zip(spans[: len(pairs)], pairs, strict=True)
+        ]
+        self._intercept_indptr = spans[len(pairs) :]
 
     def _forward_pass_fast(self, X, check_input=True):
         if check_input:
@@ -493,7 +503,7 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
                  nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1,
                  beta_1=0.9, beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000,
                  optimizer=None, schedule=None, dropout=0.0, batch_norm=False, class_weight=None,
-                 callbacks=None, dtype="float32", n_jobs=None, threads=None):  # fmt: skip
+                 callbacks=None, dtype=None, n_jobs=None, threads=None):  # fmt: skip
         super().__init__(
             hidden_layer_sizes, activation, solver=solver, alpha=alpha, batch_size=batch_size,
             learning_rate=learning_rate, learning_rate_init=learning_rate_init, power_t=power_t,
@@ -503,8 +513,15 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
             validation_fraction=validation_fraction, beta_1=beta_1, beta_2=beta_2,
             epsilon=epsilon, n_iter_no_change=n_iter_no_change, max_fun=max_fun,
         )  # fmt: skip
-        self._set_extras(optimizer, schedule, dropout, batch_norm, class_weight, callbacks, dtype,
-                         n_jobs, threads)  # fmt: skip
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.dropout = dropout
+        self.batch_norm = batch_norm
+        self.class_weight = class_weight
+        self.callbacks = callbacks
+        self.dtype = dtype
+        self.n_jobs = n_jobs
+        self.threads = threads
 
     def predict(self, X):
         """Return the class of each sample, shape (n_samples,) or (n_samples, n_classes)."""
@@ -551,7 +568,7 @@ class MLPRegressor(EngineMixin, neural_network.MLPRegressor):
                  nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1,
                  beta_1=0.9, beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000,
                  optimizer=None, schedule=None, dropout=0.0, batch_norm=False, callbacks=None,
-                 dtype="float32", n_jobs=None, threads=None):  # fmt: skip
+                 dtype=None, n_jobs=None, threads=None):  # fmt: skip
         super().__init__(
             loss, hidden_layer_sizes, activation, solver=solver, alpha=alpha,
             batch_size=batch_size, learning_rate=learning_rate,
@@ -562,9 +579,14 @@ class MLPRegressor(EngineMixin, neural_network.MLPRegressor):
             beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, n_iter_no_change=n_iter_no_change,
             max_fun=max_fun,
         )  # fmt: skip
-        self._set_extras(optimizer, schedule, dropout, batch_norm, None, callbacks, dtype, n_jobs,
-                         threads)  # fmt: skip
-        del self.class_weight
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.dropout = dropout
+        self.batch_norm = batch_norm
+        self.callbacks = callbacks
+        self.dtype = dtype
+        self.n_jobs = n_jobs
+        self.threads = threads
 
     def _class_weighted(self, y, sample_weight):
         return sample_weight
@@ -584,7 +606,7 @@ CONSTRAINTS = {
     "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
     "batch_norm": ["boolean"],
     "callbacks": "no_validation",
-    "dtype": [StrOptions({"float32", "float64"})],
+    "dtype": [StrOptions({"float32", "float64"}), None],
     "n_jobs": [Integral, None],
     "threads": [Interval(Integral, 1, None, closed="left"), None],
 }

@@ -18,8 +18,8 @@ class History:
     Attributes
     ----------
     epochs : list of dict
-        Of each epoch `loss` (the mean over its batches, each before its step), the metrics
-        asked for, likewise, `lr`, `seconds`, `samples_per_second` and, with validation data,
+        Of each epoch `loss` (the mean over its batches, each before its step), `penalty`, the part
+        of it that is the optimizer's, where it has one, the metrics asked for, likewise, `lr`, `seconds`, `samples_per_second` and, with validation data,
         `val_loss`, `val_accuracy` (classification) or `val_r2` (regression), and the metrics
         with `val_` before them.
     """
@@ -216,8 +216,8 @@ class Place(NamedTuple):
         The part at work, which knows how far it is.
     begun : int
         The samples of the part that were done before it.
-    loss, weight : float
-        The epoch's sums before the part, or, where one is at work, its own.
+    loss, weight, penalty : float
+        The epoch's sums before the part.
     trained : int
         The epoch's samples before the part.
     seconds : float
@@ -232,6 +232,7 @@ class Place(NamedTuple):
     begun: int = 0
     loss: float = 0.0
     weight: float = 0.0
+    penalty: float = 0.0
     trained: int = 0
     seconds: float = 0.0
     lr: float = 0.0
@@ -243,8 +244,9 @@ class Place(NamedTuple):
 
     @property
     def sums(self):
-        """The epoch's sum of losses and of weights."""
-        return (self.loss, self.weight) if self.live is None else (self.live.loss, self.live.weight)
+        """The epoch's sums of losses, weights and penalties."""
+        at = self if self.live is None else self.live
+        return at.loss, at.weight, at.penalty
 
 
 class Course:
@@ -336,9 +338,11 @@ class Course:
                 network._restore(good)
             raise
         place = self.place
-        loss, weight = place.sums
+        loss, weight, penalty = place.sums
+        weight = weight if weight > 0 else 1.0
         record = {
-            "loss": loss / weight if weight > 0 else 0.0,
+            "loss": loss / weight,
+            **({} if self.optimizer.penalty is None else {"penalty": penalty / weight}),
             **self.tally.results(),
             "lr": place.lr,
             "seconds": place.seconds,
@@ -399,7 +403,7 @@ class Course:
                 if self.progress.tick is not None:
                     self.progress.tick(before.trained - before.begun + live.done)
             self.place = Place(
-                before.epoch, before.part + 1, None, 0, live.loss, live.weight,
+                before.epoch, before.part + 1, None, 0, live.loss, live.weight, live.penalty,
                 before.trained - before.begun + live.done,
                 before.seconds + time.perf_counter() - start,
                 float(self.optimizer.lr if rates is None else rates[step]),

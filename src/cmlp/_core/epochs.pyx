@@ -193,9 +193,10 @@ cdef class Epoch:
             self.program.spare.append(self.workspace)
             self.workspace = None
 
-    def resume(self, int64_t done, double loss, double weight):
+    def resume(self, int64_t done, double loss, double weight, double penalty):
         """Go on from where another one was."""
         self.job.done, self.job.loss, self.job.weight = done, loss, weight
+        self.job.penalties = penalty
 
     def run(self, int64_t steps=0, double seconds=BREATH):
         """Train for so many seconds, about, or for so many steps; returns whether to go on.
@@ -270,6 +271,11 @@ cdef class Epoch:
     def weight(self):
         """The sum of all samples' weights."""
         return self.job.weight
+
+    @property
+    def penalty(self):
+        """The part of the loss that is the optimizer's penalty."""
+        return self.job.penalties
 
     @property
     def mean_loss(self):

@@ -99,7 +99,8 @@ cdef struct Job:
     double *squares             # of blocks of the gradients, or of the weights
     bint penalized              # half of `penalty` times the weights' squares over the batch's
     double penalty              # weight is part of its loss
-    double penalty_loss         # that, of this batch
+    double penalty_loss         # that, of this batch,
+    double penalties            # and over all samples
     double average              # the part of the way that running means go
     double work                 # multiply-adds a sample
     double work_done            # since the clock was last read

@@ -688,6 +688,7 @@ cdef void finish_step(Job *job, int64_t m) noexcept nogil:
     job.last_loss = loss / weight if weight > 0 else 0
     if job.penalized:  # batches then count by their samples
         job.last_loss += job.penalty_loss
+        job.penalties += job.penalty_loss * m
         loss, weight = job.last_loss * m, m
     job.loss += loss
     job.weight += weight

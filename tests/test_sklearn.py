@@ -1,0 +1,368 @@
+"""scikit-learn's estimators: its numbers, its checks, its tools."""
+
+import pickle
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+sklearn = pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+
+from sklearn import neural_network
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import make_classification, make_multilabel_classification, make_regression
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.inspection import permutation_importance
+from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from cmlp import Adam, Network, activations, callbacks, schedules
+from cmlp.sklearn import MLPClassifier, MLPRegressor
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@parametrize_with_checks([
+    MLPClassifier(max_iter=50),
+    MLPRegressor(max_iter=50),
+    MLPClassifier(max_iter=50, solver="lbfgs", activation="tanh"),
+    MLPRegressor(max_iter=50, solver="sgd", learning_rate_init=1e-3),
+])  # fmt: skip
+@pytest.mark.filterwarnings("ignore")
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+def test_the_arguments_are_scikit_learns():
+    for ours, theirs in ((MLPClassifier(), neural_network.MLPClassifier()),
+                         (MLPRegressor(), neural_network.MLPRegressor())):  # fmt: skip
+        given, own = theirs.get_params(), ours.get_params()
+        assert {name: own[name] for name in given} == given
+        extras = set(own) - set(given)
+        assert extras - {"class_weight"} == {
+            "optimizer", "schedule", "dropout", "batch_norm", "callbacks", "dtype", "n_jobs",
+            "threads",
+        }  # fmt: skip
+
+
+CLASSES = make_classification(180, 12, n_informative=6, n_classes=3, random_state=0)
+BINARY = make_classification(150, 12, random_state=1)
+LABELS = make_multilabel_classification(150, 12, n_classes=4, random_state=0)
+VALUES = make_regression(150, 12, noise=1, random_state=0)
+SEVERAL = make_regression(150, 12, n_targets=3, random_state=0)
+COUNTS = VALUES[0], np.random.default_rng(0).poisson(3, 150)
+
+PROBLEMS = {
+    "classes": (CLASSES, neural_network.MLPClassifier, MLPClassifier, {}),
+    "binary": (BINARY, neural_network.MLPClassifier, MLPClassifier, {}),
+    "multilabel": (LABELS, neural_network.MLPClassifier, MLPClassifier, {}),
+    "values": (VALUES, neural_network.MLPRegressor, MLPRegressor, {}),
+    "several": ((SEVERAL[0], SEVERAL[1] / 100), neural_network.MLPRegressor, MLPRegressor, {}),
+    "counts": (COUNTS, neural_network.MLPRegressor, MLPRegressor, {"loss": "poisson"}),
+}
+VALUES[1][:] /= 100
+
+
+def both(problem, weighted=False, X=None, **options):
+    """Fit scikit-learn's estimator and ours with the same arguments."""
+    (data, y), theirs, ours, more = PROBLEMS[problem]
+    X = data if X is None else X(data)
+    options = {"random_state": 3, "max_iter": 6, **more, **options}
+    weight = np.random.default_rng(0).random(len(y)) if weighted else None
+    fitted = []
+    for kind in (theirs, ours):
+        estimator = kind(**options)
+        fitted.append(estimator.fit(X, y, sample_weight=weight))
+    return X, y, *fitted
+
+
+def assert_alike(X, theirs, ours, tolerance=1e-6):
+    for a, b in zip(ours.coefs_ + ours.intercepts_, theirs.coefs_ + theirs.intercepts_,
+                    strict=True):  # fmt: skip
+        assert a.shape == b.shape
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, atol=tolerance)
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), atol=tolerance * 10)
+    for name in ("loss_", "best_loss_", "best_validation_score_"):
+        if hasattr(theirs, name) and getattr(theirs, name) is not None:
+            assert getattr(ours, name) == pytest.approx(getattr(theirs, name), abs=tolerance)
+    for name in ("n_iter_", "t_", "n_layers_", "n_outputs_", "out_activation_", "n_features_in_"):
+        assert getattr(ours, name) == getattr(theirs, name)
+    if hasattr(theirs, "loss_curve_"):
+        np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, atol=tolerance)
+        if theirs.validation_scores_ is not None:
+            np.testing.assert_allclose(ours.validation_scores_, theirs.validation_scores_)
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+def test_each_problem_and_solver(problem, solver):
+    if problem == "several" and solver == "lbfgs":
+        pytest.skip("there scikit-learn's gradient is not that of its loss, but 3 times it")
+    rate = 0.01 if solver == "sgd" else 0.001
+    X, _, theirs, ours = both(problem, solver=solver, learning_rate_init=rate, batch_size=32)
+    assert_alike(X, theirs, ours, 1e-5 if solver == "lbfgs" else 1e-6)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"learning_rate": "invscaling", "power_t": 0.3},
+        {"learning_rate": "adaptive", "n_iter_no_change": 1, "tol": 10.0, "max_iter": 12},
+        {"nesterovs_momentum": False},
+        {"momentum": 0.0},
+        {"early_stopping": True, "n_iter_no_change": 2, "max_iter": 30, "tol": 0.01},
+        {"shuffle": False},
+        {"alpha": 0.0},
+        {"alpha": 1.0},
+        {"activation": "logistic"},
+        {"activation": "tanh", "hidden_layer_sizes": (7, 5)},
+        {"activation": "identity", "hidden_layer_sizes": ()},
+        {"batch_size": "auto"},
+        {"batch_size": 50},
+        {"batch_size": 1},
+        {"n_iter_no_change": 2, "tol": 0.5, "max_iter": 50},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("problem", ["classes", "values"])
+def test_each_option(problem, options, weighted):
+    # Their loss of a sure mistake is cut off: no step may be so large as to lead to one.
+    rate = 0.001 if options.get("batch_size") == 1 else 0.01
+    X, _, theirs, ours = both(problem, weighted, solver="sgd", learning_rate_init=rate, **options)
+    assert_alike(X, theirs, ours)
+
+
+@pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.csc_matrix, sparse.csr_array])
+def test_sparse_samples(kind):
+    def thinned(X):
+        return kind(np.where(np.abs(X) > 1, X, 0))
+
+    X, _, theirs, ours = both("classes", X=thinned)
+    assert_alike(X, theirs, ours)
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-6)
+
+
+def test_warm_starts_and_parts_go_on():
+    X, y = CLASSES
+    for solver in ("sgd", "adam"):
+        pair = []
+        for kind in (neural_network.MLPClassifier, MLPClassifier):
+            estimator = kind(solver=solver, random_state=1, warm_start=True, max_iter=3)
+            estimator.fit(X, y).fit(X, y)
+            for start in range(0, 180, 60):
+                estimator.partial_fit(X[start : start + 60], y[start : start + 60])
+            pair.append(estimator)
+        assert_alike(X, *pair)
+
+
+def test_partial_fit_goes_on_after_pickling():
+    X, y = CLASSES
+    one, other = (MLPClassifier(random_state=1) for _ in range(2))
+    for estimator in (one, other):
+        for _ in range(3):
+            estimator.partial_fit(X, y, classes=[0, 1, 2])
+    other = pickle.loads(pickle.dumps(other))
+    for estimator in (one, other):
+        estimator.partial_fit(X, y)
+    assert (one.coefs_[0] == other.coefs_[0]).all()
+
+
+@pytest.mark.parametrize("dtype", [None, "float32", "float64"])
+@pytest.mark.parametrize("given", [np.float32, np.float64])
+def test_types(dtype, given):
+    X, y = VALUES[0].astype(given), VALUES[1].astype(given)
+    estimator = MLPRegressor(dtype=dtype, random_state=0, max_iter=5).fit(X, y)
+    assert estimator.network_.dtype == (dtype or given)
+    assert estimator.coefs_[0].dtype == given
+    assert estimator.predict(X).dtype == given
+    assert estimator.predict(sparse.csr_array(X)).dtype == given
+
+
+def test_coefs_are_the_networks():
+    X, y = VALUES
+    estimator = MLPRegressor(random_state=0, max_iter=5).fit(X, y)
+    estimator.coefs_[-1][:] = 0
+    estimator.intercepts_[-1][:] = 2.5
+    assert (estimator.predict(X) == 2.5).all()
+    estimator.coefs_ = [np.zeros_like(coef) for coef in estimator.coefs_]
+    estimator.intercepts_ = [np.full_like(i, 3) for i in estimator.intercepts_]
+    assert (estimator.predict(X) == 3).all()
+
+
+def test_extras():
+    X, y = CLASSES
+    seen = []
+    estimator = MLPClassifier(
+        (16, 8), activation=["gelu", activations.leaky_relu(0.2)], optimizer=Adam(0.01),
+        schedule=schedules.Cosine(), dropout=[0.1, 0.0], batch_norm=True, class_weight="balanced",
+        callbacks=[lambda net, epoch, record: seen.append(epoch)], dtype="float32", threads=1,
+        random_state=0, max_iter=30, tol=0, n_iter_no_change=100, batch_size=20,
+    )  # fmt: skip
+    estimator.fit(X, y, validation_data=(X, y))
+    assert seen == list(range(30))
+    assert estimator.score(X, y) > 0.85
+    assert estimator.validation_scores_[-1] == estimator.score(X, y)
+    assert len(estimator.history_) == 30
+    assert estimator.history_["lr"][0] > estimator.history_["lr"][-1]
+    again = clone(estimator).fit(X, y)
+    assert (again.predict_proba(X) == estimator.predict_proba(X)).all()
+    assert (pickle.loads(pickle.dumps(estimator)).predict_proba(X)
+            == estimator.predict_proba(X)).all()  # fmt: skip
+
+
+def test_class_weights():
+    X, y = BINARY
+    weight = np.where(y == 1, 3.0, 1.0)
+    options = {"random_state": 0, "max_iter": 5}
+    one = MLPClassifier(class_weight={0: 1, 1: 3}, **options).fit(X, y)
+    other = MLPClassifier(**options).fit(X, y, sample_weight=weight)
+    assert (one.coefs_[0] == other.coefs_[0]).all()
+    X, y = CLASSES
+    names = np.array(["a", "b", "c"])[y]
+    one = MLPClassifier(class_weight={"a": 2, "b": 1, "c": 1}, **options).fit(X, names)
+    other = MLPClassifier(**options).fit(X, names, sample_weight=np.where(y == 0, 2.0, 1))
+    assert (one.coefs_[0] == other.coefs_[0]).all()
+    with pytest.raises(ValueError, match="class_weight is not supported for multilabel"):
+        MLPClassifier(class_weight="balanced").fit(*LABELS)
+
+
+def test_early_stopping_on_data_of_ones_own():
+    X, y = CLASSES
+    estimator = MLPClassifier(early_stopping=True, random_state=0, max_iter=60, n_iter_no_change=3)
+    estimator.fit(X[:100], y[:100], validation_data=(X[100:], y[100:]))
+    assert estimator.score(X[100:], y[100:]) == estimator.best_validation_score_
+    assert estimator.best_validation_score_ == max(estimator.validation_scores_)
+
+
+def test_verbose(capsys):
+    X, y = CLASSES
+    MLPClassifier(max_iter=2, verbose=True, random_state=0).fit(X, y)
+    theirs = capsys.readouterr().out
+    neural_network.MLPClassifier(max_iter=2, verbose=True, random_state=0).fit(X, y)
+    assert capsys.readouterr().out == theirs
+    MLPClassifier(max_iter=2, verbose=2, random_state=0).fit(X, y)
+    assert "samples" in capsys.readouterr().err
+
+
+def test_warnings_and_errors():
+    X, y = CLASSES
+    with pytest.warns(ConvergenceWarning, match=r"Maximum iterations \(2\) reached"):
+        MLPClassifier(max_iter=2).fit(X, y)
+    with pytest.warns(UserWarning, match="It is going to be clipped"):
+        MLPClassifier(max_iter=2, batch_size=1000).fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        MLPClassifier(max_iter=100, tol=10, n_iter_no_change=1).fit(X, y)
+    with pytest.raises(ValueError, match="Solver produced non-finite parameter weights"):
+        MLPRegressor(solver="sgd", learning_rate_init=1e3).fit(X * 1e5, y)
+    with pytest.raises(ValueError, match="The 'activation' parameter of MLPClassifier must be"):
+        MLPClassifier(activation="rellu").fit(X, y)
+    with pytest.raises(ValueError, match="The 'dropout' parameter"):
+        MLPClassifier(dropout=1.0).fit(X, y)
+    with pytest.raises(ValueError, match="The 'dtype' parameter"):
+        MLPClassifier(dtype="float16").fit(X, y)
+
+
+def test_the_short_way_of_prediction_checks_too():
+    X, y = CLASSES
+    estimator = MLPClassifier(max_iter=3).fit(X, y)
+    with pytest.raises(ValueError, match="has 5 features, but MLPClassifier is expecting 12"):
+        estimator.predict(X[:1, :5])
+    with pytest.raises(ValueError, match="NaN"):
+        estimator.predict_proba(np.full((1, 12), np.nan))
+    assert estimator.predict(X[:1]) == estimator.predict(X)[:1]
+    assert (estimator.predict_log_proba(X) == np.log(estimator.predict_proba(X))).all()
+
+
+def test_networks_cross_over(tmp_path):
+    X, y = CLASSES
+    for kind in (neural_network.MLPClassifier, MLPClassifier):
+        estimator = kind((9, 7), activation="logistic", random_state=0, max_iter=5).fit(X, y)
+        net = Network.from_sklearn(estimator)
+        np.testing.assert_allclose(net(X), estimator.predict_proba(X), atol=1e-12)
+        net.save(tmp_path / "net.npz")
+        net.fit(X, y, epochs=1)
+    assert estimator.network_.size == [12, 9, 7, 3]
+    for kind in (neural_network.MLPRegressor, MLPRegressor):
+        counts = kind(loss="poisson", random_state=0, max_iter=5).fit(*COUNTS)
+        np.testing.assert_allclose(Network.from_sklearn(counts).predict(COUNTS[0]),
+                                   counts.predict(COUNTS[0]), rtol=1e-12)  # fmt: skip
+    with pytest.raises(TypeError, match="estimator must be an MLPClassifier or an MLPRegressor"):
+        Network.from_sklearn(StandardScaler().fit(X))
+
+
+def test_the_tools_of_scikit_learn():
+    X, y = CLASSES
+    estimator = MLPClassifier(8, random_state=0, max_iter=15)
+    pipeline = make_pipeline(
+        ColumnTransformer([("scaled", StandardScaler(), slice(0, 6))], remainder="passthrough"),
+        estimator,
+    )
+    found = GridSearchCV(pipeline, {"mlpclassifier__alpha": [1e-4, 1.0]}, cv=2, n_jobs=2)
+    assert found.fit(X, y).best_score_ > 0.3
+    scores = cross_validate(estimator, X, y, cv=2, n_jobs=2, return_train_score=True)
+    assert len(scores["test_score"]) == 2
+    calibrated = CalibratedClassifierCV(estimator, cv=2).fit(X, y)
+    np.testing.assert_allclose(calibrated.predict_proba(X).sum(axis=1), 1)
+    fitted = estimator.fit(X, y)
+    assert permutation_importance(fitted, X, y, n_repeats=2).importances.shape == (12, 2)
+
+
+LOAD = """
+import pickle, sys
+import numpy as np
+with open(sys.argv[1], "rb") as file:
+    estimator, X, want = pickle.load(file)
+assert (estimator.predict(X) == want).all()
+estimator.partial_fit(X, want)
+"""
+
+
+def test_a_pickle_in_another_process(tmp_path):
+    X, y = CLASSES
+    estimator = MLPClassifier(random_state=0, max_iter=3).fit(X, y)
+    path = tmp_path / "estimator.pickle"
+    path.write_bytes(pickle.dumps((estimator, X, estimator.predict(X))))
+    subprocess.run([sys.executable, "-c", LOAD, path], check=True)
+
+
+def test_a_grid_over_a_cluster(tmp_path):
+    distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    joblib = pytest.importorskip("joblib")
+    X, y = CLASSES
+    grid = {"alpha": [1e-4, 10.0], "hidden_layer_sizes": [(2,), (16,)]}
+    search = GridSearchCV(MLPClassifier(random_state=0, max_iter=15), grid, cv=2)
+    alone = clone(search).fit(X, y)
+    with (
+        distributed.LocalCluster(2, processes=True, threads_per_worker=1, dashboard_address=None,
+                                 local_directory=tmp_path) as cluster,
+        distributed.Client(cluster),
+        joblib.parallel_backend("dask"),
+    ):  # fmt: skip
+        spread = search.fit(X, y)
+    assert spread.best_params_ == alone.best_params_
+    assert (spread.best_estimator_.coefs_[0] == alone.best_estimator_.coefs_[0]).all()
+
+
+def test_callbacks_may_stop():
+    X, y = CLASSES
+    stopping = [callbacks.Function(lambda net, epoch, record: epoch == 2)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert MLPClassifier(callbacks=stopping).fit(X, y).n_iter_ == 3
+
+
+def test_scikit_learn_is_asked_for(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    monkeypatch.delitem(sys.modules, "cmlp.sklearn")
+    with pytest.raises(ImportError, match=r"scikit-learn: pip install 'cmlp\[sklearn\]'"):
+        import cmlp.sklearn  # noqa: F401
