@@ -92,8 +92,8 @@ LOSSES = {
     ).mean(axis=1),
     "log_cosh": lambda a, y: np.log(np.cosh(a - y)).mean(axis=1),
     "poisson": lambda a, y: (np.exp(a) - y * a).mean(axis=1),
-    "poisson_deviance": lambda a, y: (
-        (np.exp(a) - y + y * (np.log(np.where(y > 0, y, 1)) - a)).sum(axis=1)
+    "poisson_deviance": lambda a, y: (np.exp(a) - y + y * (np.log(np.where(y > 0, y, 1)) - a)).sum(
+        axis=1
     ),
     "hinge": lambda a, y: np.maximum(0, 1 - (2 * y - 1) * a).mean(axis=1),
     "squared_hinge": lambda a, y: (np.maximum(0, 1 - (2 * y - 1) * a) ** 2).mean(axis=1),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn import metrics
 
 from cmlp import Network
 
@@ -75,7 +76,6 @@ def test_rates_are_compared_with_counts(rng):
 
 
 def test_scikit_learn_agrees(rng):
-    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
     X, y = rng.normal(size=(301, 6)), rng.integers(0, 5, 301)
     net = Network([6, 8, 5], loss="cross_entropy", dtype="float64", seed=0)
     answers = net.predict(X)
@@ -119,7 +119,7 @@ def test_validation_has_them_too(rng):
 
 
 @pytest.mark.parametrize(
-    ("metrics", "error", "message"),
+    ("names", "error", "message"),
     [
         ("acuracy", ValueError, "metrics='acuracy' is unknown .did you mean 'accuracy'"),
         (["r2"], ValueError, "metrics='r2' does not suit a classifier"),
@@ -127,10 +127,10 @@ def test_validation_has_them_too(rng):
         ("top_0", ValueError, "metrics='top_0' is unknown"),
     ],
 )
-def test_bad_metrics(metrics, error, message):
+def test_bad_metrics(names, error, message):
     net = Network([2, 3], loss="cross_entropy")
     with pytest.raises(error, match=message):
-        net.fit(np.ones((4, 2)), np.zeros(4), metrics=metrics)
+        net.fit(np.ones((4, 2)), np.zeros(4), metrics=names)
 
 
 def test_metrics_suit_the_network():

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import matplotlib
 import numpy as np
 import oracle
 import pytest
@@ -16,6 +17,9 @@ SIZES = [6, 9, 3]
 @pytest.fixture
 def data(rng):
     return rng.normal(size=(50, 6)), rng.integers(0, 3, 50)
+
+
+matplotlib.use("Agg")
 
 
 def network(seed=1, **options):
@@ -276,13 +280,12 @@ def test_a_good_epoch_comes_back(data):
 
 
 def test_history(data):
-    pyplot = pytest.importorskip("matplotlib.pyplot", reason="Matplotlib is not installed")
     history = network().fit(*data, epochs=3, validation_data=data, metrics="f1")
     axes = history.plot()
     assert axes.get_xlabel() == "epoch"
     assert [line.get_label() for line in axes.get_lines()] == ["loss", "val_loss"]
     assert history.plot(["f1"], axes) is axes
-    pyplot.close("all")
+    matplotlib.pyplot.close("all")
 
 
 def test_plots_need_matplotlib(monkeypatch, data):

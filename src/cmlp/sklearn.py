@@ -5,10 +5,12 @@ from; training and prediction are cmlp's. With the same `random_state` the first
 order of the samples are those that scikit-learn draws.
 """
 
+import operator
 import warnings
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from numbers import Integral, Real
+from typing import ClassVar
 
 import numpy as np
 
@@ -45,26 +47,17 @@ OUTPUTS = {
 
 NAMES = {name for name, activation in ACTIVATIONS.items() if activation.hidden} | {"logistic"}
 
-EXTRAS = """
-    optimizer : cmlp.optimizers.Optimizer, optional
-        Instead of `solver` and what belongs to it; `alpha` counts unless it decays weights.
-    schedule : cmlp.schedules.Schedule or callable, optional
-        Instead of `learning_rate`.
-    dropout : float or list of float, default 0
-        Of the hidden layers.
-    batch_norm : bool, default False
-        Whether hidden layers are normalised over batches.
-    class_weight : dict or "balanced", optional
-        As elsewhere in scikit-learn.
-    callbacks : sequence of callables or of cmlp.callbacks.Callback, optional
-        Told after each epoch.
-    dtype : {"float32", "float64"}, optional
-        Of all arithmetic; by default that of X, as there. float32 is twice as fast.
-    n_jobs : int, optional
-        Threads; -1 means all CPUs, None as many as the process may use.
-    threads : int, optional
-        The same; it goes before `n_jobs`.
-"""
+CONSTRAINTS = {
+    "activation": [StrOptions(NAMES), list, tuple, Activation],
+    "optimizer": [Optimizer, None],
+    "schedule": "no_validation",
+    "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
+    "batch_norm": ["boolean"],
+    "callbacks": "no_validation",
+    "dtype": [StrOptions({"float32", "float64"}), None],
+    "n_jobs": [Integral, None],
+    "threads": [Interval(Integral, 1, None, closed="left"), None],
+}
 
 
 @dataclass(frozen=True)
@@ -258,9 +251,9 @@ class EngineMixin:
         network = self.__dict__.get("network_")
         arrays = [*self.coefs_, *self.intercepts_]
         known = self.__dict__.get("_exposed", ())
-        if network is not None and len(arrays) == len(known):
-            if all(a is b for a, b in zip(arrays, known, strict=True)):
-                return network
+        alike = len(arrays) == len(known) and all(map(operator.is_, arrays, known))
+        if network is not None and alike:
+            return network
         sizes = [coef.shape[0] for coef in self.coefs_] + [self.coefs_[-1].shape[1]]
         dtype = np.dtype(self.dtype or self.coefs_[0].dtype)
         if network is None or network.size != sizes or network.dtype != dtype:
@@ -471,13 +464,31 @@ class EngineMixin:
 
 
 class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
-    __doc__ = f"""scikit-learn's `MLPClassifier`, trained by cmlp.
+    """scikit-learn's `MLPClassifier`, trained by cmlp.
 
     Parameters
     ----------
     hidden_layer_sizes, activation, solver, alpha, ... : as there
         `activation` may be any of cmlp's, or a list with one for each hidden layer.
-{EXTRAS}
+    optimizer : cmlp.optimizers.Optimizer, optional
+        Instead of `solver` and what belongs to it; `alpha` counts unless it decays weights.
+    schedule : cmlp.schedules.Schedule or callable, optional
+        Instead of `learning_rate`.
+    dropout : float or list of float, default 0
+        Of the hidden layers.
+    batch_norm : bool, default False
+        Whether hidden layers are normalised over batches.
+    class_weight : dict or "balanced", optional
+        As elsewhere in scikit-learn.
+    callbacks : sequence of callables or of cmlp.callbacks.Callback, optional
+        Told after each epoch.
+    dtype : {"float32", "float64"}, optional
+        Of all arithmetic; by default that of X, as there. float32 is twice as fast.
+    n_jobs : int, optional
+        Threads; -1 means all CPUs, None as many as the process may use.
+    threads : int, optional
+        The same; it goes before `n_jobs`.
+
     Attributes
     ----------
     coefs_, intercepts_, classes_, loss_curve_, ... : as there
@@ -494,7 +505,11 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
     array([0, 1, 1, 0])
     """
 
-    _parameter_constraints: dict = {}
+    _parameter_constraints: ClassVar[dict] = {
+        **neural_network.MLPClassifier._parameter_constraints,
+        **CONSTRAINTS,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
 
     def __init__(self, hidden_layer_sizes=(100,), activation="relu", *, solver="adam",
                  alpha=0.0001, batch_size="auto", learning_rate="constant",
@@ -543,13 +558,29 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
 
 
 class MLPRegressor(EngineMixin, neural_network.MLPRegressor):
-    __doc__ = f"""scikit-learn's `MLPRegressor`, trained by cmlp.
+    """scikit-learn's `MLPRegressor`, trained by cmlp.
 
     Parameters
     ----------
     loss, hidden_layer_sizes, activation, solver, alpha, ... : as there
         `activation` may be any of cmlp's, or a list with one for each hidden layer.
-{EXTRAS}
+    optimizer : cmlp.optimizers.Optimizer, optional
+        Instead of `solver` and what belongs to it; `alpha` counts unless it decays weights.
+    schedule : cmlp.schedules.Schedule or callable, optional
+        Instead of `learning_rate`.
+    dropout : float or list of float, default 0
+        Of the hidden layers.
+    batch_norm : bool, default False
+        Whether hidden layers are normalised over batches.
+    callbacks : sequence of callables or of cmlp.callbacks.Callback, optional
+        Told after each epoch.
+    dtype : {"float32", "float64"}, optional
+        Of all arithmetic; by default that of X, as there. float32 is twice as fast.
+    n_jobs : int, optional
+        Threads; -1 means all CPUs, None as many as the process may use.
+    threads : int, optional
+        The same; it goes before `n_jobs`.
+
     Attributes
     ----------
     coefs_, intercepts_, loss_curve_, ... : as there
@@ -559,7 +590,10 @@ class MLPRegressor(EngineMixin, neural_network.MLPRegressor):
         Of the last fit by a stochastic solver.
     """
 
-    _parameter_constraints: dict = {}
+    _parameter_constraints: ClassVar[dict] = {
+        **neural_network.MLPRegressor._parameter_constraints,
+        **CONSTRAINTS,
+    }
 
     def __init__(self, loss="squared_error", hidden_layer_sizes=(100,), activation="relu", *,
                  solver="adam", alpha=0.0001, batch_size="auto", learning_rate="constant",
@@ -599,28 +633,6 @@ class MLPRegressor(EngineMixin, neural_network.MLPRegressor):
         return out.ravel() if out.shape[1] == 1 else out
 
 
-CONSTRAINTS = {
-    "activation": [StrOptions(NAMES), list, tuple, Activation],
-    "optimizer": [Optimizer, None],
-    "schedule": "no_validation",
-    "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
-    "batch_norm": ["boolean"],
-    "callbacks": "no_validation",
-    "dtype": [StrOptions({"float32", "float64"}), None],
-    "n_jobs": [Integral, None],
-    "threads": [Interval(Integral, 1, None, closed="left"), None],
-}
-MLPClassifier._parameter_constraints = {
-    **neural_network.MLPClassifier._parameter_constraints,
-    **CONSTRAINTS,
-    "class_weight": [dict, StrOptions({"balanced"}), None],
-}
-MLPRegressor._parameter_constraints = {
-    **neural_network.MLPRegressor._parameter_constraints,
-    **CONSTRAINTS,
-}
-
-
 def as_cmlp(activation):
     """Return an activation of scikit-learn's, or of cmlp's, by cmlp's name."""
     return "sigmoid" if isinstance(activation, str) and activation == "logistic" else activation
@@ -633,8 +645,7 @@ def network_of(estimator):
         return estimator._synced().copy()
     if not isinstance(estimator, (neural_network.MLPClassifier, neural_network.MLPRegressor)):
         raise TypeError(
-            "estimator must be an MLPClassifier or an MLPRegressor, "
-            f"got {type(estimator).__name__}"
+            f"estimator must be an MLPClassifier or an MLPRegressor, got {type(estimator).__name__}"
         )
     loss, output = OUTPUTS[estimator.out_activation_]
     sizes = [coef.shape[0] for coef in estimator.coefs_] + [estimator.n_outputs_]
@@ -645,5 +656,3 @@ def network_of(estimator):
     network.weight = [coef.T for coef in estimator.coefs_]
     network.bias = [intercept[:, None] for intercept in estimator.intercepts_]
     return network
-
-

@@ -18,10 +18,11 @@ class History:
     Attributes
     ----------
     epochs : list of dict
-        Of each epoch `loss` (the mean over its batches, each before its step), `penalty`, the part
-        of it that is the optimizer's, where it has one, the metrics asked for, likewise, `lr`, `seconds`, `samples_per_second` and, with validation data,
-        `val_loss`, `val_accuracy` (classification) or `val_r2` (regression), and the metrics
-        with `val_` before them.
+        Of each epoch `loss` (the mean over its batches, each before its step), `penalty`, the
+        part of it that is the optimizer's, where it has one, the metrics asked for, likewise,
+        `lr`, `seconds`, `samples_per_second` and, with validation data, `val_loss`,
+        `val_accuracy` (classification) or `val_r2` (regression), and the metrics with `val_`
+        before them.
     """
 
     def __init__(self):
@@ -104,7 +105,8 @@ class Running:
             optimizer.kernel, optimizer.hyper, biases.hyper, (optimizer.l1, biases.l1),
             (optimizer.l2, biases.l2), clip_value=optimizer.clip_value or 0,
             clip_norm=optimizer.clip_norm or 0,
-            penalty=-1 if optimizer.penalty is None else optimizer.penalty, accumulate=optimizer.accumulate,
+            penalty=-1 if optimizer.penalty is None else optimizer.penalty,
+            accumulate=optimizer.accumulate,
             gradient=parameters[0].padded if self.blocks else None,
             states=[p.padded for p in parameters[1:]] if self.blocks else (),
             means=means and means.padded, average=1 - (optimizer.average or 0),

@@ -14,15 +14,34 @@ INLINE V v_sqrt(V x)
     return x;
 }
 
-/* 1/x of a positive, normal x: where the ISA has an estimate, that and Newton's step
- * to within a unit in the last place, else a division. */
+/* 1/x of a positive, normal x: where the ISA has an estimate, that and Newton's steps, to
+ * within a unit in the last place, else a division. */
 INLINE V v_reciprocal(V x)
 {
-#if CMLP_REAL_BYTES == 4 && VECTOR_BYTES == 64
+#if VECTOR_BYTES == 64 && CMLP_REAL_BYTES == 4
     V y = (V)_mm512_rcp14_ps((__m512)x);
+    return y + y * (1 - x * y);
+#elif VECTOR_BYTES == 64
+    V y = (V)_mm512_rcp14_pd((__m512d)x);
+    y += y * (1 - x * y);
     return y + y * (1 - x * y);
 #else
     return 1 / x;
+#endif
+}
+
+/* The root of a finite x that is not negative, likewise; in single precision the ISA's own
+ * is as fast. */
+INLINE V v_root(V x)
+{
+#if VECTOR_BYTES == 64 && CMLP_REAL_BYTES == 8
+    V y = (V)_mm512_maskz_rsqrt14_pd(
+        _mm512_cmp_pd_mask((__m512d)x, _mm512_setzero_pd(), _CMP_GT_OQ), (__m512d)x);
+    y *= (REAL)1.5 - (REAL)0.5 * x * (y * y);
+    V root = x * y;
+    return root + (x - root * root) * ((REAL)0.5 * y);
+#else
+    return v_sqrt(x);
 #endif
 }
 

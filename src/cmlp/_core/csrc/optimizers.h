@@ -43,20 +43,20 @@
       c[0] = 1 - h[0]; c[1] = h[1]; c[2] = 1 - h[1]; c[4] = CORRECTED_ROOT;       \
       c[3] = h[3] ? h[2] * c[4] : h[2]; c[5] = CORRECTED_STEP,                    \
       RUNNING_MEANS;                                                              \
-      w += k5 * s0 * v_reciprocal(v_sqrt(s1) * k4 + k3))                          \
+      w += k5 * s0 * v_reciprocal(v_root(s1) * k4 + k3))                          \
     X(amsgrad, 3,                                                                 \
       c[0] = 1 - h[0]; c[1] = h[1]; c[2] = 1 - h[1]; c[3] = h[2];                 \
       c[4] = CORRECTED_ROOT; c[5] = CORRECTED_STEP; c[6] = 1 - rate * h[3],       \
       w *= k6;                                                                    \
       RUNNING_MEANS;                                                              \
       s2 = v_max(s2, s1);                                                         \
-      w += k5 * s0 * v_reciprocal(v_sqrt(s2) * k4 + k3))                          \
+      w += k5 * s0 * v_reciprocal(v_root(s2) * k4 + k3))                          \
     X(adamw, 2,                                                                   \
       c[0] = 1 - h[0]; c[1] = h[1]; c[2] = 1 - h[1]; c[3] = h[2];                 \
       c[4] = CORRECTED_ROOT; c[5] = CORRECTED_STEP; c[6] = 1 - rate * h[3],       \
       w *= k6;                                                                    \
       RUNNING_MEANS;                                                              \
-      w += k5 * s0 * v_reciprocal(v_sqrt(s1) * k4 + k3))                          \
+      w += k5 * s0 * v_reciprocal(v_root(s1) * k4 + k3))                          \
     X(nadam, 2,                                                                   \
       const double now = h[0] * (1 - 0.5 * pow(0.96, t * h[3]));                  \
       const double next = h[0] * (1 - 0.5 * pow(0.96, (t + 1) * h[3]));           \
@@ -65,22 +65,22 @@
       c[4] = CORRECTED_ROOT; c[5] = -rate * (1 - now) / (1 - optimizer->product); \
       c[6] = -rate * next / (1 - optimizer->product * next),                      \
       RUNNING_MEANS;                                                              \
-      w += (k5 * g + k6 * s0) * v_reciprocal(v_sqrt(s1) * k4 + k3))               \
+      w += (k5 * g + k6 * s0) * v_reciprocal(v_root(s1) * k4 + k3))               \
     X(rmsprop, 3,                                                                 \
       c[0] = h[0]; c[1] = 1 - h[0]; c[2] = h[1]; c[3] = h[2];                     \
       c[4] = h[3]; c[5] = -rate,                                                  \
       s0 = k0 * s0 + k1 * g * g;                                                  \
       s1 += k1 * (g - s1);                                                        \
-      s2 = k3 * s2 + g * v_reciprocal(v_sqrt(s0 - k4 * s1 * s1) + k2);            \
+      s2 = k3 * s2 + g * v_reciprocal(v_root(s0 - k4 * s1 * s1) + k2);            \
       w += k5 * s2)                                                               \
     X(adagrad, 1,                                                                 \
       c[0] = -rate / (1 + (t - 1) * h[0]); c[1] = h[1],                           \
       s0 += g * g;                                                                \
-      w += k0 * g * v_reciprocal(v_sqrt(s0) + k1))                                \
+      w += k0 * g * v_reciprocal(v_root(s0) + k1))                                \
     X(adadelta, 2,                                                                \
       c[0] = h[0]; c[1] = 1 - h[0]; c[2] = h[1]; c[3] = -rate,                    \
       s0 = k0 * s0 + k1 * g * g;                                                  \
-      const V change = v_sqrt(s1 + k2) * v_reciprocal(v_sqrt(s0 + k2)) * g;       \
+      const V change = v_root(s1 + k2) * v_reciprocal(v_root(s0 + k2)) * g;       \
       s1 = k0 * s1 + k1 * change * change;                                        \
       w += k3 * change)                                                           \
     X(lion, 1,                                                                    \

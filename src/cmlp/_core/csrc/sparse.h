@@ -92,15 +92,18 @@ INLINE void sparse_update(const int vecs, int64_t m, const cmlp_entries *batch, 
     }
 }
 
-/* Runs `call` over n columns, with `vecs` as a constant of 8, 4, 2 or 1 vectors
- * and `v` the first of them. */
+/* Bytes of the first cache that a kernel counts on. */
+#define FIRST_CACHE (1 << 15)
+
+/* Runs `call` over n columns, with `vecs` as a constant of 8, 4, 2 or 1 vectors, `most` at
+ * most, and `v` the first of them. */
 #define BY_VECTORS(n, most, call)                              \
     for (int64_t v = 0, left; (left = (n) - v) > 0;) {   \
         if (most >= 8 && left >= 8 * LANES) {                       \
             enum { vecs = 8 };                           \
             call;                                        \
             v += vecs * LANES;                           \
-        } else if (left >= 4 * LANES) {                  \
+        } else if (most >= 4 && left >= 4 * LANES) {     \
             enum { vecs = 4 };                           \
             call;                                        \
             v += vecs * LANES;                           \
@@ -165,24 +168,53 @@ static int64_t turn(int64_t m, int64_t first, int64_t k, const cmlp_entries *bat
     return begin;
 }
 
-INLINE void turned_update(const int vecs, int64_t k, int64_t begin, const int32_t *end,
+/* The entries t .. end of one column, added to its row of the weights. */
+INLINE void turned_add(const int vecs, int64_t t, int64_t end, const int32_t *rows,
+                       const REAL *value, const REAL *d, int64_t ldd, V *sum)
+{
+    for (; t < end; t++) {
+        const REAL *row = d + rows[t] * ldd, x = value[t];
+        ONE_POINTER(row);
+        UNROLL for (int j = 0; j < vecs; j++)
+            sum[j] += x * load(row + j * LANES);
+    }
+}
+
+/* Two columns at a time, as the chain of one is not enough for the multipliers. */
+INLINE void turned_update(const int vecs, int64_t k, int64_t t, const int32_t *end,
                           const cmlp_entries *batch, const REAL *d, int64_t ldd, REAL *w,
                           int64_t ldw)
 {
     const int32_t *rows = batch->row;
     const REAL *value = batch->turned;
-    for (int64_t c = 0, t = begin; c < k; c++, w += ldw) {
-        V sum[8];
-        UNROLL for (int j = 0; j < vecs; j++)
+    for (int64_t c = 0; c < k; c += 2, w += 2 * ldw) {
+        const int two = c + 1 < k;
+        const int64_t middle = end[c], last = two ? end[c + 1] : middle;
+        const int64_t both = AT_MOST(middle - t, last - middle);
+        REAL *next = two ? w + ldw : w;
+        V sum[4], other[4];
+        UNROLL for (int j = 0; j < vecs; j++) {
             sum[j] = load(w + j * LANES);
-        for (; t < end[c]; t++) {
-            const REAL *row = d + rows[t] * ldd, x = value[t];
-            ONE_POINTER(row);
-            UNROLL for (int j = 0; j < vecs; j++)
-                sum[j] += x * load(row + j * LANES);
+            other[j] = load(next + j * LANES);
         }
-        UNROLL for (int j = 0; j < vecs; j++)
+        for (int64_t e = 0; e < both; e++) {
+            const REAL *row = d + rows[t + e] * ldd, *below = d + rows[middle + e] * ldd;
+            const REAL x = value[t + e], y = value[middle + e];
+            ONE_POINTER(row);
+            ONE_POINTER(below);
+            UNROLL for (int j = 0; j < vecs; j++) {
+                sum[j] += x * load(row + j * LANES);
+                other[j] += y * load(below + j * LANES);
+            }
+        }
+        turned_add(vecs, t + both, middle, rows, value, d, ldd, sum);
+        turned_add(vecs, middle + both, last, rows, value, d, ldd, other);
+        UNROLL for (int j = 0; j < vecs; j++) {
+            if (two)
+                store(next + j * LANES, other[j]);
             store(w + j * LANES, sum[j]);
+        }
+        t = last;
     }
 }
 
@@ -193,7 +225,9 @@ static void turned_accumulate(int64_t m, int64_t n, int64_t first, int64_t k,
     const REAL *d = d_;
     REAL *w = w_;
     const int64_t begin = turn(m, first, k, batch);
-    BY_VECTORS(n, 4, turned_update(vecs, k, begin, batch->column_end + first, batch, d + v, ldd,
+    /* So many columns of D as the first cache has room for. */
+    const int64_t most = m * 4 * VECTOR_BYTES <= FIRST_CACHE ? 4 : 2;
+    BY_VECTORS(n, most, turned_update(vecs, k, begin, batch->column_end + first, batch, d + v, ldd,
                                 w + v, ldw))
 }
 
