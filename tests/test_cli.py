@@ -105,9 +105,34 @@ def test_info(capsys):
     ]
 
 
+def test_export(capsys, tmp_path, rng):
+    model = tmp_path / "model.npz"
+    net = Network([3, 4, 2], loss="cross_entropy", seed=0)
+    net.fit(rng.normal(size=(20, 3)), rng.integers(0, 2, 20), epochs=2)
+    net.save(model)
+    for kind, ending in (("onnx", "onnx"), ("c", "c"), ("safetensors", "safetensors")):
+        code, out, err = run(capsys, "export", model, "--to", kind)
+        assert (code, out, err) == (0, f"wrote {tmp_path / f'model.{ending}'}\n", "")
+        assert (tmp_path / f"model.{ending}").stat().st_size > 200
+    assert repr(Network.load(tmp_path / "model.safetensors")) == repr(net)
+    assert run(capsys, "export", tmp_path / "model.safetensors", "--to", "npz", "--out",
+               tmp_path / "copy.npz")[0] == 0  # fmt: skip
+    assert repr(Network.load(tmp_path / "copy.npz")) == repr(net)
+    out = tmp_path / "small.c"
+    assert run(capsys, "export", model, "--to", "c", "--int8", "--own-math", "--name", "digits",
+               "--out", out)[0] == 0  # fmt: skip
+    assert "int digits_classify(const float *x)" in out.read_text()
+    assert "int8_t" in out.read_text()
+    assert run(capsys, "export", model, "--to", "onnx", "--uint8", "--labels")[0] == 0
+    shown = run(capsys, "info", model)[1]
+    for text in ("3 -> 4", "26 parameters", "optimizer SGD(", "epochs 2", "samples 20", "loss 0."):
+        assert text in shown
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("export", "nowhere.npz", "--to", "c"), "nowhere.npz"),
         (("train", "--data", "nowhere.csv"), "--data nowhere.csv: no such file"),
         (("train", "--data", "{table}", "--layers", "3,x"), "--layers 3,x: it must be whole"),
         (("train", "--data", "{table}", "--layers", "4,2"), "--layers 4,2: the first must be 3"),

@@ -2,13 +2,20 @@
 
 import json
 import os
+import re
+import tempfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from cmlp import MLP, Network
+from cmlp import MLP, Adam, Network
+from cmlp.activations import elu
 from cmlp.files import atomic, npz
+from cmlp.losses import cross_entropy
 
 
 @pytest.fixture
@@ -47,7 +54,7 @@ def test_saving_replaces_whole_or_not_at_all(saved, monkeypatch):
         net.save(path)
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == [path.name]
-    with pytest.raises(ValueError, match=r"path must end in .npz, got"):
+    with pytest.raises(ValueError, match=r"path must end in .npz or .safetensors, got"):
         net.save(path.with_suffix(".pt"))
     with pytest.raises(FileNotFoundError):
         net.save(path.parent / "nowhere" / "net.npz")
@@ -150,3 +157,118 @@ def test_version_is_checked_first(tmp_path):
     npz.write(tmp_path / "future.npz", {"version": 9}, {"anything": np.zeros(3)})
     with pytest.raises(ValueError, match="its version is 9, known is 1"):
         Network.load(tmp_path / "future.npz")
+
+
+@pytest.fixture(params=[".npz", ".safetensors"])
+def trained(request, tmp_path, rng):
+    """A network with all that a file may hold, in either format."""
+    net = Network([5, 8, 6, 3], activation=[elu(0.5), "gelu"], loss=cross_entropy(0.1),
+                  normalization=["batch", "layer"], dropout=[0.1, 0.0], input_noise=0.01,
+                  max_norm=3.0, seed=3)  # fmt: skip
+    for _ in range(2):
+        net.partial_fit(rng.random((30, 5)), rng.integers(0, 3, 30), optimizer=Adam(0.01))
+    path = tmp_path / f"net{request.param}"
+    net.save(path, optimizer=True)
+    return net, path
+
+
+def test_both_formats_hold_all(trained, rng):
+    net, path = trained
+    twin = Network.load(path)
+    assert repr(twin) == repr(net)
+    X, y = rng.random((30, 5)), rng.integers(0, 3, 30)
+    assert (twin(X) == net(X)).all()
+    for n in (net, twin):  # the optimizer goes on where it was
+        n.partial_fit(X, y, optimizer=Adam(0.01))
+    assert all((a == b).all() for a, b in zip(net._snapshot(), twin._snapshot(), strict=True))
+    assert twin._training["optimizer"].startswith("Adam(lr=0.01")
+
+
+def test_an_optimizer_is_kept_when_there_is_one(tmp_path):
+    with pytest.raises(ValueError, match="partial_fit has not been called"):
+        Network([3, 2]).save(tmp_path / "net.npz", optimizer=True)
+    assert not (tmp_path / "net.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "reason"),
+    [
+        ({}, "its list of arrays is not one"),
+        ({"arrays": {"x": ["object", [1]]}}, "an array is of object, neither float32 nor float64"),
+        ({"arrays": {}, "kind": "magic", "arguments": {}, "position": [0, 0]}, "its optimizer is"),
+        ({"arrays": {}, "kind": "adam", "arguments": {"lr": -1}, "position": [0, 0]}, "lr must be"),
+        ({"arrays": {}, "kind": "adam", "arguments": {}, "position": [0, 0]}, "optimizer_gradient"),
+    ],
+)
+def test_bad_optimizers_are_named(saved, optimizer, reason):
+    _, path = saved
+    altered(path, header(optimizer=optimizer))
+    with pytest.raises(ValueError, match=f"{path} is not a network file: .*{reason}"):
+        Network.load(path)
+
+
+def test_damaged_safetensors(tmp_path):
+    net, path = Network([5, 4, 3], seed=0), tmp_path / "net.safetensors"
+    net.save(path)
+    whole = path.read_bytes()
+    huge = (2**40).to_bytes(8, "little") + whole[8:]
+    for damaged in (b"", b"text", whole[: len(whole) // 2], huge, whole[:9] + b"#" + whole[10:]):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=f"{path} is not a network file"):
+            Network.load(path)
+    import safetensors.numpy
+
+    arrays = {name: np.ascontiguousarray(a) for name, a in net._arrays().items()}
+    text = npz.header_text(net._header())
+    for change, meta, reason in (
+        (lambda a: a.pop("bias_1"), {"cmlp": text}, "it has no array 'bias_1'"),
+        (lambda a: a.update(extra=np.zeros(1)), {"cmlp": text}, r"unknown: \['extra'\]"),
+        (lambda a: a.update(weight_0=np.zeros((4, 5))), {"cmlp": text}, "of float64, not"),
+        (lambda a: a.update(weight_0=np.zeros((5, 4), "f4")), {"cmlp": text}, r"is \(5, 4\)"),
+        (lambda a: None, {}, "its metadata have no 'cmlp'"),
+        (lambda a: None, {"cmlp": "{"}, "its header is not JSON"),
+        (lambda a: None, {"cmlp": text.replace('"version": 1', '"version": 7')}, "version is 7"),
+    ):
+        changed = dict(arrays)
+        change(changed)
+        safetensors.numpy.save_file(changed, path, meta)
+        with pytest.raises(ValueError, match=reason):
+            Network.load(path)
+    with pytest.raises(FileNotFoundError):
+        Network.load(tmp_path / "nowhere.safetensors")
+
+
+@given(place=st.floats(0, 1), value=st.integers(0, 255), cut=st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_any_damage_is_an_error_or_another_network(place, value, cut):
+    # A changed byte of an array's data is another number; all else is found out.
+    with tempfile.TemporaryDirectory() as folder:
+        for ending in (".npz", ".safetensors"):
+            path = Path(folder, f"net{ending}")
+            Network([3, 2, 2], seed=0).save(path)
+            data = bytearray(path.read_bytes())
+            at = min(int(place * len(data)), len(data) - 1)
+            data[at] = value
+            path.write_bytes(data[:at] if cut else data)
+            try:
+                reason = repr(Network.load(path))
+            except ValueError as error:
+                reason = str(error)
+            assert re.match(r"Network\(|.* is not a network file", reason)
+
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.mark.parametrize("name", sorted(p.name for p in GOLDEN.iterdir() if p.suffix != ".json"))
+def test_files_of_version_1_are_read(name):
+    # Written once, by the first version; later ones must give the same outputs.
+    net = Network.load(GOLDEN / name)
+    record = json.loads((GOLDEN / "outputs.json").read_text())[name]
+    assert repr(net) == record["repr"]
+    X = np.array(record["X"])
+    np.testing.assert_allclose(net(X), np.array(record["outputs"]), rtol=1e-5, atol=1e-6)
+    if name.startswith("checkpoint"):
+        Network.resume(GOLDEN / name)
+    if "optimizer" in name:
+        assert net._running is not None

@@ -3,7 +3,8 @@
 import numpy as np
 
 from cmlp.files import npz
-from cmlp.training import Place
+from cmlp.optimizers import OPTIMIZERS
+from cmlp.training import Place, Running
 
 
 def write(path, course):
@@ -68,19 +69,84 @@ def alike(course):
 
 
 def read(file):
-    """Return the state and the arrays of a checkpoint; both None where it is none.
+    """Return the state and the arrays of a checkpoint; None where it is none.
 
     Parameters
     ----------
     file : cmlp.files.npz.Reader
     """
     state = file.header.get("course")
-    if state is None:
-        return None
-    arrays = {}
-    for name, (dtype, shape) in state["arrays"].items():
-        arrays[name] = file.read(name, tuple(shape), np.dtype(dtype))
-    return state, arrays
+    return None if state is None else (state, read_arrays(file, state))
+
+
+def read_arrays(file, state):
+    """Return the arrays that a part of a header lists, of the types that it says.
+
+    Raises
+    ------
+    ValueError
+        If it lists none, or not those that the file holds.
+    """
+    try:
+        listed = [(name, str(dtype), tuple(map(int, shape)))
+                  for name, (dtype, shape) in state["arrays"].items()]  # fmt: skip
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise file.broken(f"its list of arrays is not one: {error}") from None
+    if wrong := [dtype for _, dtype, _ in listed if dtype not in ("float32", "float64")]:
+        raise file.broken(f"an array is of {wrong[0]}, neither float32 nor float64")
+    return {name: file.read(name, shape, np.dtype(dtype)) for name, dtype, shape in listed}
+
+
+def with_optimizer(network, header, arrays):
+    """Return header and arrays with the state of `partial_fit`'s optimizer.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    if network._running is None:
+        raise ValueError("there is no optimizer to keep: partial_fit has not been called")
+    optimizer, running = network._running
+    blocks = {f"optimizer_{name}": block for name, block in running.blocks.items()}
+    state = {
+        "kind": type(optimizer).__name__.lower(),
+        "arguments": vars(optimizer),
+        "position": list(running.engine.position),
+        "arrays": {name: [b.dtype.name, list(b.shape)] for name, b in blocks.items()},
+    }
+    return {**header, "optimizer": state}, {**arrays, **blocks}
+
+
+def read_optimizer(file):
+    """Return the state and the arrays of an optimizer; None where there is none."""
+    state = file.header.get("optimizer")
+    return None if state is None else (state, read_arrays(file, state))
+
+
+def restore_optimizer(network, file, state, arrays):
+    """Let a network go on with an optimizer that a file keeps.
+
+    Raises
+    ------
+    ValueError
+        If the state is none of an optimizer for this network.
+    """
+    try:
+        arguments = dict(state["arguments"])
+        if "betas" in arguments:
+            arguments["betas"] = tuple(arguments["betas"])
+        optimizer = OPTIMIZERS[state["kind"]](**arguments)
+        running = Running(network, optimizer)
+        for name, block in running.blocks.items():
+            if arrays[f"optimizer_{name}"].shape != block.shape:
+                raise ValueError(f"optimizer_{name} is not as long as the parameters")
+            block[:] = arrays[f"optimizer_{name}"]
+        step, product = state["position"]
+        running.engine.position = int(step), float(product)
+    except (KeyError, TypeError, ValueError) as error:
+        raise file.broken(f"its optimizer is none: {error}") from None
+    network._running = optimizer, running
 
 
 def restore(course, state, arrays):
@@ -107,8 +173,8 @@ def restore(course, state, arrays):
         course.schedule.load_state(state["schedule"])
     course.history.epochs[:] = state["history"]
     course.stopped = state["stopped"]
-    course.first_epoch -= state["place"]["epoch"]
     course.place = Place(**state["place"])
+    course.first_epoch -= course.place.epoch
     course.resumed = [
         {**kept, **{n.removeprefix(f"callback_{i}_"): a for n, a in arrays.items()
                     if n.startswith(f"callback_{i}_")}}

@@ -77,6 +77,18 @@ def parser():
     predict.add_argument("file", metavar="FILE", help=".csv, .npz with X, .npy, or IDX")
     predict.add_argument("--proba", action="store_true", help="print all outputs, not the answer")
     predict.set_defaults(run=predict_command)
+    export = commands.add_parser(
+        "export", help="write a network in another format", description=export_command.__doc__
+    )
+    export.add_argument("model", metavar="MODEL")
+    export.add_argument("--to", required=True, choices=["onnx", "c", "safetensors", "npz"])
+    export.add_argument("--out", metavar="FILE", help="default: the model's name with the ending")
+    export.add_argument("--name", default="model", help="what the functions of C begin with")
+    export.add_argument("--int8", action="store_true", help="C: weights of 8 bits")
+    export.add_argument("--own-math", action="store_true", help="C: no functions of math.h")
+    export.add_argument("--uint8", action="store_true", help="ONNX: bytes as input")
+    export.add_argument("--labels", action="store_true", help="ONNX: the class as second output")
+    export.set_defaults(run=export_command)
     info = commands.add_parser("info", help="version, ISA, BLAS, threads; or of a MODEL")
     info.add_argument("model", metavar="MODEL", nargs="?")
     info.set_defaults(run=info_command)
@@ -171,6 +183,25 @@ def predict_command(options):
         np.savetxt(sys.stdout, out, fmt="%.6g", delimiter=",")
     else:
         print("\n".join(map(str, out)))
+
+
+def export_command(options):
+    """Write a network as an ONNX model, C source, safetensors or npz."""
+    network = Network.load(options.model)
+    out = options.out or str(Path(options.model).with_suffix(f".{options.to}"))
+    if options.to == "onnx":
+        network.to_onnx(
+            out, input_dtype="uint8" if options.uint8 else "float32",
+            labels=True if options.labels else None,
+        )  # fmt: skip
+    elif options.to == "c":
+        network.to_c(out, name=options.name, weights="int8" if options.int8 else "float32",
+                     own_math=options.own_math)  # fmt: skip
+    elif Path(out).suffix != f".{options.to}":
+        raise Refused(f"--out {out}: it must end in .{options.to}")
+    else:
+        network.save(out)
+    print(f"wrote {out}")
 
 
 def info_command(options):

@@ -135,6 +135,7 @@ class Network(ColumnMethods):
         self._epoch = 0  # epochs trained so far, by which orders and noise are drawn
         self._running = None  # the optimizer of `partial_fit`
         self._resumed = None  # what a checkpoint kept of the training
+        self._training = None  # the record of the last training, a dict
 
     def _make_program(self):
         hooks.use()
@@ -463,23 +464,35 @@ class Network(ColumnMethods):
         for name, value in architecture.options.items():
             if architecture.is_set(name):
                 lines.append(f"{name} {value}")
+        for name, value in (self._training or {}).items():
+            lines.append(f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}")
         print("\n".join(lines))
 
     def copy(self):
         """Return an independent copy, which goes on with the same random numbers."""
         return copy.deepcopy(self)
 
-    def save(self, path):
-        """Write the network to an ``.npz`` file, whole or not at all.
+    def save(self, path, *, optimizer=False):
+        """Write the network to a file, whole or not at all.
 
         Parameters
         ----------
         path : str or os.PathLike
-            Must end in ``.npz``.
-        """
-        from cmlp.files import npz
+            Must end in ``.npz`` or, with the package of that name, ``.safetensors``.
+        optimizer : bool, default False
+            Whether to keep the state of `partial_fit`'s optimizer too.
 
-        npz.write(path, self._header(), self._arrays())
+        Raises
+        ------
+        ValueError
+            If the path ends in something else, or there is no such optimizer.
+        """
+        from cmlp import checkpoints, files
+
+        header, arrays = self._header(), self._arrays()
+        if optimizer:
+            header, arrays = checkpoints.with_optimizer(self, header, arrays)
+        files.format_of(path).write(path, header, arrays)
 
     @classmethod
     def load(cls, path, *, loss=None):
@@ -499,6 +512,143 @@ class Network(ColumnMethods):
             If there is no such file.
         """
         return cls._read(path, loss)[0]
+
+    def to_onnx(self, path, *, opset=17, input_dtype="float32", labels=None):
+        """Write the network as an ONNX model, by the extra ``onnx``.
+
+        The input ``X`` and the output ``outputs`` are float32 and have any number of samples;
+        normalisation over batches is folded into the weights.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        opset : int, default 17
+            At least 13; from 17 on a layer normalisation, from 20 on gelu is one node.
+        input_dtype : {"float32", "uint8"}, default "float32"
+            Of bytes the model takes 1/255 each, as `fit` does.
+        labels : sequence of int or str, or True, optional
+            Names of the classes for a second output, ``label``; True gives their numbers.
+
+        Raises
+        ------
+        ValueError
+            If an argument does not fit.
+        ImportError
+            Without the package onnx.
+        """
+        from cmlp.files import onnx
+
+        onnx.write(self, path, opset, input_dtype, labels)
+
+    @classmethod
+    def from_onnx(cls, path, *, loss=None, output=None, dtype="float32"):
+        """Read a chain of dense layers from an ONNX model, by the extra ``onnx``.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        loss : str or Loss, optional
+            By default the one that belongs to the outputs.
+        output : str, optional
+            Which tensor has the outputs; by default the last output that holds reals.
+        dtype : str, default "float32"
+
+        Raises
+        ------
+        ValueError
+            If the file is no model, or none that a network can have; it names the node.
+        FileNotFoundError, ImportError
+        """
+        from cmlp.files import onnx
+
+        return onnx.network_of(onnx.read(path, output), loss, dtype)
+
+    def to_c(self, path, *, name="model", weights="float32", own_math=False):
+        """Write the network as one self-contained C99 file, and a header beside it.
+
+        ``void NAME_predict(const float *x, float *y)`` computes the outputs, and for
+        classifiers ``int NAME_classify(const float *x)`` the class, without allocation and with
+        constant weights.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            Must end in ``.c``; the header's ends in ``.h``.
+        name : str, default "model"
+            What the functions' names begin with.
+        weights : {"float32", "int8"}, default "float32"
+            Whole numbers of 8 bits, scaled for each unit, take a quarter of the memory.
+        own_math : bool, default False
+            Whether functions such as exp come with the file instead of from ``math.h``; they
+            are right to about 1e-6. A layer normalisation takes ``sqrtf`` from there anyway.
+
+        Raises
+        ------
+        ValueError
+            If an argument does not fit.
+        """
+        from cmlp.files import c_source
+
+        c_source.write(self, path, name, weights, own_math)
+
+    def to_torch(self):
+        """Return a `torch.nn.Sequential` that gives what the network gives, by PyTorch.
+
+        Returns
+        -------
+        torch.nn.Sequential
+            In evaluation mode, of the network's dtype; dropout is among its modules.
+
+        Raises
+        ------
+        ImportError
+            Without PyTorch.
+        """
+        from cmlp.files import torch
+
+        return torch.write(self)
+
+    @classmethod
+    def from_torch(cls, module, *, loss=None):
+        """Return the network of a `torch.nn.Sequential`.
+
+        Parameters
+        ----------
+        module : torch.nn.Sequential
+            Of Linear, BatchNorm1d, LayerNorm, Dropout and activations, nested as may be.
+        loss : str or Loss, optional
+            By default the one that belongs to the outputs.
+
+        Raises
+        ------
+        ValueError
+            If a module is none that a network can have; it names it.
+        ImportError
+            Without PyTorch.
+        """
+        from cmlp.files import torch
+
+        return torch.read(module, loss)
+
+    @classmethod
+    def from_keras(cls, model, *, loss=None):
+        """Return the network of a Keras model, Sequential of dense layers.
+
+        Parameters
+        ----------
+        model : keras.Sequential
+            Of Dense, BatchNormalization, LayerNormalization, Dropout and activations.
+        loss : str or Loss, optional
+            By default the one that belongs to the outputs.
+
+        Raises
+        ------
+        ValueError
+            If a layer is none that a network can have; it names it.
+        """
+        from cmlp.files import keras
+
+        return keras.read(model, loss)
 
     @classmethod
     def from_sklearn(cls, estimator):
@@ -550,23 +700,30 @@ class Network(ColumnMethods):
     @classmethod
     def _read(cls, path, loss):
         # A network, and what a checkpoint kept of its training, or None.
-        from cmlp import checkpoints
-        from cmlp.files import npz
+        from cmlp import checkpoints, files
 
-        with npz.Reader(path) as file:
-            network = file.make(lambda header: cls._configured(header, loss))
+        with files.format_of(path, reads=True).Reader(path) as file:
+            try:
+                network = cls._configured(file.header, loss)
+            except KeyError as error:
+                raise file.broken(f"its header has no {error}") from None
+            except (TypeError, ValueError) as error:
+                raise file.broken(error) from None
             # No memory is taken before the file is seen to hold what it says.
             arrays = {
                 name: file.read(name, shape, network.dtype)
                 for name, shape in network._architecture.shapes.items()
             }
             state = checkpoints.read(file)
+            kept = checkpoints.read_optimizer(file)
         network._make_program()
         network._set_arrays(arrays)
+        if kept is not None:
+            checkpoints.restore_optimizer(network, file, *kept)
         return network, state
 
     def _header(self):
-        return {**self._architecture.header, "epoch": self._epoch}
+        return {**self._architecture.header, "epoch": self._epoch, "training": self._training}
 
     @classmethod
     def _configured(cls, header, loss=None):
@@ -574,6 +731,7 @@ class Network(ColumnMethods):
         network = cls.__new__(cls)
         network._configure(Architecture.from_header(header, loss))
         network._epoch = check_whole("epoch", header["epoch"], 0)
+        network._training = header.get("training")
         return network
 
     def _arrays(self):
@@ -591,11 +749,12 @@ class Network(ColumnMethods):
 
     def __getstate__(self):
         arrays = {name: np.array(array) for name, array in self._arrays().items()}
-        return {"architecture": self._architecture, "epoch": self._epoch, "arrays": arrays}
+        return {"architecture": self._architecture, "epoch": self._epoch,
+                "training": self._training, "arrays": arrays}  # fmt: skip
 
     def __setstate__(self, state):
         self._configure(state["architecture"])
-        self._epoch = state["epoch"]
+        self._epoch, self._training = state["epoch"], state["training"]
         self._make_program()
         self._set_arrays(state["arrays"])
 

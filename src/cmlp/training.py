@@ -317,10 +317,20 @@ class Course:
                     self.run_epoch()
             self.running.swap(self.network)
             self.tell("on_train_end", self.history)
+            self.network._training = self.summary()
         except BaseException as error:
             self.tell("on_error", self, error)
             raise
         return self.history
+
+    def summary(self):
+        """Return a record of the training as files keep it."""
+        last = self.history.epochs[-1] if self.history.epochs else {}
+        return {
+            "optimizer": repr(self.optimizer), "epochs": len(self.history),
+            "samples": self.source.samples,
+            **{name: value for name, value in last.items() if isinstance(value, (int, float))},
+        }  # fmt: skip
 
     def tell(self, event, *arguments):
         """Tell all callbacks; returns whether one of them answers True."""
@@ -438,6 +448,7 @@ class FullBatchCourse(Course):
         with self.progress:
             lbfgs.minimize(self.objective, self.optimizer, self.epochs, self.after)
         self.tell("on_train_end", self.history)
+        self.network._training = self.summary()
         return self.history
 
     def after(self, epoch):

@@ -17,19 +17,29 @@ FORMAT, VERSION = "cmlp", 1
 MOST_HEADER_BYTES = 1 << 26
 
 
-def write(path, header, arrays):
-    """Write a header (a dict that JSON can hold) and named arrays, atomically.
-
-    Raises
-    ------
-    ValueError
-        If the path does not end in ``.npz``.
-    """
-    if not os.fspath(path).endswith(".npz"):
-        raise ValueError(f"path must end in .npz, got {os.fspath(path)!r}")
-    text = json.dumps(
+def header_text(header):
+    """Return a header as JSON, with the format and its version."""
+    return json.dumps(
         {"format": FORMAT, "version": VERSION, **header}, default=lambda number: number.item()
-    ).encode()
+    )
+
+
+def parsed_header(text, broken):
+    """Return a header, of a known format and version, by its JSON; `broken` makes the error."""
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise broken(f"its header is not JSON: {error}") from None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise broken(f"its header does not say format {FORMAT!r}")
+    if header.get("version") != VERSION:
+        raise broken(f"its version is {header.get('version')!r}, known is {VERSION}")
+    return header
+
+
+def write(path, header, arrays):
+    """Write a header (a dict that JSON can hold) and named arrays, atomically."""
+    text = header_text(header).encode()
     with replacing(path) as file:
         np.savez(file, header=np.frombuffer(text, np.uint8), **arrays)
 
@@ -53,7 +63,7 @@ class Reader:
         file = open(self.path, "rb")
         try:
             self.zip = zipfile.ZipFile(file)
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
             file.close()
             raise self.broken(error) from None
         self.file = file
@@ -75,27 +85,9 @@ class Reader:
         """Return the error that says why the file is refused."""
         return ValueError(f"{self.path} is not a network file: {reason}")
 
-    def make(self, from_header):
-        """Return `from_header(header)`; what the header lacks or has wrong is named."""
-        try:
-            return from_header(self.header)
-        except KeyError as error:
-            raise self.broken(f"its header has no {error}") from None
-        except (TypeError, ValueError) as error:
-            raise self.broken(error) from None
-
     def read_header(self):
         """Return the header, of a known format and version."""
-        array = self.read("header", None, np.dtype(np.uint8))
-        try:
-            header = json.loads(array.tobytes())
-        except ValueError as error:
-            raise self.broken(f"its header is not JSON: {error}") from None
-        if not isinstance(header, dict) or header.get("format") != FORMAT:
-            raise self.broken(f"its header does not say format {FORMAT!r}")
-        if header.get("version") != VERSION:
-            raise self.broken(f"its version is {header.get('version')!r}, known is {VERSION}")
-        return header
+        return parsed_header(self.read("header", None, np.dtype(np.uint8)).tobytes(), self.broken)
 
     def read(self, name, shape, dtype):
         """Return the array `name`, which must have this shape (None: a short vector) and dtype."""

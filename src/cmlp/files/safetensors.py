@@ -1,0 +1,85 @@
+"""The ``.safetensors`` format, by the package of that name: arrays, and a header as metadata.
+
+The arrays have the names and shapes of the ``.npz`` format; the metadata hold ``cmlp``, the JSON
+text of its header.
+"""
+
+import os
+
+import numpy as np
+
+from cmlp.checks import extra_needed
+from cmlp.files.atomic import replacing
+from cmlp.files.npz import header_text, parsed_header
+
+
+def package():
+    """Return the package.
+
+    Raises
+    ------
+    ImportError
+        Without it.
+    """
+    try:
+        import safetensors.numpy
+    except ImportError:
+        raise extra_needed(".safetensors files", "safetensors", "safetensors") from None
+    return safetensors
+
+
+def write(path, header, arrays):
+    """Write a header and named arrays, atomically."""
+    tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    data = package().numpy.save(tensors, {"cmlp": header_text(header)})
+    with replacing(path) as file:
+        file.write(data)
+
+
+class Reader:
+    """Reads a file that `write` wrote; the interface is that of `npz.Reader`.
+
+    Raises
+    ------
+    ValueError
+        Naming the file and what is wrong with it.
+    """
+
+    def __init__(self, path):
+        self.path = os.fspath(path)
+
+    def __enter__(self):
+        safetensors = package()
+        if not os.path.exists(self.path):
+            raise FileNotFoundError(f"{self.path} does not exist")
+        try:
+            # The package checks all sizes and offsets against the file's before it reads.
+            self.file = safetensors.safe_open(self.path, framework="np")
+            metadata = self.file.metadata() or {}
+            self.unread = set(self.file.keys())
+        except (safetensors.SafetensorError, OSError) as error:
+            raise self.broken(error) from None
+        if "cmlp" not in metadata:
+            raise self.broken("its metadata have no 'cmlp'")
+        self.header = parsed_header(metadata["cmlp"], self.broken)
+        return self
+
+    def __exit__(self, failed, *_):
+        if not failed and self.unread:
+            raise self.broken(f"it holds members that are unknown: {sorted(self.unread)}")
+
+    def broken(self, reason):
+        """Return the error that says why the file is refused."""
+        return ValueError(f"{self.path} is not a network file: {reason}")
+
+    def read(self, name, shape, dtype):
+        """Return the array `name`, which must have this shape and dtype."""
+        if name not in self.unread:
+            raise self.broken(f"it has no array {name!r}")
+        self.unread.discard(name)
+        found = self.file.get_slice(name)
+        kinds = {"F32": "float32", "F64": "float64"}
+        kind, size = kinds.get(found.get_dtype(), found.get_dtype()), tuple(found.get_shape())
+        if (size, kind) != (shape, dtype.name):
+            raise self.broken(f"{name!r} is {size} of {kind}, not {shape} of {dtype}")
+        return self.file.get_tensor(name)
