@@ -289,7 +289,7 @@ def test_history(data):
 
 
 def test_plots_need_matplotlib(monkeypatch, data):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"plot needs Matplotlib: pip install 'cmlp\[plot\]'"):
         network().fit(*data, epochs=1).plot()
 

@@ -2,6 +2,7 @@
 
 import math
 from difflib import get_close_matches
+from importlib import import_module
 
 import numpy as np
 
@@ -72,6 +73,15 @@ def one_for_each(argument, value, count, what="hidden layers"):
     return list(value)
 
 
-def extra_needed(what, package, extra):
-    """Return the error that says what to install."""
-    return ImportError(f"{what} needs {package}: pip install 'cmlp[{extra}]'")
+def optional(module, what, package, extra):
+    """Return a module of an optional package.
+
+    Raises
+    ------
+    ImportError
+        Without it; the message says what to install.
+    """
+    try:
+        return import_module(module)
+    except ImportError:
+        raise ImportError(f"{what} needs {package}: pip install 'cmlp[{extra}]'") from None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cmlp.checks import check_not_negative, check_switch, check_whole, extra_needed
+from cmlp.checks import check_not_negative, check_switch, check_whole, optional
 
 
 @dataclass(frozen=True)
@@ -120,11 +120,7 @@ def minimize(objective, optimizer, epochs, after):
     ImportError
         Without SciPy.
     """
-    try:
-        from scipy.optimize import minimize as scipy_minimize
-    except ImportError:
-        raise extra_needed("LBFGS", "SciPy", "lbfgs") from None
-
+    scipy_minimize = optional("scipy.optimize", "LBFGS", "SciPy", "lbfgs").minimize
     iteration = 0
 
     def each(x):

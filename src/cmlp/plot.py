@@ -1,15 +1,11 @@
 """Pictures, by Matplotlib."""
 
-from cmlp.checks import extra_needed
+from cmlp.checks import optional
 
 
 def history(epochs, names=None, ax=None):
     """Draw quantities of a history over its epochs; see `History.plot`."""
-    try:
-        from matplotlib import pyplot
-    except ImportError:
-        raise extra_needed("plot", "Matplotlib", "plot") from None
-
+    pyplot = optional("matplotlib.pyplot", "plot", "Matplotlib", "plot")
     if names is None:
         skipped = ("lr", "seconds", "samples_per_second")
         names = [name for name in (epochs[0] if epochs else ()) if name not in skipped]

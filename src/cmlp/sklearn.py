@@ -18,17 +18,15 @@ from cmlp import batches, fitting, lbfgs, progress, threads, training
 from cmlp._core.samples import Targets
 from cmlp.activations import ACTIVATIONS, Activation
 from cmlp.callbacks import Callback, checked_callbacks
-from cmlp.checks import extra_needed
+from cmlp.checks import optional
 from cmlp.errors import TrainingDiverged
 from cmlp.network import Network
 from cmlp.optimizers import SGD, Adam, Optimizer
 from cmlp.schedules import checked_schedule
 
-try:
-    from sklearn import neural_network
-except ImportError:
-    raise extra_needed("cmlp.sklearn", "scikit-learn", "sklearn") from None
+optional("sklearn", "cmlp.sklearn", "scikit-learn", "sklearn")
 
+from sklearn import neural_network
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import _safe_indexing, shuffle

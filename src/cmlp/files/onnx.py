@@ -10,7 +10,7 @@ import os
 import numpy as np
 
 from cmlp.activations import ACTIVATIONS, celu, elu, leaky_relu
-from cmlp.checks import check_whole, extra_needed
+from cmlp.checks import check_whole, optional
 from cmlp.files.atomic import replacing
 from cmlp.files.layers import layers_of, usual_loss
 
@@ -19,18 +19,8 @@ LAYER_NORM_OPSET, GELU_OPSET = 17, 20
 
 
 def package():
-    """Return the package.
-
-    Raises
-    ------
-    ImportError
-        Without it.
-    """
-    try:
-        import onnx
-    except ImportError:
-        raise extra_needed("ONNX", "onnx", "onnx") from None
-    return onnx
+    """Return the package; raises `ImportError` without it."""
+    return optional("onnx", "ONNX", "onnx", "onnx")
 
 
 class Graph:

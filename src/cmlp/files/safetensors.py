@@ -8,30 +8,20 @@ import os
 
 import numpy as np
 
-from cmlp.checks import extra_needed
+from cmlp.checks import optional
 from cmlp.files.atomic import replacing
 from cmlp.files.npz import header_text, parsed_header
 
 
 def package():
-    """Return the package.
-
-    Raises
-    ------
-    ImportError
-        Without it.
-    """
-    try:
-        import safetensors.numpy
-    except ImportError:
-        raise extra_needed(".safetensors files", "safetensors", "safetensors") from None
-    return safetensors
+    """Return the package; raises `ImportError` without it."""
+    return optional("safetensors.numpy", ".safetensors files", "safetensors", "safetensors")
 
 
 def write(path, header, arrays):
     """Write a header and named arrays, atomically."""
     tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    data = package().numpy.save(tensors, {"cmlp": header_text(header)})
+    data = package().save(tensors, {"cmlp": header_text(header)})
     with replacing(path) as file:
         file.write(data)
 
@@ -49,15 +39,17 @@ class Reader:
         self.path = os.fspath(path)
 
     def __enter__(self):
-        safetensors = package()
+        package()
+        from safetensors import SafetensorError, safe_open
+
         if not os.path.exists(self.path):
             raise FileNotFoundError(f"{self.path} does not exist")
         try:
             # The package checks all sizes and offsets against the file's before it reads.
-            self.file = safetensors.safe_open(self.path, framework="np")
+            self.file = safe_open(self.path, framework="np")
             metadata = self.file.metadata() or {}
             self.unread = set(self.file.keys())
-        except (safetensors.SafetensorError, OSError) as error:
+        except (SafetensorError, OSError) as error:
             raise self.broken(error) from None
         if "cmlp" not in metadata:
             raise self.broken("its metadata have no 'cmlp'")

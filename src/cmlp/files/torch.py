@@ -3,24 +3,14 @@
 import numpy as np
 
 from cmlp.activations import ACTIVATIONS, celu, elu, leaky_relu
-from cmlp.checks import extra_needed
+from cmlp.checks import optional
 from cmlp.files.layers import usual_loss
 from cmlp.normalizations import BatchNorm, LayerNorm
 
 
 def package():
-    """Return the package.
-
-    Raises
-    ------
-    ImportError
-        Without it.
-    """
-    try:
-        import torch
-    except ImportError:
-        raise extra_needed("to_torch and from_torch", "PyTorch", "torch") from None
-    return torch
+    """Return the package; raises `ImportError` without it."""
+    return optional("torch", "to_torch and from_torch", "PyTorch", "torch")
 
 
 # Of each activation the name of its module, and the arguments, k being the parameter.
