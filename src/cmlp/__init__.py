@@ -5,7 +5,7 @@
 
 from typing import TYPE_CHECKING
 
-from cmlp import activations, callbacks, losses, metrics, normalizations, schedules
+from cmlp import activations, callbacks, losses, metrics, normalizations
 from cmlp._version import __version__
 from cmlp.config import show_config
 from cmlp.errors import TrainingDiverged
@@ -18,7 +18,7 @@ from cmlp.reference import MLP, Model
 from cmlp.training import History
 
 if TYPE_CHECKING:
-    from cmlp import datasets
+    from cmlp import datasets, schedules
 
 __all__ = [
     "LBFGS",
@@ -51,9 +51,9 @@ __all__ = [
 
 
 def __getattr__(name):
-    # The data sets take a third of the time of the import: they come when they are asked for.
-    if name == "datasets":
+    # They take a good part of the time of the import: they come when they are asked for.
+    if name in ("datasets", "schedules"):
         from importlib import import_module
 
-        return import_module("cmlp.datasets")
+        return import_module(f"cmlp.{name}")
     raise AttributeError(f"module 'cmlp' has no attribute {name!r}")

@@ -2,12 +2,11 @@
 
 import math
 import os
-import shutil
 import time
 from dataclasses import dataclass
 
-from cmlp.checks import check_number, check_positive, check_whole
-from cmlp.schedules import to_be_small
+from cmlp import checkpoints
+from cmlp.checks import check_number, check_positive, check_whole, to_be_small
 
 
 class Callback:
@@ -235,8 +234,6 @@ class Checkpoint(Callback):
 
     def write(self, course):
         """Write one now, and let the earlier ones step back."""
-        from cmlp import checkpoints
-
         for i in range(self.keep - 1, 0, -1):
             newer = self.numbered(i - 1)
             if os.path.exists(newer):
@@ -255,6 +252,8 @@ def link(source, destination):
     try:
         os.link(source, destination)
     except OSError:  # a file system without links
+        import shutil
+
         shutil.copyfile(source, destination)
 
 

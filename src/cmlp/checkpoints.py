@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from cmlp.files import npz
 from cmlp.optimizers import OPTIMIZERS
-from cmlp.training import Place, Running
+from cmlp.running import Place, Running
 
 
 def write(path, course):
@@ -15,6 +14,8 @@ def write(path, course):
     path : str
     course : cmlp.training.Course
     """
+    from cmlp.files import npz
+
     state, arrays = state_of(course)
     network = course.network
     header = {**network._header(), "epoch": course.first_epoch + course.place.epoch}

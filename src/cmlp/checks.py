@@ -73,6 +73,22 @@ def one_for_each(argument, value, count, what="hidden layers"):
     return list(value)
 
 
+def to_be_small(record, monitor):
+    """Return a quantity of a record, or minus it when it is to be great.
+
+    Raises
+    ------
+    ValueError
+        If the record has no such quantity.
+    """
+    if monitor not in record:
+        raise ValueError(
+            f"monitor={monitor!r} is not in the history, which has {', '.join(record)}; "
+            "val_ quantities need validation_data or validation_split"
+        )
+    return record[monitor] if monitor.endswith("loss") else -record[monitor]
+
+
 def optional(module, what, package, extra):
     """Return a module of an optional package.
 

@@ -10,7 +10,7 @@ from cmlp.lbfgs import LBFGS
 from cmlp.metrics import Metrics, checked_metrics
 from cmlp.optimizers import OPTIMIZERS, SGD, Optimizer
 from cmlp.progress import choose
-from cmlp.schedules import checked_schedule
+from cmlp.running import Running
 
 
 def prepare(network, X, y, *, epochs, batch_size, optimizer, schedule, shuffle, validation_data,
@@ -20,7 +20,7 @@ def prepare(network, X, y, *, epochs, batch_size, optimizer, schedule, shuffle, 
 
     Parameters
     ----------
-    running : cmlp.training.Running, optional
+    running : cmlp.running.Running, optional
         An optimizer that has worked before.
 
     Raises
@@ -31,7 +31,7 @@ def prepare(network, X, y, *, epochs, batch_size, optimizer, schedule, shuffle, 
     epochs = check_whole("epochs", epochs, 0)
     batch_size = check_whole("batch_size", batch_size)
     optimizer = checked_optimizer(optimizer)
-    schedule = checked_schedule(schedule)
+    schedule = begun(schedule)
     told = checked_callbacks(callbacks, early_stopping)
     metrics = checked_metrics(metrics, network.is_classifier, network.size[-1])
     check_switch("restore_good", restore_good)
@@ -56,8 +56,18 @@ def prepare(network, X, y, *, epochs, batch_size, optimizer, schedule, shuffle, 
         check_full_batch(network, source, schedule, metrics)
         return training.FullBatchCourse(network, source, running=None, **options)
     return training.Course(
-        network, source, running=running or training.Running(network, optimizer), **options
+        network, source, running=running or Running(network, optimizer), **options
     )
+
+
+def begun(schedule):
+    """Return what runs through one call of `fit`, given a schedule, a callable or None."""
+    if schedule is None:
+        return None
+    # They take a sixth of the package's import: they come when there is one.
+    from cmlp.schedules import checked_schedule
+
+    return checked_schedule(schedule)
 
 
 def arrays(network, X, y, batch_size, shuffle, weights, validation_data, validation_split,

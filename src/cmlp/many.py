@@ -1,7 +1,6 @@
 """Several networks over the same data at once: ensembles, seeds, sweeps."""
 
 import copy
-from concurrent.futures import ThreadPoolExecutor
 
 from cmlp import batches, fitting, threads
 from cmlp.callbacks import Callback
@@ -106,6 +105,9 @@ def own_copies(callbacks):
 
 def run(courses, team, return_exceptions):
     """Run courses on so many threads, and return their histories, or errors, in order."""
+    # It takes a good part of the package's import: it comes when it is needed.
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(max(1, min(team, len(courses)))) as pool:
         futures = [pool.submit(course.run) for course in courses]
         try:

@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 
-from cmlp import batches, fitting, initializers, progress, threads, training
+from cmlp import batches, checkpoints, files, fitting, initializers, progress, threads
 from cmlp._core import hooks
 from cmlp._core.engine import Program
 from cmlp._core.samples import Rows
@@ -12,6 +12,7 @@ from cmlp.architecture import Architecture
 from cmlp.checks import check_whole
 from cmlp.columns import ColumnMethods
 from cmlp.parameters import Parameters, Statistics, Views
+from cmlp.running import Running
 
 
 class Network(ColumnMethods):
@@ -312,8 +313,6 @@ class Network(ColumnMethods):
             verbose=verbose, threads=threads,
         )  # fmt: skip
         if self._resumed is not None:
-            from cmlp import checkpoints
-
             checkpoints.restore(course, *self._resumed)
             self._resumed = None
         return course.run()
@@ -343,7 +342,7 @@ class Network(ColumnMethods):
         """
         optimizer = fitting.checked_optimizer(optimizer)
         if self._running is None or self._running[0] != optimizer:
-            self._running = optimizer, training.Running(self, optimizer)
+            self._running = optimizer, Running(self, optimizer)
         return fitting.prepare(
             self, X, y, epochs=1, batch_size=batch_size, optimizer=optimizer, schedule=None,
             shuffle=shuffle, validation_data=None, validation_split=0.0,
@@ -487,8 +486,6 @@ class Network(ColumnMethods):
         ValueError
             If the path ends in something else, or there is no such optimizer.
         """
-        from cmlp import checkpoints, files
-
         header, arrays = self._header(), self._arrays()
         if optimizer:
             header, arrays = checkpoints.with_optimizer(self, header, arrays)
@@ -561,7 +558,7 @@ class Network(ColumnMethods):
         """
         from cmlp.files import onnx
 
-        return onnx.network_of(onnx.read(path, output), loss, dtype)
+        return onnx.read(path, output, cls, loss, dtype)
 
     def to_c(self, path, *, name="model", weights="float32", own_math=False):
         """Write the network as one self-contained C99 file, and a header beside it.
@@ -628,7 +625,7 @@ class Network(ColumnMethods):
         """
         from cmlp.files import torch
 
-        return torch.read(module, loss)
+        return torch.read(module, cls, loss)
 
     @classmethod
     def from_keras(cls, model, *, loss=None):
@@ -648,7 +645,7 @@ class Network(ColumnMethods):
         """
         from cmlp.files import keras
 
-        return keras.read(model, loss)
+        return keras.read(model, cls, loss)
 
     @classmethod
     def from_sklearn(cls, estimator):
@@ -666,9 +663,9 @@ class Network(ColumnMethods):
         ImportError
             Without scikit-learn.
         """
-        from cmlp.sklearn import network_of
+        from cmlp.files import estimators
 
-        return network_of(estimator)
+        return estimators.read(estimator, cls)
 
     @classmethod
     def resume(cls, path, *, loss=None):
@@ -700,8 +697,6 @@ class Network(ColumnMethods):
     @classmethod
     def _read(cls, path, loss):
         # A network, and what a checkpoint kept of its training, or None.
-        from cmlp import checkpoints, files
-
         with files.format_of(path, reads=True).Reader(path) as file:
             try:
                 network = cls._configured(file.header, loss)

@@ -4,7 +4,7 @@
 layer of tanh, softmax, one sample a step.
 """
 
-from pathlib import Path
+import os
 
 import numpy as np
 
@@ -206,7 +206,7 @@ def load_data(root=None):
     """
     from cmlp.datasets import load_mnist
 
-    if root is None and Path("train-images-idx3-ubyte.gz").exists():
+    if root is None and os.path.exists("train-images-idx3-ubyte.gz"):
         root = "."
     (x_train, y_train), (x_test, y_test) = load_mnist(root)
     return x_train.reshape(-1, 784), y_train, x_test.reshape(-1, 784), y_test

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from cmlp.checks import check_number, check_positive, check_whole
+from cmlp.checks import check_number, check_positive, check_whole, to_be_small
 
 
 @dataclass(frozen=True)
@@ -285,22 +285,6 @@ class Plateau:
             self.waited, self.cooling = 0, settings.cooldown
 
 
-def to_be_small(record, monitor):
-    """Return a quantity of a record, or minus it when it is to be great.
-
-    Raises
-    ------
-    ValueError
-        If the record has no such quantity.
-    """
-    if monitor not in record:
-        raise ValueError(
-            f"monitor={monitor!r} is not in the history, which has {', '.join(record)}; "
-            "val_ quantities need validation_data or validation_split"
-        )
-    return record[monitor] if monitor.endswith("loss") else -record[monitor]
-
-
 @dataclass(frozen=True)
 class Custom:
     """A callable of (step, epoch) as a schedule."""
@@ -325,9 +309,7 @@ class Custom:
 
 
 def checked_schedule(schedule):
-    """Return what runs through one call of `fit`, given a schedule, a callable or None."""
-    if schedule is None:
-        return None
+    """Return what runs through one call of `fit`, given a schedule or a callable."""
     if isinstance(schedule, Schedule):
         return schedule.begin()
     if callable(schedule) and not isinstance(schedule, type):

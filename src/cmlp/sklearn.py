@@ -20,8 +20,10 @@ from cmlp.activations import ACTIVATIONS, Activation
 from cmlp.callbacks import Callback, checked_callbacks
 from cmlp.checks import optional
 from cmlp.errors import TrainingDiverged
+from cmlp.files.estimators import OUTPUTS, as_cmlp
 from cmlp.network import Network
 from cmlp.optimizers import SGD, Adam, Optimizer
+from cmlp.running import Running
 from cmlp.schedules import checked_schedule
 
 optional("sklearn", "cmlp.sklearn", "scikit-learn", "sklearn")
@@ -33,15 +35,7 @@ from sklearn.utils import _safe_indexing, shuffle
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.optimize import _check_optimize_result
-from sklearn.utils.validation import check_is_fitted, validate_data
-
-# The output that scikit-learn names, as a loss and an output of cmlp's.
-OUTPUTS = {
-    "softmax": ("cross_entropy", "softmax"),
-    "logistic": ("binary_cross_entropy", "sigmoid"),
-    "identity": ("quadratic", "identity"),
-    "exp": ("poisson_deviance", "identity"),
-}
+from sklearn.utils.validation import validate_data
 
 NAMES = {name for name, activation in ACTIVATIONS.items() if activation.hidden} | {"logistic"}
 
@@ -85,7 +79,7 @@ class Descent:
     def of(self, network):
         """Return it as it runs on a network."""
         if self.running is None:
-            self.running = training.Running(network, self.optimizer)
+            self.running = Running(network, self.optimizer)
             if self.kept is not None:
                 blocks, position = self.kept
                 for name, block in blocks.items():
@@ -629,28 +623,3 @@ class MLPRegressor(EngineMixin, neural_network.MLPRegressor):
         if out is None:
             return super().predict(X)
         return out.ravel() if out.shape[1] == 1 else out
-
-
-def as_cmlp(activation):
-    """Return an activation of scikit-learn's, or of cmlp's, by cmlp's name."""
-    return "sigmoid" if isinstance(activation, str) and activation == "logistic" else activation
-
-
-def network_of(estimator):
-    """Return the network of a fitted estimator; see `Network.from_sklearn`."""
-    check_is_fitted(estimator)
-    if isinstance(estimator, EngineMixin):
-        return estimator._synced().copy()
-    if not isinstance(estimator, (neural_network.MLPClassifier, neural_network.MLPRegressor)):
-        raise TypeError(
-            f"estimator must be an MLPClassifier or an MLPRegressor, got {type(estimator).__name__}"
-        )
-    loss, output = OUTPUTS[estimator.out_activation_]
-    sizes = [coef.shape[0] for coef in estimator.coefs_] + [estimator.n_outputs_]
-    network = Network(
-        sizes, activation=as_cmlp(estimator.activation), output=output, loss=loss, init="zeros",
-        dtype=estimator.coefs_[0].dtype, seed=0,
-    )  # fmt: skip
-    network.weight = [coef.T for coef in estimator.coefs_]
-    network.bias = [intercept[:, None] for intercept in estimator.intercepts_]
-    return network

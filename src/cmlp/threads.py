@@ -3,12 +3,11 @@
 import functools
 import math
 import os
-from pathlib import Path
 
 from cmlp.checks import check_whole
 
 # Where Linux mounts the control groups of containers.
-CGROUPS = Path("/sys/fs/cgroup")
+CGROUPS = "/sys/fs/cgroup"
 
 
 def available():
@@ -21,13 +20,16 @@ def available():
 
 
 @functools.cache
-def cgroup_limit(root=CGROUPS, membership=Path("/proc/self/cgroup")):
+def cgroup_limit(root=CGROUPS, membership="/proc/self/cgroup"):
     """Return how many CPUs' time the process's control groups grant it, or infinity.
 
     A group's limit holds for those within it, so the least counts: of version 2
     ``cpu.max``, of version 1 ``cpu.cfs_quota_us`` over ``cpu.cfs_period_us``
     (Linux, Documentation/admin-guide/cgroup-v2.rst, section 5.1).
     """
+    from pathlib import Path  # a tenth of the package's import
+
+    root, membership = Path(root), Path(membership)
     try:
         lines = [line.split(":", 2) for line in membership.read_text().split()]
     except OSError:

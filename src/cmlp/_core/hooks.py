@@ -8,7 +8,6 @@ import ctypes
 import functools
 import os
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -81,7 +80,7 @@ def find(wanted=""):
     if wanted == "none":
         return None
     if wanted:
-        if not Path(wanted).exists():
+        if not os.path.exists(wanted):
             raise ValueError(
                 f"CMLP_BLAS={wanted!r} does not exist; give the path of a CBLAS, or 'none'"
             )
@@ -96,9 +95,16 @@ def find(wanted=""):
 
 def numpy_libraries():
     """Return the paths of the BLAS libraries that NumPy's wheel bundles, if any."""
-    package = Path(np.__file__).parent
-    folders = (package.parent / "numpy.libs", package / ".dylibs")
-    return [str(path) for folder in folders for path in sorted(folder.glob("*openblas*"))]
+    package = os.path.dirname(np.__file__)
+    folders = (os.path.join(os.path.dirname(package), "numpy.libs"),
+               os.path.join(package, ".dylibs"))  # fmt: skip
+    return [
+        os.path.join(folder, name)
+        for folder in folders
+        if os.path.isdir(folder)
+        for name in sorted(os.listdir(folder))
+        if "openblas" in name
+    ]
 
 
 def open_library(path):

@@ -43,8 +43,8 @@ def activation_of_layer(layer, place):
     return ACTIVATIONS["softmax"] if kind == "Softmax" else None
 
 
-def read(model, loss):
-    """Return the network of a model; see `Network.from_keras`."""
+def read(model, make, loss):
+    """Return the network of a model, made by `make`; see `Network.from_keras`."""
     sequence = Sequence()
     for place, layer in enumerate(model.layers):
         kind = type(layer).__name__
@@ -71,4 +71,4 @@ def read(model, loss):
             raise ValueError(
                 f"layer {place}, {layer.name} ({kind}), is none that a network can have"
             )
-    return sequence.network(loss or usual_loss(sequence.output_name))
+    return sequence.network(make, loss or usual_loss(sequence.output_name))

@@ -9,10 +9,12 @@ import os
 
 import numpy as np
 
+from cmlp._core import kernels
 from cmlp.activations import ACTIVATIONS, celu, elu, leaky_relu
 from cmlp.checks import check_whole, optional
 from cmlp.files.atomic import replacing
 from cmlp.files.layers import layers_of, usual_loss
+from cmlp.parameters import aligned_zeros, padded_width
 
 OLDEST_OPSET = 13
 LAYER_NORM_OPSET, GELU_OPSET = 17, 20
@@ -207,8 +209,8 @@ ELEMENTWISE = {
 PRODUCTS = {"Gemm", "MatMul"}
 
 
-def read(path, output=None):
-    """Return the layers of a model as (weight, bias, activation); see `Network.from_onnx`."""
+def read(path, output, make, loss, dtype):
+    """Return the network of a model, made by `make`; see `Network.from_onnx`."""
     onnx = package()
     try:
         made = onnx.load(os.fspath(path))
@@ -217,7 +219,7 @@ def read(path, output=None):
         raise
     except Exception as error:  # a broken model shows in many ways
         raise ValueError(f"{path} is not an ONNX model: {error}") from None
-    return Model(made, os.fspath(path), output).layers()
+    return network_of(Model(made, os.fspath(path), output).layers(), make, loss, dtype)
 
 
 class Model:
@@ -456,25 +458,20 @@ def candidates(z, out):
 
 
 def values_of(activation, z):
-    """Return an activation's values, by the engine."""
-    from cmlp.network import Network
-
-    width = z.shape[1]
-    if activation.name == "softmax" and width == 1:
-        return np.ones_like(z)
-    net = Network([width, width], output=activation, loss=usual_loss(activation.name),
-                  init="zeros", dtype="float64", seed=0)  # fmt: skip
-    net.weight = [np.eye(width)]
-    return net(z)
+    """Return an activation's values, by the engine's kernels."""
+    rows, width = z.shape
+    padded = padded_width(width, np.dtype(np.float64))
+    a = aligned_zeros(rows * padded, np.dtype(np.float64)).reshape(rows, padded)
+    a[:, :width] = z
+    kernels.activate(activation.name, width, a, None, activation.parameter)
+    return a[:, :width]
 
 
-def network_of(layers, loss, dtype):
+def network_of(layers, make, loss, dtype):
     """Return a network of layers (weight, bias, activation)."""
-    from cmlp.network import Network
-
     sizes = [layers[0][0].shape[1], *(len(bias) for _, bias, _ in layers)]
     *hidden, output = [activation for _, _, activation in layers]
-    net = Network(sizes, activation=hidden, output=output, loss=loss or usual_loss(output.name),
+    net = make(sizes, activation=hidden, output=output, loss=loss or usual_loss(output.name),
                   init="zeros", dtype=dtype, seed=0)  # fmt: skip
     net.weight = [weight for weight, _, _ in layers]
     net.bias = [bias[:, None] for _, bias, _ in layers]

@@ -77,23 +77,21 @@ class Sequence:
         activation = self.layers[-1]["activation"] if self.layers else None
         return activation.name if activation else "identity"
 
-    def network(self, loss):
-        """Return the network.
+    def network(self, make, loss):
+        """Return the network, made by `make` with the arguments of `Network`.
 
         Raises
         ------
         ValueError
             If the layers are none that a network can have.
         """
-        from cmlp.network import Network
-
         if not self.layers:
             raise ValueError("there is no dense layer")
         *hidden, last = self.layers
         if last["kind"] is not None or last["dropout"]:
             raise ValueError("the last layer can have neither normalisation nor dropout")
         activations = [layer["activation"] or ACTIVATIONS["identity"] for layer in self.layers]
-        net = Network(
+        net = make(
             [hidden_or_last["weight"].shape[1] for hidden_or_last in self.layers]
             + [len(last["weight"])],
             activation=activations[:-1], output=activations[-1], loss=loss, init="zeros",

@@ -5,6 +5,7 @@ import numpy as np
 from cmlp.activations import ACTIVATIONS, celu, elu, leaky_relu
 from cmlp.checks import optional
 from cmlp.files.layers import usual_loss
+from cmlp.files.sequence import Sequence
 from cmlp.normalizations import BatchNorm, LayerNorm
 
 
@@ -98,10 +99,8 @@ def flattened(module):
         yield module
 
 
-def read(module, loss):
-    """Return the network of a Sequential; see `Network.from_torch`."""
-    from cmlp.files.sequence import Sequence
-
+def read(module, make, loss):
+    """Return the network of a Sequential, made by `make`; see `Network.from_torch`."""
     package()
     sequence = Sequence()
     for place, part in enumerate(flattened(module)):
@@ -132,4 +131,4 @@ def read(module, loss):
             sequence.activation(place, activation)
         else:
             raise ValueError(f"module {place}, {part}, is none that a network can have")
-    return sequence.network(loss or usual_loss(sequence.output_name))
+    return sequence.network(make, loss or usual_loss(sequence.output_name))
