@@ -15,8 +15,23 @@
 /* Words in lanes of 64 bits, whose upper halves may hold anything: the product of the
  * lower ones is what a multiplier of words gives. */
 typedef uint64_t W __attribute__((vector_size(VECTOR_BYTES)));
-typedef uint32_t HALF_W __attribute__((vector_size(VECTOR_BYTES / 2)));
+typedef int32_t I32 __attribute__((vector_size(VECTOR_BYTES)));
 #define WORDS ((int)(VECTOR_BYTES / sizeof(uint64_t)))
+
+/* The lower halves of the lanes of two of them. */
+#if VECTOR_BYTES == 64
+#define EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#elif VECTOR_BYTES == 32
+#define EVEN 0, 2, 4, 6, 8, 10, 12, 14
+#else
+#define EVEN 0, 2, 4, 6
+#endif
+#ifdef __clang__
+#define LOWER_HALVES(x, y) __builtin_shufflevector((I32)(x), (I32)(y), EVEN)
+#else
+#define LOWER_HALVES(x, y) __builtin_shuffle((I32)(x), (I32)(y), (I32){EVEN})
+#endif
+
 #if VECTOR_BYTES == 64
 #define MULTIPLY_WORDS(x, y) ((W)_mm512_mul_epu32((__m512i)(x), (__m512i)(y)))
 #elif VECTOR_BYTES == 32
@@ -29,28 +44,36 @@ typedef uint32_t HALF_W __attribute__((vector_size(VECTOR_BYTES / 2)));
 
 /* The words of a block, word w of counter c at [w][c]: the formula of cmlp_philox for
  * several counters at a time. */
-static void random_words(const cmlp_noise *noise, uint32_t stream, int64_t place, uint32_t block,
+INLINE void random_words(const cmlp_noise *noise, uint32_t stream, int64_t place, uint32_t block,
                          uint32_t words[4][COUNTERS])
 {
     const W zero = {0}, m0 = zero + CMLP_PHILOX_0, m1 = zero + CMLP_PHILOX_1;
-    for (int first = 0; first < COUNTERS; first += WORDS) {
+    for (int first = 0; first < COUNTERS; first += 2 * WORDS) {
         uint32_t k0 = (uint32_t)noise->seed, k1 = (uint32_t)(noise->seed >> 32);
-        W x0 = zero + (block * COUNTERS + (uint32_t)first), x1 = zero + (uint32_t)place;
-        W x2 = zero + noise->epoch, x3 = zero + (stream | noise->layer << 8);
-        for (int c = 0; c < WORDS; c++)
-            x0[c] += (uint64_t)c;
+        W x[2][4];
+        for (int half = 0; half < 2; half++) {
+            W count = zero;
+            for (int c = 0; c < WORDS; c++)
+                count[c] = (uint64_t)c;
+            x[half][0] = count + (block * COUNTERS + (uint32_t)(first + half * WORDS));
+            x[half][1] = zero + (uint32_t)place;
+            x[half][2] = zero + noise->epoch;
+            x[half][3] = zero + (stream | noise->layer << 8);
+        }
         for (int round = 0; round < 10; round++) {
-            const W p0 = MULTIPLY_WORDS(x0, m0), p1 = MULTIPLY_WORDS(x2, m1);
-            x0 = (p1 >> 32) ^ x1 ^ k0;
-            x1 = p1;
-            x2 = (p0 >> 32) ^ x3 ^ k1;
-            x3 = p0;
+            UNROLL for (int half = 0; half < 2; half++) {
+                W *y = x[half];
+                const W p0 = MULTIPLY_WORDS(y[0], m0), p1 = MULTIPLY_WORDS(y[2], m1);
+                y[0] = (p1 >> 32) ^ y[1] ^ k0;
+                y[1] = p1;
+                y[2] = (p0 >> 32) ^ y[3] ^ k1;
+                y[3] = p0;
+            }
             k0 += CMLP_WEYL_0;
             k1 += CMLP_WEYL_1;
         }
-        const W lanes[4] = {x0, x1, x2, x3};
-        for (int w = 0; w < 4; w++) {
-            const HALF_W lower = __builtin_convertvector(lanes[w], HALF_W);
+        UNROLL for (int w = 0; w < 4; w++) {
+            const I32 lower = LOWER_HALVES(x[0][w], x[1][w]);
             memcpy(words[w] + first, &lower, sizeof lower);
         }
     }
@@ -64,11 +87,13 @@ static void drop_factors(const cmlp_dropout *dropout, const cmlp_noise *noise, i
     const REAL scale = (REAL)dropout->scale;
     const int32_t dropped = (int32_t)dropout->dropped;
     random_words(noise, CMLP_DROPOUT, place, (uint32_t)block, words);
-    for (int half = 0; half < 8; half++)
+    for (int w = 0; w < 4; w++) {
+        REAL *lower = factors + 2 * w * COUNTERS, *upper = lower + COUNTERS;
         for (int c = 0; c < COUNTERS; c++) {
-            const int32_t bits = (int32_t)(words[half / 2][c] >> half % 2 * 16 & 0xffff);
-            factors[half * COUNTERS + c] = bits >= dropped ? scale : 0;
+            lower[c] = (int32_t)(words[w][c] & 0xffff) >= dropped ? scale : 0;
+            upper[c] = (int32_t)(words[w][c] >> 16) >= dropped ? scale : 0;
         }
+    }
 }
 
 /* Srivastava et al., JMLR 15, 2014, section 4, the outputs scaled while training.
