@@ -130,7 +130,8 @@ class Network(ColumnMethods):
         self.output = output.name
         self.loss = architecture.loss.name
         self.init = architecture.init
-        self.is_classifier = architecture.has_probabilities or architecture.loss.scores
+        self._has_probabilities = architecture.has_probabilities
+        self.is_classifier = self._has_probabilities or architecture.loss.scores
         self.dtype = architecture.dtype
         self.seed = architecture.seed
         self._epoch = 0  # epochs trained so far, by which orders and noise are drawn
@@ -392,7 +393,7 @@ class Network(ColumnMethods):
         TypeError
             If the outputs are not probabilities: neither sigmoid nor softmax.
         """
-        if not self._architecture.has_probabilities:
+        if not self._has_probabilities:
             raise TypeError(
                 f"predict_proba needs the output 'softmax' or 'sigmoid', this is {self.output!r}"
             )
@@ -423,7 +424,7 @@ class Network(ColumnMethods):
             return out[:, 0] if out.shape[1] == 1 else out
         if out.shape[1] > 1:
             return out.argmax(axis=1)
-        return (out[:, 0] >= (0.5 if self._architecture.has_probabilities else 0)).astype(np.intp)
+        return (out[:, 0] >= (0.5 if self._has_probabilities else 0)).astype(np.intp)
 
     def score(self, X, y, *, metric=None, threads=None):
         """Return the accuracy of a classifier, the R^2 of a regressor, or another metric.
