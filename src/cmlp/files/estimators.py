@@ -1,5 +1,7 @@
 """scikit-learn's multilayer perceptrons, read."""
 
+from cmlp.checks import optional
+
 # The output that scikit-learn names, as a loss and an output of cmlp's.
 OUTPUTS = {
     "softmax": ("cross_entropy", "softmax"),
@@ -23,7 +25,7 @@ def read(estimator, make):
     make : callable
         Makes a network, with the arguments of `Network`.
     """
-    from sklearn import neural_network
+    neural_network = optional("sklearn.neural_network", "from_sklearn", "scikit-learn", "sklearn")
     from sklearn.utils.validation import check_is_fitted
 
     if not isinstance(estimator, (neural_network.MLPClassifier, neural_network.MLPRegressor)):

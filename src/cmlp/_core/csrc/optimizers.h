@@ -131,7 +131,9 @@ static void begin_step(cmlp_optimizer *optimizer)
             g *= scale;                                                     \
             if (clip > 0)                                                   \
                 g = v_clip(g, -clip, clip);                                 \
-            g += l2 * w + l1 * SIGN_OF(w);                                  \
+            g += l2 * w;                                                    \
+            if (optimizer->l1 != 0)                                         \
+                g += l1 * SIGN_OF(w);                                       \
         }                                                                   \
         update;                                                             \
         store(p + j, w);                                                    \
