@@ -166,7 +166,9 @@ def trained(request, tmp_path, rng):
                   normalization=["batch", "layer"], dropout=[0.1, 0.0], input_noise=0.01,
                   max_norm=3.0, seed=3)  # fmt: skip
     for _ in range(2):
-        net.partial_fit(rng.random((30, 5)), rng.integers(0, 3, 30), optimizer=Adam(0.01))
+        net.partial_fit(
+            rng.random((30, 5)), rng.integers(0, 3, 30), optimizer=Adam(0.01, average=0.9)
+        )
     path = tmp_path / f"net{request.param}"
     net.save(path, optimizer=True)
     return net, path
@@ -179,7 +181,7 @@ def test_both_formats_hold_all(trained, rng):
     X, y = rng.random((30, 5)), rng.integers(0, 3, 30)
     assert (twin(X) == net(X)).all()
     for n in (net, twin):  # the optimizer goes on where it was
-        n.partial_fit(X, y, optimizer=Adam(0.01))
+        n.partial_fit(X, y, optimizer=Adam(0.01, average=0.9))
     assert all((a == b).all() for a, b in zip(net._snapshot(), twin._snapshot(), strict=True))
     assert twin._training["optimizer"].startswith("Adam(lr=0.01")
 

@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from cmlp import Adam, Network, activations, callbacks, schedules
+from cmlp import Adam, AdamW, Network, activations, callbacks, schedules
 from cmlp.sklearn import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -217,6 +217,15 @@ def test_extras():
     estimator.set_params(callbacks=None)  # no file holds a lambda
     assert (pickle.loads(pickle.dumps(estimator)).predict_proba(X)
             == estimator.predict_proba(X)).all()  # fmt: skip
+
+
+def test_alpha_is_for_optimizers_that_do_not_decay():
+    X, y = CLASSES
+    for optimizer, counts in ((Adam(), True), (Adam(weight_decay=0.1), False), (AdamW(), False),
+                              (Adam(penalty=0.5), False)):  # fmt: skip
+        fitted = [MLPClassifier(optimizer=optimizer, alpha=alpha, random_state=0, max_iter=3)
+                  .fit(X, y).coefs_[0] for alpha in (0.0, 10.0)]  # fmt: skip
+        assert (fitted[0] != fitted[1]).any() == counts
 
 
 def test_class_weights():

@@ -114,6 +114,7 @@ def with_optimizer(network, header, arrays):
         "kind": type(optimizer).__name__.lower(),
         "arguments": vars(optimizer),
         "position": list(running.engine.position),
+        "ended": running.ended,
         "arrays": {name: [b.dtype.name, list(b.shape)] for name, b in blocks.items()},
     }
     return {**header, "optimizer": state}, {**arrays, **blocks}
@@ -145,6 +146,7 @@ def restore_optimizer(network, file, state, arrays):
             block[:] = arrays[f"optimizer_{name}"]
         step, product = state["position"]
         running.engine.position = int(step), float(product)
+        running.ended = bool(state.get("ended", "average" in running.blocks))
     except (KeyError, TypeError, ValueError) as error:
         raise file.broken(f"its optimizer is none: {error}") from None
     network._running = optimizer, running

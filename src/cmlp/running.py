@@ -18,10 +18,12 @@ class Running:
     ----------
     blocks : dict of ndarray
         The gradient, the states, and the averaged parameters, all as the parameters lie.
+    ended : bool
+        Whether the network has the averaged parameters, and `blocks` those in training.
     """
 
     def __init__(self, network, optimizer):
-        self.blocks = {}
+        self.blocks, self.ended = {}, False
         if optimizer.kernel != "sgd":
             names = ["gradient", *(f"state_{i}" for i in range(optimizer.states))]
             parameters = [network._new_parameters() for _ in names]
@@ -43,6 +45,17 @@ class Running:
             states=[p.padded for p in parameters[1:]] if self.blocks else (),
             means=means and means.padded, average=1 - (optimizer.average or 0),
         )  # fmt: skip
+
+    def begin(self, network):
+        """Before training: the network gets the parameters back that are in training."""
+        if self.ended:
+            self.swap(network)
+            self.ended = False
+
+    def end(self, network):
+        """After training: the network gets the averaged parameters, where there are some."""
+        self.swap(network)
+        self.ended = "average" in self.blocks
 
     @contextmanager
     def averaged(self, network):

@@ -81,7 +81,7 @@ class Descent:
         if self.running is None:
             self.running = Running(network, self.optimizer)
             if self.kept is not None:
-                blocks, position = self.kept
+                blocks, position, self.running.ended = self.kept
                 for name, block in blocks.items():
                     self.running.blocks[name][:] = block
                 self.running.engine.position = position
@@ -97,7 +97,7 @@ class Descent:
         kept = self.kept
         if self.running is not None:
             blocks = {name: block.copy() for name, block in self.running.blocks.items()}
-            kept = blocks, self.running.engine.position
+            kept = blocks, self.running.engine.position, self.running.ended
         return {"optimizer": self.optimizer, "learning_rate": self.learning_rate, "kept": kept,
                 "running": None}  # fmt: skip
 
@@ -304,9 +304,8 @@ class EngineMixin:
     def _chosen_optimizer(self):
         if self.optimizer is not None:
             given = fitting.checked_optimizer(self.optimizer)
-            return given if given.l2 or given.penalty is not None else replace(
-                given, penalty=self.alpha
-            )  # fmt: skip
+            decays = given.weight_decay or given.penalty is not None
+            return given if decays else replace(given, penalty=self.alpha)
         if self.solver == "sgd":
             return SGD(self.learning_rate_init, momentum=self.momentum,
                        nesterov=bool(self.nesterovs_momentum and self.momentum > 0),
@@ -318,6 +317,7 @@ class EngineMixin:
                         intercept_grads, layer_units, incremental):  # fmt: skip
         network = self._synced()
         self._input_dtype = X.dtype
+        self.__dict__.pop("_best", None)  # of a fit that an error ended
         if not incremental or not hasattr(self, "_optimizer"):
             self._optimizer = Descent(self._chosen_optimizer())
         if self.early_stopping and incremental:

@@ -210,13 +210,14 @@ class Course:
             When the loss of a batch is not finite.
         """
         try:
+            self.running.begin(self.network)
             self.tell("on_train_begin")
             for callback, state in zip(self.callbacks, self.resumed, strict=False):
                 callback.load_state(state)
             with self.progress:
                 while self.place.epoch < self.epochs and not self.stopped:
                     self.run_epoch()
-            self.running.swap(self.network)
+            self.running.end(self.network)
             self.tell("on_train_end", self.history)
             self.network._training = self.summary()
         except BaseException as error:
