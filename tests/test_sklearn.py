@@ -228,6 +228,18 @@ def test_alpha_is_for_optimizers_that_do_not_decay():
         assert (fitted[0] != fitted[1]).any() == counts
 
 
+def test_lbfgs_refuses_what_it_cannot_do():
+    X, y = CLASSES
+    for name, value in (("optimizer", Adam()), ("schedule", schedules.Cosine()),
+                        ("callbacks", []), ("dropout", 0.5)):  # fmt: skip
+        with pytest.raises(ValueError, match=f"solver='lbfgs' takes no {name}"):
+            MLPClassifier(solver="lbfgs", **{name: value}).fit(X, y)
+    with pytest.raises(ValueError, match="solver='lbfgs' takes no validation_data"):
+        MLPClassifier(solver="lbfgs").fit(X, y, validation_data=(X, y))
+    estimator = MLPClassifier(solver="lbfgs", batch_norm=True, random_state=0, max_iter=30)
+    assert estimator.fit(X, y).score(X, y) > 0.9
+
+
 def test_class_weights():
     X, y = BINARY
     weight = np.where(y == 1, 3.0, 1.0)

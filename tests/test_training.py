@@ -140,12 +140,39 @@ def test_lbfgs_converges_and_stops(data):
                              callbacks=lambda n, epoch, r: epoch == 4)) == 5  # fmt: skip
 
 
+def test_lbfgs_and_running_statistics(data):
+    X, y = data
+    net = network(normalization="batch")
+    net.fit(X, y, epochs=30, optimizer=LBFGS(), validation_data=data)
+    z = X @ net.weight[0].T
+    np.testing.assert_allclose(net.running_mean[0][:, 0], z.mean(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(net.running_variance[0][:, 0], z.var(axis=0, ddof=1), rtol=1e-9)
+    assert net.score(X, y) > 0.9
+
+
+def test_lbfgs_that_an_error_ends_has_the_last_iteration(data):
+    net, kept = network(), []
+
+    def fail(net, epoch, record):
+        kept.append(net._parameters.block.copy())
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(*data, epochs=20, optimizer=LBFGS(), callbacks=fail)
+    assert (net._parameters.block == kept[3]).all()
+    with pytest.raises(ValueError, match="LBFGS needs all samples at once: take fit"):
+        net.partial_fit(*data, optimizer=LBFGS())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"schedule": schedules.Cosine()}, "LBFGS takes no schedule"),
         ({"validation_split": 0.2}, "LBFGS takes validation_data, but no validation_split"),
         ({"metrics": "f1"}, "LBFGS takes no schedule and no metrics"),
+        ({"restore_good": True}, "LBFGS takes neither max_norm nor restore_good"),
+        ({"callbacks": callbacks.Checkpoint("run.npz")}, "SciPy keeps what a checkpoint needs"),
     ],
 )
 def test_what_lbfgs_does_not_take(data, options, message):

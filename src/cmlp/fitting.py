@@ -4,7 +4,7 @@ import numpy as np
 
 from cmlp import batches, threads, training
 from cmlp._core.samples import Targets
-from cmlp.callbacks import checked_callbacks
+from cmlp.callbacks import Checkpoint, checked_callbacks
 from cmlp.checks import check_switch, check_whole
 from cmlp.lbfgs import LBFGS
 from cmlp.metrics import Metrics, checked_metrics
@@ -53,7 +53,7 @@ def prepare(network, X, y, *, epochs, batch_size, optimizer, schedule, shuffle, 
         "progress": choose(progress, verbose, epochs, source.samples),
     }  # fmt: skip
     if isinstance(optimizer, LBFGS):
-        check_full_batch(network, source, schedule, metrics)
+        check_full_batch(network, source, schedule, metrics, told, restore_good)
         return training.FullBatchCourse(network, source, running=None, **options)
     return training.Course(
         network, source, running=running or Running(network, optimizer), **options
@@ -201,7 +201,7 @@ def evaluate(network, rows, targets, values, order, names, team):
     return loss, found
 
 
-def check_full_batch(network, source, schedule, metrics):
+def check_full_batch(network, source, schedule, metrics, callbacks, restore_good):
     """Raise where something has no meaning for L-BFGS."""
     if isinstance(source, training.Batches):
         raise ValueError("LBFGS needs all samples at once: X and y must be arrays")
@@ -211,6 +211,10 @@ def check_full_batch(network, source, schedule, metrics):
         raise ValueError("LBFGS needs a loss of cmlp's")
     if schedule is not None or metrics:
         raise ValueError("LBFGS takes no schedule and no metrics; validation_data has its score")
+    if network._architecture.max_norm or restore_good:
+        raise ValueError("LBFGS takes neither max_norm nor restore_good")
+    if any(c.wants_batches or isinstance(c, Checkpoint) for c in callbacks):
+        raise ValueError("LBFGS has no batches to tell of, and SciPy keeps what a checkpoint needs")
 
 
 def check_monitors(watchers):

@@ -86,6 +86,15 @@ class Objective:
             array[...] = x[start : start + array.size].reshape(array.shape)
             start += array.size
 
+    def settle(self, x):
+        """Let the network have these parameters, and the statistics that belong to them."""
+        self.put(x)
+        if self.network._statistics.block.size:
+            self.gradient.block[:] = 0
+            self.network._program.gradient(
+                self.rows, self.targets, self.gradient.padded, self.threads, momentum=1.0
+            )
+
     def __call__(self, x):
         """Return the loss, decay included, and its gradient."""
         self.put(x)
@@ -113,7 +122,8 @@ def minimize(objective, optimizer, epochs, after):
     """Minimise, and call `after` with the number of each iteration from 0.
 
     `after` may raise `StopIteration` to end it. Returns what SciPy returns, or None where
-    it was ended.
+    it was ended. The network ends with the parameters of the last iteration, also when an
+    error or Ctrl-C comes in the middle of one.
 
     Raises
     ------
@@ -121,11 +131,12 @@ def minimize(objective, optimizer, epochs, after):
         Without SciPy.
     """
     scipy_minimize = optional("scipy.optimize", "LBFGS", "SciPy", "lbfgs").minimize
-    iteration = 0
+    iteration, last = 0, objective.start()
 
     def each(x):
-        nonlocal iteration
-        objective.put(x)
+        nonlocal iteration, last
+        last = x.copy()
+        objective.settle(x)
         after(iteration)
         iteration += 1
 
@@ -137,5 +148,8 @@ def minimize(objective, optimizer, epochs, after):
         )  # fmt: skip
     except StopIteration:
         return None
-    objective.put(result.x)
+    except BaseException:
+        objective.put(last)
+        raise
+    objective.settle(result.x)
     return result

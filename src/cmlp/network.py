@@ -11,6 +11,7 @@ from cmlp._core.samples import Rows
 from cmlp.architecture import Architecture
 from cmlp.checks import check_whole
 from cmlp.columns import ColumnMethods
+from cmlp.lbfgs import LBFGS
 from cmlp.parameters import Parameters, Statistics, Views
 from cmlp.running import Running
 
@@ -342,6 +343,8 @@ class Network(ColumnMethods):
             As in `fit`.
         """
         optimizer = fitting.checked_optimizer(optimizer)
+        if isinstance(optimizer, LBFGS):
+            raise ValueError("LBFGS needs all samples at once: take fit")
         if self._running is None or self._running[0] != optimizer:
             self._running = optimizer, Running(self, optimizer)
         return fitting.prepare(

@@ -403,6 +403,7 @@ class EngineMixin:
                    layer_units):  # fmt: skip
         network = self._synced()
         self._input_dtype = X.dtype
+        self._check_lbfgs()
         self._place_parameters(layer_units)
         sample_weight = self._class_weighted(y, sample_weight)
         rows, targets = self._data(X, y, sample_weight)
@@ -419,6 +420,13 @@ class EngineMixin:
         self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
         self.loss_ = result.fun
         self._expose()
+
+    def _check_lbfgs(self):
+        given = {name: getattr(self, name) for name in ("optimizer", "schedule", "callbacks")}
+        given["validation_data"] = self.__dict__.get("_validation_data")
+        given["dropout"] = self.dropout if np.any(self.dropout) else None
+        if wrong := [name for name, value in given.items() if value is not None]:
+            raise ValueError(f"solver='lbfgs' takes no {wrong[0]}")
 
     def _place_parameters(self, layer_units):
         # Where the parameters are in the vector of scikit-learn's own loss and gradient.
