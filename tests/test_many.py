@@ -66,6 +66,8 @@ def test_errors(data):
     nets = networks(3)
     with pytest.raises(ValueError, match="networks must all be different"):
         fit_many([nets[0], nets[0]], X, y)
+    with pytest.raises(TypeError, match="networks must be instances of Network, got 'a'"):
+        fit_many("ab", X, y)
     with pytest.raises(TypeError, match="fit_many has no argument 'epoch'"):
         fit_many(nets, X, y, epoch=3)
     with pytest.raises(ValueError, match="epochs must be one for all or a list of 3, got 2"):
@@ -77,6 +79,23 @@ def test_errors(data):
         fit_many(nets, X, y[:3])
     assert all((net._parameters.block == b).all() for net, b in zip(nets, before, strict=True))
     assert fit_many([], X, y) == []
+
+
+def test_networks_that_were_stopped_go_on(tmp_path, data):
+    def options(i):
+        return {"optimizer": Adam(), "callbacks": callbacks.Checkpoint(tmp_path / f"{i}.npz")}
+
+    whole = networks(2)
+    for i, net in enumerate(whole):
+        net.fit(*data, epochs=2, **options(i))
+    resumed = [Network.resume(tmp_path / f"{i}.npz") for i in range(2)]
+    with pytest.raises(ValueError, match="in the middle of fit, not with partial_fit"):
+        resumed[0].partial_fit(*data, optimizer=Adam())
+    histories = fit_many(resumed, *data, epochs=4, **options("both"))
+    assert [len(history) for history in histories] == [4, 4]
+    for net, other in zip(resumed, networks(2), strict=True):
+        other.fit(*data, epochs=4, **options("alone"))
+        assert same(net, other)
 
 
 def test_a_network_that_diverges(data):

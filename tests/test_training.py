@@ -192,6 +192,10 @@ def test_partial_fit_goes_on(data, optimizer):
         assert len(history) == 1
     whole.fit(X, y, epochs=1, batch_size=5, optimizer=optimizer, shuffle=False)
     assert same(parts, whole)
+    kept = parts._running
+    with pytest.raises(ValueError, match="labels from 0 to 2"):
+        parts.partial_fit(X, y + 1, optimizer=Adam(0.5))
+    assert parts._running is kept
     parts.partial_fit(X, y, optimizer=SGD(0.5))
     assert np.isfinite(parts.weight[0]).all()
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cmlp import batches, threads, training
+from cmlp import batches, checkpoints, threads, training
 from cmlp._core.samples import Targets
 from cmlp.callbacks import Checkpoint, checked_callbacks
 from cmlp.checks import check_switch, check_whole
@@ -13,10 +13,13 @@ from cmlp.progress import choose
 from cmlp.running import Running
 
 
-def prepare(network, X, y, *, epochs, batch_size, optimizer, schedule, shuffle, validation_data,
-            validation_split, sample_weight, class_weight, early_stopping, callbacks, metrics,
-            restore_good, sparse, progress, verbose, threads, running=None):  # fmt: skip
+def prepare(network, X, y, *, epochs=10, batch_size=32, optimizer=None, schedule=None,
+            shuffle=True, validation_data=None, validation_split=0.0, sample_weight=None,
+            class_weight=None, early_stopping=None, callbacks=(), metrics=(), restore_good=False,
+            sparse="auto", progress=None, verbose=None, threads=None, running=None):  # fmt: skip
     """Return a `training.Course`; the arguments are those of `Network.fit`.
+
+    It is where a checkpoint was, if the network is one that `Network.resume` returned.
 
     Parameters
     ----------
@@ -55,9 +58,13 @@ def prepare(network, X, y, *, epochs, batch_size, optimizer, schedule, shuffle, 
     if isinstance(optimizer, LBFGS):
         check_full_batch(network, source, schedule, metrics, told, restore_good)
         return training.FullBatchCourse(network, source, running=None, **options)
-    return training.Course(
+    course = training.Course(
         network, source, running=running or Running(network, optimizer), **options
     )
+    if network._resumed is not None:
+        checkpoints.restore(course, *network._resumed)
+        network._resumed = None
+    return course
 
 
 def begun(schedule):

@@ -5,16 +5,15 @@ import copy
 from cmlp import batches, fitting, threads
 from cmlp.callbacks import Callback
 from cmlp.checks import check_switch
+from cmlp.network import Network
 
 # What may be a list with an item for each network.
 OF_EACH = ("epochs", "batch_size", "optimizer", "schedule")
 
-USUAL = {
-    "epochs": 10, "batch_size": 32, "optimizer": None, "schedule": None, "shuffle": True,
-    "validation_data": None, "validation_split": 0.0, "sample_weight": None,
-    "class_weight": None, "early_stopping": None, "callbacks": (), "metrics": (),
-    "restore_good": False,
-}  # fmt: skip
+OF_ALL = (
+    "shuffle", "validation_data", "validation_split", "sample_weight", "class_weight",
+    "early_stopping", "callbacks", "metrics", "restore_good",
+)  # fmt: skip
 
 
 def fit_many(networks, X, y, *, sparse="auto", threads=None, return_exceptions=False, **options):
@@ -54,12 +53,16 @@ def fit_many(networks, X, y, *, sparse="auto", threads=None, return_exceptions=F
         As in `Network.fit`.
     """
     networks = list(networks)
+    for network in networks:
+        if not isinstance(network, Network):
+            raise TypeError(f"networks must be instances of Network, got {network!r}")
     check_switch("return_exceptions", return_exceptions)
     if len({id(network) for network in networks}) < len(networks):
         raise ValueError("networks must all be different; network.copy() is another one")
     for name in options:
-        if name not in USUAL:
-            raise TypeError(f"fit_many has no argument {name!r}; allowed are {', '.join(USUAL)}")
+        if name not in OF_EACH + OF_ALL:
+            allowed = ", ".join(OF_EACH + OF_ALL)
+            raise TypeError(f"fit_many has no argument {name!r}; allowed are {allowed}")
     team = resolve_threads(threads)
     shared = {}
     courses = [
@@ -81,19 +84,18 @@ def shared_rows(shared, network, X, sparse, team):
 
 def course(network, rows, y, options, i, count):
     """Return the course of the i-th network."""
-    own = {**USUAL, **options}
+    own = dict(options)
     for name in OF_EACH:
-        if isinstance(own[name], list):
+        if isinstance(own.get(name), list):
             if len(own[name]) != count:
                 raise ValueError(
                     f"{name} must be one for all or a list of {count}, got {len(own[name])}"
                 )
             own[name] = own[name][i]
     for name in ("early_stopping", "callbacks"):
-        own[name] = own_copies(own[name])
-    return fitting.prepare(
-        network, rows, y, **own, sparse=rows.is_sparse, progress=None, verbose=None, threads=1
-    )
+        if name in own:
+            own[name] = own_copies(own[name])
+    return fitting.prepare(network, rows, y, **own, sparse=rows.is_sparse, threads=1)
 
 
 def own_copies(callbacks):

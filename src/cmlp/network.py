@@ -306,18 +306,14 @@ class Network(ColumnMethods):
         KeyboardInterrupt
             On Ctrl-C, between two steps; the network is consistent.
         """
-        course = fitting.prepare(
+        return fitting.prepare(
             self, X, y, epochs=epochs, batch_size=batch_size, optimizer=optimizer,
             schedule=schedule, shuffle=shuffle, validation_data=validation_data,
             validation_split=validation_split, sample_weight=sample_weight,
             class_weight=class_weight, early_stopping=early_stopping, callbacks=callbacks,
             metrics=metrics, restore_good=restore_good, sparse=sparse, progress=progress,
             verbose=verbose, threads=threads,
-        )  # fmt: skip
-        if self._resumed is not None:
-            checkpoints.restore(course, *self._resumed)
-            self._resumed = None
-        return course.run()
+        ).run()  # fmt: skip
 
     def partial_fit(self, X, y, *, batch_size=32, optimizer=None, shuffle=True,
                     sample_weight=None, class_weight=None, metrics=(), sparse="auto",
@@ -345,15 +341,18 @@ class Network(ColumnMethods):
         optimizer = fitting.checked_optimizer(optimizer)
         if isinstance(optimizer, LBFGS):
             raise ValueError("LBFGS needs all samples at once: take fit")
-        if self._running is None or self._running[0] != optimizer:
-            self._running = optimizer, Running(self, optimizer)
-        return fitting.prepare(
-            self, X, y, epochs=1, batch_size=batch_size, optimizer=optimizer, schedule=None,
-            shuffle=shuffle, validation_data=None, validation_split=0.0,
-            sample_weight=sample_weight, class_weight=class_weight, early_stopping=None,
-            callbacks=(), metrics=metrics, restore_good=False, sparse=sparse, progress=None,
-            verbose=None, threads=threads, running=self._running[1],
-        ).run()  # fmt: skip
+        if self._resumed is not None:
+            raise ValueError("this network goes on in the middle of fit, not with partial_fit")
+        kept = self._running
+        if kept is None or kept[0] != optimizer:
+            kept = optimizer, Running(self, optimizer)
+        course = fitting.prepare(
+            self, X, y, epochs=1, batch_size=batch_size, optimizer=optimizer, shuffle=shuffle,
+            sample_weight=sample_weight, class_weight=class_weight, metrics=metrics,
+            sparse=sparse, threads=threads, running=kept[1],
+        )  # fmt: skip
+        self._running = kept
+        return course.run()
 
     def __call__(self, X, *, threads=None, progress=None):
         """Return the outputs for samples as rows.
