@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cmlp import MLP, Adam, Network
 from cmlp.activations import elu
-from cmlp.files import atomic, npz
+from cmlp.files import atomic, headers, npz
 from cmlp.losses import cross_entropy
 
 
@@ -221,7 +221,7 @@ def test_damaged_safetensors(tmp_path):
     import safetensors.numpy
 
     arrays = {name: np.ascontiguousarray(a) for name, a in net._arrays().items()}
-    text = npz.header_text(net._header())
+    text = headers.header_text(net._header())
     for change, meta, reason in (
         (lambda a: a.pop("bias_1"), {"cmlp": text}, "it has no array 'bias_1'"),
         (lambda a: a.update(extra=np.zeros(1)), {"cmlp": text}, r"unknown: \['extra'\]"),

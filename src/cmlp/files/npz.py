@@ -1,40 +1,17 @@
 """The ``.npz`` format: a JSON header and the arrays, no pickle anywhere.
 
-A zip of uncompressed ``.npy`` members: ``header`` holds the bytes of a JSON object, `FORMAT` and
-`VERSION` in it; each other member is one array, ``weight_0`` (outputs, inputs),
-``bias_0`` (outputs, 1) and so on.
+A zip of uncompressed ``.npy`` members: ``header`` holds the bytes of a JSON object; each other
+member is one array, ``weight_0`` (outputs, inputs), ``bias_0`` (outputs, 1) and so on.
 """
 
-import json
-import os
 import zipfile
 
 import numpy as np
 
 from cmlp.files.atomic import replacing
+from cmlp.files.headers import HeaderReader, header_text
 
-FORMAT, VERSION = "cmlp", 1
 MOST_HEADER_BYTES = 1 << 26
-
-
-def header_text(header):
-    """Return a header as JSON, with the format and its version."""
-    return json.dumps(
-        {"format": FORMAT, "version": VERSION, **header}, default=lambda number: number.item()
-    )
-
-
-def parsed_header(text, broken):
-    """Return a header, of a known format and version, by its JSON; `broken` makes the error."""
-    try:
-        header = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise broken(f"its header is not JSON: {error}") from None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise broken(f"its header does not say format {FORMAT!r}")
-    if header.get("version") != VERSION:
-        raise broken(f"its version is {header.get('version')!r}, known is {VERSION}")
-    return header
 
 
 def write(path, header, arrays):
@@ -44,7 +21,7 @@ def write(path, header, arrays):
         np.savez(file, header=np.frombuffer(text, np.uint8), **arrays)
 
 
-class Reader:
+class Reader(HeaderReader):
     """Reads a file that `write` wrote; every array is checked before it is read.
 
     No array can be larger than the file, as no member may be compressed.
@@ -54,10 +31,6 @@ class Reader:
     ValueError
         Naming the file and what is wrong with it.
     """
-
-    def __init__(self, path):
-        self.path = os.fspath(path)
-        self.unread = set()
 
     def __enter__(self):
         file = open(self.path, "rb")
@@ -69,7 +42,7 @@ class Reader:
         self.file = file
         try:
             self.unread = set(self.zip.namelist())
-            self.header = self.read_header()
+            self.header = self.parsed(self.read("header", None, np.dtype(np.uint8)).tobytes())
         except BaseException:
             self.__exit__(True)
             raise
@@ -78,23 +51,12 @@ class Reader:
     def __exit__(self, failed, *_):
         self.zip.close()
         self.file.close()
-        if not failed and self.unread:
-            raise self.broken(f"it holds members that are unknown: {sorted(self.unread)}")
-
-    def broken(self, reason):
-        """Return the error that says why the file is refused."""
-        return ValueError(f"{self.path} is not a network file: {reason}")
-
-    def read_header(self):
-        """Return the header, of a known format and version."""
-        return parsed_header(self.read("header", None, np.dtype(np.uint8)).tobytes(), self.broken)
+        super().__exit__(failed)
 
     def read(self, name, shape, dtype):
         """Return the array `name`, which must have this shape (None: a short vector) and dtype."""
         member = name + ".npy"
-        if member not in self.unread:
-            raise self.broken(f"it has no array {name!r}")
-        self.unread.discard(member)
+        self.take(member, name)
         try:
             if self.zip.getinfo(member).compress_type != zipfile.ZIP_STORED:
                 raise self.broken(f"{name!r} is compressed")

@@ -10,7 +10,7 @@ import numpy as np
 
 from cmlp.checks import optional
 from cmlp.files.atomic import replacing
-from cmlp.files.npz import header_text, parsed_header
+from cmlp.files.headers import HeaderReader, header_text
 
 
 def package():
@@ -26,7 +26,7 @@ def write(path, header, arrays):
         file.write(data)
 
 
-class Reader:
+class Reader(HeaderReader):
     """Reads a file that `write` wrote; the interface is that of `npz.Reader`.
 
     Raises
@@ -34,9 +34,6 @@ class Reader:
     ValueError
         Naming the file and what is wrong with it.
     """
-
-    def __init__(self, path):
-        self.path = os.fspath(path)
 
     def __enter__(self):
         package()
@@ -53,22 +50,12 @@ class Reader:
             raise self.broken(error) from None
         if "cmlp" not in metadata:
             raise self.broken("its metadata have no 'cmlp'")
-        self.header = parsed_header(metadata["cmlp"], self.broken)
+        self.header = self.parsed(metadata["cmlp"])
         return self
-
-    def __exit__(self, failed, *_):
-        if not failed and self.unread:
-            raise self.broken(f"it holds members that are unknown: {sorted(self.unread)}")
-
-    def broken(self, reason):
-        """Return the error that says why the file is refused."""
-        return ValueError(f"{self.path} is not a network file: {reason}")
 
     def read(self, name, shape, dtype):
         """Return the array `name`, which must have this shape and dtype."""
-        if name not in self.unread:
-            raise self.broken(f"it has no array {name!r}")
-        self.unread.discard(name)
+        self.take(name, name)
         found = self.file.get_slice(name)
         kinds = {"F32": "float32", "F64": "float64"}
         kind, size = kinds.get(found.get_dtype(), found.get_dtype()), tuple(found.get_shape())
