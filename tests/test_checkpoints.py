@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from cmlp import SGD, Adam, NAdam, Network, RMSprop, callbacks, schedules
@@ -131,6 +132,21 @@ def test_batches_go_on(tmp_path, data):
     history = resumed.fit(cut, epochs=2, optimizer=Adam(), callbacks=[checkpoint, CrashAfter(99)])
     assert history["loss"] == expected["loss"]
     assert (resumed._parameters.block == whole._parameters.block).all()
+
+
+def test_arrays_in_records_are_kept(tmp_path, data):
+    path = tmp_path / "run.npz"
+
+    def note(net, epoch, record):
+        record["norms"] = np.linalg.norm(net.weight[0], axis=1)
+
+    options = {"callbacks": [Checkpoint(path), note]}
+    network().fit(*data, epochs=2, **options)
+    history = Network.resume(path).fit(*data, epochs=3, **options)
+    assert [len(norms) for norms in history["norms"]] == [9, 9, 9]
+    bad = [Checkpoint(path), lambda net, epoch, record: record.update(thing=object())]
+    with pytest.raises(TypeError, match="a file can hold numbers and lists of them, got <object"):
+        network().fit(*data, callbacks=bad)
 
 
 def test_the_last_ones_are_kept(tmp_path, data):

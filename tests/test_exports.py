@@ -12,7 +12,7 @@ import pytest
 from sklearn import neural_network
 from sklearn.datasets import make_classification
 
-from cmlp import LayerNorm, Network, activations, losses
+from cmlp import MLP, LayerNorm, Network, activations, losses
 from cmlp.activations import ACTIVATIONS
 from cmlp.files import c_source, torch
 from cmlp.files import onnx as onnx_file
@@ -199,6 +199,12 @@ def test_bad_arguments_of_onnx(tmp_path, rng):
     ):
         with pytest.raises(ValueError, match=message):
             net.to_onnx(path, **options)
+    with pytest.raises(TypeError, match="labels must be a sequence of names, one for each class"):
+        net.to_onnx(path, labels=4)
+    with pytest.raises(TypeError, match="labels must be all str or all int"):
+        net.to_onnx(path, labels=["a", 1, 2, 3])
+    with pytest.raises(FileNotFoundError, match=r"the folder of path .* does not exist"):
+        net.to_onnx(tmp_path / "nowhere" / "net.onnx")
     with pytest.raises(ValueError, match="labels are for classifiers"):
         network("relu", rng).to_onnx(path, labels=True)
     assert not path.exists()
@@ -210,6 +216,7 @@ def test_bad_arguments_of_onnx(tmp_path, rng):
     net.to_onnx(path)
     with pytest.raises(ValueError, match="output='y' is unknown; the model has outputs"):
         Network.from_onnx(path, output="y")
+    assert type(MLP.from_onnx(path)) is Network
 
 
 FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O2"]
@@ -310,11 +317,12 @@ def test_flash_of_a_microcontroller(tmp_path):
         ({"path": "model.cpp"}, "path must end in .c, got"),
         ({"name": "my net"}, "name must be an identifier of C, got 'my net'"),
         ({"weights": "int4"}, "weights='int4' is unknown"),
+        ({"own_math": "yes"}, "own_math must be True or False, got 'yes'"),
     ],
 )
 def test_bad_arguments_of_c(tmp_path, rng, options, message):
     path = tmp_path / options.pop("path", "model.c")
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         network("relu", rng).to_c(path, **options)
     assert not list(tmp_path.iterdir())
 
@@ -408,6 +416,8 @@ def test_models_of_keras(rng):
     np.testing.assert_allclose(net(X), model.predict(X, verbose=0), atol=2e-6)
     assert net.activation == ("relu", "gelu", "leaky_relu", "silu")
     assert net.loss == "cross_entropy"
+    with pytest.raises(TypeError, match="model must be a Sequential of Keras's, got 3"):
+        Network.from_keras(3)
     wrong = keras.Sequential([layers.Input((6, 1)), layers.Conv1D(2, 2)])
     with pytest.raises(ValueError, match=r"layer 0, .*Conv1D.*is none that a network can have"):
         Network.from_keras(wrong)

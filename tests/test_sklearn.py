@@ -211,6 +211,7 @@ def test_extras():
     assert estimator.score(X, y) > 0.85
     assert estimator.validation_scores_[-1] == estimator.score(X, y)
     assert len(estimator.history_) == 30
+    assert estimator.history_["val_accuracy"] == estimator.validation_scores_
     assert estimator.history_["lr"][0] > estimator.history_["lr"][-1]
     again = clone(estimator).fit(X, y)
     assert (again.predict_proba(X) == estimator.predict_proba(X)).all()
@@ -289,6 +290,10 @@ def test_warnings_and_errors():
         MLPClassifier(activation="rellu").fit(X, y)
     with pytest.raises(ValueError, match="The 'dropout' parameter"):
         MLPClassifier(dropout=1.0).fit(X, y)
+    with pytest.raises(ValueError, match="n_jobs must not be 0"):
+        MLPClassifier(n_jobs=0).fit(X, y)
+    with pytest.raises(TypeError, match=r"validation_data must be a pair \(X, y\)"):
+        MLPClassifier().fit(X, y, validation_data=3)
     with pytest.raises(ValueError, match="The 'dtype' parameter"):
         MLPClassifier(dtype="float16").fit(X, y)
 

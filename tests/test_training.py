@@ -318,6 +318,23 @@ def test_history(data):
     matplotlib.pyplot.close("all")
 
 
+def test_bad_arguments_that_were_no_sequences(tmp_path, data):
+    for options, message in (
+        ({"metrics": 3}, "metrics must be a sequence of names, got 3"),
+        ({"metrics": None}, "metrics must be a sequence of names, got None"),
+        ({"callbacks": None}, "callbacks must be a sequence of instances of Callback"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            network().fit(*data, **options)
+    with pytest.raises(ValueError, match="names='nope' is not in the history, which has loss"):
+        network().fit(*data, epochs=1).plot(["nope"])
+    net = network()
+    before = net._parameters.block.copy()
+    with pytest.raises(FileNotFoundError, match=r"the folder of path .* does not exist"):
+        net.fit(*data, callbacks=callbacks.Checkpoint(tmp_path / "nowhere" / "run.npz"))
+    assert (net._parameters.block == before).all()
+
+
 def test_plots_need_matplotlib(monkeypatch, data):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"plot needs Matplotlib: pip install 'cmlp\[plot\]'"):

@@ -6,7 +6,13 @@ import time
 from dataclasses import dataclass
 
 from cmlp import checkpoints
-from cmlp.checks import check_number, check_positive, check_whole, to_be_small
+from cmlp.checks import (
+    check_number,
+    check_positive,
+    check_whole,
+    sequence_of,
+    to_be_small,
+)
 
 
 class Callback:
@@ -117,13 +123,15 @@ class EarlyStopping(Callback):
         arrays = {} if self._parameters is None else {
             f"parameters_{i}": array for i, array in enumerate(self._parameters)
         }  # fmt: skip
-        return {"best": self.best, "best_epoch": self.best_epoch, "least": self._least, **arrays}
+        return {"best": self.best, "best_epoch": self.best_epoch, "least": self._least,
+                "stopped_epoch": self.stopped_epoch, **arrays}  # fmt: skip
 
     def load_state(self, state):
         """Take back what `state` returned."""
         self.best, self.best_epoch, self._least = (
             state["best"], state["best_epoch"], state["least"],
         )  # fmt: skip
+        self.stopped_epoch = state.get("stopped_epoch")
         if "parameters_0" in state:
             self._parameters = state["parameters_0"], state["parameters_1"]
 
@@ -203,7 +211,10 @@ class Checkpoint(Callback):
         return self._steps
 
     def on_train_begin(self, network):
-        """Begin to count."""
+        """Begin to count; what has no folder is better known now than after an epoch."""
+        folder = os.path.dirname(self.path) or "."
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(f"the folder of path {self.path!r} does not exist")
         self._steps = 0
         self._last = time.monotonic() if self.unit == "seconds" else 0
 
@@ -268,6 +279,7 @@ def checked_callbacks(callbacks, early_stopping):
     """
     if isinstance(callbacks, Callback) or callable(callbacks):
         callbacks = [callbacks]
+    callbacks = sequence_of("callbacks", callbacks, "instances of Callback or callables")
     found = [as_callback(callback) for callback in callbacks]
     if early_stopping is None or early_stopping is False:
         return found

@@ -89,6 +89,21 @@ def to_be_small(record, monitor):
     return record[monitor] if monitor.endswith("loss") else -record[monitor]
 
 
+def sequence_of(argument, value, what):
+    """Return a sequence as a list; raise unless it is one.
+
+    Parameters
+    ----------
+    argument : str
+    value : sequence
+    what : str
+        Of which things, for the error.
+    """
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
+        raise TypeError(f"{argument} must be a sequence of {what}, got {value!r}")
+    return list(value)
+
+
 def optional(module, what, package, extra):
     """Return a module of an optional package.
 

@@ -173,14 +173,20 @@ def validation_of_data(network, validation_data, metrics, team):
     """Return what gives the quantities of `validation_data`, or None."""
     if validation_data is None:
         return None
-    try:
-        X, y = validation_data
-    except (TypeError, ValueError):
-        raise TypeError("validation_data must be a pair (X, y)") from None
+    X, y = pair_of("validation_data", validation_data)
     rows, targets, values = data(network, X, y, " of validation_data")
     if len(rows) == 0:
         raise ValueError("X of validation_data is empty")
     return validation(network, rows, targets, values, None, metrics, team)
+
+
+def pair_of(name, value):
+    """Return X and y; raise `TypeError` unless it is a pair of them."""
+    try:
+        X, y = value
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a pair (X, y)") from None
+    return X, y
 
 
 def validation(network, rows, targets, values, held_out, metrics, team):

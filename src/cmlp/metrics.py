@@ -13,7 +13,7 @@ import re
 import numpy as np
 
 from cmlp._core.samples import Tally
-from cmlp.checks import look_up
+from cmlp.checks import look_up, sequence_of
 
 
 def accuracy(tally):
@@ -130,7 +130,9 @@ def checked_metrics(metrics, classes, outputs):
     TypeError, ValueError
         If one is no name, unknown, or does not suit the network.
     """
-    names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    if isinstance(metrics, str):
+        metrics = [metrics]
+    names = tuple(sequence_of("metrics", metrics, "names"))
     for name in names:
         if isinstance(name, str) and re.fullmatch(r"top_[1-9]\d*", name):
             if not classes or outputs < 2:

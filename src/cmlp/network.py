@@ -540,8 +540,8 @@ class Network(ColumnMethods):
 
         onnx.write(self, path, opset, input_dtype, labels)
 
-    @classmethod
-    def from_onnx(cls, path, *, loss=None, output=None, dtype="float32"):
+    @staticmethod
+    def from_onnx(path, *, loss=None, output=None, dtype="float32"):
         """Read a chain of dense layers from an ONNX model, by the extra ``onnx``.
 
         Parameters
@@ -561,7 +561,7 @@ class Network(ColumnMethods):
         """
         from cmlp.files import onnx
 
-        return onnx.read(path, output, cls, loss, dtype)
+        return onnx.read(path, output, Network, loss, dtype)
 
     def to_c(self, path, *, name="model", weights="float32", own_math=False):
         """Write the network as one self-contained C99 file, and a header beside it.
@@ -608,8 +608,8 @@ class Network(ColumnMethods):
 
         return torch.write(self)
 
-    @classmethod
-    def from_torch(cls, module, *, loss=None):
+    @staticmethod
+    def from_torch(module, *, loss=None):
         """Return the network of a `torch.nn.Sequential`.
 
         Parameters
@@ -628,10 +628,10 @@ class Network(ColumnMethods):
         """
         from cmlp.files import torch
 
-        return torch.read(module, cls, loss)
+        return torch.read(module, Network, loss)
 
-    @classmethod
-    def from_keras(cls, model, *, loss=None):
+    @staticmethod
+    def from_keras(model, *, loss=None):
         """Return the network of a Keras model, Sequential of dense layers.
 
         Parameters
@@ -648,10 +648,10 @@ class Network(ColumnMethods):
         """
         from cmlp.files import keras
 
-        return keras.read(model, cls, loss)
+        return keras.read(model, Network, loss)
 
-    @classmethod
-    def from_sklearn(cls, estimator):
+    @staticmethod
+    def from_sklearn(estimator):
         """Return the network of a fitted `MLPClassifier` or `MLPRegressor`.
 
         Parameters
@@ -668,7 +668,7 @@ class Network(ColumnMethods):
         """
         from cmlp.files import estimators
 
-        return estimators.read(estimator, cls)
+        return estimators.read(estimator, Network)
 
     @classmethod
     def resume(cls, path, *, loss=None):

@@ -9,6 +9,10 @@ def history(epochs, names=None, ax=None):
     if names is None:
         skipped = ("lr", "seconds", "samples_per_second")
         names = [name for name in (epochs[0] if epochs else ()) if name not in skipped]
+    known = epochs[0] if epochs else ()
+    for name in names:
+        if name not in known:
+            raise ValueError(f"names={name!r} is not in the history, which has {', '.join(known)}")
     losses = [name for name in names if name.endswith("loss")]
     others = [name for name in names if not name.endswith("loss")]
     if ax is None:

@@ -148,7 +148,7 @@ class Judge(Callback):
         if e.verbose:
             print(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
         if self.held_out is not None:
-            self.validate(network)
+            record[f"val_{network.score_name}"] = self.validate(network)
         if not e.early_stopping:
             no_gain = e.loss_ > e.best_loss_ - e.tol
             e._no_improvement_count = e._no_improvement_count + 1 if no_gain else 0
@@ -158,7 +158,7 @@ class Judge(Callback):
         return self.is_over() or self.incremental
 
     def validate(self, network):
-        """Take note of the score of what is held out."""
+        """Take note of the score of what is held out, and return it."""
         e = self.estimator
         e._expose()
         score = e._score(*self.held_out[:2], sample_weight=self.held_out[2])
@@ -166,12 +166,13 @@ class Judge(Callback):
         if e.verbose:
             print(f"Validation score: {score:f}")
         if not e.early_stopping:
-            return
+            return score
         no_gain = score < e.best_validation_score_ + e.tol
         e._no_improvement_count = e._no_improvement_count + 1 if no_gain else 0
         if score > e.best_validation_score_:
             e.best_validation_score_ = score
             e._best = network._snapshot()
+        return score
 
     def is_over(self):
         """Whether it has improved for too long no more; an adaptive rate falls first."""
@@ -222,6 +223,8 @@ class EngineMixin:
             return threads.resolve(self.threads)
         if self.n_jobs is None:
             return threads.resolve(None)
+        if self.n_jobs == 0:
+            raise ValueError("n_jobs must not be 0; -1 means all CPUs")
         jobs = self.n_jobs if self.n_jobs > 0 else max(1, threads.available() + 1 + self.n_jobs)
         return threads.resolve(int(jobs))
 
@@ -376,8 +379,9 @@ class EngineMixin:
         if given is not None:
             if self.validation_scores_ is None:
                 self.validation_scores_ = []
-            X_val = validate_data(self, given[0], accept_sparse=["csr", "csc"], reset=False)
-            return X, y, sample_weight, (X_val, np.asarray(given[1]), None)
+            X_val, y_val = fitting.pair_of("validation_data", given)
+            X_val = validate_data(self, X_val, accept_sparse=["csr", "csc"], reset=False)
+            return X, y, sample_weight, (X_val, np.asarray(y_val), None)
         if not self.early_stopping:
             return X, y, sample_weight, None
         classifies = hasattr(self, "_label_binarizer")

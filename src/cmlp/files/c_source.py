@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cmlp.checks import look_up
+from cmlp.checks import check_switch, look_up
 from cmlp.files.atomic import replacing
 from cmlp.files.layers import layers_of
 
@@ -142,6 +142,7 @@ def write(network, path, name, weights, own_math):
     if not (isinstance(name, str) and re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII)):
         raise ValueError(f"name must be an identifier of C, got {name!r}")
     look_up("weights", weights, {"float32": None, "int8": None})
+    check_switch("own_math", own_math)
     source = Source(network, name, weights, own_math, path.with_suffix(".h").name)
     with replacing(path.with_suffix(".h")) as file:
         file.write(source.header().encode())

@@ -45,6 +45,8 @@ def activation_of_layer(layer, place):
 
 def read(model, make, loss):
     """Return the network of a model, made by `make`; see `Network.from_keras`."""
+    if not hasattr(model, "layers"):
+        raise TypeError(f"model must be a Sequential of Keras's, got {model!r}")
     sequence = Sequence()
     for place, layer in enumerate(model.layers):
         kind = type(layer).__name__

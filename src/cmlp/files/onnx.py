@@ -11,7 +11,7 @@ import numpy as np
 
 from cmlp._core import kernels
 from cmlp.activations import ACTIVATIONS, celu, elu, leaky_relu
-from cmlp.checks import check_whole, optional
+from cmlp.checks import check_whole, optional, sequence_of
 from cmlp.files.atomic import replacing
 from cmlp.files.layers import layers_of, usual_loss
 from cmlp.parameters import aligned_zeros, padded_width
@@ -135,7 +135,7 @@ def write(network, path, opset, input_dtype, labels):
     size = network.size
     outputs = [onnx.helper.make_tensor_value_info("outputs", onnx.TensorProto.FLOAT,
                                                   ["samples", size[-1]])]  # fmt: skip
-    if labels is not None:
+    if labels is not None and labels is not False:
         outputs.append(write_labels(graph, network, labels))
     made = onnx.helper.make_model(
         onnx.helper.make_graph(
@@ -181,10 +181,12 @@ def write_labels(graph, network, labels):
     classes = max(network.size[-1], 2)
     if labels is True:
         labels = range(classes)
-    labels = list(labels)
+    labels = sequence_of("labels", labels, "names, one for each class")
     if len(labels) != classes:
         raise ValueError(f"labels must have {classes} items, one for each class, got {len(labels)}")
     text = isinstance(labels[0], str)
+    if not all(isinstance(label, str if text else (int, np.integer)) for label in labels):
+        raise TypeError(f"labels must be all str or all int, got {labels!r}")
     kind = onnx.TensorProto.STRING if text else onnx.TensorProto.INT64
     if network.size[-1] > 1:
         index = graph.node("ArgMax", "outputs", axis=1, keepdims=0)
