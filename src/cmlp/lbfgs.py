@@ -14,7 +14,8 @@ class LBFGS:
     Liu and Nocedal, "On the limited memory BFGS method for large scale optimization",
     Mathematical Programming 45, 1989, algorithm 2.1. An epoch is one iteration; batches, order
     and schedule have no meaning here, and nothing is dropped. It needs SciPy, the extra
-    ``lbfgs``.
+    ``lbfgs``. It takes no schedule, metrics, `validation_split`, checkpoint, `max_norm` or
+    `restore_good`.
 
     Parameters
     ----------
