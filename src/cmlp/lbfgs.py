@@ -12,10 +12,10 @@ class LBFGS:
     """Limited-memory BFGS over all samples at once, by SciPy.
 
     Liu and Nocedal, "On the limited memory BFGS method for large scale optimization",
-    Mathematical Programming 45, 1989, algorithm 2.1. An epoch is one iteration; batches, order
-    and schedule have no meaning here, and nothing is dropped. It needs SciPy, the extra
-    ``lbfgs``. It takes no schedule, metrics, `validation_split`, checkpoint, `max_norm` or
-    `restore_good`.
+    Mathematical Programming 45, 1989, algorithm 2.1. An epoch is one iteration; batches and
+    their order have no meaning here, and nothing is dropped. It goes without schedule, metrics,
+    `validation_split`, checkpoints, `max_norm` and `restore_good`. It needs SciPy, the extra
+    ``lbfgs``.
 
     Parameters
     ----------
