@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from cmlp import datasets
 from cmlp._core import hooks, kernels
@@ -14,6 +15,12 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 if "CMLP_DATA" not in os.environ and SHARED.is_dir():
     os.environ["CMLP_DATA"] = str(SHARED)
 
+# The same examples in every run, however slow the machine; --hypothesis-profile=search looks
+# for others.
+AT_ANY_SPEED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("search", **AT_ANY_SPEED)
+settings.register_profile("repeat", derandomize=True, **AT_ANY_SPEED)
+settings.load_profile("repeat")
 
 # Code that prints the most memory that its process has had, in MiB. Where there is /proc it
 # is asked, as rusage counts what the process had before it became a Python.

@@ -26,7 +26,7 @@ ARRAYS = hnp.arrays(
 
 
 @given(array=ARRAYS, packed=st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_idx_file(tmp_path_factory, array, packed):
     path = tmp_path_factory.mktemp("idx") / "file"
     data = idx_bytes(array)

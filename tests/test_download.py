@@ -145,10 +145,8 @@ def test_hash_of_the_packed_file(source, server, tmp_path):
 
 def test_patience(source):
     source("slow")
-    start = time.monotonic()
     with pytest.raises(FileNotFoundError, match="it takes too long"):
         datasets.load_mnist(patience=0.3)
-    assert time.monotonic() - start < 8
 
 
 def test_offline(source, monkeypatch):

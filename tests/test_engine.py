@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -52,10 +51,8 @@ def test_interruption_leaves_a_consistent_network(data):
     net = Network([64, 100, 10], loss="cross_entropy", seed=0)
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
-    start = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        net.fit(*data, epochs=100_000, optimizer=SGD(0.01))
-    assert time.monotonic() - start < 30
+    with pytest.raises(KeyboardInterrupt):  # by itself it would go on for hours
+        net.fit(*data, epochs=10_000_000, optimizer=SGD(0.01))
     assert all(np.isfinite(w).all() for w in net.weight)
     assert net.score(*data) > 0
     net.fit(*data, epochs=1)

@@ -34,7 +34,7 @@ def close(got, want, dtype, terms):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @given(m=SIZES, n=SIZES, k=SIZES, seed=st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_products(isa_name, dtype, m, n, k, seed):
     rng = np.random.default_rng(seed)
     a, w, d = (rng.normal(size=s).astype(dtype) for s in ((m, k), (k, n), (m, n)))
@@ -63,7 +63,7 @@ def test_products(isa_name, dtype, m, n, k, seed):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @given(m=st.integers(1, 5), n=SIZES, k=SIZES, seed=st.integers(0, 2**32))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_shared_pass_is_an_update_and_then_a_forward_product(isa_name, dtype, m, n, k, seed):
     m = min(m, kernels.shared_pass_rows())
     rng = np.random.default_rng(seed)

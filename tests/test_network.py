@@ -81,7 +81,7 @@ WIDTHS = st.one_of(st.integers(1, 36), st.sampled_from([63, 64, 65, 100, 1000]))
     layout=st.sampled_from(["C", "F", "strided", "reversed", "read-only"]),
     threads=st.sampled_from([1, 3]),
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_an_epoch_equals_the_oracle(sizes, samples, batch_size, dtype, kind, layout, threads):
     rng = np.random.default_rng(0)
     X = rng.integers(0, 2, (samples, sizes[0])).astype(kind)

@@ -130,7 +130,7 @@ def test_the_reference_script_runs(digits, capsys):
     test_x = test_x.reshape([500, 784])
     for i in range(500):
         test_data.append([test_x[i] / 255, test_y[i]])
-    net = MLP([784, 30, 10])
+    net = MLP([784, 30, 10], seed=0)
     net.train(train_data, 10, 10, 3.0, test_data=test_data)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 10

@@ -42,7 +42,7 @@ def trained(X, y, sizes, *, sparse, dtype="float32", batch_size=7, threads=1, op
     threads=st.sampled_from([1, 3]),
     density=st.sampled_from([0.0, 0.1, 0.9]),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_zeros_are_skipped_without_changing_a_bit(
     samples, inputs, hidden, batch_size, kind, dtype, threads, density
 ):
