@@ -92,6 +92,10 @@ def as_sparse_rows(X, inputs, dtype, name="X"):
             f"{name} is no valid CSR matrix: its column indices must lie from 0 to {inputs - 1}, "
             f"got {columns.min()} to {columns.max()}"
         )
+    if not csr.has_canonical_format:
+        csr = csr.copy()
+        csr.sum_duplicates()
+        return as_sparse_rows(csr, inputs, dtype, name)
     return Rows.sparse(np.ascontiguousarray(values), np.ascontiguousarray(columns), start, inputs)
 
 

@@ -11,7 +11,7 @@ cdef class Workspace:
     cdef size_t size, used
     cdef Layer *layers
     cdef int64_t capacity, entries, input_ld
-    cdef bint spare, turned
+    cdef bint spare
 
     cdef void *take(self, size_t size) noexcept
     cdef void lay_out(self, Job *job, Layer *layers) noexcept

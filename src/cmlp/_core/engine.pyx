@@ -3,7 +3,7 @@
 Training is in `epochs.pyx`; what happens without the GIL is in `steps.pyx`.
 """
 from libc.math cimport INFINITY
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from posix.stdlib cimport posix_memalign
@@ -88,11 +88,9 @@ cdef class Workspace:
             job.entries.spans = <cmlp_span *> self.take(self.capacity * sizeof(cmlp_span))
             job.entries.column = <int32_t *> self.take(self.entries * sizeof(int32_t))
             job.entries.value = self.take(self.entries * s)
-            job.entries.column_end = NULL
-            if self.turned:
-                job.entries.column_end = <int32_t *> self.take(layers[0].inputs * sizeof(int32_t))
-                job.entries.row = <int32_t *> self.take(self.entries * sizeof(int32_t))
-                job.entries.turned = self.take(self.entries * s)
+            job.entries.marks = NULL
+            if layers[0].inputs <= self.entries:
+                job.entries.marks = <uint64_t *> self.take(layers[0].inputs * sizeof(uint64_t))
         else:
             job.input = self.take(self.capacity * self.input_ld * s)
             job.spare_input = self.take(self.capacity * self.input_ld * s) if self.spare else NULL
@@ -217,7 +215,6 @@ cdef class Program:
         w.capacity, w.entries = job.batch, entries
         w.input_ld = leading(self.layers[0].inputs, self.itemsize)
         w.spare = job.batch <= self.kernels.shared_pass_rows
-        w.turned = entries < 2 ** 31 and self.layers[0].inputs <= entries
         w.layers = <Layer *> calloc(self.depth, sizeof(Layer))
         if w.layers == NULL:
             raise MemoryError

@@ -25,9 +25,7 @@ cdef extern from "kernels.h" nogil:
         cmlp_span *spans
         int32_t *column
         void *value
-        int32_t *column_end
-        int32_t *row
-        void *turned
+        uint64_t *marks
 
     ctypedef struct cmlp_targets:
         const int32_t *labels
@@ -104,12 +102,12 @@ cdef extern from "kernels.h" nogil:
             int64_t ldd, void *w, int64_t ldw, const void *next, int64_t ldnext,
             const void *bias, void *c, int64_t ldc) noexcept nogil
         void (*sparse_affine)(
-            int64_t first, int64_t m, int64_t n, const cmlp_entries *batch, const void *w,
-            int64_t ldw, const void *bias, void *c, int64_t ldc) noexcept nogil
+            int64_t first, int64_t m, int64_t n, int64_t k, const cmlp_entries *batch,
+            const void *w, int64_t ldw, const void *bias, void *c, int64_t ldc) noexcept nogil
         void (*sparse_accumulate)(
             int64_t m, int64_t n, const cmlp_entries *batch, const void *d, int64_t ldd,
             void *w, int64_t ldw) noexcept nogil
-        void (*turned_accumulate)(
+        void (*marked_accumulate)(
             int64_t m, int64_t n, int64_t first, int64_t k, const cmlp_entries *batch,
             const void *d, int64_t ldd, void *w, int64_t ldw) noexcept nogil
         void (*accumulate_bias)(

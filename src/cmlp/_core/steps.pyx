@@ -36,10 +36,10 @@ cdef int64_t KERNEL_ROWS = 16
 # An optimizer follows the gradient in blocks of so many bytes, while the cache has them.
 cdef int64_t GRADIENT_BYTES = 1 << 16
 
-# Sorting a sparse batch by column pays from so many entries a column on, and so many bytes
-# of a row of the weights.
+# Going through a sparse batch by column pays from so many entries a column on, and so many
+# bytes of a row of the weights.
 cdef int64_t ENTRIES_PER_COLUMN = 8
-cdef int64_t TURNED_BYTES = 256
+cdef int64_t MARKED_BYTES = 256
 
 # The gradients' squares are added up in blocks of so many rows, whoever does it.
 cdef int64_t SQUARED_ROWS = 64
@@ -70,7 +70,8 @@ cdef void forward_columns(Job *job, Layer *layer, const void *a, int64_t lda,
     cdef char *w = at(layer.weight.value, column, s)
     cdef char *bias = at(layer.start, column, s)
     if a == NULL:
-        job.kernels.sparse_affine(0, m, n, &job.entries, w, layer.n, bias, c, layer.ld)
+        job.kernels.sparse_affine(0, m, n, layer.inputs, &job.entries, w, layer.n, bias, c,
+                                  layer.ld)
     elif job.waiting:
         # The update that waits goes first, its deltas being of the batch before.
         job.kernels.accumulate_bias(m, n, d, layer.ld, bias)
@@ -349,22 +350,22 @@ cdef void update_dense(Job *job, Layer *layer, const void *a, int64_t lda, int64
         first += rows
 
 
-cdef bint turns(Job *job, Layer *layer, int64_t m) noexcept nogil:
-    # Whether the batch has so many entries a column that sorting them by column pays:
-    # each row of the weights is then read and written once.
-    return (job.entries.column_end != NULL
+cdef bint goes_by_column(Job *job, Layer *layer, int64_t m) noexcept nogil:
+    # Whether the batch has so many entries a column that it pays to find them by column:
+    # each row of the weights is then read and written once for many samples.
+    return (job.entries.marks != NULL
             and job.entries.spans[m - 1].end >= ENTRIES_PER_COLUMN * layer.inputs
-            and layer.n * job.itemsize >= TURNED_BYTES)
+            and layer.n * job.itemsize >= MARKED_BYTES)
 
 
 cdef void update_sparse(Job *job, Layer *layer, int64_t m, int thread, int threads) noexcept nogil:
     # A thread's rows of the weights or, as every sample meets rows of its own, its columns.
     cdef int64_t unit = CMLP_PAD // job.itemsize
     cdef int64_t first, n
-    if turns(job, layer, m):
+    if goes_by_column(job, layer, m):
         first = share(layer.inputs, thread, threads)
         n = share(layer.inputs, thread + 1, threads) - first
-        job.kernels.turned_accumulate(
+        job.kernels.marked_accumulate(
             m, layer.n, first, n, &job.entries, layer.delta, layer.ld,
             at(layer.weight.into, first * layer.n, job.itemsize), layer.n)
         follow(job, layer, first, n, 0, layer.n)
@@ -452,8 +453,9 @@ cdef void forward_rows(Job *job, int64_t first, int64_t m, int64_t sample) noexc
     for l in range(job.depth):
         layer = &job.layers[l]
         if is_sparse(job, l):
-            job.kernels.sparse_affine(first, m, layer.n, &job.entries, layer.weight.value,
-                                      layer.n, layer.start, layer.output, layer.ld)
+            job.kernels.sparse_affine(first, m, layer.n, layer.inputs, &job.entries,
+                                      layer.weight.value, layer.n, layer.start, layer.output,
+                                      layer.ld)
         else:
             forward_layer(job, layer, at(a, first * lda, job.itemsize), lda, first, m)
         a, lda = layer.output, layer.ld

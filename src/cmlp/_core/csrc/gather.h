@@ -75,22 +75,6 @@ INLINE void expand_values(const cmlp_rows *rows, int64_t begin, int64_t n, REAL 
     }
 }
 
-static void gather_sparse(const cmlp_rows *rows, const uint32_t *index, int64_t first, int64_t m,
-                          const cmlp_entries *batch)
-{
-    int64_t place = 0;
-    for (int64_t i = 0; i < first + m; i++) {
-        const int64_t row = index ? index[i] : i;
-        const int64_t begin = rows->start[row], n = rows->start[row + 1] - begin;
-        if (i >= first) {
-            batch->spans[i] = (cmlp_span){place, place + n};
-            expand_columns(rows, begin, n, batch->column + place);
-            expand_values(rows, begin, n, (REAL *)batch->value + place);
-        }
-        place += n;
-    }
-}
-
 /* Asks for all lines that so many bytes lie on, into the second cache: the first has
  * no room to spare, and fewer requests can be under way to it. */
 INLINE void touch(const void *p, int64_t bytes)
@@ -100,18 +84,43 @@ INLINE void touch(const void *p, int64_t bytes)
         __builtin_prefetch(line, 0, 2);
 }
 
+INLINE void touch_sparse(const cmlp_rows *rows, int64_t row)
+{
+    const int64_t begin = rows->start[row], n = rows->start[row + 1] - begin;
+    const int64_t bytes = element_bytes(rows->kind);
+    touch((const char *)rows->data + begin * bytes, n * bytes);
+    touch((const char *)rows->column + begin * rows->column_bytes, n * rows->column_bytes);
+}
+
+/* While a row is copied, the one that is so many further on is asked for. */
+#define ROWS_AHEAD 2
+
+static void gather_sparse(const cmlp_rows *rows, const uint32_t *index, int64_t first, int64_t m,
+                          const cmlp_entries *batch)
+{
+    int64_t place = 0;
+    for (int64_t i = 0; i < first + m; i++) {
+        const int64_t row = index ? index[i] : i;
+        const int64_t begin = rows->start[row], n = rows->start[row + 1] - begin;
+        if (i >= first) {
+            if (index && i + ROWS_AHEAD < first + m)
+                touch_sparse(rows, index[i + ROWS_AHEAD]);
+            batch->spans[i] = (cmlp_span){place, place + n};
+            expand_columns(rows, begin, n, batch->column + place);
+            expand_values(rows, begin, n, (REAL *)batch->value + place);
+        }
+        place += n;
+    }
+}
+
 static void prefetch(const cmlp_rows *rows, const uint32_t *index, int64_t m)
 {
-    const int64_t bytes = element_bytes(rows->kind);
-    for (int64_t i = 0; i < m; i++) {
-        if (!rows->start) {
-            touch(dense_row(rows, index[i]), rows->width * bytes);
-            continue;
-        }
-        const int64_t begin = rows->start[index[i]], n = rows->start[index[i] + 1] - begin;
-        touch((const char *)rows->data + begin * bytes, n * bytes);
-        touch((const char *)rows->column + begin * rows->column_bytes, n * rows->column_bytes);
-    }
+    const int64_t bytes = rows->width * element_bytes(rows->kind);
+    for (int64_t i = 0; i < m; i++)
+        if (rows->start)
+            touch_sparse(rows, index[i]);
+        else
+            touch(dense_row(rows, index[i]), bytes);
 }
 
 /* Counts in integers of the elements' width, as vectors like it, and so in blocks

@@ -29,7 +29,7 @@ typedef struct {
     const void *column;
 } cmlp_rows;
 
-/* A batch of sparse rows, converted: of row i the entries begin .. end. */
+/* A batch of sparse rows, converted: of row i the entries begin .. end, by column. */
 typedef struct {
     int64_t begin, end;
 } cmlp_span;
@@ -37,10 +37,7 @@ typedef struct {
     cmlp_span *spans;
     int32_t *column;
     void *value; /* reals of the table's type */
-    /* Room for the same entries by column: where each column's end, their rows, their
-     * values. */
-    int32_t *column_end, *row;
-    void *turned;
+    uint64_t *marks; /* room for a word of each column; NULL where they have few entries */
 } cmlp_entries;
 
 /* What the outputs are compared with: class labels, or rows of reals. */
@@ -72,7 +69,7 @@ typedef struct {
     double rate, l1, l2, hyper[4];
     double clip_value;           /* what an element of the gradient may be; 0: anything */
     double scale;                /* what the gradient is multiplied by, its norm being too great */
-    double constant[7], product; /* of the step that has begun */
+    double constant[6], product; /* of the step that has begun */
 } cmlp_optimizer;
 
 /* Where random numbers are in their stream: they are a function of a seed, of the epoch, of
@@ -137,13 +134,14 @@ typedef struct {
                               int64_t ldnext, const void *bias, void *c, int64_t ldc);
     /* affine and accumulate for sparse A: rows first .. first + m of the batch, and
      * its first m rows. */
-    void (*sparse_affine)(int64_t first, int64_t m, int64_t n, const cmlp_entries *batch,
-                          const void *w, int64_t ldw, const void *bias, void *c, int64_t ldc);
+    void (*sparse_affine)(int64_t first, int64_t m, int64_t n, int64_t k,
+                          const cmlp_entries *batch, const void *w, int64_t ldw,
+                          const void *bias, void *c, int64_t ldc);
     void (*sparse_accumulate)(int64_t m, int64_t n, const cmlp_entries *batch, const void *d,
                               int64_t ldd, void *w, int64_t ldw);
-    /* The same for rows first .. first + k of W, by the entries in order of column: for
-     * batches with many entries a column. */
-    void (*turned_accumulate)(int64_t m, int64_t n, int64_t first, int64_t k,
+    /* The same for rows first .. first + k of W, each read and written once for many
+     * samples: for batches with many entries a column. */
+    void (*marked_accumulate)(int64_t m, int64_t n, int64_t first, int64_t k,
                               const cmlp_entries *batch, const void *d, int64_t ldd, void *w,
                               int64_t ldw);
     /* bias (n) += sum over the rows of D (m, n); padded. */

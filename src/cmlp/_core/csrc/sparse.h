@@ -1,5 +1,6 @@
 /* The forward product and the update of a first layer whose input is sparse:
- * only the rows of W that a non-zero element meets are touched.
+ * only the rows of W that a non-zero element meets are touched.  The entries of a
+ * sample are in order of their column.
  *
  * The sums run over a sample's entries, and over the samples, in order, so that
  * the results are bit for bit those of the dense products: what is left out is
@@ -11,6 +12,42 @@
 #include "kernels.h"
 #include "simd.h"
 
+/* Bytes of rows that many samples meet before others come: half as much again as the
+ * first cache has, as fewer and longer turns were measured to make up for its misses. */
+#define TURN_BYTES (48 << 10)
+
+/* Rows of W of fewer vectors, and batches of fewer samples, are not worth turns; more
+ * samples take them in groups. */
+#define TURN_VECTORS 3
+#define TURN_SAMPLES 32
+#define GROUP_SAMPLES 256
+
+/* Samples that are marked together: the bits of a word. */
+#define MARKED_SAMPLES 64
+
+/* Runs `call` over n columns, `v` being the first of so many vectors: a constant up to 8, and
+ * as even as they can be shared out. */
+#define VECTORS_CASE(count, call) \
+    case count: {                 \
+        enum { vecs = count };    \
+        call;                     \
+        break;                    \
+    }
+#define BY_VECTORS(n, call)                                                             \
+    for (int64_t v = 0, left = (n) / LANES, now; left > 0; v += now * LANES, left -= now) { \
+        now = left / ((left + 7) / 8);                                                  \
+        switch (now) {                                                                  \
+            VECTORS_CASE(1, call)                                                       \
+            VECTORS_CASE(2, call)                                                       \
+            VECTORS_CASE(3, call)                                                       \
+            VECTORS_CASE(4, call)                                                       \
+            VECTORS_CASE(5, call)                                                       \
+            VECTORS_CASE(6, call)                                                       \
+            VECTORS_CASE(7, call)                                                       \
+            VECTORS_CASE(8, call)                                                       \
+        }                                                                               \
+    }
+
 typedef struct {
     const int32_t *column;
     const REAL *value;
@@ -19,14 +56,14 @@ typedef struct {
 } sparse_sum;
 
 INLINE void sparse_begin(const int vecs, sparse_sum *s, const cmlp_entries *batch, int64_t i,
-                         const REAL *bias)
+                         const REAL *from)
 {
     const cmlp_span span = batch->spans[i];
     s->column = batch->column + span.begin;
     s->value = (const REAL *)batch->value + span.begin;
     s->left = span.end - span.begin;
     UNROLL for (int j = 0; j < vecs; j++)
-        s->sum[j] = load(bias + j * LANES);
+        s->sum[j] = load(from + j * LANES);
 }
 
 INLINE void sparse_add(const int vecs, sparse_sum *s, int64_t t, const REAL *w, int64_t ldw)
@@ -51,12 +88,12 @@ INLINE void sparse_end(const int vecs, sparse_sum *s, int64_t done, const REAL *
 INLINE void sparse_columns(const int vecs, int64_t first, int64_t m, const cmlp_entries *batch,
                            const REAL *w, int64_t ldw, const REAL *bias, REAL *c, int64_t ldc)
 {
-    int64_t i = first;
+    int64_t i = 0;
     if (vecs <= 2)
-        for (; i + 2 <= first + m; i += 2) {
+        for (; i + 2 <= m; i += 2) {
             sparse_sum s, u;
-            sparse_begin(vecs, &s, batch, i, bias);
-            sparse_begin(vecs, &u, batch, i + 1, bias);
+            sparse_begin(vecs, &s, batch, first + i, bias);
+            sparse_begin(vecs, &u, batch, first + i + 1, bias);
             const int64_t both = s.left < u.left ? s.left : u.left;
             for (int64_t t = 0; t < both; t++) {
                 sparse_add(vecs, &s, t, w, ldw);
@@ -65,10 +102,47 @@ INLINE void sparse_columns(const int vecs, int64_t first, int64_t m, const cmlp_
             sparse_end(vecs, &s, both, w, ldw, c + i * ldc);
             sparse_end(vecs, &u, both, w, ldw, c + (i + 1) * ldc);
         }
-    for (; i < first + m; i++) {
+    for (; i < m; i++) {
         sparse_sum s;
-        sparse_begin(vecs, &s, batch, i, bias);
+        sparse_begin(vecs, &s, batch, first + i, bias);
         sparse_end(vecs, &s, 0, w, ldw, c + i * ldc);
+    }
+}
+
+/* All samples meet some rows of W, while those are in the first cache, before the next;
+ * the last turn takes all that is left. */
+INLINE void sparse_turns(const int vecs, int64_t first, int64_t m, int64_t k,
+                         const cmlp_entries *batch, const REAL *w, int64_t ldw, const REAL *bias,
+                         REAL *c, int64_t ldc)
+{
+    const int64_t turns = (k * vecs * VECTOR_BYTES + TURN_BYTES - 1) / TURN_BYTES;
+    int64_t done[GROUP_SAMPLES] = {0};
+    for (int64_t turn = 1; turn <= turns; turn++) {
+        const int64_t end = turn < turns ? k * turn / turns : INT32_MAX;
+        for (int64_t i = 0; i < m; i++) {
+            sparse_sum s;
+            int64_t t = done[i];
+            sparse_begin(vecs, &s, batch, first + i, turn == 1 ? bias : c + i * ldc);
+            for (; t < s.left && s.column[t] < end; t++)
+                sparse_add(vecs, &s, t, w, ldw);
+            done[i] = s.left = t;
+            sparse_end(vecs, &s, t, w, ldw, c + i * ldc);
+        }
+    }
+}
+
+static void sparse_affine(int64_t first, int64_t m, int64_t n, int64_t k,
+                          const cmlp_entries *batch, const void *w_, int64_t ldw,
+                          const void *bias_, void *c_, int64_t ldc)
+{
+    const REAL *w = w_, *bias = bias_;
+    for (const int64_t end = first + m; first < end; first += m) {
+        m = AT_MOST(end - first, GROUP_SAMPLES);
+        REAL *c = (REAL *)c_ + first * ldc;
+        BY_VECTORS(n, if (vecs < TURN_VECTORS || m < TURN_SAMPLES)
+                          sparse_columns(vecs, first, m, batch, w + v, ldw, bias + v, c + v, ldc);
+                      else
+                          sparse_turns(vecs, first, m, k, batch, w + v, ldw, bias + v, c + v, ldc))
     }
 }
 
@@ -92,143 +166,73 @@ INLINE void sparse_update(const int vecs, int64_t m, const cmlp_entries *batch, 
     }
 }
 
-/* Bytes of the first cache that a kernel counts on. */
-#define FIRST_CACHE (1 << 15)
-
-/* Runs `call` over n columns, with `vecs` as a constant of 8, 4, 2 or 1 vectors, `most` at
- * most, and `v` the first of them. */
-#define BY_VECTORS(n, most, call)                              \
-    for (int64_t v = 0, left; (left = (n) - v) > 0;) {   \
-        if (most >= 8 && left >= 8 * LANES) {                       \
-            enum { vecs = 8 };                           \
-            call;                                        \
-            v += vecs * LANES;                           \
-        } else if (most >= 4 && left >= 4 * LANES) {     \
-            enum { vecs = 4 };                           \
-            call;                                        \
-            v += vecs * LANES;                           \
-        } else if (left >= 2 * LANES) {                  \
-            enum { vecs = 2 };                           \
-            call;                                        \
-            v += vecs * LANES;                           \
-        } else {                                         \
-            enum { vecs = 1 };                           \
-            call;                                        \
-            v += vecs * LANES;                           \
-        }                                                \
-    }
-
-static void sparse_affine(int64_t first, int64_t m, int64_t n, const cmlp_entries *batch,
-                          const void *w_, int64_t ldw, const void *bias_, void *c_, int64_t ldc)
-{
-    const REAL *w = w_, *bias = bias_;
-    REAL *c = c_;
-    BY_VECTORS(n, 8, sparse_columns(vecs, first, m, batch, w + v, ldw, bias + v, c + v, ldc))
-}
-
 static void sparse_accumulate(int64_t m, int64_t n, const cmlp_entries *batch, const void *d_,
                               int64_t ldd, void *w_, int64_t ldw)
 {
     const REAL *d = d_;
     REAL *w = w_;
-    BY_VECTORS(n, 8, sparse_update(vecs, m, batch, d + v, ldd, w + v, ldw))
+    BY_VECTORS(n, sparse_update(vecs, m, batch, d + v, ldd, w + v, ldw))
 }
 
-/* The entries of columns first .. first + k, in order of column and then of row, by a
- * counting sort.  Returns where they begin: as many entries have lower columns. */
-static int64_t turn(int64_t m, int64_t first, int64_t k, const cmlp_entries *batch)
+/* Of each of the columns first .. first + k the samples that have it, as bits, and of each
+ * sample its first entry in them. */
+static void mark(int64_t sample, int64_t samples, int64_t first, int64_t k,
+                 const cmlp_entries *batch, int64_t *begin)
 {
-    const int64_t entries = batch->spans[m - 1].end;
-    int32_t *end = batch->column_end + first, *row = batch->row;
     const int32_t *column = batch->column;
-    const REAL *value = batch->value;
-    REAL *turned = batch->turned;
-    int64_t begin = 0;
-    memset(end, 0, (size_t)k * sizeof *end);
-    for (int64_t t = batch->spans[0].begin; t < entries; t++) {
-        const int64_t c = column[t] - first;
-        if ((uint64_t)c < (uint64_t)k)
-            end[c]++;
-        else
-            begin += c < 0;
+    uint64_t *marks = batch->marks;
+    memset(marks + first, 0, (size_t)k * sizeof *marks);
+    for (int64_t i = 0; i < samples; i++) {
+        const cmlp_span span = batch->spans[sample + i];
+        int64_t t = span.begin;
+        while (t < span.end && column[t] < first)
+            t++;
+        begin[i] = t;
+        for (; t < span.end && column[t] < first + k; t++)
+            marks[column[t]] |= (uint64_t)1 << i;
     }
-    for (int64_t c = 0, place = begin; c < k; c++) {
-        const int32_t n = end[c];
-        end[c] = (int32_t)place;
-        place += n;
-    }
-    for (int64_t i = 0; i < m; i++)
-        for (int64_t t = batch->spans[i].begin; t < batch->spans[i].end; t++) {
-            const int64_t c = column[t] - first;
-            if ((uint64_t)c < (uint64_t)k) {
-                row[end[c]] = (int32_t)i;
-                turned[end[c]++] = value[t];
-            }
-        }
-    return begin;
 }
 
-/* The entries t .. end of one column, added to its row of the weights. */
-INLINE void turned_add(const int vecs, int64_t t, int64_t end, const int32_t *rows,
-                       const REAL *value, const REAL *d, int64_t ldd, V *sum)
+/* Each of k rows of W stays in registers while the samples marked in it are added: their
+ * entries come in this order. */
+INLINE void marked_update(const int vecs, int64_t k, const uint64_t *marks, const int64_t *begin,
+                          const REAL *value, const REAL *d, int64_t ldd, REAL *w, int64_t ldw)
 {
-    for (; t < end; t++) {
-        const REAL *row = d + rows[t] * ldd, x = value[t];
-        ONE_POINTER(row);
+    int64_t place[MARKED_SAMPLES];
+    memcpy(place, begin, sizeof place);
+    for (int64_t c = 0; c < k; c++, w += ldw) {
+        uint64_t left = marks[c];
+        V sum[8];
+        if (left == 0)
+            continue;
         UNROLL for (int j = 0; j < vecs; j++)
-            sum[j] += x * load(row + j * LANES);
-    }
-}
-
-/* Two columns at a time, as the chain of one is not enough for the multipliers. */
-INLINE void turned_update(const int vecs, int64_t k, int64_t t, const int32_t *end,
-                          const cmlp_entries *batch, const REAL *d, int64_t ldd, REAL *w,
-                          int64_t ldw)
-{
-    const int32_t *rows = batch->row;
-    const REAL *value = batch->turned;
-    for (int64_t c = 0; c < k; c += 2, w += 2 * ldw) {
-        const int two = c + 1 < k;
-        const int64_t middle = end[c], last = two ? end[c + 1] : middle;
-        const int64_t both = AT_MOST(middle - t, last - middle);
-        REAL *next = two ? w + ldw : w;
-        V sum[4], other[4];
-        UNROLL for (int j = 0; j < vecs; j++) {
             sum[j] = load(w + j * LANES);
-            other[j] = load(next + j * LANES);
-        }
-        for (int64_t e = 0; e < both; e++) {
-            const REAL *row = d + rows[t + e] * ldd, *below = d + rows[middle + e] * ldd;
-            const REAL x = value[t + e], y = value[middle + e];
+        for (; left != 0; left &= left - 1) {
+            const int i = __builtin_ctzll(left);
+            const REAL *row = d + i * ldd, x = value[place[i]++];
             ONE_POINTER(row);
-            ONE_POINTER(below);
-            UNROLL for (int j = 0; j < vecs; j++) {
+            UNROLL for (int j = 0; j < vecs; j++)
                 sum[j] += x * load(row + j * LANES);
-                other[j] += y * load(below + j * LANES);
-            }
         }
-        turned_add(vecs, t + both, middle, rows, value, d, ldd, sum);
-        turned_add(vecs, middle + both, last, rows, value, d, ldd, other);
-        UNROLL for (int j = 0; j < vecs; j++) {
-            if (two)
-                store(next + j * LANES, other[j]);
+        UNROLL for (int j = 0; j < vecs; j++)
             store(w + j * LANES, sum[j]);
-        }
-        t = last;
     }
 }
 
-static void turned_accumulate(int64_t m, int64_t n, int64_t first, int64_t k,
+static void marked_accumulate(int64_t m, int64_t n, int64_t first, int64_t k,
                               const cmlp_entries *batch, const void *d_, int64_t ldd, void *w_,
                               int64_t ldw)
 {
-    const REAL *d = d_;
-    REAL *w = w_;
-    const int64_t begin = turn(m, first, k, batch);
-    /* So many columns of D as the first cache has room for. */
-    const int64_t most = m * 4 * VECTOR_BYTES <= FIRST_CACHE ? 4 : 2;
-    BY_VECTORS(n, most, turned_update(vecs, k, begin, batch->column_end + first, batch, d + v, ldd,
-                                w + v, ldw))
+    const int64_t turns = (m + MARKED_SAMPLES - 1) / MARKED_SAMPLES;
+    for (int64_t turn = 0; turn < turns; turn++) {
+        const int64_t sample = m * turn / turns, samples = m * (turn + 1) / turns - sample;
+        const REAL *d = (const REAL *)d_ + sample * ldd;
+        REAL *w = w_;
+        int64_t begin[MARKED_SAMPLES] = {0};
+        mark(sample, samples, first, k, batch, begin);
+        BY_VECTORS(n, marked_update(vecs, k, batch->marks + first, begin, batch->value, d + v, ldd,
+                                    w + v, ldw))
+    }
 }
 
 #endif
