@@ -16,10 +16,15 @@
 #include "functions.h"
 #include "kernels.h"
 
-/* Adam's bias corrections, put into the constants: of the step and of the root. */
-#define CORRECTED_STEP (-rate / (1 - pow(h[0], t)))
-#define CORRECTED_ROOT (1 / sqrt(1 - pow(h[1], t)))
-#define RUNNING_MEANS s0 += k0 * (g - s0); s1 = k1 * s1 + k2 * g * g
+/* Adam's running means of the gradient and of its square, as sums: the means are 1 - beta
+ * times those, which takes a multiplication and a subtraction less of each parameter.  That
+ * factor and the corrections of their bias are constants of the step. */
+#define RUNNING_SUMS s0 = k0 * s0 + g; s1 = k1 * s1 + g * g
+#define MEAN_OF_SUM ((1 - h[0]) / (1 - pow(h[0], t)))
+#define ROOT_CORRECTION (1 / sqrt(1 - pow(h[1], t)))
+#define SUM_CONSTANTS                                                    \
+    c[0] = h[0]; c[1] = h[1]; c[2] = sqrt(1 - h[1]) * ROOT_CORRECTION; \
+    c[3] = h[2]; c[4] = -rate * MEAN_OF_SUM
 
 /* momentum: Polyak 1964 and, where h[2], Nesterov 1983 as Sutskever et al., ICML 2013,
  *     give them; h: momentum, dampening, nesterov.
@@ -40,32 +45,29 @@
       s0 = k0 * s0 + k1 * g;                                                      \
       w += k2 * s0 + k3 * g)                                                      \
     X(adam, 2,                                                                    \
-      c[0] = 1 - h[0]; c[1] = h[1]; c[2] = 1 - h[1]; c[4] = CORRECTED_ROOT;       \
-      c[3] = h[3] ? h[2] * c[4] : h[2]; c[5] = CORRECTED_STEP,                    \
-      RUNNING_MEANS;                                                              \
-      w += k5 * s0 * v_reciprocal(v_root(s1) * k4 + k3))                          \
+      SUM_CONSTANTS; c[3] = h[3] ? h[2] * ROOT_CORRECTION : h[2],                 \
+      RUNNING_SUMS;                                                               \
+      w += k4 * s0 * v_reciprocal(v_root(s1) * k2 + k3))                          \
     X(amsgrad, 3,                                                                 \
-      c[0] = 1 - h[0]; c[1] = h[1]; c[2] = 1 - h[1]; c[3] = h[2];                 \
-      c[4] = CORRECTED_ROOT; c[5] = CORRECTED_STEP; c[6] = 1 - rate * h[3],       \
-      w *= k6;                                                                    \
-      RUNNING_MEANS;                                                              \
+      SUM_CONSTANTS; c[5] = 1 - rate * h[3],                                      \
+      w *= k5;                                                                    \
+      RUNNING_SUMS;                                                               \
       s2 = v_max(s2, s1);                                                         \
-      w += k5 * s0 * v_reciprocal(v_root(s2) * k4 + k3))                          \
+      w += k4 * s0 * v_reciprocal(v_root(s2) * k2 + k3))                          \
     X(adamw, 2,                                                                   \
-      c[0] = 1 - h[0]; c[1] = h[1]; c[2] = 1 - h[1]; c[3] = h[2];                 \
-      c[4] = CORRECTED_ROOT; c[5] = CORRECTED_STEP; c[6] = 1 - rate * h[3],       \
-      w *= k6;                                                                    \
-      RUNNING_MEANS;                                                              \
-      w += k5 * s0 * v_reciprocal(v_root(s1) * k4 + k3))                          \
+      SUM_CONSTANTS; c[5] = 1 - rate * h[3],                                      \
+      w *= k5;                                                                    \
+      RUNNING_SUMS;                                                               \
+      w += k4 * s0 * v_reciprocal(v_root(s1) * k2 + k3))                          \
     X(nadam, 2,                                                                   \
       const double now = h[0] * (1 - 0.5 * pow(0.96, t * h[3]));                  \
       const double next = h[0] * (1 - 0.5 * pow(0.96, (t + 1) * h[3]));           \
       optimizer->product = (t > 1 ? optimizer->product : 1) * now;                \
-      c[0] = 1 - h[0]; c[1] = h[1]; c[2] = 1 - h[1]; c[3] = h[2];                 \
-      c[4] = CORRECTED_ROOT; c[5] = -rate * (1 - now) / (1 - optimizer->product); \
-      c[6] = -rate * next / (1 - optimizer->product * next),                      \
-      RUNNING_MEANS;                                                              \
-      w += (k5 * g + k6 * s0) * v_reciprocal(v_root(s1) * k4 + k3))               \
+      SUM_CONSTANTS;                                                              \
+      c[4] = -rate * next / (1 - optimizer->product * next) * (1 - h[0]);         \
+      c[5] = -rate * (1 - now) / (1 - optimizer->product),                        \
+      RUNNING_SUMS;                                                               \
+      w += (k4 * s0 + k5 * g) * v_reciprocal(v_root(s1) * k2 + k3))               \
     X(rmsprop, 3,                                                                 \
       c[0] = h[0]; c[1] = 1 - h[0]; c[2] = h[1]; c[3] = h[2];                     \
       c[4] = h[3]; c[5] = -rate,                                                  \
@@ -153,7 +155,7 @@ static void optimize(const cmlp_optimizer *optimizer, int64_t rows, int64_t n, i
     const V l1 = splat((REAL)optimizer->l1), l2 = splat((REAL)optimizer->l2);
     const REAL scale = (REAL)optimizer->scale, clip = (REAL)optimizer->clip_value;
     const int shaped = optimizer->l1 != 0 || optimizer->l2 != 0 || scale != 1 || clip > 0;
-    CONSTANT(0); CONSTANT(1); CONSTANT(2); CONSTANT(3); CONSTANT(4); CONSTANT(5); CONSTANT(6);
+    CONSTANT(0); CONSTANT(1); CONSTANT(2); CONSTANT(3); CONSTANT(4); CONSTANT(5);
     if (n == ld) { /* the rows are one */
         n *= rows;
         rows = 1;
