@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 
 cdef extern from "kernels.h" nogil:
-    const int CMLP_PAD
+    const int CMLP_PAD, CMLP_MARKS
     ctypedef enum cmlp_kind:
         CMLP_U8
         CMLP_F32

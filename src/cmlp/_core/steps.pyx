@@ -16,7 +16,8 @@ from libc.string cimport memcpy
 
 from cmlp._core.blas cimport gemm
 from cmlp._core.kernels cimport (
-    CMLP_F32, CMLP_F64, CMLP_PAD, cmlp_noise, cmlp_optimizer, cmlp_rows, cmlp_targets)
+    CMLP_F32, CMLP_F64, CMLP_MARKS, CMLP_PAD, cmlp_noise, cmlp_optimizer, cmlp_rows,
+    cmlp_targets)
 from cmlp._core.team cimport cmlp_barrier, share
 
 cdef extern from "clock.h" nogil:
@@ -36,9 +37,9 @@ cdef int64_t KERNEL_ROWS = 16
 # An optimizer follows the gradient in blocks of so many bytes, while the cache has them.
 cdef int64_t GRADIENT_BYTES = 1 << 16
 
-# Going through a sparse batch by column pays from so many entries a column on, and so many
-# bytes of a row of the weights.
-cdef int64_t ENTRIES_PER_COLUMN = 8
+# Going through a sparse batch by column pays from so many entries on of each column and of
+# samples that are marked together, and from so many bytes of a row of the weights.
+cdef int64_t ENTRIES_PER_MARKS = 2
 cdef int64_t MARKED_BYTES = 256
 
 # The gradients' squares are added up in blocks of so many rows, whoever does it.
@@ -353,8 +354,9 @@ cdef void update_dense(Job *job, Layer *layer, const void *a, int64_t lda, int64
 cdef bint goes_by_column(Job *job, Layer *layer, int64_t m) noexcept nogil:
     # Whether the batch has so many entries a column that it pays to find them by column:
     # each row of the weights is then read and written once for many samples.
+    cdef int64_t words = (m + CMLP_MARKS - 1) // CMLP_MARKS
     return (job.entries.marks != NULL
-            and job.entries.spans[m - 1].end >= ENTRIES_PER_COLUMN * layer.inputs
+            and job.entries.spans[m - 1].end >= ENTRIES_PER_MARKS * layer.inputs * words
             and layer.n * job.itemsize >= MARKED_BYTES)
 
 

@@ -14,6 +14,9 @@
 /* Rows are padded to this many bytes: the widest vector of any ISA. */
 #define CMLP_PAD 64
 
+/* Samples that are marked together in a column of a sparse batch: the bits of a word. */
+#define CMLP_MARKS 64
+
 typedef enum { CMLP_U8, CMLP_F32, CMLP_F64 } cmlp_kind;
 
 /* The caller's samples: `n` rows of `width` elements, `stride` bytes apart; or, when
@@ -37,7 +40,7 @@ typedef struct {
     cmlp_span *spans;
     int32_t *column;
     void *value; /* reals of the table's type */
-    uint64_t *marks; /* room for a word of each column; NULL where they have few entries */
+    uint64_t *marks; /* room for a word of each column; NULL where batches have few entries */
 } cmlp_entries;
 
 /* What the outputs are compared with: class labels, or rows of reals. */

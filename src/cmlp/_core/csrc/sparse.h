@@ -16,14 +16,14 @@
  * first cache has, as fewer and longer turns were measured to make up for its misses. */
 #define TURN_BYTES (48 << 10)
 
-/* Rows of W of fewer vectors, and batches of fewer samples, are not worth turns; more
- * samples take them in groups. */
+/* Turns are worth it for so many vectors, samples, and entries of each in each turn; where
+ * rows lie so many bytes apart the first cache has room for too few.  More samples than a
+ * group take turns one group after the other. */
 #define TURN_VECTORS 3
-#define TURN_SAMPLES 32
+#define TURN_SAMPLES 8
+#define TURN_ENTRIES 8
+#define ALIASED_ROWS 2048
 #define GROUP_SAMPLES 256
-
-/* Samples that are marked together: the bits of a word. */
-#define MARKED_SAMPLES 64
 
 /* Runs `call` over n columns, `v` being the first of so many vectors: a constant up to 8, and
  * as even as they can be shared out. */
@@ -109,13 +109,23 @@ INLINE void sparse_columns(const int vecs, int64_t first, int64_t m, const cmlp_
     }
 }
 
+/* The turns in which samples should go through k rows of W; 0: none. */
+INLINE int64_t turns_of(const int vecs, int64_t first, int64_t m, int64_t k,
+                        const cmlp_entries *batch, int64_t ldw)
+{
+    const int64_t turns = (k * vecs * VECTOR_BYTES + TURN_BYTES - 1) / TURN_BYTES;
+    const int64_t entries = batch->spans[first + m - 1].end - batch->spans[first].begin;
+    const int suits = vecs >= TURN_VECTORS && m >= TURN_SAMPLES
+        && ldw * sizeof(REAL) % ALIASED_ROWS != 0 && entries >= TURN_ENTRIES * m * turns;
+    return suits ? turns : 0;
+}
+
 /* All samples meet some rows of W, while those are in the first cache, before the next;
  * the last turn takes all that is left. */
-INLINE void sparse_turns(const int vecs, int64_t first, int64_t m, int64_t k,
+INLINE void sparse_turns(const int vecs, int64_t turns, int64_t first, int64_t m, int64_t k,
                          const cmlp_entries *batch, const REAL *w, int64_t ldw, const REAL *bias,
                          REAL *c, int64_t ldc)
 {
-    const int64_t turns = (k * vecs * VECTOR_BYTES + TURN_BYTES - 1) / TURN_BYTES;
     int64_t done[GROUP_SAMPLES] = {0};
     for (int64_t turn = 1; turn <= turns; turn++) {
         const int64_t end = turn < turns ? k * turn / turns : INT32_MAX;
@@ -139,10 +149,12 @@ static void sparse_affine(int64_t first, int64_t m, int64_t n, int64_t k,
     for (const int64_t end = first + m; first < end; first += m) {
         m = AT_MOST(end - first, GROUP_SAMPLES);
         REAL *c = (REAL *)c_ + first * ldc;
-        BY_VECTORS(n, if (vecs < TURN_VECTORS || m < TURN_SAMPLES)
-                          sparse_columns(vecs, first, m, batch, w + v, ldw, bias + v, c + v, ldc);
-                      else
-                          sparse_turns(vecs, first, m, k, batch, w + v, ldw, bias + v, c + v, ldc))
+        BY_VECTORS(n, const int64_t turns = turns_of(vecs, first, m, k, batch, ldw);
+                   if (turns > 0)
+                       sparse_turns(vecs, turns, first, m, k, batch, w + v, ldw, bias + v, c + v,
+                                    ldc);
+                   else
+                       sparse_columns(vecs, first, m, batch, w + v, ldw, bias + v, c + v, ldc))
     }
 }
 
@@ -198,7 +210,7 @@ static void mark(int64_t sample, int64_t samples, int64_t first, int64_t k,
 INLINE void marked_update(const int vecs, int64_t k, const uint64_t *marks, const int64_t *begin,
                           const REAL *value, const REAL *d, int64_t ldd, REAL *w, int64_t ldw)
 {
-    int64_t place[MARKED_SAMPLES];
+    int64_t place[CMLP_MARKS];
     memcpy(place, begin, sizeof place);
     for (int64_t c = 0; c < k; c++, w += ldw) {
         uint64_t left = marks[c];
@@ -223,12 +235,12 @@ static void marked_accumulate(int64_t m, int64_t n, int64_t first, int64_t k,
                               const cmlp_entries *batch, const void *d_, int64_t ldd, void *w_,
                               int64_t ldw)
 {
-    const int64_t turns = (m + MARKED_SAMPLES - 1) / MARKED_SAMPLES;
+    const int64_t turns = (m + CMLP_MARKS - 1) / CMLP_MARKS;
     for (int64_t turn = 0; turn < turns; turn++) {
         const int64_t sample = m * turn / turns, samples = m * (turn + 1) / turns - sample;
         const REAL *d = (const REAL *)d_ + sample * ldd;
         REAL *w = w_;
-        int64_t begin[MARKED_SAMPLES] = {0};
+        int64_t begin[CMLP_MARKS] = {0};
         mark(sample, samples, first, k, batch, begin);
         BY_VECTORS(n, marked_update(vecs, k, batch->marks + first, begin, batch->value, d + v, ldd,
                                     w + v, ldw))
