@@ -30,16 +30,18 @@ INLINE V v_reciprocal(V x)
 #endif
 }
 
-/* The root of a finite x that is not negative, likewise; in single precision the ISA's own
- * is as fast. */
+/* The root of a finite x that is not negative, likewise, together with half of its reciprocal
+ * (Goldschmidt's iteration: Markstein, IA-64 and Elementary Functions, 2000, ch. 9); in single
+ * precision the ISA's own is as fast. */
 INLINE V v_root(V x)
 {
 #if VECTOR_BYTES == 64 && CMLP_REAL_BYTES == 8
     V y = (V)_mm512_maskz_rsqrt14_pd(
         _mm512_cmp_pd_mask((__m512d)x, _mm512_setzero_pd(), _CMP_GT_OQ), (__m512d)x);
-    y *= (REAL)1.5 - (REAL)0.5 * x * (y * y);
-    V root = x * y;
-    return root + (x - root * root) * ((REAL)0.5 * y);
+    V root = x * y, half = (REAL)0.5 * y, error = (REAL)0.5 - root * half;
+    root += root * error;
+    half += half * error;
+    return root + (x - root * root) * half;
 #else
     return v_sqrt(x);
 #endif

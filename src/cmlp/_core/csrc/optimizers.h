@@ -22,7 +22,7 @@
 #define RUNNING_SUMS s0 = k0 * s0 + g; s1 = k1 * s1 + g * g
 #define MEAN_OF_SUM ((1 - h[0]) / (1 - pow(h[0], t)))
 #define ROOT_CORRECTION (1 / sqrt(1 - pow(h[1], t)))
-#define SUM_CONSTANTS                                                    \
+#define SUM_CONSTANTS                                                  \
     c[0] = h[0]; c[1] = h[1]; c[2] = sqrt(1 - h[1]) * ROOT_CORRECTION; \
     c[3] = h[2]; c[4] = -rate * MEAN_OF_SUM
 
@@ -121,22 +121,26 @@ static void begin_step(cmlp_optimizer *optimizer)
 
 #define SIGN_OF(w) v_select(w > 0, splat(1), v_select(w < 0, splat(-1), w))
 
-/* A row of n parameters; a gradient that is taken as it is is spared what may be done to it:
- * scaled for its norm (Pascanu, Mikolov and Bengio, ICML 2013, algorithm 1), clipped element
- * by element, and decayed. */
-#define ROW(states, update, shaped)                                         \
+/* What may be done to a gradient: nothing; decay of the weights alone, which is common; and
+ * whatever there is: it is scaled for its norm (Pascanu, Mikolov and Bengio, ICML 2013,
+ * algorithm 1), clipped element by element, and decayed. */
+enum { PLAIN, DECAYED, SHAPED };
+
+#define ROW(states, update, shape)                                          \
     for (int64_t j = 0; j < n; j += LANES) {                                \
         V s0 = load(a0 + j), s1 = states > 1 ? load(a1 + j) : s0,           \
           s2 = states > 2 ? load(a2 + j) : s0, w = load(p + j),             \
           g = load(q + j);                                                  \
-        if (shaped) {                                                       \
+        if (shape == SHAPED) {                                              \
             g *= scale;                                                     \
             if (clip > 0)                                                   \
                 g = v_clip(g, -clip, clip);                                 \
+        }                                                                   \
+        if (shape != PLAIN)                                                 \
             g += l2 * w;                                                    \
+        if (shape == SHAPED)                                                \
             if (optimizer->l1 != 0)                                         \
                 g += l1 * SIGN_OF(w);                                       \
-        }                                                                   \
         update;                                                             \
         store(p + j, w);                                                    \
         store(a0 + j, s0);                                                  \
@@ -154,7 +158,8 @@ static void optimize(const cmlp_optimizer *optimizer, int64_t rows, int64_t n, i
 {
     const V l1 = splat((REAL)optimizer->l1), l2 = splat((REAL)optimizer->l2);
     const REAL scale = (REAL)optimizer->scale, clip = (REAL)optimizer->clip_value;
-    const int shaped = optimizer->l1 != 0 || optimizer->l2 != 0 || scale != 1 || clip > 0;
+    const int shape = optimizer->l1 != 0 || scale != 1 || clip > 0 ? SHAPED
+                    : optimizer->l2 != 0 ? DECAYED : PLAIN;
     CONSTANT(0); CONSTANT(1); CONSTANT(2); CONSTANT(3); CONSTANT(4); CONSTANT(5);
     if (n == ld) { /* the rows are one */
         n *= rows;
@@ -168,10 +173,12 @@ static void optimize(const cmlp_optimizer *optimizer, int64_t rows, int64_t n, i
         switch (optimizer->kind) {
 #define X(name, states, constants, update) \
     case OPTIMIZER_##name:                 \
-        if (shaped) {                      \
-            ROW(states, update, 1)         \
+        if (shape == SHAPED) {             \
+            ROW(states, update, SHAPED)    \
+        } else if (shape == DECAYED) {     \
+            ROW(states, update, DECAYED)   \
         } else {                           \
-            ROW(states, update, 0)         \
+            ROW(states, update, PLAIN)     \
         }                                  \
         break;
             OPTIMIZERS(X)
