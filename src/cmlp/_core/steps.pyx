@@ -190,10 +190,10 @@ cdef void backward_layer(Job *job, Layer *layer, Layer *below,
     cdef char *d = at(layer.delta, first * layer.ld, s)
     cdef char *c = at(below.delta, first * below.ld, s)
     if use_blas(job, m, layer.n, layer.inputs):
-        gemm(job.blas, s, False, True, m, layer.inputs, layer.n, d, layer.ld,
+        gemm(job.blas, s, False, True, m, layer.inputs, layer.outputs, d, layer.ld,
              layer.weight.value, layer.n, 0, c, below.ld)
     else:
-        job.kernels.affine_backward(m, layer.n, layer.inputs, d, layer.ld,
+        job.kernels.affine_backward(m, layer.outputs, layer.inputs, d, layer.ld,
                                     layer.weight.value, layer.n, c, below.ld)
     activate_backward(job, below, first, m, 0, below.n)
     normalize_rows_backward(job, below, first, m)
@@ -617,7 +617,7 @@ cdef void backward_by_columns(Job *job, int64_t m, int thread, int threads) noex
         part(layer.inputs, s, CMLP_PAD, thread, threads, &first, &n)
         if n > 0:
             job.kernels.affine_backward(
-                m, layer.n, n, layer.delta, layer.ld,
+                m, layer.outputs, n, layer.delta, layer.ld,
                 at(layer.weight.value, first * layer.n, s), layer.n, at(below.delta, first, s),
                 below.ld)
             n = (n + CMLP_PAD // s - 1) // (CMLP_PAD // s) * (CMLP_PAD // s)

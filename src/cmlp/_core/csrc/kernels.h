@@ -125,7 +125,7 @@ typedef struct {
     /* C (m, n) = A (m, k) W (k, n) + bias; W, bias and C padded. */
     void (*affine)(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda,
                    const void *w, int64_t ldw, const void *bias, void *c, int64_t ldc);
-    /* C (m, k) = D (m, n) W (k, n)^T. */
+    /* C (m, k) = D (m, n) W (k, n)^T; the rows of D and W are padded, n need not be. */
     void (*affine_backward)(int64_t m, int64_t n, int64_t k, const void *d, int64_t ldd,
                             const void *w, int64_t ldw, void *c, int64_t ldc);
     /* W (k, n) += A (m, k)^T D (m, n); W and D padded. */
