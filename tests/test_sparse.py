@@ -54,13 +54,18 @@ def test_zeros_are_skipped_without_changing_a_bit(
     assert (trained(X, y, [inputs, hidden, 3], sparse=True, **options) == dense).all()
 
 
-@pytest.mark.parametrize("batch_size", [1, 10, 100])
-@pytest.mark.parametrize("hidden", [30, 256])
-def test_every_isa_skips_zeros_without_changing_a_bit(isa, use_blas, rng, hidden, batch_size):
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("batch_size", [1, 10, 100, 300])
+@pytest.mark.parametrize("hidden", [30, 100, 256, 512])
+def test_every_isa_skips_zeros_without_changing_a_bit(
+    isa, use_blas, rng, hidden, batch_size, dtype
+):
+    # Wide and many enough for every way through sparse rows: see the constants of sparse.h.
     use_blas("none")  # which sums in an order of its own
-    X, y = mostly_zero(rng, (300, 96), "u1"), rng.integers(0, 10, 300)
-    dense = trained(X, y, [96, hidden, 10], sparse=False, batch_size=batch_size)
-    assert (trained(X, y, [96, hidden, 10], sparse=True, batch_size=batch_size) == dense).all()
+    X, y = mostly_zero(rng, (300, 500), "u1"), rng.integers(0, 10, 300)
+    options = {"batch_size": batch_size, "dtype": dtype}
+    dense = trained(X, y, [500, hidden, 10], sparse=False, **options)
+    assert (trained(X, y, [500, hidden, 10], sparse=True, **options) == dense).all()
 
 
 @pytest.mark.parametrize("batch_size", [3, 200])
@@ -102,7 +107,13 @@ def test_scipy_matrices_with_long_indices_unsorted_and_repeated_elements(rng):
         (np.repeat(csr.data, 2) / 2, np.repeat(csr.indices, 2), 2 * csr.indptr), csr.shape
     )
     np.testing.assert_allclose(Network([12, 5, 3], seed=0)(halves), want, rtol=1e-5)
-    Network([12, 5, 3], seed=0).fit(backwards, y, epochs=1)
+    backwards.has_sorted_indices = backwards.has_canonical_format = True  # it says
+    for batch_size in (5, 20):
+        nets = [Network([12, 100, 3], seed=0) for _ in range(2)]
+        for net, data in zip(nets, (backwards, X), strict=True):
+            net.fit(data, y, epochs=2, batch_size=batch_size, sparse=True)
+        assert (nets[0].weight[0] == nets[1].weight[0]).all()
+    assert (backwards.indices[: csr.indptr[1]] == csr.indices[: csr.indptr[1]][::-1]).all()
 
 
 def test_validation_with_sparse_data(rng):

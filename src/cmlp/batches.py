@@ -84,7 +84,7 @@ def as_sparse_rows(X, inputs, dtype, name="X"):
         columns = columns.astype(np.int64)
     start = np.ascontiguousarray(csr.indptr, np.int64)
     stored = min(len(values), len(columns))
-    rises = len(start) == X.shape[0] + 1 and start[0] >= 0 and (start[1:] >= start[:-1]).all()
+    rises = len(start) == X.shape[0] + 1 and start[0] == 0 and (start[1:] >= start[:-1]).all()
     if not (rises and start[-1] <= stored):
         raise ValueError(f"{name} is no valid CSR matrix: its indptr does not rise from 0 to nnz")
     if stored and not (columns.min() >= 0 and columns.max() < inputs):
@@ -92,11 +92,13 @@ def as_sparse_rows(X, inputs, dtype, name="X"):
             f"{name} is no valid CSR matrix: its column indices must lie from 0 to {inputs - 1}, "
             f"got {columns.min()} to {columns.max()}"
         )
-    if not csr.has_canonical_format:
-        csr = csr.copy()
-        csr.sum_duplicates()
-        return as_sparse_rows(csr, inputs, dtype, name)
-    return Rows.sparse(np.ascontiguousarray(values), np.ascontiguousarray(columns), start, inputs)
+    rows = Rows.sparse(np.ascontiguousarray(values), np.ascontiguousarray(columns), start, inputs)
+    if rows.columns_rise:
+        return rows
+    csr = csr.copy()
+    csr.has_sorted_indices = csr.has_canonical_format = False
+    csr.sum_duplicates()
+    return as_sparse_rows(csr, inputs, dtype, name)
 
 
 def as_rows(X, inputs, dtype, name="X", finite=True):

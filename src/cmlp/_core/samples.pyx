@@ -1,7 +1,7 @@
 """Samples as the engine reads them, dense or compressed sparse rows, and targets."""
 import numpy as np
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 
@@ -28,6 +28,21 @@ cdef bint describe(const Py_buffer *buffer, cmlp_rows *view) noexcept:
     view.n, view.width = buffer.shape[0], buffer.shape[1]
     view.stride = buffer.strides[0]
     return view.width < 2 or buffer.strides[1] == buffer.itemsize
+
+
+ctypedef fused index:
+    int32_t
+    int64_t
+
+
+cdef bint rise(const index *column, const int64_t *start, int64_t n) noexcept nogil:
+    # Whether the columns of each row do.
+    cdef int64_t i, t
+    for i in range(n):
+        for t in range(start[i] + 1, start[i + 1]):
+            if column[t] <= column[t - 1]:
+                return False
+    return True
 
 
 cdef class Rows:
@@ -59,7 +74,7 @@ cdef class Rows:
         ----------
         values : ndarray of uint8, float32 or float64, shape (elements,)
         columns : ndarray of uint16, int32 or int64, shape (elements,)
-            All below `width`; this is not checked here.
+            All below `width`, and rising in each row; this is not checked here.
         start : ndarray of int64, shape (n + 1,)
             Where each row begins among the elements; does not fall.
         width : int
@@ -99,6 +114,13 @@ cdef class Rows:
     def is_sparse(self):
         """Whether these are compressed sparse rows."""
         return self.view.start != NULL
+
+    @property
+    def columns_rise(self):
+        """Whether the columns of each sparse row do, as SciPy has them in 4 or 8 bytes."""
+        if self.view.column_bytes == 4:
+            return rise(<const int32_t *> self.view.column, self.view.start, self.view.n)
+        return rise(<const int64_t *> self.view.column, self.view.start, self.view.n)
 
     def first_not_finite(self):
         """The first row that holds NaN or infinity, or -1."""

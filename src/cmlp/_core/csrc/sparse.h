@@ -16,14 +16,17 @@
  * first cache has, as fewer and longer turns were measured to make up for its misses. */
 #define TURN_BYTES (48 << 10)
 
-/* Turns are worth it for so many vectors, samples, and entries of each in each turn; where
- * rows lie so many bytes apart the first cache has room for too few.  More samples than a
- * group take turns one group after the other. */
+/* Turns are worth it for so many vectors, samples, and entries of each in each turn.  More
+ * samples than a group take turns one group after the other. */
 #define TURN_VECTORS 3
 #define TURN_SAMPLES 8
 #define TURN_ENTRIES 8
-#define ALIASED_ROWS 2048
 #define GROUP_SAMPLES 256
+
+/* So many samples are worth a copy of parts of rows, which then lie side by side; where rows
+ * are a multiple of so many bytes the first cache has room for too few that do not. */
+#define PACKED_SAMPLES 64
+#define ALIASED_ROWS 2048
 
 /* Runs `call` over n columns, `v` being the first of so many vectors: a constant up to 8, and
  * as even as they can be shared out. */
@@ -66,19 +69,24 @@ INLINE void sparse_begin(const int vecs, sparse_sum *s, const cmlp_entries *batc
         s->sum[j] = load(from + j * LANES);
 }
 
-INLINE void sparse_add(const int vecs, sparse_sum *s, int64_t t, const REAL *w, int64_t ldw)
+/* Of rows first .. of W, which lie at w. */
+INLINE void sparse_add(const int vecs, sparse_sum *s, int64_t t, int64_t first, const REAL *w,
+                       int64_t ldw)
 {
-    const REAL *row = w + s->column[t] * ldw, x = s->value[t];
+    const REAL *row = w + (s->column[t] - first) * ldw, x = s->value[t];
     ONE_POINTER(row);
     UNROLL for (int j = 0; j < vecs; j++)
         s->sum[j] += x * load(row + j * LANES);
 }
 
-INLINE void sparse_end(const int vecs, sparse_sum *s, int64_t done, const REAL *w, int64_t ldw,
-                       REAL *c)
+INLINE void sparse_rest(const int vecs, sparse_sum *s, int64_t t, const REAL *w, int64_t ldw)
 {
-    for (int64_t t = done; t < s->left; t++)
-        sparse_add(vecs, s, t, w, ldw);
+    for (; t < s->left; t++)
+        sparse_add(vecs, s, t, 0, w, ldw);
+}
+
+INLINE void sparse_end(const int vecs, const sparse_sum *s, REAL *c)
+{
     UNROLL for (int j = 0; j < vecs; j++)
         store(c + j * LANES, s->sum[j]);
 }
@@ -96,16 +104,19 @@ INLINE void sparse_columns(const int vecs, int64_t first, int64_t m, const cmlp_
             sparse_begin(vecs, &u, batch, first + i + 1, bias);
             const int64_t both = s.left < u.left ? s.left : u.left;
             for (int64_t t = 0; t < both; t++) {
-                sparse_add(vecs, &s, t, w, ldw);
-                sparse_add(vecs, &u, t, w, ldw);
+                sparse_add(vecs, &s, t, 0, w, ldw);
+                sparse_add(vecs, &u, t, 0, w, ldw);
             }
-            sparse_end(vecs, &s, both, w, ldw, c + i * ldc);
-            sparse_end(vecs, &u, both, w, ldw, c + (i + 1) * ldc);
+            sparse_rest(vecs, &s, both, w, ldw);
+            sparse_rest(vecs, &u, both, w, ldw);
+            sparse_end(vecs, &s, c + i * ldc);
+            sparse_end(vecs, &u, c + (i + 1) * ldc);
         }
     for (; i < m; i++) {
         sparse_sum s;
         sparse_begin(vecs, &s, batch, first + i, bias);
-        sparse_end(vecs, &s, 0, w, ldw, c + i * ldc);
+        sparse_rest(vecs, &s, 0, w, ldw);
+        sparse_end(vecs, &s, c + i * ldc);
     }
 }
 
@@ -116,27 +127,38 @@ INLINE int64_t turns_of(const int vecs, int64_t first, int64_t m, int64_t k,
     const int64_t turns = (k * vecs * VECTOR_BYTES + TURN_BYTES - 1) / TURN_BYTES;
     const int64_t entries = batch->spans[first + m - 1].end - batch->spans[first].begin;
     const int suits = vecs >= TURN_VECTORS && m >= TURN_SAMPLES
-        && ldw * sizeof(REAL) % ALIASED_ROWS != 0 && entries >= TURN_ENTRIES * m * turns;
+        && (m >= PACKED_SAMPLES || ldw * sizeof(REAL) % ALIASED_ROWS != 0)
+        && entries >= TURN_ENTRIES * m * turns;
     return suits ? turns : 0;
 }
 
-/* All samples meet some rows of W, while those are in the first cache, before the next;
- * the last turn takes all that is left. */
+/* All samples meet some rows of W, while those are in the first cache, before the next. */
 INLINE void sparse_turns(const int vecs, int64_t turns, int64_t first, int64_t m, int64_t k,
                          const cmlp_entries *batch, const REAL *w, int64_t ldw, const REAL *bias,
                          REAL *c, int64_t ldc)
 {
+    REAL packed[TURN_BYTES / sizeof(REAL) + 8 * LANES] __attribute__((aligned(CMLP_PAD)));
+    const int packs = m >= PACKED_SAMPLES && ldw != vecs * LANES;
     int64_t done[GROUP_SAMPLES] = {0};
-    for (int64_t turn = 1; turn <= turns; turn++) {
-        const int64_t end = turn < turns ? k * turn / turns : INT32_MAX;
+    for (int64_t turn = 0, row = 0, end; turn < turns; turn++, row = end) {
+        const REAL *rows = w + row * ldw;
+        int64_t ld = ldw;
+        end = k * (turn + 1) / turns;
+        if (packs) {
+            ld = vecs * LANES;
+            for (int64_t r = row; r < end; r++)
+                UNROLL for (int j = 0; j < vecs; j++)
+                    store(packed + (r - row) * ld + j * LANES, load(w + r * ldw + j * LANES));
+            rows = packed;
+        }
         for (int64_t i = 0; i < m; i++) {
             sparse_sum s;
             int64_t t = done[i];
-            sparse_begin(vecs, &s, batch, first + i, turn == 1 ? bias : c + i * ldc);
+            sparse_begin(vecs, &s, batch, first + i, turn == 0 ? bias : c + i * ldc);
             for (; t < s.left && s.column[t] < end; t++)
-                sparse_add(vecs, &s, t, w, ldw);
-            done[i] = s.left = t;
-            sparse_end(vecs, &s, t, w, ldw, c + i * ldc);
+                sparse_add(vecs, &s, t, row, rows, ld);
+            done[i] = t;
+            sparse_end(vecs, &s, c + i * ldc);
         }
     }
 }
