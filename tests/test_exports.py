@@ -385,6 +385,8 @@ def test_modules_of_other_hands(rng):
             Network.from_torch(wrong)
 
 
+# Its exporter without further packages is one that it calls legacy.
+@pytest.mark.filterwarnings("default::DeprecationWarning")
 def test_models_that_pytorch_exports(tmp_path, rng):
     theirs = pytest.importorskip("torch", reason="PyTorch is not installed")
     nn = theirs.nn
@@ -401,6 +403,8 @@ def test_models_that_pytorch_exports(tmp_path, rng):
         np.testing.assert_allclose(Network.from_onnx(path)(X.numpy()), want, atol=2e-6)
 
 
+# Keras takes arrays from PyTorch's tensors as NumPy 1 had it.
+@pytest.mark.filterwarnings("default::DeprecationWarning")
 def test_models_of_keras(rng):
     keras = pytest.importorskip("keras", reason="Keras is not installed")
     layers = keras.layers
