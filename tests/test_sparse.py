@@ -125,15 +125,24 @@ def test_validation_with_sparse_data(rng):
     assert histories[0]["val_loss"] == histories[1]["val_loss"] == histories[2]["val_loss"]
 
 
-def test_the_rule_goes_by_density_and_width(rng):
-    def is_compressed(X, sparse="auto"):
-        return batches.compressed(Rows(X), sparse, 1).is_sparse
+def test_the_rule_goes_by_density_and_width(isa, rng):
+    def is_compressed(X, sparse="auto", density=batches.SPARSE_DENSITY):
+        return batches.compressed(Rows(X), sparse, 1, density).is_sparse
 
     assert is_compressed(mostly_zero(rng, (500, 100), density=0.2))
     assert not is_compressed(mostly_zero(rng, (500, 100), density=0.5))
     assert not is_compressed(mostly_zero(rng, (500, 20), density=0.2))
     assert is_compressed(mostly_zero(rng, (500, 20), density=0.9), True)
     assert not is_compressed(mostly_zero(rng, (500, 100), density=0.1), False)
+    for hidden, batch_size, dtype, wide in (
+        (64, 32, "float32", True), (63, 32, "float32", False), (30, 32, "float32", False),
+        (30, 32, "float64", False), (32, 32, "float64", True), (64, 31, "float32", False),
+    ):  # fmt: skip
+        net = Network([100, hidden, 3], dtype=dtype)
+        density = batches.sparse_density(net, batch_size)
+        assert is_compressed(mostly_zero(rng, (500, 100), density=0.5), density=density) == (
+            wide and isa != "baseline"
+        )
 
 
 @pytest.mark.parametrize("kind", ["u1", "f4", "f8"])

@@ -4,6 +4,7 @@ import contextlib
 
 import numpy as np
 
+from cmlp._core import kernels
 from cmlp._core.samples import Rows, Targets
 
 # The order of samples is kept in 32 bits, and so is a column of sparse ones.
@@ -15,9 +16,13 @@ KINDS = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
 
 # A dense input is worth compressing into sparse rows when so few of its elements are
 # not zero, and a row is long enough to gain by it: an element of a sparse row costs
-# what two to five of a dense row do, and compressing less than one epoch saves.
+# what two to five of a dense row do, and compressing less than one epoch saves. It costs
+# less than two where vectors, the first layer and batches are wide.
 SPARSE_DENSITY = 0.25
 SPARSE_WIDTH = 64
+WIDE_DENSITY = 0.55
+WIDE_VECTOR, WIDE_LAYER = 32, 256  # bytes
+WIDE_BATCH = 32
 
 
 def as_matrix(X, inputs, dtype, name="X"):
@@ -126,7 +131,17 @@ def check_finite(rows, name="X"):
         raise ValueError(f"{name} must be finite; row {row} holds NaN or infinity")
 
 
-def compressed(rows, sparse, threads):
+def sparse_density(network, batch_size):
+    """Return the density up to which sparse rows are worth it for a network."""
+    wide = (
+        kernels.vector_bytes() >= WIDE_VECTOR
+        and network.size[1] * network.dtype.itemsize >= WIDE_LAYER
+        and batch_size >= WIDE_BATCH
+    )
+    return WIDE_DENSITY if wide else SPARSE_DENSITY
+
+
+def compressed(rows, sparse, threads, density=SPARSE_DENSITY):
     """Return rows to train on: compressed into sparse ones where that pays or is asked for.
 
     Parameters
@@ -135,6 +150,8 @@ def compressed(rows, sparse, threads):
     sparse : bool or "auto"
         ``"auto"`` goes by the density of a few hundred rows and by their width.
     threads : int
+    density : float
+        The greatest with which that pays; see `sparse_density`.
 
     Raises
     ------
@@ -148,7 +165,7 @@ def compressed(rows, sparse, threads):
             raise ValueError("sparse=False does not suit a sparse X; pass X.toarray()")
         return rows
     wide = SPARSE_WIDTH <= rows.width <= MOST_COLUMNS
-    if sparse is True or (sparse == "auto" and wide and rows.density() <= SPARSE_DENSITY):
+    if sparse is True or (sparse == "auto" and wide and rows.density() <= density):
         return rows.compressed(threads)
     return rows
 

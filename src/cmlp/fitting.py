@@ -87,7 +87,8 @@ def arrays(network, X, y, batch_size, shuffle, weights, validation_data, validat
         if rows.is_sparse:
             raise ValueError("input_noise leaves no zeros to skip; pass X.toarray()")
         sparse = False
-    rows = batches.compressed(rows, sparse, team)
+    density = batches.sparse_density(network, min(batch_size, len(rows)))
+    rows = batches.compressed(rows, sparse, team, density)
     subset, held_out = split(network, len(rows), validation_split)
     if held_out is not None and validation_data is not None:
         raise ValueError("validation_data and validation_split exclude each other")

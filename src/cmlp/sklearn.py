@@ -281,11 +281,12 @@ class EngineMixin:
         finally:
             self.activation = named
 
-    def _data(self, X, y, sample_weight):
+    def _data(self, X, y, sample_weight, batch_size):
         # Rows and weighted targets as the engine reads them.
         network = self.network_
         rows = batches.as_rows(X, network.size[0], network.dtype, finite=False)
-        rows = batches.compressed(rows, "auto", self._team())
+        density = batches.sparse_density(network, batch_size)
+        rows = batches.compressed(rows, "auto", self._team(), density)
         if self.out_activation_ == "softmax":
             targets = Targets(y.argmax(axis=1).astype(np.int32))
         else:
@@ -327,8 +328,7 @@ class EngineMixin:
             raise ValueError("partial_fit does not support early_stopping=True")
         sample_weight = self._class_weighted(y, sample_weight)
         X, y, sample_weight, held_out = self._held_out(X, y, sample_weight)
-        rows, targets = self._data(X, y, sample_weight)
-        samples = len(rows)
+        samples = X.shape[0]
         if self.batch_size == "auto":
             batch_size = min(200, samples)
         else:
@@ -336,6 +336,7 @@ class EngineMixin:
                 warnings.warn("Got `batch_size` less than 1 or larger than "
                               "sample size. It is going to be clipped", stacklevel=2)  # fmt: skip
             batch_size = int(min(self.batch_size, samples))
+        rows, targets = self._data(X, y, sample_weight, batch_size)
         judge = Judge(self, samples, held_out, incremental)
         epochs = 1 if incremental else self.max_iter
         course = training.Course(
@@ -410,7 +411,7 @@ class EngineMixin:
         self._check_lbfgs()
         self._place_parameters(layer_units)
         sample_weight = self._class_weighted(y, sample_weight)
-        rows, targets = self._data(X, y, sample_weight)
+        rows, targets = self._data(X, y, sample_weight, X.shape[0])
         total = len(rows) if sample_weight is None else sample_weight.sum()
         optimizer = lbfgs.LBFGS(tol=self.tol, max_fun=self.max_fun, decay_bias=False,
                                 weight_decay=self.alpha / total)  # fmt: skip
