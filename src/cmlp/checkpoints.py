@@ -126,6 +126,17 @@ def read_optimizer(file):
     return None if state is None else (state, read_arrays(file, state))
 
 
+def stored(arrays, optimizer, name):
+    """Return what a file has for a block of an optimizer.
+
+    The first files have means where there are sums now.
+    """
+    if name.startswith("sum_") and f"optimizer_{name}" not in arrays:
+        i = int(name.removeprefix("sum_"))
+        return arrays[f"optimizer_state_{i}"] / (1 - optimizer.betas[min(i, 1)])
+    return arrays[f"optimizer_{name}"]
+
+
 def restore_optimizer(network, file, state, arrays):
     """Let a network go on with an optimizer that a file keeps.
 
@@ -141,9 +152,10 @@ def restore_optimizer(network, file, state, arrays):
         optimizer = OPTIMIZERS[state["kind"]](**arguments)
         running = Running(network, optimizer)
         for name, block in running.blocks.items():
-            if arrays[f"optimizer_{name}"].shape != block.shape:
+            array = stored(arrays, optimizer, name)
+            if array.shape != block.shape:
                 raise ValueError(f"optimizer_{name} is not as long as the parameters")
-            block[:] = arrays[f"optimizer_{name}"]
+            block[:] = array
         step, product = state["position"]
         running.engine.position = int(step), float(product)
         running.ended = bool(state.get("ended", "average" in running.blocks))
@@ -166,7 +178,7 @@ def restore(course, state, arrays):
             raise ValueError(f"{name} must be what it was for training to go on: {before!r}, "
                              f"got {now!r}")  # fmt: skip
     for name, block in course.running.blocks.items():
-        block[:] = arrays[f"optimizer_{name}"]
+        block[:] = stored(arrays, course.optimizer, name)
     course.running.engine.position = state["optimizer"]
     if course.tally.tally is not None:
         for name, array in course.tally.arrays.items():

@@ -53,6 +53,9 @@ class Optimizer:
         What compiled code calls it; ``"sgd"`` is the update without state.
     states : int
         How many numbers it keeps for each parameter.
+    keeps : str
+        What those are: ``"sum"`` where they are running sums, ``beta`` of which a step keeps, in
+        the place of running means, which are ``1 - beta`` times those; else ``"state"``.
     hyper : tuple of float
         What compiled code takes, in its order.
     l2 : float
@@ -61,6 +64,7 @@ class Optimizer:
 
     kernel: ClassVar[str]
     states: ClassVar[int]
+    keeps: ClassVar[str] = "state"
 
     lr: float
     l1: float = field(default=0.0, kw_only=True)
@@ -221,6 +225,7 @@ class Adam(Optimizer):
     eps: float = 1e-8
     weight_decay: float = 0.0
     amsgrad: bool = False
+    keeps: ClassVar[str] = "sum"
 
     @property
     def kernel(self):
@@ -287,6 +292,7 @@ class NAdam(Optimizer):
 
     kernel: ClassVar[str] = "nadam"
     states: ClassVar[int] = 2
+    keeps: ClassVar[str] = "sum"
 
     lr: float = 2e-3
     betas: tuple[float, float] = (0.9, 0.999)

@@ -25,7 +25,7 @@ class Running:
     def __init__(self, network, optimizer):
         self.blocks, self.ended = {}, False
         if optimizer.kernel != "sgd":
-            names = ["gradient", *(f"state_{i}" for i in range(optimizer.states))]
+            names = ["gradient", *(f"{optimizer.keeps}_{i}" for i in range(optimizer.states))]
             parameters = [network._new_parameters() for _ in names]
             self.blocks = {n: p.block for n, p in zip(names, parameters, strict=True)}
             parameters[1].block[:] = optimizer.initial

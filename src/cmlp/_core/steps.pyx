@@ -37,7 +37,7 @@ cdef int64_t KERNEL_ROWS = 16
 # An optimizer follows the gradient in blocks of so many bytes, while the cache has them.
 cdef int64_t GRADIENT_BYTES = 1 << 16
 
-# Going through a sparse batch by column pays from so many entries on of each column and of
+# Going through a sparse batch by column pays from so many entries a column on, among the
 # samples that are marked together, and from so many bytes of a row of the weights.
 cdef int64_t ENTRIES_PER_MARKS = 2
 cdef int64_t MARKED_BYTES = 256
