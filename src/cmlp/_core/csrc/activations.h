@@ -12,28 +12,28 @@
 
 /* The sources stand in activations.py. */
 #define ELEMENTWISE_ACTIVATIONS(X)                                                            \
-    X(identity, z, splat(1))                                                                  \
-    X(sigmoid, v_sigmoid(z), a * (1 - a))                                                     \
-    X(hard_sigmoid, v_clip(z / 6 + (REAL)0.5, 0, 1),                                          \
+    X(identity, 0, 0, z, splat(1))                                                                  \
+    X(sigmoid, 0, 0.5, v_sigmoid(z), a * (1 - a))                                                     \
+    X(hard_sigmoid, 0, 0, v_clip(z / 6 + (REAL)0.5, 0, 1),                                          \
       v_select((a > 0) & (a < 1), splat(1 / (REAL)6), splat(0)))                              \
-    X(tanh, v_tanh(z), 1 - a * a)                                                             \
-    X(hard_tanh, v_clip(z, -1, 1), v_select((a > -1) & (a < 1), splat(1), splat(0)))          \
-    X(relu, v_select(z < 0, splat(0), z), v_select(a > 0, splat(1), splat(0)))                \
-    X(leaky_relu, v_select(z < 0, z * k, z), v_select(a > 0, splat(1), k))                    \
-    X(elu, v_select(z < 0, k * v_expm1(z), z), v_select(a > 0, splat(1), a + k))              \
-    X(selu, SELU_LAMBDA * v_select(z < 0, SELU_ALPHA * v_expm1(z), z),                        \
+    X(tanh, 0, 0, v_tanh(z), 1 - a * a)                                                             \
+    X(hard_tanh, 0, 0, v_clip(z, -1, 1), v_select((a > -1) & (a < 1), splat(1), splat(0)))          \
+    X(relu, 0, 0, v_select(z < 0, splat(0), z), v_select(a > 0, splat(1), splat(0)))                \
+    X(leaky_relu, 1, 0, v_select(z < 0, z * k, z), v_select(a > 0, splat(1), k))                    \
+    X(elu, 1, 0, v_select(z < 0, k * v_expm1(z), z), v_select(a > 0, splat(1), a + k))              \
+    X(selu, 0, 0, SELU_LAMBDA * v_select(z < 0, SELU_ALPHA * v_expm1(z), z),                        \
       v_select(a > 0, splat(SELU_LAMBDA), a + SELU_LAMBDA * SELU_ALPHA))                      \
-    X(celu, v_select(z < 0, k * v_expm1(z / k), z), v_select(a > 0, splat(1), a / k + 1))     \
-    X(softplus, v_softplus(z), -v_expm1(-a))                                                  \
-    X(softsign, z / (1 + v_abs(z)), (1 - v_abs(a)) * (1 - v_abs(a)))
+    X(celu, 1, 0, v_select(z < 0, k * v_expm1(z / k), z), v_select(a > 0, splat(1), a / k + 1))     \
+    X(softplus, 0, 0, v_softplus(z), -v_expm1(-a))                                                  \
+    X(softsign, 0, 0, z / (1 + v_abs(z)), (1 - v_abs(a)) * (1 - v_abs(a)))
 
 /* Those whose derivative takes the input: it is kept, as the slope, when the value is
  * computed, and `multiply` takes the place of activate_backward. */
 #define SLOPED_ACTIVATIONS(X)                                                  \
-    X(gelu, v_gelu(z, v_tail(z), v_bell(z)), gelu_slope(z, v_tail(z), v_bell(z)))             \
-    X(gelu_tanh, z * v_sigmoid(GELU_ARGUMENT), bent(z, v_sigmoid(GELU_ARGUMENT), GELU_SLOPE)) \
-    X(silu, v_silu(z), bent(z, v_sigmoid(z), splat(1)))                        \
-    X(mish, z * tanh_softplus(z), mish_slope(z))
+    X(gelu, 0, 0, v_gelu(z, v_tail(z), v_bell(z)), gelu_slope(z, v_tail(z), v_bell(z)))             \
+    X(gelu_tanh, 0, 0, z * v_sigmoid(GELU_ARGUMENT), bent(z, v_sigmoid(GELU_ARGUMENT), GELU_SLOPE)) \
+    X(silu, 0, 0, v_silu(z), bent(z, v_sigmoid(z), splat(1)))                        \
+    X(mish, 0, 0, z * tanh_softplus(z), mish_slope(z))
 
 #define GELU_ARGUMENT (z * (z * z * (REAL)0.044715 + 1) * (REAL)1.59576912160573071176)
 #define GELU_SLOPE ((z * z * (REAL)(3 * 0.044715) + 1) * (REAL)1.59576912160573071176)
@@ -79,30 +79,27 @@ INLINE V v_clip(V x, REAL least, REAL most)
 
 /* Softmax looks at a whole row and so stands apart; it comes last. */
 enum activation {
-#define X(name, value, derivative) ACTIVATION_##name,
+#define X(name, parameters, threshold, value, derivative) ACTIVATION_##name,
     ELEMENTWISE_ACTIVATIONS(X)
     SLOPED_ACTIVATIONS(X)
 #undef X
     ACTIVATION_softmax
 };
 
-static const char *const activation_names[] = {
-#define X(name, value, derivative) #name,
+static const cmlp_activation_info activation_infos[] = {
+#define X(name, parameters, threshold, value, derivative) {#name, parameters, 0, threshold},
     ELEMENTWISE_ACTIVATIONS(X)
+#undef X
+#define X(name, parameters, threshold, value, slope) {#name, parameters, 1, threshold},
     SLOPED_ACTIVATIONS(X)
 #undef X
-    "softmax", NULL
+    {"softmax", 0, 0, 0.5},
+    {NULL, 0, 0, 0}
 };
 
-static int32_t keeps_slope(int32_t activation)
+static int32_t stores_slope(int32_t activation)
 {
-    switch (activation) {
-#define X(name, value, slope) case ACTIVATION_##name:
-        SLOPED_ACTIVATIONS(X)
-#undef X
-        return 1;
-    }
-    return 0;
+    return activation_infos[activation].stores_slope;
 }
 
 /* The row's greatest value; the padding does not count. */
@@ -136,7 +133,7 @@ static void activate(const cmlp_activation *f, int64_t m, int64_t n, int64_t out
     const V k = splat((REAL)f->parameter);
     REAL *a = a_;
     switch (f->kind) {
-#define X(name, value, derivative)                   \
+#define X(name, parameters, threshold, value, derivative)                   \
     case ACTIVATION_##name:                          \
         for (int64_t i = 0; i < m; i++)              \
             for (int64_t j = 0; j < n; j += LANES) { \
@@ -147,7 +144,7 @@ static void activate(const cmlp_activation *f, int64_t m, int64_t n, int64_t out
         break;
         ELEMENTWISE_ACTIVATIONS(X)
 #undef X
-#define X(name, value, slope)                                            \
+#define X(name, parameters, threshold, value, slope)                                            \
     case ACTIVATION_##name:                                              \
         for (int64_t i = 0; i < m; i++)                                  \
             for (int64_t j = 0; j < n; j += LANES) {                     \
@@ -173,7 +170,7 @@ static void activate_backward(const cmlp_activation *f, int64_t m, int64_t n, co
     const REAL *outputs = a_;
     REAL *d = d_;
     switch (f->kind) {
-#define X(name, value, derivative)                                         \
+#define X(name, parameters, threshold, value, derivative)                                         \
     case ACTIVATION_##name:                                                \
         for (int64_t i = 0; i < m; i++)                                    \
             for (int64_t j = 0; j < n; j += LANES) {                       \

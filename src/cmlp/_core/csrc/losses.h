@@ -27,37 +27,37 @@
  * hinge: Cortes and Vapnik, Machine Learning 20, 1995, for each output against the rest.
  * cross_entropy: smoothed, Szegedy et al., CVPR 2016, section 7, by smooth_row below. */
 #define LOSSES(X)                                                                         \
-    X(quadratic, (a - y) * (a - y) * (REAL)0.5, a - y)                                    \
-    X(mse, (a - y) * (a - y) / (REAL)n, (a - y) * (2 / (REAL)n))                          \
-    X(mae, v_abs(a - y) / (REAL)n, SIGN(a - y) / (REAL)n)                                 \
-    X(huber,                                                                              \
+    X(quadratic, 0, 0, (a - y) * (a - y) * (REAL)0.5, a - y)                                    \
+    X(mse, 0, 0, (a - y) * (a - y) / (REAL)n, (a - y) * (2 / (REAL)n))                          \
+    X(mae, 0, 0, v_abs(a - y) / (REAL)n, SIGN(a - y) / (REAL)n)                                 \
+    X(huber, 1, 0,                                                                              \
       v_select(v_abs(a - y) > k, k * (v_abs(a - y) - k * (REAL)0.5),                      \
                (a - y) * (a - y) * (REAL)0.5) / (REAL)n,                                  \
       v_select(v_abs(a - y) > k, k * SIGN(a - y), a - y) / (REAL)n)                       \
-    X(log_cosh,                                                                           \
+    X(log_cosh, 0, 0,                                                                           \
       (v_abs(a - y) + v_log1p(v_exp(-2 * v_abs(a - y))) - (REAL)0.69314718055994530942) / (REAL)n, \
       v_tanh(a - y) / (REAL)n)                                                            \
-    X(poisson, (v_exp(a) - y * a) / (REAL)n, (v_exp(a) - y) / (REAL)n)                    \
-    X(poisson_deviance,                                                                   \
+    X(poisson, 0, 1, (v_exp(a) - y * a) / (REAL)n, (v_exp(a) - y) / (REAL)n)                    \
+    X(poisson_deviance, 0, 1,                                                                   \
       v_exp(a) - y + y * (v_log(AT_LEAST_TINY(y)) - a), v_exp(a) - y)                     \
-    X(cross_entropy, -y * v_log(AT_LEAST_TINY(a)), -y / AT_LEAST_TINY(a))                 \
-    X(binary_cross_entropy,                                                               \
+    X(cross_entropy, 1, 0, -y * v_log(AT_LEAST_TINY(a)), -y / AT_LEAST_TINY(a))                 \
+    X(binary_cross_entropy, 0, 0,                                                               \
       -y * v_log(AT_LEAST_TINY(a)) - (1 - y) * v_log(AT_LEAST_TINY(1 - a)),               \
       (1 - y) / AT_LEAST_TINY(1 - a) - y / AT_LEAST_TINY(a))                              \
-    X(hinge, MARGIN / (REAL)n, v_select(MARGIN > 0, -SIDE, splat(0)) / (REAL)n)           \
-    X(squared_hinge, MARGIN * MARGIN / (REAL)n, SIDE * MARGIN * (-2 / (REAL)n))
+    X(hinge, 0, 0, MARGIN / (REAL)n, v_select(MARGIN > 0, -SIDE, splat(0)) / (REAL)n)           \
+    X(squared_hinge, 0, 0, MARGIN * MARGIN / (REAL)n, SIDE * MARGIN * (-2 / (REAL)n))
 
 enum loss {
-#define X(name, value, gradient) LOSS_##name,
+#define X(name, parameters, log_link, value, gradient) LOSS_##name,
     LOSSES(X)
 #undef X
 };
 
-static const char *const loss_names[] = {
-#define X(name, value, gradient) #name,
+static const cmlp_loss_info loss_infos[] = {
+#define X(name, parameters, log_link, value, gradient) {#name, parameters, log_link},
     LOSSES(X)
 #undef X
-    NULL
+    {NULL, 0, 0}
 };
 
 /* Softmax with cross-entropy, by the logits: the loss is sum_j y_j (L - z_j)
@@ -102,7 +102,7 @@ static double output_loss_row(const cmlp_head *head, REAL scale, const REAL *z, 
     const V k = splat((REAL)head->parameter);
     V losses = splat(0);
     switch (head->loss) {
-#define X(name, value, gradient)                              \
+#define X(name, parameters, log_link, value, gradient)                              \
     case LOSS_##name:                                         \
         for (int64_t j = 0; j < n; j += LANES) {              \
             V a = load(z + j), y = load(d + j);               \
@@ -172,7 +172,7 @@ static void any_head(const cmlp_head *head, const cmlp_targets *targets, const u
     activate(&head->activation, m, ld, n, z, ld, slopes);
     for (int64_t i = 0; i < m; i++)
         losses[i] = output_loss_row(head, scale, (REAL *)z + i * ld, (REAL *)d + i * ld);
-    if (keeps_slope(head->activation.kind))
+    if (stores_slope(head->activation.kind))
         multiply(m, ld, slopes, ld, d, ld);
     else
         activate_backward(&head->activation, m, ld, z, ld, d, ld);

@@ -97,11 +97,11 @@ enum optimizer {
 #undef X
 };
 
-static const char *const optimizer_names[] = {
-#define X(name, states, constants, update) #name,
+static const cmlp_optimizer_info optimizer_infos[] = {
+#define X(name, states, constants, update) {#name, states},
     OPTIMIZERS(X)
 #undef X
-    NULL
+    {NULL, 0}
 };
 
 static void begin_step(cmlp_optimizer *optimizer)
