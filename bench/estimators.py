@@ -22,7 +22,7 @@ from sklearn import neural_network
 from sklearn.datasets import make_regression
 
 import cmlp.sklearn
-from bench.report import cpu_model
+from bench.report import read_cpu_model
 from cmlp import datasets
 
 PACKAGES = {"scikit-learn": neural_network, "cmlp": cmlp.sklearn}
@@ -127,7 +127,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
     warnings.simplefilter("ignore")  # neither package converges in so few epochs
-    print(f"{cpu_model()}, one core, medians of {rounds} rounds\n")
+    print(f"{read_cpu_model()}, one core, medians of {rounds} rounds\n")
     print("| | scikit-learn, s | cmlp, s | speedup | predict one row, us | | "
           "speedup | scores |")  # fmt: skip
     print("|---|---:|---:|---:|---:|---:|---:|---|", flush=True)

@@ -128,7 +128,7 @@ def test_failure_says_why_and_leaves_nothing(source, kinds, reason):
     with pytest.raises(FileNotFoundError, match=reason) as caught:
         datasets.load_mnist()
     folder = mnist.get_cache_directory() / "mnist"
-    assert f"into {folder}, or into a folder 'mnist' of the one that CMLP_DATA names" in str(
+    assert f"into {folder}, or into the subdirectory 'mnist' of the directory in CMLP_DATA" in str(
         caught.value
     )
     assert list(folder.iterdir()) == []

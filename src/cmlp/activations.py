@@ -165,9 +165,10 @@ def celu(alpha=1.0):
     return replace(ACTIVATIONS["celu"], parameter=float(alpha))
 
 
-# Name -> function that returns the activation with a given parameter; a test compares the
-# names with the number of parameters in the kernel table.
-WITH_PARAMETER = {make.__name__: make for make in (leaky_relu, elu, celu)}
+# Name of an activation with a parameter, by the kernel table -> the function above.
+WITH_PARAMETER = {
+    name: globals()[name] for name, info in kernels.ACTIVATIONS.items() if info.parameters
+}
 
 
 def resolve_activation(argument, activation, table=ACTIVATIONS):

@@ -12,7 +12,7 @@ from cmlp._utils.validation import (
     check_positive,
     to_list,
 )
-from cmlp.metrics import minimized_value
+from cmlp.metrics import check_monitor, minimized_value
 
 
 class Callback:
@@ -76,12 +76,6 @@ class FunctionCallback(Callback):
     def on_epoch_end(self, network, epoch, record):
         """Call the function and return what it returns."""
         return self.function(network, epoch, record)
-
-
-def check_monitor(name, value):
-    """Raise `TypeError` unless `value` is a str."""
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be the name of a quantity of the history; got {value!r}")
 
 
 @dataclass

@@ -122,7 +122,7 @@ def draw_layer(rng, init, activation, inputs, outputs):
         weight = np.asarray(init(rng, inputs, outputs), np.float64)
         if weight.shape != (outputs, inputs) or not np.isfinite(weight).all():
             raise ValueError(
-                f"init must return finite weights of shape ({outputs}, {inputs}), "
+                f"init must return finite weights of shape ({outputs}, {inputs}); "
                 f"got shape {weight.shape}"
             )
     elif isinstance(init, float):

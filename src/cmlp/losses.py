@@ -121,7 +121,7 @@ class Loss:
             raise ValueError(f"loss must return a pair (loss, gradient): {error}") from error
         if gradient.shape != outputs.shape or gradient.dtype.kind != "f":
             raise ValueError(
-                f"loss must return a real gradient of the outputs' shape {outputs.shape}, "
+                f"loss must return a real gradient of the outputs' shape {outputs.shape}; "
                 f"got {gradient.shape} of {gradient.dtype}"
             )
         return loss, gradient
@@ -191,9 +191,8 @@ def cross_entropy(label_smoothing=0.0):
     return replace(LOSSES["cross_entropy"], parameter=float(label_smoothing))
 
 
-# Name -> function that returns the loss with a given parameter; a test compares the names with
-# the number of parameters in the kernel table.
-WITH_PARAMETER = {make.__name__: make for make in (huber, cross_entropy)}
+# Name of a loss with a parameter, by the kernel table -> the function above.
+WITH_PARAMETER = {name: globals()[name] for name, info in kernels.LOSSES.items() if info.parameters}
 
 # The name of every loss that is a Python callable, in `Network.loss` and in files.
 CALLABLE = "callable"
@@ -202,8 +201,8 @@ CALLABLE = "callable"
 def raise_missing_loss(outputs, targets):
     """Raise `TypeError`; in place of a Python callable after its network was loaded from a file."""
     raise TypeError(
-        "the loss of this network was a Python callable, which files do not store; pass it to "
-        "Network.load(path, loss=...)"
+        "the loss of this network was a Python callable, which files do not store; "
+        "give it to Network.load(path, loss=...)"
     )
 
 

@@ -2,10 +2,10 @@
 
 Each optimizer is a frozen dataclass. If PyTorch has one of the same name, it has the same
 arguments, the same defaults (except SGD's learning rate) and the same update. `Optimizer` lists
-the keyword arguments that all of them except `LBFGS` accept.
+the keyword arguments that all of them except `LBFGS` accept. Every class raises `TypeError` or
+`ValueError`, naming the argument, if an argument has the wrong type or is out of its range.
+
 `Network.fit` starts with fresh optimizer state; `Network.partial_fit` keeps it between calls.
-Every optimizer raises `TypeError` or `ValueError`, naming the argument, if an argument has the
-wrong type or is out of its range.
 """
 
 from dataclasses import KW_ONLY, dataclass, replace
@@ -294,7 +294,7 @@ class NAdam(Optimizer):
 
 @dataclass(frozen=True)
 class RMSprop(Optimizer):
-    """Gradient descent divided by the root of a moving average of the squared gradient.
+    """RMSprop: the gradient is divided by the root of a moving average of its square.
 
     Hinton, "Neural networks for machine learning", lecture 6e, 2012; `centered` as in Graves,
     "Generating sequences with recurrent neural networks", arXiv:1308.0850, 2013, eq. 40.
@@ -330,7 +330,7 @@ class RMSprop(Optimizer):
 
 @dataclass(frozen=True)
 class Adagrad(Optimizer):
-    """Gradient descent divided by the root of the sum of all squared gradients.
+    """Adagrad: the gradient is divided by the root of the sum of all squared gradients.
 
     Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and stochastic
     optimization", JMLR 12, 2011, section 1.1.
@@ -451,7 +451,7 @@ class LBFGS:
     tol : float, default 1e-5
         Training stops if no element of the gradient exceeds it in magnitude (``gtol``).
     ftol : float, default 2.2e-9
-        Training stops if the relative decrease of the loss is at most this.
+        Training stops if the loss f decreases by at most ``ftol * max(abs(f), 1)``.
     max_fun : int, default 15000
         Maximum number of evaluations of loss and gradient (``maxfun``).
     weight_decay : float, default 0

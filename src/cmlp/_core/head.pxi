@@ -63,7 +63,8 @@ cdef void compute_head(Job *job, int64_t first, int64_t m, int64_t sample,
     cdef Layer *last = &job.layers[job.depth - 1]
     cdef cmlp_targets targets
     cdef const uint32_t *index = locate_targets(job, sample + first, &targets)
-    job.kernels.head(&job.head, &targets, index, m, scale, element(job, last.output, last, first, 0),
+    job.kernels.head(&job.head, &targets, index, m, scale,
+                     element(job, last.output, last, first, 0),
                      element(job, last.slope, last, first, 0),
                      element(job, last.delta, last, first, 0), last.ld, job.losses + first)
 
@@ -110,6 +111,6 @@ cdef void finish_step(TrainingJob *training, int64_t m) noexcept nogil:
     training.has_diverged = not isfinite(loss)
     training.stop = (training.has_diverged or job.done >= training.limit
                      or training.phase == BACKWARD)
-    if training.unclocked_work > CLOCK_WORK:
+    if training.unclocked_work > CMLP_CLOCK_POLL_MULTIPLY_ADDS:
         training.unclocked_work = 0
         training.stop = training.stop or cmlp_now() > job.deadline

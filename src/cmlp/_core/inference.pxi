@@ -21,7 +21,7 @@ cdef void infer_time_slice(InferenceJob *inference, int threads) noexcept nogil:
         if job.done >= job.total or inference.has_non_finite:
             return
         if job.deadline == 0:
-            job.deadline = cmlp_now() + TIME_SLICE_SECONDS
+            job.deadline = cmlp_now() + CMLP_TIME_SLICE_SECONDS
         elif cmlp_now() > job.deadline:
             job.deadline = 0
             return

@@ -5,8 +5,8 @@ from libc.stdint cimport int32_t, int64_t
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 
-from cmlp._core.kernels cimport CMLP_F32, CMLP_F64, CMLP_U8, cmlp_kernels, cmlp_rows, table
-from cmlp._core.policy cimport DENSITY_SAMPLE_ROWS
+from cmlp._core.kernels cimport (
+    CMLP_DENSITY_SAMPLE_ROWS, CMLP_F32, CMLP_F64, CMLP_U8, cmlp_kernels, cmlp_rows, table)
 from cmlp._core.threads cimport Range, cmlp_parallel, split_range
 
 # dtype.str without the byte order -> cmlp_kind, and cmlp_kind -> dtype.
@@ -154,7 +154,7 @@ cdef class Rows:
         elements it is 1.
         """
         cdef const cmlp_kernels *kernels = table(4)
-        cdef int64_t sampled = min(self.view.n, DENSITY_SAMPLE_ROWS), nonzeros = 0, i, row
+        cdef int64_t sampled = min(self.view.n, CMLP_DENSITY_SAMPLE_ROWS), nonzeros = 0, i, row
         cdef cmlp_rows view = self.view
         cdef int64_t count
         if view.n == 0 or view.width == 0:

@@ -2,7 +2,7 @@
 # all samples of the batch.
 
 cdef bint suits_blas(int64_t m, int64_t n, int64_t k) noexcept nogil:
-    return m >= BLAS_MIN_ROWS and <double> m * n * k >= BLAS_MIN_WORK
+    return m >= CMLP_BLAS_MIN_ROWS and <double> m * n * k >= CMLP_BLAS_MULTIPLY_ADDS
 
 
 cdef inline bint uses_blas(const Job *job, int64_t m, int64_t n, int64_t k) noexcept nogil:

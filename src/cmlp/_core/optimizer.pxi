@@ -43,7 +43,7 @@ cdef void optimize_tensors(TrainingJob *training, int thread, int threads) noexc
 
 
 cdef inline int64_t count_tensor_blocks(const Tensor *tensor) noexcept nogil:
-    return (tensor.rows + SQUARED_ROWS - 1) // SQUARED_ROWS
+    return (tensor.rows + CMLP_SQUARES_BLOCK_ROWS - 1) // CMLP_SQUARES_BLOCK_ROWS
 
 
 cdef int64_t count_square_blocks(const Layer *layers, int depth) noexcept nogil:
@@ -57,41 +57,36 @@ cdef int64_t count_square_blocks(const Layer *layers, int depth) noexcept nogil:
 
 cdef void sum_tensor_squares(TrainingJob *training, const Tensor *tensor, const void *array,
                              Range share, double *squares) noexcept nogil:
-    # Sum the squares of the rows `share` of one of a tensor's arrays: one sum for each block
-    # of SQUARED_ROWS rows, so that they do not depend on the number of threads. If `array` is
-    # NULL, the sums are 0.
-    cdef int64_t row = share.first, rows
+    # Sum the squares of the rows `share` of an array that is like the tensor; if it is NULL,
+    # the sums are 0. Each block of CMLP_SQUARES_BLOCK_ROWS rows has its own sum, so that the
+    # sums do not depend on the number of threads.
+    cdef int64_t row = share.first, columns = tensor.columns, rows, block
     while row < share.first + share.size:
-        rows = min(SQUARED_ROWS, tensor.rows - row)
-        squares[row // SQUARED_ROWS] = 0 if array == NULL else training.job.kernels.sum_of_squares(
-            rows, tensor.columns, tensor.columns,
-            at(array, row * tensor.columns, training.job.itemsize))
+        rows = min(CMLP_SQUARES_BLOCK_ROWS, tensor.rows - row)
+        block = row // CMLP_SQUARES_BLOCK_ROWS
+        squares[block] = 0
+        if array != NULL:
+            squares[block] = training.job.kernels.sum_of_squares(
+                rows, columns, columns, at(array, row * columns, training.job.itemsize))
         row += rows
 
 
-cdef void sum_gradient_squares(TrainingJob *training, int thread, int threads) noexcept nogil:
-    # Fill in this thread's share of `squares` from all gradients.
+cdef void sum_squares(TrainingJob *training, bint of_gradients, int thread,
+                      int threads) noexcept nogil:
+    # Fill in this thread's share of `squares`: of all gradients, or of the values of the
+    # weights, with 0 for biases and scales.
     cdef double *squares = training.squares
+    cdef void *array
     cdef Tensor *tensor
+    cdef Range share
     cdef int l, t
     for l in range(training.job.depth):
         for t in range(training.job.layers[l].tensor_count):
             tensor = &training.job.layers[l].tensors[t]
-            sum_tensor_squares(training, tensor, tensor.into,
-                               split_tensor(tensor, SQUARED_ROWS, l, thread, threads), squares)
-            squares += count_tensor_blocks(tensor)
-
-
-cdef void sum_weight_squares(TrainingJob *training, int thread, int threads) noexcept nogil:
-    # Fill in this thread's share of `squares` from the weights; biases and scales count 0.
-    cdef double *squares = training.squares
-    cdef Tensor *tensor
-    cdef int l, t
-    for l in range(training.job.depth):
-        for t in range(training.job.layers[l].tensor_count):
-            tensor = &training.job.layers[l].tensors[t]
-            sum_tensor_squares(training, tensor, tensor.value if tensor.group == WEIGHTS else NULL,
-                               split_tensor(tensor, SQUARED_ROWS, l, thread, threads), squares)
+            array = tensor.value if tensor.group == WEIGHTS else NULL
+            share = split_tensor(tensor, CMLP_SQUARES_BLOCK_ROWS, l, thread, threads)
+            sum_tensor_squares(training, tensor, tensor.into if of_gradients else array, share,
+                               squares)
             squares += count_tensor_blocks(tensor)
 
 
@@ -120,7 +115,7 @@ cdef void compute_penalty(TrainingJob *training, int64_t sample, int64_t m, int 
     cdef double weight
     if not training.penalty.is_active:
         return
-    sum_weight_squares(training, thread, threads)
+    sum_squares(training, False, thread, threads)
     cmlp_barrier(threads)
     if thread == 0:
         optimizer = &training.optimizer.optimizers[WEIGHTS]
@@ -169,7 +164,7 @@ cdef void end_update(TrainingJob *training, int thread, int threads) noexcept no
     # After the update: do what needs all gradients, or all weights, together.
     cdef OptimizerPlan *plan = &training.optimizer
     if plan.is_due and not plan.is_fused:
-        sum_gradient_squares(training, thread, threads)
+        sum_squares(training, True, thread, threads)
         cmlp_barrier(threads)
         if thread == 0:
             clip_gradient_norm(training)

@@ -18,11 +18,10 @@ import numpy as np
 from cmlp._core.blas cimport enter_single_threaded, hooks, leave_single_threaded
 from cmlp._core.inputs cimport MetricSums, Rows, Targets, describe_rows
 from cmlp._core.kernels cimport (
-    CMLP_PAD, cmlp_head, cmlp_input_layer, cmlp_rows, cmlp_span, dropout_of, table)
+    CMLP_ALIASED_STRIDE_BYTES, CMLP_BLAS_MAX_VECTOR_BYTES, CMLP_INFERENCE_BATCH_ROWS, CMLP_PAD,
+    CMLP_PREFETCH_BATCH_BYTES, CMLP_SPARSE_ENTRY_COST, CMLP_THREAD_MULTIPLY_ADDS,
+    CMLP_TIME_SLICE_SECONDS, cmlp_input_layer, cmlp_rows, cmlp_span, dropout_of, table)
 from cmlp._core.kernels import INPUT_LAYERS
-from cmlp._core.policy cimport (
-    ALIASED_BYTES, BLAS_MAX_VECTOR_BYTES, INFERENCE_ROWS, PREFETCH_BYTES, SPARSE_COST,
-    THREAD_WORK, TIME_SLICE_SECONDS)
 from cmlp._core.steps cimport (
     BIAS, BIASES, NOT_NORMALIZED, OVER_BATCH, OVER_LAYER, SCALE, WEIGHT, WEIGHTS, InferenceJob,
     Job, Layer, Tensor, TrainingJob, accumulate_metrics, at, has_targets, infer_threads,
@@ -88,8 +87,9 @@ cdef class Program:
             LAYERS[specification.kind](self, specification, offsets)
         if self.depth == 0:
             raise ValueError("layers must contain a dense layer; got none")
-        self.head = cmlp_head(self.layers[self.depth - 1].activation, loss.code,
-                              self.layers[self.depth - 1].outputs, loss.parameter)
+        self.head.activation = self.layers[self.depth - 1].activation
+        self.head.outputs = self.layers[self.depth - 1].outputs
+        self.head.loss, self.head.parameter = loss.code, loss.parameter
 
     def __dealloc__(self):
         free(self.input_layers)
@@ -158,13 +158,13 @@ cdef class Program:
         job.total = rows.n
         job.batch = min(batch, rows.n)
         if entries:
-            first = min(first, SPARSE_COST * entries / rows.n)
+            first = min(first, CMLP_SPARSE_ENTRY_COST * <double> entries / rows.n)
         for l in range(self.depth):
             suits = suits or suits_blas(job.batch, self.layers[l].n, self.layers[l].inputs)
             job.work += (first if l == 0 else self.layers[l].inputs) * self.layers[l].n
         job.blas = hooks()
         if (not suits or job.blas.sgemm == NULL or self.normalizes_batches
-                or self.kernels.vector_bytes > BLAS_MAX_VECTOR_BYTES):
+                or self.kernels.vector_bytes > CMLP_BLAS_MAX_VECTOR_BYTES):
             job.blas = NULL
 
     cdef Workspace prepare_job(self, Job *job, const cmlp_rows *rows, Targets targets, order,
@@ -178,7 +178,7 @@ cdef class Program:
         if order is not None:
             index = order
             job.input.order, job.total = &index[0], index.shape[0]
-            job.input.prefetches = job.batch * rows.width * 8 <= PREFETCH_BYTES
+            job.input.prefetches = job.batch * rows.width * 8 <= CMLP_PREFETCH_BATCH_BYTES
         if targets is not None:
             job.targets = targets.view
         return self.take_workspace(job, longest)
@@ -201,7 +201,7 @@ cdef class Program:
 
     cdef int choose_threads(self, const Job *job, int threads) noexcept:
         # Return how many threads pay for a batch of this job, at most `threads`.
-        return max(1, <int> min(<double> threads, job.batch * job.work / THREAD_WORK))
+        return max(1, <int> min(<double> threads, job.batch * job.work / CMLP_THREAD_MULTIPLY_ADDS))
 
     cdef char *address_block(self, str name, block) except NULL:
         # Return the address of a block laid out like `parameters`.
@@ -286,7 +286,7 @@ cdef class Program:
         cdef Job *job = &inference.job
         cdef Workspace workspace
         memset(&inference, 0, sizeof(inference))
-        workspace = self.prepare_job(job, &rows.view, targets, order, INFERENCE_ROWS,
+        workspace = self.prepare_job(job, &rows.view, targets, order, CMLP_INFERENCE_BATCH_ROWS,
                                      rows.longest, False)
         try:
             if out is not None:
@@ -362,10 +362,10 @@ cdef class Program:
     cdef object infer_few(self, const cmlp_rows *rows):
         cdef InferenceJob inference
         cdef Workspace workspace
-        if rows.n > INFERENCE_ROWS:
+        if rows.n > CMLP_INFERENCE_BATCH_ROWS:
             return None
         memset(&inference, 0, sizeof(inference))
-        workspace = self.prepare_job(&inference.job, rows, None, None, INFERENCE_ROWS, 0,
+        workspace = self.prepare_job(&inference.job, rows, None, None, CMLP_INFERENCE_BATCH_ROWS, 0,
                                      False)
         try:
             if self.choose_threads(&inference.job, 2) > 1:

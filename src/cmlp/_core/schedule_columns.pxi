@@ -18,7 +18,7 @@ cdef void forward_columns(TrainingJob *training, int64_t sample, int64_t m, int 
                           int threads) noexcept nogil:
     # Take the batch forward to the last layer's pre-activations.
     cdef Job *job = &training.job
-    cdef int64_t unit = COLUMN_BLOCK_BYTES // job.itemsize
+    cdef int64_t unit = CMLP_COLUMN_BLOCK_BYTES // job.itemsize
     cdef Range rows = split_range(m, 1, thread, threads), columns
     cdef Matrix a
     cdef Layer *layer

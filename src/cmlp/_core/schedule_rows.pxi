@@ -31,7 +31,7 @@ cdef void backward_rows(Job *job, int64_t first, int64_t m) noexcept nogil:
 cdef inline int64_t get_row_block(const Job *job) noexcept nogil:
     # Return the number of rows that a thread processes at a time. The sums of a BLAS may
     # depend on the shape: fixed blocks make them independent of the number of threads.
-    return BLAS_ROWS if job.blas != NULL else 1
+    return CMLP_BLAS_BLOCK_ROWS if job.blas != NULL else 1
 
 
 cdef void forward_backward_rows(TrainingJob *training, int64_t sample, int64_t m, int thread,

@@ -24,11 +24,11 @@ from libc.string cimport memcpy
 
 from cmlp._core.blas cimport gemm
 from cmlp._core.kernels cimport (
-    CMLP_F32, CMLP_F64, CMLP_MARKS, CMLP_PAD, cmlp_optimizer, cmlp_rng_key, cmlp_rows,
-    cmlp_targets)
-from cmlp._core.policy cimport (
-    BLAS_MIN_ROWS, BLAS_MIN_WORK, BLAS_ROWS, CLOCK_WORK, COLUMN_BLOCK_BYTES, ENTRIES_PER_MARKS,
-    GRADIENT_BLOCK_BYTES, KERNEL_ROWS, MARKED_ROW_BYTES, SQUARED_ROWS)
+    CMLP_BLAS_BLOCK_ROWS, CMLP_BLAS_MIN_ROWS, CMLP_BLAS_MULTIPLY_ADDS,
+    CMLP_CLOCK_POLL_MULTIPLY_ADDS, CMLP_COLUMN_BLOCK_BYTES, CMLP_F32, CMLP_F64,
+    CMLP_GRADIENT_BLOCK_BYTES, CMLP_MARKED_ENTRIES_PER_WORD, CMLP_MARKED_ROW_BYTES, CMLP_MARKS,
+    CMLP_PAD, CMLP_SQUARES_BLOCK_ROWS, CMLP_UPDATE_BLOCK_ROWS, cmlp_optimizer, cmlp_rng_key,
+    cmlp_rows, cmlp_targets)
 from cmlp._core.threads cimport Range, cmlp_barrier, split_range
 
 cdef extern from "clock.h" nogil:

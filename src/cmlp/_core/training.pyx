@@ -6,13 +6,12 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from cmlp._core.inputs cimport MetricSums, Rows, Targets
-from cmlp._core.kernels cimport cmlp_optimizer
+from cmlp._core.kernels cimport CMLP_TIME_SLICE_SECONDS, cmlp_optimizer
 from cmlp._core.kernels import OPTIMIZERS
-from cmlp._core.policy cimport TIME_SLICE_SECONDS
 from cmlp._core.program cimport Program, Workspace, address_array, run_training
 from cmlp._core.steps cimport (
-    BACKWARD, BIASES, FORWARD, GROUPS, MAX_STATES, WEIGHTS, Job, Layer, Tensor, TrainingJob, address, at,
-    compute_update_factor, count_square_blocks, sum_weights)
+    BACKWARD, BIASES, FORWARD, GROUPS, MAX_STATES, WEIGHTS, Job, Layer, Tensor, TrainingJob,
+    address, at, compute_update_factor, count_square_blocks, sum_weights)
 
 cdef extern from "random.h" nogil:
     void cmlp_shuffle(uint32_t *order, uint32_t n, uint64_t seed, uint32_t epoch)
@@ -21,7 +20,7 @@ cdef extern from "clock.h" nogil:
     double cmlp_now()
 
 # Seconds after which training returns to Python for signals, progress and checkpoints.
-TIME_SLICE = TIME_SLICE_SECONDS
+TIME_SLICE = CMLP_TIME_SLICE_SECONDS
 
 
 def shuffle(uint32_t[::1] order, uint64_t seed, uint32_t epoch):
@@ -246,7 +245,7 @@ cdef class EpochRun:
         self.training.job.loss, self.training.job.weight = loss, weight
         self.training.penalty.total = penalty
 
-    def run(self, int64_t steps=0, double seconds=TIME_SLICE_SECONDS):
+    def run(self, int64_t steps=0, double seconds=CMLP_TIME_SLICE_SECONDS):
         """Train for some steps or, by default, for a time slice.
 
         The parameters are consistent whenever it returns. Training ends when all samples are

@@ -28,14 +28,14 @@ cdef void update_dense_weights(TrainingJob *training, Layer *layer, Matrix a, in
     # Update this thread's rows of the weights. In blocks, if the optimizer is to find the
     # gradient in the cache; of fixed size for a BLAS, whose sums may depend on the shape.
     cdef Job *job = &training.job
-    cdef int64_t unit = 2 * BLAS_ROWS if job.blas != NULL else KERNEL_ROWS
+    cdef int64_t unit = 2 * CMLP_BLAS_BLOCK_ROWS if job.blas != NULL else CMLP_UPDATE_BLOCK_ROWS
     cdef Range share = split_range(layer.inputs, unit, thread, threads)
     cdef int64_t first = share.first, end = share.first + share.size
     cdef int64_t block = layer.inputs, rows
     if job.blas != NULL:
         block = unit
     elif training.optimizer.is_fused:
-        block = max(unit, GRADIENT_BLOCK_BYTES // (layer.n * job.itemsize) // unit * unit)
+        block = max(unit, CMLP_GRADIENT_BLOCK_BYTES // (layer.n * job.itemsize) // unit * unit)
     while first < end:
         rows = min(end - first, block)
         accumulate_weight_rows(job, layer, a, first, rows, m)
@@ -47,9 +47,9 @@ cdef bint has_dense_columns(const Job *job, const Layer *layer, int64_t m) noexc
     # Return whether the batch has so many entries per column that it pays to look them up by
     # column, which reads and writes each row of the weights once for many samples.
     cdef int64_t words = (m + CMLP_MARKS - 1) // CMLP_MARKS
-    return (job.input.entries.marks != NULL
-            and job.input.entries.spans[m - 1].end >= ENTRIES_PER_MARKS * layer.inputs * words
-            and layer.n * job.itemsize >= MARKED_ROW_BYTES)
+    cdef int64_t least = CMLP_MARKED_ENTRIES_PER_WORD * layer.inputs * words
+    return (job.input.entries.marks != NULL and job.input.entries.spans[m - 1].end >= least
+            and layer.n * job.itemsize >= CMLP_MARKED_ROW_BYTES)
 
 
 cdef void update_sparse_weights(TrainingJob *training, Layer *layer, int64_t m, int thread,

@@ -1,11 +1,11 @@
 # The memory of a call: the batch and, for each layer, its outputs and gradients.
 
 cdef int64_t pad_leading(int64_t n, int itemsize) noexcept:
-    # Return the leading dimension of a workspace buffer with rows of n elements: whole
-    # vectors, but not a multiple of ALIASED_BYTES, whose rows would share few cache sets.
+    # Return the leading dimension of a workspace buffer with rows of n elements: whole vectors,
+    # but not a multiple of CMLP_ALIASED_STRIDE_BYTES, as such rows would share few cache sets.
     cdef int64_t lanes = CMLP_PAD // itemsize
     cdef int64_t ld = (n + lanes - 1) // lanes * lanes
-    return ld + lanes if ld * itemsize % ALIASED_BYTES == 0 else ld
+    return ld + lanes if ld * itemsize % CMLP_ALIASED_STRIDE_BYTES == 0 else ld
 
 
 cdef class Workspace:

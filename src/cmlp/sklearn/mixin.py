@@ -251,7 +251,7 @@ class EngineMixin:
             self.validation_scores_.append(np.nan)
             warnings.warn(str(error), ConvergenceWarning, stacklevel=3)
             return True
-        return run.stopped
+        return run.is_stopped
 
     def _resolve_batch_size(self, n_samples):
         if self.batch_size == "auto":

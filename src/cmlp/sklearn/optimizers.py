@@ -16,7 +16,7 @@ class ScikitAdam(Adam):
     @property
     def hyper(self):
         """The hyperparameters in the order of the compiled code; 1.0 selects scikit-learn's eps."""
-        return (*self.betas, self.eps, 1.0)
+        return (*super().hyper, 1.0)
 
 
 def choose_optimizer(estimator):

@@ -29,7 +29,7 @@ static void drop_row(const cmlp_dropout *dropout, const cmlp_rng_key *key, int64
     REAL factors[DROP_BLOCK] __attribute__((aligned(64)));
     for (int64_t j = 0; j < n;) {
         const int64_t begin = (column + j) % DROP_BLOCK;
-        const int64_t size = AT_MOST(n - j, DROP_BLOCK - begin);
+        const int64_t size = MIN(n - j, DROP_BLOCK - begin);
         drop_factors(dropout, key, sample, (column + j) / DROP_BLOCK, factors);
         for (int64_t i = 0; i < size; i += LANES)
             store(a + j + i, load(a + j + i) * load(factors + begin + i));

@@ -12,7 +12,7 @@ static void add_noise(double deviation, const cmlp_rng_key *key, int64_t sample,
         for (int64_t first = 0; first < n; first += NOISE_BLOCK) {
             REAL *x = (REAL *)x_ + i * ldx + first;
             normal_numbers(key, sample + i, first / NOISE_BLOCK, numbers);
-            for (int64_t j = 0; j < AT_MOST(n - first, NOISE_BLOCK); j++)
+            for (int64_t j = 0; j < MIN(n - first, NOISE_BLOCK); j++)
                 x[j] += (REAL)deviation * numbers[j];
         }
 }

@@ -1,4 +1,4 @@
-/* What metrics are made of: sums over samples, which metrics.py turns into numbers. */
+/* The sums over samples from which metrics.py computes metrics. */
 #ifndef CMLP_METRICS_H
 #define CMLP_METRICS_H
 
@@ -6,8 +6,8 @@
 #include "kernels.h"
 #include "losses.h"
 
-/* The place of the greatest of n; the first of equals. */
-static int64_t greatest(const REAL *x, int64_t n)
+/* Index of the maximum of x (n,); the first of equal ones. */
+static int64_t find_max(const REAL *x, int64_t n)
 {
     int64_t best = 0;
     for (int64_t j = 1; j < n; j++)
@@ -16,15 +16,16 @@ static int64_t greatest(const REAL *x, int64_t n)
     return best;
 }
 
-/* A sample of several classes, or of one output, which answers yes from `threshold` on. */
+/* Add one sample of a classifier with n outputs a (n,); with a single output, class 1 is predicted
+ * if it reaches the threshold. */
 static void add_class(const cmlp_targets *targets, int64_t row, int64_t n, REAL threshold,
-                        const REAL *a, cmlp_metric_sums *sums)
+                      const REAL *a, cmlp_metric_sums *sums)
 {
     const REAL *y = targets->values ? (const REAL *)targets->values + row * targets->ld : NULL;
     int64_t truth, answer, rank = 0;
     if (n > 1) {
-        truth = targets->labels ? targets->labels[row] : greatest(y, n);
-        answer = greatest(a, n);
+        truth = targets->labels ? targets->labels[row] : find_max(y, n);
+        answer = find_max(a, n);
         for (int64_t j = 0; j < n; j++)
             rank += a[j] > a[truth];
     } else {
@@ -38,8 +39,9 @@ static void add_class(const cmlp_targets *targets, int64_t row, int64_t n, REAL 
     sums->ranks[rank] += 1;
 }
 
-static void add_reals(const cmlp_targets *targets, int64_t row, int64_t n, int log_link,
-                        const REAL *a, cmlp_metric_sums *sums)
+/* Add one sample of a regressor with n outputs a (n,). */
+static void add_values(const cmlp_targets *targets, int64_t row, int64_t n, int log_link,
+                       const REAL *a, cmlp_metric_sums *sums)
 {
     for (int64_t j = 0; j < n; j++) {
         const double out = log_link ? exp((double)a[j]) : (double)a[j];
@@ -55,8 +57,11 @@ static void add_reals(const cmlp_targets *targets, int64_t row, int64_t n, int l
     }
 }
 
-static void accumulate_metrics(const cmlp_head *head, const cmlp_targets *targets, const uint32_t *index,
-                  int64_t m, const void *a_, int64_t ld, cmlp_metric_sums *sums)
+/* Add the outputs A (m, outputs), leading dimension ld, of m samples.  `index` as in gather.  A
+ * loss in Python has the code -1 and no log link. */
+static void accumulate_metrics(const cmlp_head *head, const cmlp_targets *targets,
+                               const uint32_t *index, int64_t m, const void *a_, int64_t ld,
+                               cmlp_metric_sums *sums)
 {
     const REAL *a = a_;
     const REAL threshold = (REAL)activation_infos[head->activation.kind].threshold;
@@ -66,7 +71,7 @@ static void accumulate_metrics(const cmlp_head *head, const cmlp_targets *target
         if (sums->hits)
             add_class(targets, row, head->outputs, threshold, a + i * ld, sums);
         else
-            add_reals(targets, row, head->outputs, log_link, a + i * ld, sums);
+            add_values(targets, row, head->outputs, log_link, a + i * ld, sums);
         sums->samples += 1;
     }
 }

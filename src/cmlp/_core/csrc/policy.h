@@ -42,7 +42,7 @@
 /* Cost of one entry of a sparse row per unit of the first layer, in multiply-adds of a dense
  * product.  Used to estimate the work of a batch.  Not measured separately.
  * Wrong: sparse batches use too many or too few threads. */
-#define CMLP_SPARSE_ENTRY_COST 3
+#define CMLP_SPARSE_ENTRY_COST 3.0
 
 /* Granularity of the partition of a layer's columns among threads, in bytes: two cache lines, as
  * the adjacent-line prefetcher fetches lines in pairs.  Not measured separately.
