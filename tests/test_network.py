@@ -14,59 +14,12 @@ import cmlp
 from cmlp import SGD, Network, TrainingDiverged, activations, fitting, losses
 from cmlp._core import epochs
 
-PAIRS = [
-    (output, loss)
-    for output, loss in itertools.product(activations.ACTIVATIONS, losses.LOSSES.values())
-    if loss.outputs is None or output in loss.outputs
-]
-
-
 def parameters(net):
     return [w.astype(float) for w in net.weight], [b.astype(float) for b in net.bias]
 
 
 def names_of(net):
     return [*net.activation, net.output]
-
-
-HIDDEN = [name for name, activation in activations.ACTIVATIONS.items() if activation.hidden]
-
-
-@pytest.mark.parametrize(("output", "loss"), PAIRS, ids=lambda x: getattr(x, "name", x))
-def test_gradient_of_each_output_and_loss(isa, output, loss, rng):
-    check_gradient("tanh", output, loss, rng)
-
-
-@pytest.mark.parametrize("hidden", HIDDEN)
-@pytest.mark.parametrize("loss", losses.LOSSES)
-def test_gradient_of_each_hidden_activation(isa, hidden, loss, rng):
-    check_gradient(hidden, losses.LOSSES[loss].output, losses.LOSSES[loss], rng)
-
-
-def check_gradient(hidden, output, loss, rng):
-    """Compare all of `backprop` with finite differences and the oracle's loss."""
-    net = Network(
-        [5, 7, 3], activation=hidden, output=output, loss=loss.name, dtype="float64", seed=1
-    )
-    x = rng.normal(size=5)
-    y = {losses.SHARES: rng.dirichlet(np.ones(3)), losses.COUNTS: np.array([0, 1, 7])}.get(
-        loss.bounds, rng.normal(size=3)
-    )
-    nabla_w, nabla_b, value = net.backprop(x, y)
-    double = 2 if loss.name == "quadratic" else 1
-    assert value == pytest.approx(
-        double * oracle.mean_loss(*parameters(net), names_of(net), loss.name, x[None], y[None])
-    )
-    for arrays, nablas in ((net.weight, nabla_w), (net.bias, nabla_b)):
-        for array, nabla in zip(arrays, nablas, strict=True):
-            for place in itertools.islice(np.ndindex(*array.shape), 0, None, 5):
-                at, step = array[place], 1e-6
-                values = []
-                for moved in (at + step, at - step):
-                    array[place] = moved
-                    values.append(net.backprop(x, y)[2] / double)
-                array[place] = at
-                assert nabla[place] == pytest.approx((values[0] - values[1]) / (2 * step), abs=2e-8)
 
 
 WIDTHS = st.one_of(st.integers(1, 36), st.sampled_from([63, 64, 65, 100, 1000]))
