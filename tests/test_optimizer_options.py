@@ -1,10 +1,12 @@
-"""What optimizers do to gradients and parameters: decay, clipping, accumulation, averages."""
+"""Options of all optimizers: decay, penalty, clipping, accumulation, averages."""
 
 import numpy as np
 import oracle
 import pytest
+from conftest import assert_same_state
 
 from cmlp import SGD, Adam, AdamW, Lion, Network, RMSprop
+from cmlp.callbacks import Callback
 
 SIZES = [9, 21, 3]
 NAMES = ["tanh", "sigmoid"]
@@ -20,13 +22,13 @@ def network(dtype="float64"):
 
 
 def steps(net, X, y, batch_size, epochs):
-    """Yield the parameters and the gradients of each step, for the caller to change the former."""
+    """Yield the parameters and gradients of each step; the caller updates the parameters."""
     parameters = [np.array(a, float) for a in (*net.weight, *net.bias)]
     for _ in range(epochs):
         for start in range(0, len(X), batch_size):
-            part = slice(start, start + batch_size)
+            batch = slice(start, start + batch_size)
             _, nabla_w, nabla_b = oracle.gradient(
-                parameters[:2], parameters[2:], NAMES, "quadratic", X[part], y[part]
+                parameters[:2], parameters[2:], NAMES, "quadratic", X[batch], y[batch]
             )
             yield parameters, [*nabla_w, *nabla_b]
 
@@ -53,32 +55,32 @@ def test_decay(isa, data, batch_size, decay_bias):
                                        AdamW(0.01, amsgrad=True, decay_bias=False),
                                        Lion(1e-3, weight_decay=0.5, decay_bias=False)],
                          ids=lambda o: o.kernel)  # fmt: skip
-def test_decoupled_decay_spares_biases(data, optimizer):
+def test_decoupled_decay_excludes_biases(data, optimizer):
     name = type(optimizer).__name__.lower()
-    own = {n: v for n, v in vars(optimizer).items() if n in (
+    arguments = {n: v for n, v in vars(optimizer).items() if n in (
         "lr", "betas", "eps", "weight_decay", "amsgrad")}  # fmt: skip
+    decays = [optimizer.weight_decay] * 2 + [0] * 2
     net = network()
-    takes = None
+    updates = None
     for parameters, nablas in steps(net, *data, 8, 2):
-        if takes is None:
-            takes = [oracle.OPTIMIZERS[name](p, **{**own, "weight_decay": d})
-                     for p, d in zip(parameters, [own["weight_decay"]] * 2 + [0] * 2,
-                                     strict=True)]  # fmt: skip
-        for take, g in zip(takes, nablas, strict=True):
-            take(g)
+        if updates is None:
+            updates = [oracle.OPTIMIZERS[name](p, **{**arguments, "weight_decay": decay})
+                       for p, decay in zip(parameters, decays, strict=True)]  # fmt: skip
+        for update, g in zip(updates, nablas, strict=True):
+            update(g)
     net.fit(*data, epochs=2, batch_size=8, optimizer=optimizer, shuffle=False)
     check(net, parameters)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 40])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_penalty_counts_by_the_samples_of_a_batch(isa, data, batch_size, threads):
+def test_a_penalty_is_divided_by_the_weight_of_a_batch(isa, data, batch_size, threads):
     X, y = data
     weight, net, total = np.arange(40) % 3 + 0.5, network(), 0.0
     parameters = [np.array(a, float) for a in (*net.weight, *net.bias)]
     for start in range(0, 40, batch_size):
-        part = slice(start, start + batch_size)
-        count = weight[part].sum()
+        batch = slice(start, start + batch_size)
+        count = weight[batch].sum()
         loss, gradients = 0, [0] * 4
         for i in range(start, min(start + batch_size, 40)):
             value, nabla_w, nabla_b = oracle.gradient(
@@ -88,7 +90,7 @@ def test_a_penalty_counts_by_the_samples_of_a_batch(isa, data, batch_size, threa
             nablas = [*nabla_w, *nabla_b]
             gradients = [g + weight[i] / count * n for g, n in zip(gradients, nablas, strict=True)]
         loss += 0.3 / 2 / count * sum((w**2).sum() for w in parameters[:2])
-        total += loss * len(X[part])
+        total += loss * len(X[batch])
         for l, (p, g) in enumerate(zip(parameters, gradients, strict=True)):
             p -= 0.1 * (g + (l < 2) * 0.3 / count * p)
     history = net.fit(X, y, epochs=1, batch_size=batch_size, shuffle=False, threads=threads,
@@ -105,7 +107,7 @@ def test_clipping_by_norm(isa, data, batch_size):
         clipped += norm > 0.05
         for p, g in zip(parameters, nablas, strict=True):
             p -= 0.5 * (g * min(1, 0.05 / norm) + 0.01 * p)
-    assert clipped
+    assert 0 < clipped
     net.fit(*data, epochs=2, batch_size=batch_size, shuffle=False,
             optimizer=SGD(0.5, clip_norm=0.05, weight_decay=0.01))  # fmt: skip
     check(net, parameters)
@@ -125,7 +127,7 @@ def test_clipping_by_value(isa, data, batch_size):
 @pytest.mark.parametrize("batch_size", [1, 3, 8])
 @pytest.mark.parametrize("accumulate", [2, 4, 100])
 def test_accumulation(isa, data, batch_size, accumulate):
-    # Groups of batches, the last of an epoch smaller, each batch counting alike.
+    # Every batch of a group has equal weight; the last group of an epoch may be smaller.
     net = network()
     parameters = [np.array(a, float) for a in (*net.weight, *net.bias)]
     starts = range(0, 40, batch_size)
@@ -134,10 +136,10 @@ def test_accumulation(isa, data, batch_size, accumulate):
             group = starts[first : first + accumulate]
             total = [0, 0, 0, 0]
             for start in group:
-                part = slice(start, start + batch_size)
+                batch = slice(start, start + batch_size)
                 _, nabla_w, nabla_b = oracle.gradient(
-                    parameters[:2], parameters[2:], NAMES, "quadratic", data[0][part],
-                    data[1][part],
+                    parameters[:2], parameters[2:], NAMES, "quadratic", data[0][batch],
+                    data[1][batch],
                 )  # fmt: skip
                 total = [a + b for a, b in zip(total, [*nabla_w, *nabla_b], strict=True)]
             for p, g in zip(parameters, total, strict=True):
@@ -183,20 +185,21 @@ def test_any_number_of_threads_gives_the_same_bits(rng, batch_size):
         assert all((a == b).all() for a, b in zip(net.weight, nets[0].weight, strict=True))
 
 
-def test_a_schedule_and_callbacks_of_batches_go_with_all(data):
+def test_a_schedule_and_batch_callbacks_combine_with_all_options(data):
     options = {"epochs": 2, "batch_size": 3, "shuffle": False,
                "schedule": lambda step, _: 1 / (1 + step),
                "optimizer": Adam(0.05, accumulate=3, clip_norm=0.1, average=0.8)}  # fmt: skip
-    told, quiet = network(), network()
-    from cmlp.callbacks import Callback
+    steps = []
 
     class Batches(Callback):
         def on_batch_end(self, network, epoch, step, loss):
-            pass
+            steps.append((epoch, step))
 
-    told.fit(*data, callbacks=Batches(), **options)
-    quiet.fit(*data, **options)
-    assert all((a == b).all() for a, b in zip(told.weight, quiet.weight, strict=True))
+    called, plain = network(), network()
+    called.fit(*data, callbacks=Batches(), **options)
+    plain.fit(*data, **options)
+    assert steps == [(epoch, step) for epoch in range(2) for step in range(14)]
+    assert_same_state(called, plain)
 
 
 @pytest.mark.parametrize(
