@@ -27,7 +27,9 @@ FORMULAS = {
 @pytest.mark.parametrize("parameter", [0.05, 0.7, 1.0, 2.5])
 def test_values_and_gradients(isa, rng, name, parameter):
     activation = activations.WITH_PARAMETER[name](parameter)
-    net = Network([4, 6, 2], activation=activation, output=activation, loss="mse", dtype="float64", seed=1)
+    net = Network(
+        [4, 6, 2], activation=activation, output=activation, loss="mse", dtype="float64", seed=1
+    )
     x, y = rng.normal(size=(1, 4)), rng.normal(size=(1, 2))
 
     def outputs():

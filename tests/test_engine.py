@@ -197,7 +197,8 @@ def test_control_groups_limit_threads(tmp_path, monkeypatch):
     assert limit("3:cpu,cpuacct:/old\n") == np.inf
     assert threads.cgroup_limit(tmp_path, tmp_path / "none") == np.inf
     assert 1 <= threads.available_cpus() <= os.cpu_count()
-    for granted, want in ((0.5, 1), (1e9, threads.available_cpus()), (np.inf, threads.available_cpus())):
+    cpus = threads.available_cpus()
+    for granted, want in ((0.5, 1), (1e9, cpus), (np.inf, cpus)):
         monkeypatch.setattr(threads, "cgroup_limit", lambda granted=granted: granted)
         assert threads.available_cpus() == want
 

@@ -6,6 +6,7 @@ import pytest
 
 from cmlp import Network, activations, initializers
 
+
 @pytest.mark.parametrize("name", initializers.INITIALIZERS)
 @pytest.mark.parametrize("sizes", [(1000, 500), (500, 1000)])
 def test_variances(name, sizes):

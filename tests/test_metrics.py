@@ -66,7 +66,9 @@ def test_scikit_learn_agrees(rng):
     net = Network([6, 8, 5], loss="cross_entropy", dtype="float64", seed=0)
     answers = net.predict(X)
     for name in ("precision", "recall", "f1"):
-        want = getattr(sklearn.metrics, f"{name}_score")(y, answers, average="macro", zero_division=0)
+        want = getattr(sklearn.metrics, f"{name}_score")(
+            y, answers, average="macro", zero_division=0
+        )
         assert net.score(X, y, metric=name) == pytest.approx(want, rel=1e-12)
     want = sklearn.metrics.top_k_accuracy_score(y, net(X), k=3)
     assert net.score(X, y, metric="top_3") == pytest.approx(want, rel=1e-12)

@@ -107,7 +107,7 @@ def test_clipping_by_norm(isa, data, batch_size):
         clipped += norm > 0.05
         for p, g in zip(parameters, nablas, strict=True):
             p -= 0.5 * (g * min(1, 0.05 / norm) + 0.01 * p)
-    assert 0 < clipped
+    assert clipped > 0
     net.fit(*data, epochs=2, batch_size=batch_size, shuffle=False,
             optimizer=SGD(0.5, clip_norm=0.05, weight_decay=0.01))  # fmt: skip
     check(net, parameters)

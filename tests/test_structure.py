@@ -21,7 +21,8 @@ LAYERS = [
     "__main__",
     "cli",
     "__init__",
-    "sklearn sklearn.estimators sklearn.stopping sklearn.random",
+    """sklearn sklearn.mixin sklearn.optimizers sklearn.schedules sklearn.sources sklearn.stopping
+    sklearn.validation""",
     "ensemble config",
     "reference",
     "network",
@@ -372,9 +373,10 @@ def iterate_private_reads(tree):
             by_name = ast.unparse(node.func) in ("getattr", "setattr", "hasattr", "delattr")
             if by_name and isinstance(node.args[1], ast.Constant):
                 name, target = node.args[1].value, node.args[0]
-        if name and is_private(name) and name not in OF_NAMED_TUPLES:
-            if not is_own(target, foreign):
-                yield name, node.lineno
+        if not name or not is_private(name) or name in OF_NAMED_TUPLES:
+            continue
+        if not is_own(target, foreign):
+            yield name, node.lineno
 
 
 CYTHON_PRIVATE = re.compile(r"(?<![\w.])(\w[\w.\[\]()]*)\.(_(?!_)\w+)")
