@@ -21,27 +21,28 @@ LAYERS = [
     "__main__",
     "cli",
     "__init__",
-    """sklearn sklearn.mixin sklearn.optimizers sklearn.schedules sklearn.sources sklearn.stopping
-    sklearn.validation""",
+    """sklearn sklearn.estimators sklearn.mixin sklearn.optimizers sklearn.schedules sklearn.sources
+    sklearn.stopping sklearn.validation""",
     "ensemble config",
     "reference",
     "network",
-    "callbacks",
     "datasets datasets.digits datasets.download datasets.idx datasets.mnist datasets.tables",
     """_training _training.arguments _training.checkpoint _training.evaluation _training.history
     _training.inputs _training.lbfgs _training.loop _training.progress
-    _training.reference_methods _training.sources""",
-    """formats formats.archive formats.atomic formats.base formats.builder formats.c_source
-    formats.folding formats.header formats.keras formats.npz formats.onnx_export
-    formats.onnx_import formats.safetensors formats.sklearn_mlp formats.torch""",
+    _training.reference_methods _training.run_state _training.sources""",
+    """formats formats.archive formats.atomic formats.base formats.builder formats.c_functions
+    formats.c_source formats.folding formats.header formats.keras formats.methods formats.npz
+    formats.onnx formats.onnx_export formats.onnx_import formats.safetensors formats.sklearn_mlp
+    formats.torch""",
     """_model _model.architecture _model.layers _model.layers.base _model.layers.dense
     _model.layers.input_dropout _model.layers.input_noise _model.optimizer_state
     _model.parameters _model.state""",
+    "callbacks",
     "plot",
     "activations initializers losses metrics normalizations optimizers schedules",
     "_utils _utils.fields _utils.threads _utils.validation errors _version",
-    """_core _core.blas _core.hooks _core.inputs _core.kernels _core.program _core.steps
-    _core.threads _core.training""",
+    """_core _core.blas _core.hooks _core.inputs _core.kernels _core.policy _core.program
+    _core.steps _core.threads _core.training""",
 ]
 
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names.split()}
@@ -153,12 +154,12 @@ def test_every_module_has_a_layer():
 
 
 def test_no_module_imports_from_a_layer_above():
-    upward = [
+    upward = {
         f"{place}: {module} imports {imported}"
         for module, imported, place, _ in list_imports()
         if module in LEVELS and imported in LEVELS and LEVELS[imported] < LEVELS[module]
-    ]
-    assert upward == []
+    }
+    assert upward == set()
 
 
 def find_cycle(edges):
@@ -351,11 +352,26 @@ def list_foreign_names(tree):
     return names
 
 
-def is_own(target, foreign):
-    """Return whether an expression is self, cls, super() or a name of another project."""
+NEW_INSTANCES = ("cls", "cls.__new__", "type(self)", "type(self).__new__")
+
+
+def list_new_instances(tree):
+    """Return the names of variables that are assigned a new instance of the class itself."""
+    return {
+        node.targets[0].id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Call)
+        and ast.unparse(node.value.func) in NEW_INSTANCES
+    }
+
+
+def is_own(target, foreign, instances):
+    """Return whether an expression is of the class itself or of another project."""
     if isinstance(target, ast.Call):
         return ast.unparse(target.func) == "super"
-    if isinstance(target, ast.Name) and target.id in ("self", "cls"):
+    if isinstance(target, ast.Name) and target.id in {"self", "cls", *instances}:
         return True
     while isinstance(target, ast.Attribute):
         target = target.value
@@ -363,8 +379,12 @@ def is_own(target, foreign):
 
 
 def iterate_private_reads(tree):
-    """Yield (name, line) of private attributes of objects other than self, cls and super()."""
-    foreign = list_foreign_names(tree)
+    """Yield (name, line) of private attributes of objects of other classes.
+
+    Own are self, cls, super() and, in any function of the module, a variable that some function
+    assigns a new instance of its class.
+    """
+    foreign, instances = list_foreign_names(tree), list_new_instances(tree)
     for node in ast.walk(tree):
         name = target = None
         if isinstance(node, ast.Attribute):
@@ -375,7 +395,7 @@ def iterate_private_reads(tree):
                 name, target = node.args[1].value, node.args[0]
         if not name or not is_private(name) or name in OF_NAMED_TUPLES:
             continue
-        if not is_own(target, foreign):
+        if not is_own(target, foreign, instances):
             yield name, node.lineno
 
 
@@ -392,7 +412,7 @@ def iterate_cython_private_reads(text):
                     yield match[2], line
 
 
-def test_no_private_attribute_of_another_object_is_read():
+def test_no_private_attribute_of_another_class_is_read():
     found = []
     for path in list_files("*.py", "*.pyx", "*.pxi"):
         if path.suffix == ".py":
@@ -413,6 +433,8 @@ class C:
     def f(self, other):
         self._a, other._b, self.other._c, super()._d, outside._e, network._f, f(other)._g
         getattr(other, "_h"), getattr(self, "_i"), other.__class__, other._replace()
+        new = cls.__new__(cls)
+        new._j
 """
     found = [name for name, _ in iterate_private_reads(ast.parse(text))]
     assert sorted(found) == ["_b", "_c", "_f", "_g", "_h"]
