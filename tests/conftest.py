@@ -11,7 +11,7 @@ from cmlp import datasets
 from cmlp._core import hooks, kernels
 from cmlp._training import inputs
 
-# The real digits may lie in a directory `shared` beside the checkout of the project.
+# The real digits may be in a directory `shared` beside the checkout of the project.
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 if "CMLP_DATA" not in os.environ and SHARED.is_dir():
     os.environ["CMLP_DATA"] = str(SHARED)
