@@ -26,7 +26,7 @@ def test_a_run_writes_what_it_prints(tmp_path):
     results = json.loads((tmp_path / "results.json").read_text())
     [job] = results["jobs"]
     assert (job["job"], job["cores"], len(job["times"]["cmlp"])) == ("row", 1, 2)
-    assert report.job_table(job) in (tmp_path / "results.md").read_text()
+    assert report.format_job(job) in (tmp_path / "results.md").read_text()
 
 
 def test_a_missing_peer_is_named():
@@ -34,7 +34,7 @@ def test_a_missing_peer_is_named():
     assert "nothing_" in answer["missing"]
     result = {"title": "a job", "cores": 1, "isa": None, "times": {"cmlp": [1.0]},
               "medians": {"cmlp": 1.0}, "missing": {"Peer": "No module named 'peer'"}}  # fmt: skip
-    assert "| Peer | missing: No module named 'peer' |" in report.job_table(result)
+    assert "| Peer | missing: No module named 'peer' |" in report.format_job(result)
 
 
 @pytest.mark.parametrize("cost", [1e-4, 0.03])
@@ -46,7 +46,7 @@ def test_the_time_of_a_call_is_measured_over_several_calls(monkeypatch, cost):
         now += cost
 
     monkeypatch.setattr(roofline.time, "perf_counter", lambda: now)
-    assert roofline.seconds(call) == pytest.approx(cost)
+    assert roofline.time_call(call) == pytest.approx(cost)
     assert now >= 5 * max(cost, 0.02)
 
 
@@ -55,16 +55,16 @@ def test_rates_follow_from_the_times(monkeypatch, isa):
         call()
         return 0.5
 
-    monkeypatch.setattr(roofline, "seconds", half_a_second)
+    monkeypatch.setattr(roofline, "time_call", half_a_second)
     for itemsize in (4, 8):
         lanes = kernels.vector_bytes() // itemsize
         count = kernels.multiply_adds(itemsize, 10)
         assert count == 10 * kernels.multiply_adds(itemsize, 1)
         assert count % (10 * lanes) == 0
         assert count > 10 * lanes, "one chain of multiply-adds measures latency"
-        assert roofline.peak(itemsize) == pytest.approx(2 * count * 1e5 / 0.5 * 1e-9)
-    assert roofline.read_bandwidth(1 << 14) == pytest.approx((1 << 14) / 0.5 * 1e-9)
-    times = roofline.product_times("float64", 5, 7, 16)
+        assert roofline.measure_peak(itemsize) == pytest.approx(2 * count * 1e5 / 0.5 * 1e-9)
+    assert roofline.measure_bandwidth(1 << 14) == pytest.approx((1 << 14) / 0.5 * 1e-9)
+    times = roofline.time_products("float64", 5, 7, 16)
     assert times == {"forward": 0.5, "backward": 0.5, "update": 0.5}
 
 

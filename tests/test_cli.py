@@ -61,14 +61,14 @@ def test_train_evaluate_predict_info(capsys, tmp_path, table):
 
 
 def test_train_on_digits(capsys, monkeypatch):
-    monkeypatch.setattr(cli, "GENERATED", (2000, 500))
+    monkeypatch.setattr(cli, "GENERATED_SAMPLES", (2000, 500))
     code, out, _ = run(capsys, "train", "--data", "digits", "--epochs", 3, "--layers", "784,16,10")
     assert code == 0
     assert "2,000 samples to train on, 500 to test with" in out
 
 
 def test_a_note_says_that_mnist_is_missing(capsys, monkeypatch):
-    monkeypatch.setattr(cli, "GENERATED", (500, 100))
+    monkeypatch.setattr(cli, "GENERATED_SAMPLES", (500, 100))
 
     def absent(**_):
         raise FileNotFoundError("nowhere")

@@ -345,7 +345,7 @@ def test_arguments_that_must_be_sequences_or_paths(tmp_path, data):
 
 def test_plots_need_matplotlib(monkeypatch, data):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r"plot needs Matplotlib: pip install 'cmlp\[plot\]'"):
+    with pytest.raises(ImportError, match=r"plot.. requires Matplotlib; .*'cmlp\[plot\]'"):
         network().fit(*data, epochs=1).plot()
 
 

@@ -1,0 +1,88 @@
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any
+
+from numpy import float64, floating, uint32
+from numpy.typing import NDArray
+
+from cmlp._core.inputs import MetricSums, Rows, Targets
+from cmlp._core.program import Program
+
+TIME_SLICE: float
+
+def shuffle(order: NDArray[uint32], seed: int, epoch: int) -> None: ...
+
+class OptimizerKernel:
+    position: tuple[int, float]
+    @property
+    def plain(self) -> bool: ...
+    def __init__(
+        self,
+        name: str,
+        hyper: Sequence[float] = (),
+        bias_hyper: Sequence[float] = (),
+        l1: tuple[float, float] = (0, 0),
+        l2: tuple[float, float] = (0, 0),
+        clip_value: float = 0,
+        clip_norm: float = 0,
+        penalty: float = -1,
+        accumulate: int = 1,
+        gradient: NDArray[floating] | None = None,
+        states: Sequence[NDArray[floating]] = (),
+        mean: NDArray[floating] | None = None,
+        mean_rate: float = 0,
+    ) -> None: ...
+
+class EpochRun:
+    @property
+    def done(self) -> int: ...
+    @property
+    def loss(self) -> float: ...
+    @property
+    def weight(self) -> float: ...
+    @property
+    def penalty(self) -> float: ...
+    @property
+    def mean_loss(self) -> float: ...
+    @property
+    def last_loss(self) -> float: ...
+    @property
+    def diverged(self) -> bool: ...
+    def __init__(
+        self,
+        program: Program,
+        rows: Rows,
+        targets: Targets,
+        order: NDArray[uint32] | None,
+        batch_size: int,
+        rate: float,
+        threads: int,
+        *,
+        optimizer: OptimizerKernel | None = None,
+        rates: NDArray[float64] | None = None,
+        noise: tuple[int, int] | None = None,
+        sums: MetricSums | None = None,
+        loss: Callable[[NDArray[floating], Any], tuple[float, NDArray[floating]]] | None = None,
+        values: NDArray[Any] | None = None,
+        chunk: tuple[int, int, int] | None = None,
+    ) -> None: ...
+    def __enter__(self) -> EpochRun: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+    def resume(self, done: int, loss: float, weight: float, penalty: float) -> None: ...
+    def run(self, steps: int = 0, seconds: float = ...) -> bool: ...
+
+def train_epoch(
+    program: Program,
+    rows: Rows,
+    targets: Targets,
+    order: NDArray[uint32] | None,
+    batch_size: int,
+    rate: float,
+    threads: int,
+    **options: Any,
+) -> tuple[float, float]: ...

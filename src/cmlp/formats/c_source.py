@@ -1,0 +1,253 @@
+"""Export as one self-contained C99 file with a header: constant weights and no allocation."""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from cmlp._utils.validation import check_bool, look_up
+from cmlp.formats.atomic import replace_file
+from cmlp.formats.c_functions import ACTIVATION_CODE, FUNCTIONS, MATH_FUNCTIONS
+from cmlp.formats.folding import fold_layers
+
+MAX_COLUMNS = 96  # of the lines with the elements of an array
+
+
+def write(state, path, name="model", weights="float32", own_math=False):
+    """Write the source and the header of a network, each atomically; see `cmlp.Network.to_c`.
+
+    Parameters
+    ----------
+    state : ModelState
+    path : str or os.PathLike
+        Ends in ``.c``; the header gets the extension ``.h``.
+    name : str, default "model"
+        Prefix of the functions.
+    weights : {"float32", "int8"}, default "float32"
+    own_math : bool, default False
+        Include the functions of ``MATH_FUNCTIONS`` instead of calling ``math.h``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is invalid.
+    FileNotFoundError
+        If the directory of `path` does not exist.
+    """
+    path = Path(os.fspath(path))
+    if path.suffix != ".c":
+        raise ValueError(f"path must end in .c; got {str(path)!r}")
+    if not (isinstance(name, str) and re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII)):
+        raise ValueError(f"name must be an identifier of C; got {name!r}")
+    look_up("weights", weights, {"float32": None, "int8": None})
+    check_bool("own_math", own_math)
+    header_path = path.with_suffix(".h")
+    renderer = SourceRenderer(state, name, weights == "int8", own_math)
+    with replace_file(header_path) as file:
+        file.write(renderer.render_header().encode())
+    with replace_file(path) as file:
+        file.write(renderer.render_source(header_path.name).encode())
+
+
+class SourceRenderer:
+    """Renders the text of both files.
+
+    Parameters
+    ----------
+    state : ModelState
+    name : str
+    is_int8 : bool
+    own_math : bool
+    """
+
+    def __init__(self, state, name, is_int8, own_math):
+        self.name, self.is_int8, self.own_math = name, is_int8, own_math
+        self.layers = fold_layers(state)
+        self.sizes = state.architecture.sizes
+        self.is_classifier = state.architecture.is_classifier
+        self.threshold = state.architecture.decision_threshold
+
+    def render_header(self):
+        """Return the text of the header."""
+        macro = self.name.upper()
+        lines = [
+            f"/* A multilayer perceptron, {'-'.join(map(str, self.sizes))}, written by cmlp. */",
+            f"#ifndef {macro}_H",
+            f"#define {macro}_H",
+            "",
+            f"#define {macro}_INPUTS {self.sizes[0]}",
+            f"#define {macro}_OUTPUTS {self.sizes[-1]}",
+            "",
+            "/* The outputs y for the inputs x. */",
+            f"void {self.name}_predict(const float *x, float *y);",
+        ]
+        if self.is_classifier:
+            lines += [
+                "",
+                "/* The class of the inputs x. */",
+                f"int {self.name}_classify(const float *x);",
+            ]
+        return "\n".join([*lines, "", "#endif", ""])
+
+    def render_source(self, header_name):
+        """Return the text of the source file, which includes the header of this name."""
+        parts = [self.render_layer_function(), *self.render_arrays(), self.render_predict()]
+        body = "\n".join([*parts, self.render_classify()])
+        helpers = self.render_helpers(body)
+        includes = f'#include "{header_name}"\n'
+        if re.search(r"\b(expf|tanhf|log1pf|erff|sqrtf)\b", f"{helpers}\n{body}"):
+            includes = "#include <math.h>\n" + includes
+        if self.is_int8:
+            includes = "#include <stdint.h>\n" + includes
+        return f"{includes}\n{helpers}\n{body}"
+
+    def render_helpers(self, body):
+        """Return the functions that the body calls, directly or through each other."""
+        chosen = []
+        text = body
+        for code in FUNCTIONS:
+            function = re.search(r"static \w+ (\w+)\(", code)[1]
+            if re.search(rf"\b{function}\(", text):
+                chosen.append(code)
+                text += code
+        defines, own = [], []
+        for macro, (standard, ours, code) in reversed(MATH_FUNCTIONS.items()):
+            if re.search(rf"\b({macro}|{ours})\(", text):
+                defines.append(f"#define {macro} {ours if self.own_math else standard}")
+                if self.own_math:
+                    own.insert(0, code)
+                    text += code
+        return "\n".join(["\n".join(reversed(defines)), *own, *chosen])
+
+    def render_layer_function(self):
+        """Return the function that computes the pre-activations of a layer."""
+        kind, factor = ("int8_t", "scale[i] * ") if self.is_int8 else ("float", "")
+        parameter = ", const float *scale" if self.is_int8 else ""
+        return (
+            f"static void layer(const float *x, float *z, const {kind} *w{parameter}, "
+            "const float *b,\n"
+            "                  int inputs, int outputs)\n{\n    int i, j;\n"
+            "    for (i = 0; i < outputs; i++) {\n        float sum = 0.0f;\n"
+            "        for (j = 0; j < inputs; j++)\n"
+            "            sum += (float)w[i * inputs + j] * x[j];\n"
+            f"        z[i] = {factor}sum + b[i];\n    }}\n}}\n"
+        )
+
+    def render_arrays(self):
+        """Yield the parameters as constant arrays."""
+        for l, layer in enumerate(self.layers):
+            # A layer normalization adds the bias.
+            bias = layer.bias if layer.scale is None else np.zeros_like(layer.bias)
+            if self.is_int8:
+                step, weight = quantize(layer.weight)
+                yield render_array("int8_t", f"weight_{l}", weight.ravel(), "{:d}".format)
+                yield render_array("float", f"step_{l}", step)
+            else:
+                yield render_array("float", f"weight_{l}", layer.weight.ravel())
+            yield render_array("float", f"bias_{l}", bias)
+            if layer.scale is not None:
+                yield render_array("float", f"scale_{l}", layer.scale)
+                yield render_array("float", f"shift_{l}", layer.bias)
+
+    def render_predict(self):
+        """Return the function that computes the outputs.
+
+        The layers alternate between two buffers, a and b; the last one writes to y.
+        """
+        width = max(self.sizes[1:-1], default=1)
+        lines = [f"void {self.name}_predict(const float *x, float *y)", "{"]
+        if len(self.layers) > 1:
+            second = f", b[{width}]" if len(self.layers) > 2 else ""
+            lines.append(f"    float a[{width}]{second};")
+        if any(self.render_activation(layer) for layer in self.layers):
+            lines.append("    int i;")
+        source = "x"
+        for l, layer in enumerate(self.layers):
+            target = "y" if l == len(self.layers) - 1 else "ab"[l % 2]
+            outputs, inputs = layer.weight.shape
+            step = f", step_{l}" if self.is_int8 else ""
+            lines.append(
+                f"    layer({source}, {target}, weight_{l}{step}, bias_{l}, {inputs}, {outputs});"
+            )
+            if layer.scale is not None:
+                lines.append(
+                    f"    normalize({target}, {outputs}, scale_{l}, shift_{l}, "
+                    f"{render_float(layer.eps)});"
+                )
+            if layer.activation.name == "softmax":
+                lines.append(f"    softmax({target}, {outputs});")
+            elif code := self.render_activation(layer):
+                lines += [
+                    f"    for (i = 0; i < {outputs}; i++) {{",
+                    f"        const float z = {target}[i];",
+                    f"        {target}[i] = {code};",
+                    "    }",
+                ]
+            source = target
+        return "\n".join([*lines, "}", ""])
+
+    def render_activation(self, layer):
+        """Return the expression of a layer's activation; None for identity and softmax."""
+        if layer.activation.name in ("identity", "softmax"):
+            return None
+        code = ACTIVATION_CODE[layer.activation.name]
+        return code.format(k=render_float(layer.activation.parameter))
+
+    def render_classify(self):
+        """Return the function that predicts the class; empty for other networks."""
+        if not self.is_classifier:
+            return ""
+        outputs = self.sizes[-1]
+        lines = [f"int {self.name}_classify(const float *x)", "{", f"    float y[{outputs}];"]
+        if outputs == 1:
+            lines += [
+                f"    {self.name}_predict(x, y);",
+                f"    return y[0] >= {render_float(self.threshold)};",
+            ]
+        else:
+            lines += [
+                "    int i, best = 0;",
+                f"    {self.name}_predict(x, y);",
+                f"    for (i = 1; i < {outputs}; i++)",
+                "        if (y[i] > y[best])",
+                "            best = i;",
+                "    return best;",
+            ]
+        return "\n".join([*lines, "}", ""])
+
+
+def quantize(weight):
+    """Return the step of each row, and the rows as multiples of it from -127 to 127.
+
+    Parameters
+    ----------
+    weight : ndarray, shape (outputs, inputs)
+
+    Returns
+    -------
+    step : ndarray, shape (outputs,)
+    rounded : ndarray of int, shape (outputs, inputs)
+    """
+    step = np.abs(weight).max(axis=1) / 127
+    step[step == 0] = 1
+    return step, np.rint(weight / step[:, None]).astype(int)
+
+
+def render_float(value):
+    """Return a number as a float constant of C."""
+    text = f"{np.float32(value):.9g}"
+    return text + ("f" if re.search(r"[.e]", text) else ".0f")
+
+
+def render_array(kind, name, values, render=render_float):
+    """Return the definition of a constant array of the C type `kind`."""
+    lines, line = [], "   "
+    for value in values:
+        item = f" {render(value)},"
+        if len(line) + len(item) > MAX_COLUMNS:
+            lines.append(line)
+            line = "   "
+        line += item
+    elements = "\n".join([*lines, line])
+    return f"static const {kind} {name}[{len(values)}] = {{\n{elements}\n}};\n"

@@ -1,0 +1,64 @@
+"""A network as exports see it: dense layers, with batch normalization folded into them.
+
+Input layers (noise, dropout) and dropout act in training only, so exports leave them out.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cmlp.activations import Activation
+from cmlp.normalizations import BatchNorm, LayerNorm
+
+
+@dataclass
+class FoldedLayer:
+    """A dense layer for prediction.
+
+    Without layer normalization it computes ``activation(x W^T + bias)``; with it,
+    ``activation(scale * normalize(x W^T) + bias)``.
+
+    Attributes
+    ----------
+    weight : ndarray of float64, shape (outputs, inputs)
+    bias : ndarray of float64, shape (outputs,)
+    activation : cmlp.activations.Activation
+    scale : ndarray of float64, shape (outputs,), or None
+        None without layer normalization.
+    eps : float
+        Added to the variance by the layer normalization.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    activation: Activation
+    scale: np.ndarray | None = None
+    eps: float = 0.0
+
+
+def fold_layers(state):
+    """Return the layers of a network as it predicts.
+
+    Parameters
+    ----------
+    state : ModelState
+
+    Returns
+    -------
+    list of FoldedLayer
+    """
+    arrays = {name: np.array(array, np.float64) for name, array in state.to_arrays().items()}
+    layers = []
+    for l, dense in enumerate(state.architecture.dense):
+        layer = FoldedLayer(arrays[f"weight_{l}"], arrays[f"bias_{l}"][:, 0], dense.activation)
+        if isinstance(dense.normalization, BatchNorm):
+            mean = arrays[f"running_mean_{l}"][:, 0]
+            variance = arrays[f"running_variance_{l}"][:, 0]
+            gain = arrays[f"scale_{l}"][:, 0] / np.sqrt(variance + dense.normalization.eps)
+            layer.weight = layer.weight * gain[:, None]
+            layer.bias = layer.bias - mean * gain
+        elif isinstance(dense.normalization, LayerNorm):
+            layer.scale = arrays[f"scale_{l}"][:, 0]
+            layer.eps = dense.normalization.eps
+        layers.append(layer)
+    return layers

@@ -1,0 +1,217 @@
+"""Export to ONNX.
+
+The model has the input ``X`` and the outputs ``outputs`` and, on request, ``label``.
+"""
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from cmlp._utils.validation import check_integer, to_list
+from cmlp.formats.atomic import replace_file
+from cmlp.formats.folding import fold_layers
+
+MIN_OPSET = 13
+# First opsets with the operators LayerNormalization and Gelu.
+LAYER_NORM_OPSET, GELU_OPSET = 17, 20
+
+
+def write(state, path, opset=17, input_dtype="float32", labels=None):
+    """Write a network as an ONNX model, atomically; see `cmlp.Network.to_onnx`.
+
+    Parameters
+    ----------
+    state : ModelState
+    path : str or os.PathLike
+    opset : int, default 17
+    input_dtype : {"float32", "uint8"}, default "float32"
+    labels : sequence of int or str, or bool, optional
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is invalid.
+    FileNotFoundError
+        If the directory of `path` does not exist.
+    """
+    newest = onnx.defs.onnx_opset_version()
+    opset = check_integer("opset", opset, MIN_OPSET)
+    if opset > newest:
+        raise ValueError(
+            f"opset must be at most {newest}, the newest of the installed onnx; got {opset}"
+        )
+    input_types = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8}
+    if input_dtype not in input_types:
+        raise ValueError(f"input_dtype must be 'float32' or 'uint8'; got {input_dtype!r}")
+    graph = GraphBuilder(opset)
+    x = "X"
+    if input_dtype == "uint8":
+        x = graph.add_node("Cast", x, to=TensorProto.FLOAT)
+        x = graph.add_node("Div", x, graph.add_constant(255.0))
+    for layer in fold_layers(state):
+        x = add_layer(graph, x, layer)
+    graph.add_node("Identity", x, output="outputs")
+    architecture = state.architecture
+    outputs = [
+        helper.make_tensor_value_info(
+            "outputs", TensorProto.FLOAT, ["samples", architecture.outputs]
+        )
+    ]
+    if labels is not None and labels is not False:
+        outputs.append(add_labels(graph, architecture, labels))
+    inputs = [
+        helper.make_tensor_value_info(
+            "X", input_types[input_dtype], ["samples", architecture.inputs]
+        )
+    ]
+    model = helper.make_model(
+        helper.make_graph(graph.nodes, "cmlp", inputs, outputs, graph.constants),
+        opset_imports=[helper.make_opsetid("", opset)], producer_name="cmlp",
+    )  # fmt: skip
+    model.ir_version = min(model.ir_version, helper.find_min_ir_version_for(model.opset_import))
+    onnx.checker.check_model(model, full_check=True)
+    with replace_file(path) as file:
+        file.write(model.SerializeToString())
+
+
+class GraphBuilder:
+    """Collects the nodes and constants of a model.
+
+    Attributes
+    ----------
+    opset : int
+    nodes : list of onnx.NodeProto
+    constants : list of onnx.TensorProto
+    """
+
+    def __init__(self, opset):
+        self.opset = opset
+        self.nodes, self.constants = [], []
+
+    def add_node(self, operator, *inputs, output=None, **attributes):
+        """Add a node with one output; return the name of the output."""
+        output = output or f"t{len(self.nodes)}"
+        self.nodes.append(
+            helper.make_node(operator, inputs, [output], name=f"{operator}_{output}", **attributes)
+        )
+        return output
+
+    def add_constant(self, value, dtype=np.float32):
+        """Add a constant; return its name."""
+        name = f"c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
+        return name
+
+    def multiply(self, x, factor):
+        """Add the product of `x` and a number; return the name of the output."""
+        return self.add_node("Mul", x, self.add_constant(factor))
+
+
+def multiply_by_sigmoid(graph, z, x):
+    """Add z sigmoid(x)."""
+    return graph.add_node("Mul", z, graph.add_node("Sigmoid", x))
+
+
+def add_hard_tanh(graph, z, k):
+    """Add hard_tanh."""
+    return graph.add_node("Clip", z, graph.add_constant(-1.0), graph.add_constant(1.0))
+
+
+def add_gelu(graph, z, k):
+    """Add gelu, before its operator existed by the error function."""
+    if graph.opset >= GELU_OPSET:
+        return graph.add_node("Gelu", z)
+    half = graph.multiply(z, 0.5)
+    erf = graph.add_node("Erf", graph.multiply(z, 0.5**0.5))
+    return graph.add_node("Mul", half, graph.add_node("Add", erf, graph.add_constant(1.0)))
+
+
+def add_gelu_tanh(graph, z, k):
+    """Add gelu_tanh, before its operator existed as z sigmoid(2 sqrt(2/pi) (z + 0.044715 z^3))."""
+    if graph.opset >= GELU_OPSET:
+        return graph.add_node("Gelu", z, approximate="tanh")
+    cube = graph.add_node("Mul", graph.add_node("Mul", z, z), z)
+    polynomial = graph.add_node("Add", z, graph.multiply(cube, 0.044715))
+    return multiply_by_sigmoid(graph, z, graph.multiply(polynomial, 2 * (2 / np.pi) ** 0.5))
+
+
+def add_mish(graph, z, k):
+    """Add mish."""
+    return graph.add_node("Mul", z, graph.add_node("Tanh", graph.add_node("Softplus", z)))
+
+
+# Activation -> function of (graph, input name, parameter) that adds its nodes and returns the
+# name of their output.
+ACTIVATION_NODES = {
+    "identity": lambda graph, z, k: z,
+    "sigmoid": lambda graph, z, k: graph.add_node("Sigmoid", z),
+    "hard_sigmoid": lambda graph, z, k: graph.add_node("HardSigmoid", z, alpha=1 / 6, beta=0.5),
+    "tanh": lambda graph, z, k: graph.add_node("Tanh", z),
+    "hard_tanh": add_hard_tanh,
+    "relu": lambda graph, z, k: graph.add_node("Relu", z),
+    "leaky_relu": lambda graph, z, k: graph.add_node("LeakyRelu", z, alpha=k),
+    "elu": lambda graph, z, k: graph.add_node("Elu", z, alpha=k),
+    "selu": lambda graph, z, k: graph.add_node("Selu", z),
+    "celu": lambda graph, z, k: graph.add_node("Celu", z, alpha=k),
+    "gelu": add_gelu,
+    "gelu_tanh": add_gelu_tanh,
+    "silu": lambda graph, z, k: multiply_by_sigmoid(graph, z, z),
+    "mish": add_mish,
+    "softplus": lambda graph, z, k: graph.add_node("Softplus", z),
+    "softsign": lambda graph, z, k: graph.add_node("Softsign", z),
+    "softmax": lambda graph, z, k: graph.add_node("Softmax", z, axis=1),
+}
+
+
+def add_layer(graph, x, layer):
+    """Add the nodes of a `FoldedLayer`; return the name of its outputs."""
+    weight = graph.add_constant(layer.weight)
+    if layer.scale is None:
+        z = graph.add_node("Gemm", x, weight, graph.add_constant(layer.bias), transB=1)
+    else:
+        z = graph.add_node("Gemm", x, weight, transB=1)
+        z = add_layer_norm(graph, z, layer)
+    return ACTIVATION_NODES[layer.activation.name](graph, z, layer.activation.parameter)
+
+
+def add_layer_norm(graph, z, layer):
+    """Add layer normalization; return the name of its outputs."""
+    scale, shift = graph.add_constant(layer.scale), graph.add_constant(layer.bias)
+    if graph.opset >= LAYER_NORM_OPSET:
+        return graph.add_node("LayerNormalization", z, scale, shift, axis=-1, epsilon=layer.eps)
+    z = graph.add_node("Sub", z, graph.add_node("ReduceMean", z, axes=[1], keepdims=1))
+    square = graph.add_node("Mul", z, z)
+    variance = graph.add_node("ReduceMean", square, axes=[1], keepdims=1)
+    deviation = graph.add_node(
+        "Sqrt", graph.add_node("Add", variance, graph.add_constant(layer.eps))
+    )
+    normalized = graph.add_node("Div", z, deviation)
+    return graph.add_node("Add", graph.add_node("Mul", normalized, scale), shift)
+
+
+def add_labels(graph, architecture, labels):
+    """Add the output ``label``, the name of the predicted class; return its description."""
+    if not architecture.is_classifier:
+        raise ValueError(
+            f"labels must be None for a network that is not a classifier; got {labels!r}"
+        )
+    classes = max(architecture.outputs, 2)
+    if labels is True:
+        labels = range(classes)
+    labels = to_list("labels", labels, "names, one for each class")
+    if len(labels) != classes:
+        raise ValueError(f"labels must have {classes} items, one for each class; got {len(labels)}")
+    is_text = isinstance(labels[0], str)
+    if not all(isinstance(label, str if is_text else (int, np.integer)) for label in labels):
+        raise TypeError(f"labels must be all str or all int; got {labels!r}")
+    if architecture.outputs > 1:
+        index = graph.add_node("ArgMax", "outputs", axis=1, keepdims=0)
+    else:
+        flat = graph.add_node("Squeeze", "outputs", graph.add_constant([1], np.int64))
+        threshold = graph.add_constant(architecture.decision_threshold)
+        is_class_0 = graph.add_node("Less", flat, threshold)
+        index = graph.add_node("Cast", graph.add_node("Not", is_class_0), to=TensorProto.INT64)
+    names = graph.add_constant(labels, object if is_text else np.int64)
+    graph.add_node("Gather", names, index, output="label")
+    dtype = TensorProto.STRING if is_text else TensorProto.INT64
+    return helper.make_tensor_value_info("label", dtype, ["samples"])

@@ -1,0 +1,180 @@
+"""PyTorch modules: `torch.nn.Sequential` of dense layers."""
+
+import numpy as np
+
+from cmlp.activations import ACTIVATIONS, celu, elu, leaky_relu
+from cmlp.formats.builder import SequenceBuilder
+from cmlp.normalizations import BatchNorm, LayerNorm
+
+# Activation -> name of the module in torch.nn, and its arguments for the activation's parameter k.
+MODULES = {
+    "identity": ("Identity", lambda k: {}),
+    "sigmoid": ("Sigmoid", lambda k: {}),
+    "hard_sigmoid": ("Hardsigmoid", lambda k: {}),
+    "tanh": ("Tanh", lambda k: {}),
+    "hard_tanh": ("Hardtanh", lambda k: {}),
+    "relu": ("ReLU", lambda k: {}),
+    "leaky_relu": ("LeakyReLU", lambda k: {"negative_slope": k}),
+    "elu": ("ELU", lambda k: {"alpha": k}),
+    "selu": ("SELU", lambda k: {}),
+    "celu": ("CELU", lambda k: {"alpha": k}),
+    "gelu": ("GELU", lambda k: {}),
+    "gelu_tanh": ("GELU", lambda k: {"approximate": "tanh"}),
+    "silu": ("SiLU", lambda k: {}),
+    "mish": ("Mish", lambda k: {}),
+    "softplus": ("Softplus", lambda k: {}),
+    "softsign": ("Softsign", lambda k: {}),
+    "softmax": ("Softmax", lambda k: {"dim": 1}),
+}
+
+# Module -> arguments that must have PyTorch's defaults, as the activation here has no parameter.
+FIXED_ARGUMENTS = {
+    "Hardtanh": {"min_val": -1.0, "max_val": 1.0},
+    "Softplus": {"beta": 1.0, "threshold": 20.0},
+}
+
+# Modules that do not change a prediction for rows.
+IGNORED = ("Flatten", "Identity")
+
+SUPPORTED = (
+    "Linear, BatchNorm1d (with running statistics), LayerNorm, Dropout, AlphaDropout, "
+    f"{', '.join(IGNORED)} and the activations "
+    f"{', '.join(dict.fromkeys(name for name, _ in MODULES.values() if name not in IGNORED))} "
+    "(Hardtanh and Softplus with default arguments)"
+)
+
+
+def write(state, target=None):
+    """Return a module with the same outputs as the network; see `cmlp.Network.to_torch`.
+
+    Parameters
+    ----------
+    state : ModelState
+    target : None
+        Not used.
+
+    Returns
+    -------
+    torch.nn.Sequential
+        In evaluation mode.
+    """
+    import torch
+    from torch import nn
+
+    architecture, arrays = state.architecture, state.to_arrays()
+    dtype = getattr(torch, architecture.dtype.name)
+
+    def convert(name):
+        array = arrays[name]
+        vector_or_matrix = array if name.startswith("weight") else array[:, 0]
+        return torch.tensor(np.array(vector_or_matrix), dtype=dtype)
+
+    modules = [nn.Dropout(architecture.input_dropout)] if architecture.input_dropout else []
+    inputs = architecture.inputs
+    for l, layer in enumerate(architecture.dense):
+        normalization = layer.normalization
+        linear = nn.Linear(inputs, layer.units, bias=normalization is None, dtype=dtype)
+        linear.weight.data = convert(f"weight_{l}")
+        modules.append(linear)
+        if normalization is None:
+            linear.bias.data = convert(f"bias_{l}")
+        else:
+            if isinstance(normalization, BatchNorm):
+                module = nn.BatchNorm1d(
+                    layer.units, normalization.eps, normalization.momentum, dtype=dtype
+                )
+                module.running_mean.data = convert(f"running_mean_{l}")
+                module.running_var.data = convert(f"running_variance_{l}")
+            else:
+                module = nn.LayerNorm(layer.units, normalization.eps, dtype=dtype)
+            module.weight.data, module.bias.data = convert(f"scale_{l}"), convert(f"bias_{l}")
+            modules.append(module)
+        name, get_arguments = MODULES[layer.activation.name]
+        modules.append(getattr(nn, name)(**get_arguments(layer.activation.parameter)))
+        if layer.dropout:
+            modules.append(nn.Dropout(layer.dropout))
+        inputs = layer.units
+    return nn.Sequential(*modules).eval()
+
+
+def read(module, loss=None):
+    """Return the state of a network from a module; see `cmlp.Network.from_torch`.
+
+    Parameters
+    ----------
+    module : torch.nn.Sequential
+    loss : str, Loss or callable, optional
+        By default the loss that suits the output activation.
+
+    Returns
+    -------
+    ModelState
+
+    Raises
+    ------
+    ValueError
+        If a layer is not supported; the message names it.
+    """
+    builder = SequenceBuilder("Linear", "bias=False")
+    for index, layer in enumerate(iterate_modules(module)):
+        add_module(builder, index, layer)
+    return builder.build(loss)
+
+
+def iterate_modules(module):
+    """Yield the modules of nested Sequentials, in order."""
+    if type(module).__name__ == "Sequential":
+        for child in module:
+            yield from iterate_modules(child)
+    else:
+        yield module
+
+
+def add_module(builder, index, module):
+    """Add a module to a `SequenceBuilder`; `index` is its position in the flattened module."""
+    kind = type(module).__name__
+    label = f"layer {index}: {kind}"
+    if kind == "Linear":
+        dtype = str(module.weight.dtype).removeprefix("torch.")
+        builder.add_dense(to_numpy(module.weight), to_numpy(module.bias), dtype)
+    elif kind == "BatchNorm1d" and module.track_running_stats:
+        momentum = 0.1 if module.momentum is None else module.momentum
+        builder.add_batch_norm(
+            label, BatchNorm(momentum, module.eps), to_numpy(module.weight),
+            to_numpy(module.bias), to_numpy(module.running_mean), to_numpy(module.running_var),
+        )  # fmt: skip
+    elif kind == "LayerNorm":
+        builder.add_layer_norm(
+            label, LayerNorm(module.eps), to_numpy(module.weight), to_numpy(module.bias)
+        )
+    elif kind in ("Dropout", "AlphaDropout"):
+        builder.add_dropout(module.p)
+    elif kind not in IGNORED:
+        activation = find_activation(module)
+        if activation is None:
+            raise ValueError(
+                f"layer {index}: {module} is not supported; supported layers are {SUPPORTED}"
+            )
+        builder.add_activation(label, activation)
+
+
+def to_numpy(tensor):
+    """Return a tensor as a float64 array; None stays None."""
+    return None if tensor is None else tensor.detach().cpu().double().numpy()
+
+
+def find_activation(module):
+    """Return the activation that a module computes, or None if there is none."""
+    name = type(module).__name__
+    if name == "GELU":
+        return ACTIVATIONS["gelu_tanh" if module.approximate == "tanh" else "gelu"]
+    if name == "LeakyReLU":
+        return leaky_relu(module.negative_slope)
+    if name == "ELU":
+        return elu(module.alpha)
+    if name == "CELU":
+        return celu(module.alpha)
+    fixed = FIXED_ARGUMENTS.get(name, {})
+    if any(getattr(module, argument) != value for argument, value in fixed.items()):
+        return None
+    return next((ACTIVATIONS[n] for n, (kind, _) in MODULES.items() if kind == name), None)
