@@ -140,7 +140,7 @@ def test_the_environment_selects_the_isa(isa):
 
 def test_a_wrong_isa_is_named():
     done = run_code("import cmlp", CMLP_ISA="avx1024")
-    assert "ValueError: CMLP_ISA='avx1024' is unknown; allowed are" in done.stderr
+    assert "ValueError: CMLP_ISA must be one of " in done.stderr
 
 
 def test_the_environment_limits_threads(monkeypatch):
