@@ -1,4 +1,4 @@
-"""A file that is there whole or not at all."""
+"""Atomic replacement of files."""
 
 import contextlib
 import os
@@ -7,45 +7,55 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def replacing(path):
-    """Open a temporary file beside `path` that takes its place at the end.
+def replace_file(path):
+    """Open a temporary file that replaces the file `path` when the block ends.
 
-    The bytes reach the disk before the name does; after an error the old file, if
-    there was one, is as it was and the temporary one is gone.
+    The data are synced to disk before the rename. If the block raises, `path` is unchanged and
+    the temporary file is deleted.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
 
     Yields
     ------
-    file : binary file
+    file : binary file object
+
+    Raises
+    ------
+    FileNotFoundError
+        If the directory of `path` does not exist.
     """
     path = Path(path)
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder of path {str(path)!r} does not exist")
+        raise FileNotFoundError(f"path must be in an existing directory; got {str(path)!r}")
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~current_umask())
+        # mkstemp creates files that only their owner can read.
+        os.chmod(temporary, 0o666 & ~get_umask())
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
-    sync_folder(path.parent)
+    sync_directory(path.parent)
 
 
-def current_umask():
-    """Return the process's umask, which can only be read by setting it."""
+def get_umask():
+    """Return the umask of the process, which the system reports only when it is set."""
     mask = os.umask(0)
     os.umask(mask)
     return mask
 
 
-def sync_folder(folder):
-    """Make a rename last, where the system can sync a folder."""
+def sync_directory(directory):
+    """Sync a directory, which makes a rename durable, on systems that support it."""
     with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
+        handle = os.open(directory, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:

@@ -1,4 +1,7 @@
-"""A network as exports see it: plain layers, normalisation over batches folded into them."""
+"""A network as exports see it: dense layers, with batch normalization folded into them.
+
+Input layers (noise, dropout) and dropout act in training only, so exports leave them out.
+"""
 
 from dataclasses import dataclass
 
@@ -9,52 +12,53 @@ from cmlp.normalizations import BatchNorm, LayerNorm
 
 
 @dataclass
-class Layer:
-    """One layer.
+class FoldedLayer:
+    """A dense layer for prediction.
+
+    Without layer normalization it computes ``activation(x W^T + bias)``; with it,
+    ``activation(scale * normalize(x W^T) + bias)``.
 
     Attributes
     ----------
     weight : ndarray of float64, shape (outputs, inputs)
     bias : ndarray of float64, shape (outputs,)
-        Where the layer is normalised, added after that.
     activation : cmlp.activations.Activation
     scale : ndarray of float64, shape (outputs,), or None
-        What the sums, normalised over the layer, are multiplied by.
-    epsilon : float
-        Of that normalisation.
+        None without layer normalization.
+    eps : float
+        Added to the variance by the layer normalization.
     """
 
     weight: np.ndarray
     bias: np.ndarray
     activation: Activation
     scale: np.ndarray | None = None
-    epsilon: float = 0.0
+    eps: float = 0.0
 
 
-def layers_of(network):
-    """Return the layers of a network, as it predicts."""
-    architecture = network._architecture
-    kinds = (*architecture.normalization, None)
-    found = []
-    for l, (kind, activation) in enumerate(zip(kinds, architecture.activations, strict=True)):
-        weight = np.array(network.weight[l], np.float64)
-        bias = np.array(network.bias[l][:, 0], np.float64)
-        layer = Layer(weight, bias, activation)
-        if isinstance(kind, BatchNorm):
-            scale = np.array(network.scale[l], np.float64)[:, 0]
-            mean, variance = (
-                np.array(a[l], np.float64)[:, 0]
-                for a in (network.running_mean, network.running_variance)
-            )
-            gain = scale / np.sqrt(variance + kind.eps)
-            layer.weight, layer.bias = weight * gain[:, None], bias - mean * gain
-        elif isinstance(kind, LayerNorm):
-            layer.scale = np.array(network.scale[l][:, 0], np.float64)
-            layer.epsilon = kind.eps
-        found.append(layer)
-    return found
+def fold_layers(state):
+    """Return the layers of a network as it predicts.
 
+    Parameters
+    ----------
+    state : ModelState
 
-def usual_loss(output):
-    """Return the loss that belongs to an output, for networks that come without one."""
-    return {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}.get(output, "mse")
+    Returns
+    -------
+    list of FoldedLayer
+    """
+    arrays = {name: np.array(array, np.float64) for name, array in state.to_arrays().items()}
+    layers = []
+    for l, dense in enumerate(state.architecture.dense):
+        layer = FoldedLayer(arrays[f"weight_{l}"], arrays[f"bias_{l}"][:, 0], dense.activation)
+        if isinstance(dense.normalization, BatchNorm):
+            mean = arrays[f"running_mean_{l}"][:, 0]
+            variance = arrays[f"running_variance_{l}"][:, 0]
+            gain = arrays[f"scale_{l}"][:, 0] / np.sqrt(variance + dense.normalization.eps)
+            layer.weight = layer.weight * gain[:, None]
+            layer.bias = layer.bias - mean * gain
+        elif isinstance(dense.normalization, LayerNorm):
+            layer.scale = arrays[f"scale_{l}"][:, 0]
+            layer.eps = dense.normalization.eps
+        layers.append(layer)
+    return layers

@@ -1,85 +1,149 @@
-"""The ``.npz`` format: a JSON header and the arrays, no pickle anywhere.
+"""The ``.npz`` format: a JSON header and arrays in a zip archive, without pickles.
 
-A zip of uncompressed ``.npy`` members: ``header`` holds the bytes of a JSON object; each other
-member is one array, ``weight_0`` (outputs, inputs), ``bias_0`` (outputs, 1) and so on.
+The archive has uncompressed ``.npy`` members. ``header`` contains the bytes of a JSON object;
+every other member is one array: ``weight_0`` (outputs, inputs), ``bias_0`` (outputs, 1) and so on.
 """
 
 import zipfile
 
 import numpy as np
 
-from cmlp.files.atomic import replacing
-from cmlp.files.headers import HeaderReader, header_text
+from cmlp.formats.archive import ArchiveReader, pack, unpack
+from cmlp.formats.atomic import replace_file
+from cmlp.formats.header import encode_header
 
-MOST_HEADER_BYTES = 1 << 26
-
-
-def write(path, header, arrays):
-    """Write a header (a dict that JSON can hold) and named arrays, atomically."""
-    text = header_text(header).encode()
-    with replacing(path) as file:
-        np.savez(file, header=np.frombuffer(text, np.uint8), **arrays)
+MAX_HEADER_BYTES = 64 << 20
 
 
-class Reader(HeaderReader):
-    """Reads a file that `write` wrote; every array is checked before it is read.
+def write(state, path, optimizer=False):
+    """Write a state to a file, atomically; see `cmlp.Network.save`.
 
-    No array can be larger than the file, as no member may be compressed.
+    Parameters
+    ----------
+    state : ModelState
+        A checkpoint in it is stored too, unless `optimizer` is True.
+    path : str or os.PathLike
+    optimizer : bool, default False
+        Store the state of the optimizer of `partial_fit`.
 
     Raises
     ------
     ValueError
-        Naming the file and what is wrong with it.
+        If `optimizer` is True and there is no optimizer.
+    TypeError
+        If the header contains something else than numbers, strings, lists and dicts.
+    FileNotFoundError
+        If the directory of `path` does not exist.
+    """
+    header, arrays = pack(state, optimizer)
+    text = encode_header(header).encode()
+    with replace_file(path) as file:
+        np.savez(file, header=np.frombuffer(text, np.uint8), **arrays)
+
+
+def read(path, loss=None):
+    """Return the state that a file stores; see `cmlp.Network.load`.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+    loss : callable, optional
+        The loss of a network whose loss was a callable, which files cannot store.
+
+    Returns
+    -------
+    ModelState
+
+    Raises
+    ------
+    ValueError
+        If the file is invalid; the message names it and the reason.
+    FileNotFoundError
+        If there is no such file.
+    """
+    with NpzReader(path) as reader:
+        return unpack(reader, loss)
+
+
+class NpzReader(ArchiveReader):
+    """Reads a file that `write` wrote; every array is checked before it is read.
+
+    Compressed members are refused, so no array is larger than the file.
+
+    Raises
+    ------
+    ValueError
+        If the file is invalid; the message names it and the reason.
     """
 
     def __enter__(self):
         file = open(self.path, "rb")
         try:
-            self.zip = zipfile.ZipFile(file)
+            self.archive = zipfile.ZipFile(file)
         except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
             file.close()
-            raise self.broken(error) from None
+            raise self.make_error(error) from None
         self.file = file
         try:
-            self.unread = set(self.zip.namelist())
-            self.header = self.parsed(self.read("header", None, np.dtype(np.uint8)).tobytes())
+            self.unread = set(self.archive.namelist())
+            self.decode_header(self.read("header", None, np.dtype(np.uint8)).tobytes())
         except BaseException:
-            self.__exit__(True)
+            self.__exit__()
             raise
         return self
 
-    def __exit__(self, failed, *_):
-        self.zip.close()
+    def __exit__(self, *_):
+        self.archive.close()
         self.file.close()
-        super().__exit__(failed)
 
     def read(self, name, shape, dtype):
-        """Return the array `name`, which must have this shape (None: a short vector) and dtype."""
+        """Return an array.
+
+        Parameters
+        ----------
+        name : str
+        shape : tuple of int or None
+            None accepts any vector of at most `MAX_HEADER_BYTES` elements.
+        dtype : numpy.dtype
+
+        Raises
+        ------
+        ValueError
+            If the array is missing, compressed, damaged, or has another shape or dtype.
+        """
         member = name + ".npy"
-        self.take(member, name)
+        self.mark_read(member, name)
         try:
-            if self.zip.getinfo(member).compress_type != zipfile.ZIP_STORED:
-                raise self.broken(f"{name!r} is compressed")
-            with self.zip.open(member) as stream:
-                found, fortran, found_dtype = read_npy_header(stream)
-                if shape is None and len(found) == 1 and found[0] <= MOST_HEADER_BYTES:
-                    shape = found
-                if (found, found_dtype) != (shape, dtype):
-                    wanted = "a short vector" if shape is None else shape
-                    raise self.broken(
-                        f"{name!r} is {found} of {found_dtype}, not {wanted} of {dtype}"
-                    )
-                size = int(np.prod(shape)) * dtype.itemsize
-                data = stream.read(size)
-                if len(data) != size or stream.read(1):
-                    raise self.broken(f"{name!r} does not have the {size} bytes of its shape")
+            if self.archive.getinfo(member).compress_type != zipfile.ZIP_STORED:
+                raise self.make_error(f"{name!r} is compressed")
+            with self.archive.open(member) as stream:
+                return self.read_member(stream, name, shape, dtype)
         except (OSError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-            raise self.broken(f"{name!r} cannot be read: {error}") from None
-        return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+            raise self.make_error(f"{name!r} cannot be read: {error}") from None
+
+    def read_member(self, stream, name, shape, dtype):
+        """Return the array of an open ``.npy`` member; see `read`."""
+        found, is_fortran, found_dtype = read_npy_header(stream)
+        if shape is None and len(found) == 1 and found[0] <= MAX_HEADER_BYTES:
+            shape = found
+        if (found, found_dtype) != (shape, dtype):
+            expected = "a short vector" if shape is None else shape
+            raise self.make_error(f"{name!r} is {found} of {found_dtype}, not {expected} of {dtype}")
+        size = int(np.prod(shape)) * dtype.itemsize
+        data = stream.read(size)
+        if len(data) != size or stream.read(1):
+            raise self.make_error(f"{name!r} does not have the {size} bytes of its shape")
+        return np.frombuffer(data, dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
 def read_npy_header(stream):
-    """Return shape, Fortran order and dtype of an ``.npy`` stream; leave it at the data."""
+    """Return shape, Fortran order and dtype of an ``.npy`` stream, which is left at the data.
+
+    Raises
+    ------
+    OSError
+        If the header is invalid.
+    """
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
@@ -87,7 +151,7 @@ def read_npy_header(stream):
     try:
         version = np.lib.format.read_magic(stream)
         if version not in readers:
-            raise ValueError(f"npy version {version} is unknown")
+            raise ValueError(f"npy version {version} is not supported")
         return readers[version](stream)
     except ValueError as error:
         raise OSError(error) from None

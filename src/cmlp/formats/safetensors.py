@@ -1,64 +1,73 @@
-"""The ``.safetensors`` format, by the package of that name: arrays, and a header as metadata.
+"""The ``.safetensors`` format, by the package of that name.
 
-The arrays have the names and shapes of the ``.npz`` format; the metadata hold ``cmlp``, the JSON
-text of its header.
+The arrays have the names and shapes of the ``.npz`` format; the metadata have one entry, ``cmlp``,
+the JSON text of the header.
 """
 
 import os
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
-from cmlp.checks import optional
-from cmlp.files.atomic import replacing
-from cmlp.files.headers import HeaderReader, header_text
+from cmlp.formats.archive import ArchiveReader, pack, unpack
+from cmlp.formats.atomic import replace_file
+from cmlp.formats.header import encode_header
+
+# dtypes of networks, as the format names them
+DTYPES = {"F32": "float32", "F64": "float64"}
 
 
-def package():
-    """Return the package; raises `ImportError` without it."""
-    return optional("safetensors.numpy", ".safetensors files", "safetensors", "safetensors")
-
-
-def write(path, header, arrays):
-    """Write a header and named arrays, atomically."""
+def write(state, path, optimizer=False):
+    """Write a state to a file, atomically; arguments and errors are those of `npz.write`."""
+    header, arrays = pack(state, optimizer)
     tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    data = package().save(tensors, {"cmlp": header_text(header)})
-    with replacing(path) as file:
+    data = save(tensors, {"cmlp": encode_header(header)})
+    with replace_file(path) as file:
         file.write(data)
 
 
-class Reader(HeaderReader):
-    """Reads a file that `write` wrote; the interface is that of `npz.Reader`.
+def read(path, loss=None):
+    """Return the state that a file stores; arguments and errors are those of `npz.read`."""
+    with SafetensorsReader(path) as reader:
+        return unpack(reader, loss)
+
+
+class SafetensorsReader(ArchiveReader):
+    """Reads a file that `write` wrote; the interface is that of `npz.NpzReader`.
 
     Raises
     ------
     ValueError
-        Naming the file and what is wrong with it.
+        If the file is invalid; the message names it and the reason.
     """
 
     def __enter__(self):
-        package()
-        from safetensors import SafetensorError, safe_open
-
         if not os.path.exists(self.path):
             raise FileNotFoundError(f"{self.path} does not exist")
         try:
-            # The package checks all sizes and offsets against the file's before it reads.
+            # safe_open checks all sizes and offsets against the size of the file.
             self.file = safe_open(self.path, framework="np")
             metadata = self.file.metadata() or {}
             self.unread = set(self.file.keys())
         except (SafetensorError, OSError) as error:
-            raise self.broken(error) from None
+            raise self.make_error(error) from None
         if "cmlp" not in metadata:
-            raise self.broken("its metadata have no 'cmlp'")
-        self.header = self.parsed(metadata["cmlp"])
+            raise self.make_error("its metadata have no entry 'cmlp'")
+        self.decode_header(metadata["cmlp"])
         return self
 
+    def __exit__(self, *_):
+        del self.file
+
     def read(self, name, shape, dtype):
-        """Return the array `name`, which must have this shape and dtype."""
-        self.take(name, name)
+        """Return the array `name`; raise ValueError unless it has this shape and dtype."""
+        self.mark_read(name, name)
         found = self.file.get_slice(name)
-        kinds = {"F32": "float32", "F64": "float64"}
-        kind, size = kinds.get(found.get_dtype(), found.get_dtype()), tuple(found.get_shape())
-        if (size, kind) != (shape, dtype.name):
-            raise self.broken(f"{name!r} is {size} of {kind}, not {shape} of {dtype}")
+        found_shape, found_dtype = tuple(found.get_shape()), found.get_dtype()
+        found_dtype = DTYPES.get(found_dtype, found_dtype)
+        if (found_shape, found_dtype) != (shape, dtype.name):
+            raise self.make_error(
+                f"{name!r} is {found_shape} of {found_dtype}, not {shape} of {dtype}"
+            )
         return self.file.get_tensor(name)
