@@ -1,0 +1,1 @@
+"""What a network is, without what it does: layers, parameters, optimizer state."""

@@ -1,0 +1,350 @@
+"""`Architecture`: everything about a network but its parameters."""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from cmlp import losses
+from cmlp._model.layers import Dense, InputDropout, InputNoise, Layer, layer_from_header
+from cmlp._model.parameters import Tensor
+from cmlp._utils.validation import (
+    broadcast_per_layer,
+    check_fraction,
+    check_integer,
+    check_non_negative,
+    check_positive,
+)
+from cmlp.activations import ACTIVATIONS, resolve_activation
+from cmlp.initializers import resolve_initializer
+from cmlp.normalizations import resolve_normalization
+
+# Normalization, dropout and limits of the norm are off unless given, and then absent from files.
+OPTIONS = ("dropout", "input_dropout", "input_noise", "normalization", "max_norm")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A list of layers, a loss, and how a network of them is initialized.
+
+    Attributes
+    ----------
+    inputs : int
+        Number of columns of X.
+    layers : tuple of Layer
+        Input layers first, then at least one dense layer.
+    loss : cmlp.losses.Loss
+    init : str, float or callable
+    dtype : numpy.dtype
+        float32 or float64.
+    seed : int
+    """
+
+    inputs: int
+    layers: tuple[Layer, ...]
+    loss: losses.Loss
+    init: object
+    dtype: np.dtype
+    seed: int
+
+    @classmethod
+    def from_arguments(cls, sizes, *, activation="sigmoid", output=None, loss="quadratic",
+                       init="auto", dtype="float32", dropout=0.0, input_dropout=0.0,
+                       input_noise=0.0, normalization=None, max_norm=None, seed=None):  # fmt: skip
+        """Return the architecture that the arguments of `cmlp.Network` describe.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit; the message names it.
+        """
+        sizes = resolve_sizes(sizes)
+        hidden = len(sizes) - 2
+        loss = losses.resolve_loss(loss)
+        rates = broadcast_per_layer("dropout", dropout, hidden)
+        for rate in dropout if isinstance(dropout, (list, tuple)) else [dropout]:
+            check_fraction("dropout", rate)
+        check_fraction("input_dropout", input_dropout)
+        check_non_negative("input_noise", input_noise)
+        if max_norm is not None:
+            check_positive("max_norm", max_norm)
+            max_norm = float(max_norm)
+        kinds = [normalization] * hidden
+        if isinstance(normalization, (list, tuple)):
+            kinds = broadcast_per_layer("normalization", normalization, hidden)
+        activations = resolve_hidden_activations(activation, hidden)
+        output = resolve_output(output, loss, sizes[-1])
+        init, dtype = resolve_initializer(init), resolve_dtype(dtype)
+        layers = [
+            Dense(units, activation, resolve_normalization(kind), float(rate), max_norm)
+            for units, activation, kind, rate in zip(
+                sizes[1:-1], activations, kinds, rates, strict=True
+            )
+        ]
+        layers.append(Dense(sizes[-1], output, max_norm=max_norm))
+        if input_dropout:
+            layers.insert(0, InputDropout(float(input_dropout)))
+        if input_noise:
+            layers.insert(0, InputNoise(float(input_noise)))
+        return cls(sizes[0], tuple(layers), loss, init, dtype, resolve_seed(seed))
+
+    @property
+    def dense(self):
+        """The dense layers, a tuple."""
+        return tuple(layer for layer in self.layers if isinstance(layer, Dense))
+
+    @property
+    def sizes(self):
+        """Numbers of columns: of X, then of each dense layer's outputs; a tuple of int."""
+        return (self.inputs, *(layer.units for layer in self.dense))
+
+    @property
+    def outputs(self):
+        """Number of outputs."""
+        return self.layers[-1].units
+
+    @property
+    def output(self):
+        """The last layer's activation."""
+        return self.layers[-1].activation
+
+    @property
+    def dropout(self):
+        """Dropout rate of each hidden layer, a list."""
+        return [layer.dropout for layer in self.dense[:-1]]
+
+    @property
+    def normalization(self):
+        """Normalization of each hidden layer, or None; a list."""
+        return [layer.normalization for layer in self.dense[:-1]]
+
+    @property
+    def input_dropout(self):
+        """Dropout rate of the inputs; 0 without."""
+        return next((layer.rate for layer in self.layers if isinstance(layer, InputDropout)), 0.0)
+
+    @property
+    def input_noise(self):
+        """Standard deviation of the noise on the inputs; 0 without."""
+        noises = (layer.deviation for layer in self.layers if isinstance(layer, InputNoise))
+        return next(noises, 0.0)
+
+    @property
+    def max_norm(self):
+        """Greatest norm of the weights into a unit, or None."""
+        return self.layers[-1].max_norm
+
+    @property
+    def has_probabilities(self):
+        """Whether the outputs are probabilities of classes."""
+        return self.output.threshold > 0
+
+    @property
+    def is_classifier(self):
+        """Whether the outputs are probabilities or, with a hinge loss, scores of classes."""
+        return self.has_probabilities or self.loss.scores
+
+    @property
+    def score_name(self):
+        """Metric that `score` returns: ``"accuracy"`` or ``"r2"``."""
+        return "accuracy" if self.is_classifier else "r2"
+
+    @property
+    def decision_threshold(self):
+        """Least value of a classifier's single output that means class 1."""
+        return self.output.threshold
+
+    @property
+    def tensors(self):
+        """The parameters of all layers in the order in which they are stored; a list of Tensor."""
+        return self._list_tensors(lambda layer, columns: layer.tensors(columns))
+
+    @property
+    def statistics(self):
+        """The running statistics of all layers; a list of Tensor."""
+        return self._list_tensors(lambda layer, columns: layer.statistics(columns))
+
+    def _list_tensors(self, get_shapes):
+        found, columns, counts = [], self.inputs, {}
+        for position, layer in enumerate(self.layers):
+            index = counts[layer.kind] = counts.get(layer.kind, -1) + 1
+            shapes = get_shapes(layer, columns)
+            found += [Tensor(position, index, name, *shape) for name, shape in shapes.items()]
+            columns = layer.count_outputs(columns)
+        return found
+
+    @property
+    def shapes(self):
+        """Shape of each array that training changes, by its name in a file."""
+        tensors = [*self.tensors, *self.statistics]
+        names = dict.fromkeys(tensor.name for tensor in tensors)
+        return {t.key: (t.rows, t.columns) for name in names for t in tensors if t.name == name}
+
+    @property
+    def header(self):
+        """The architecture as a dict that JSON can hold."""
+        return {
+            "inputs": self.inputs,
+            "layers": [layer.header for layer in self.layers],
+            "loss": self.loss.header,
+            "init": "callable" if callable(self.init) else self.init,
+            "dtype": self.dtype.name,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_header(cls, header, loss=None):
+        """Return the architecture that a file's header describes.
+
+        Parameters
+        ----------
+        header : dict
+            Of version 2, with `inputs` and `layers`, or of version 1, with `sizes`,
+            `activation`, `output` and the options of `cmlp.Network`.
+        loss : callable, optional
+            The network's loss if it was a Python callable, which files do not store.
+
+        Raises
+        ------
+        KeyError
+            If a value is missing.
+        TypeError, ValueError
+            If a value does not fit.
+        """
+        common = {name: header[name] for name in ("loss", "init", "dtype", "seed")}
+        if common["init"] == "callable":
+            common["init"] = "auto"
+        if loss is not None:
+            common["loss"] = loss
+        elif common["loss"] == losses.CALLABLE:
+            common["loss"] = losses.raise_missing_loss
+        if "layers" not in header:
+            options = {name: header[name] for name in OPTIONS if name in header}
+            names = ("activation", "output")
+            return cls.from_arguments(
+                header["sizes"], **{name: header[name] for name in names}, **common, **options
+            )
+        if not isinstance(header["layers"], list):
+            raise TypeError(f"layers must be a list; got {header['layers']!r}")
+        return cls.from_layers(
+            header["inputs"], [layer_from_header(layer) for layer in header["layers"]], **common
+        )
+
+    @classmethod
+    def from_layers(cls, inputs, layers, *, loss, init, dtype, seed):
+        """Return an architecture of layers, checked as a whole.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the layers are not input layers followed by at least one dense layer, or the last
+            layer does not suit the loss.
+        """
+        inputs, loss = check_integer("inputs", inputs), losses.resolve_loss(loss)
+        dense = [layer for layer in layers if not layer.is_input_layer]
+        is_ordered = [layer.is_input_layer for layer in layers] == sorted(
+            (layer.is_input_layer for layer in layers), reverse=True
+        )
+        if not dense or not is_ordered:
+            raise ValueError("layers must be input layers followed by at least one dense layer")
+        for layer in dense[:-1]:
+            resolve_hidden_activation("activation", layer.activation)
+        last = dense[-1]
+        resolve_output(last.activation, loss, last.units)
+        if last.normalization is not None or last.dropout:
+            raise ValueError("the last layer must have neither normalization nor dropout")
+        return cls(inputs, tuple(layers), loss, resolve_initializer(init), resolve_dtype(dtype),
+                   resolve_seed(seed))  # fmt: skip
+
+    @property
+    def options(self):
+        """The options of `cmlp.Network` that are on, with values that JSON can hold."""
+        values = {name: getattr(self, name) for name in OPTIONS}
+        return {
+            name: [getattr(v, "header", v) for v in value] if isinstance(value, list) else value
+            for name, value in values.items()
+            if (any(value) if isinstance(value, list) else value)
+        }
+
+    def __str__(self):
+        hidden = [layer.activation.header for layer in self.dense[:-1]]
+        is_uniform = hidden and all(activation == hidden[0] for activation in hidden)
+        values = {
+            "activation": hidden[0] if is_uniform else hidden,
+            "output": self.output.header,
+            "loss": self.loss.header,
+            **self.options,
+            "dtype": self.dtype.name,
+            "seed": self.seed,
+        }
+        return f"{list(self.sizes)}, " + ", ".join(f"{n}={v!r}" for n, v in values.items())
+
+
+def resolve_sizes(sizes):
+    """Return the widths of the layers as a tuple of int."""
+    if isinstance(sizes, (str, bytes)) or not hasattr(sizes, "__iter__"):
+        raise TypeError(f"sizes must be a sequence of integers; got {sizes!r}")
+    widths = tuple(check_integer(f"sizes[{i}]", size) for i, size in enumerate(sizes))
+    if len(widths) < 2:
+        raise ValueError(f"sizes must have the inputs and at least one layer; got {sizes!r}")
+    return widths
+
+
+def resolve_hidden_activation(argument, activation):
+    """Return an `Activation` that a hidden layer may have, given it or its name."""
+    allowed = {name: a for name, a in ACTIVATIONS.items() if a.hidden}
+    return resolve_activation(argument, activation, allowed)
+
+
+def resolve_hidden_activations(activation, hidden):
+    """Return an `Activation` for each of `hidden` layers."""
+    if isinstance(activation, (list, tuple)):
+        given = broadcast_per_layer("activation", activation, hidden)
+        return [resolve_hidden_activation("activation", each) for each in given]
+    return [resolve_hidden_activation("activation", activation)] * hidden
+
+
+def resolve_output(output, loss, outputs):
+    """Return the last layer's `Activation`, which must suit the loss.
+
+    Parameters
+    ----------
+    output : str, Activation or None
+        None for the default of the loss.
+    loss : cmlp.losses.Loss
+    outputs : int
+        Number of outputs.
+    """
+    output = resolve_activation("output", loss.output if output is None else output)
+    if loss.outputs is not None and output.name not in loss.outputs:
+        raise ValueError(
+            f"output={output.name!r} does not suit loss={loss.name!r}; "
+            f"allowed are {', '.join(loss.outputs)}"
+        )
+    if output.name == "softmax" and outputs == 1:
+        raise ValueError(
+            "output='softmax' needs at least two outputs, as softmax of one is always 1; use two "
+            "outputs, or loss='binary_cross_entropy' with one"
+        )
+    return output
+
+
+def resolve_dtype(dtype):
+    """Return float32 or float64 as a numpy.dtype."""
+    try:
+        resolved = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"dtype must be float32 or float64; got {dtype!r}") from None
+    if resolved not in (np.float32, np.float64) or not resolved.isnative:
+        raise ValueError(f"dtype must be float32 or float64; got {dtype!r}")
+    return resolved
+
+
+def resolve_seed(seed):
+    """Return the seed, or for None one from the operating system."""
+    if seed is None:
+        return int.from_bytes(os.urandom(8), "little")
+    seed = check_integer("seed", seed, 0)
+    if seed >= 2**64:
+        raise ValueError(f"seed must be below 2**64; got {seed}")
+    return seed

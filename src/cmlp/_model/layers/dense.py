@@ -1,0 +1,75 @@
+"""The dense layer: affine map, normalization, activation, dropout."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from cmlp._model.layers.base import Layer
+from cmlp._utils.fields import checked_field
+from cmlp._utils.validation import check_fraction, check_integer, check_positive
+from cmlp.activations import Activation, resolve_activation
+from cmlp.initializers import draw_layer
+from cmlp.normalizations import BatchNorm, LayerNorm, resolve_normalization
+
+
+@dataclass(frozen=True)
+class Dense(Layer):
+    """f(normalize(x W^T) + b) for rows x, with dropout of the outputs while training.
+
+    Parameters
+    ----------
+    units : int
+        Number of outputs.
+    activation : Activation
+        f.
+    normalization : BatchNorm, LayerNorm or None
+        Normalization of the pre-activations x W^T; adds the tensor `scale`.
+    dropout : float, default 0
+        Fraction of the outputs that training sets to zero.
+    max_norm : float or None
+        Greatest norm of the weights into one unit; None for no limit.
+    """
+
+    kind: ClassVar[str] = "dense"
+    is_input_layer: ClassVar[bool] = False
+
+    units: int = checked_field(check_integer)
+    activation: Activation
+    normalization: BatchNorm | LayerNorm | None = None
+    dropout: float = checked_field(check_fraction, 0.0)
+    max_norm: float | None = checked_field(check_positive, None, optional=True)
+
+    def count_outputs(self, inputs):
+        """Return the number of units."""
+        return self.units
+
+    def tensors(self, inputs):
+        """Return the shapes of weight, bias and, with a normalization, scale."""
+        shapes = {"weight": (self.units, inputs), "bias": (self.units, 1)}
+        return shapes if self.normalization is None else {**shapes, "scale": (self.units, 1)}
+
+    def statistics(self, inputs):
+        """Return the shapes of the running statistics of a batch normalization."""
+        if not isinstance(self.normalization, BatchNorm):
+            return {}
+        return {"running_mean": (self.units, 1), "running_variance": (self.units, 1)}
+
+    def draw(self, rng, init, inputs):
+        """Return initial weights and biases; scales and running variances are one."""
+        weight, bias = draw_layer(rng, init, self.activation, inputs, self.units)
+        values = {"weight": weight, "bias": bias}
+        if self.normalization is not None:
+            values["scale"] = np.ones((self.units, 1))
+        if self.statistics(inputs):
+            values["running_mean"] = np.zeros((self.units, 1))
+            values["running_variance"] = np.ones((self.units, 1))
+        return values
+
+    @classmethod
+    def from_header(cls, values):
+        """Return the layer with these values; see `Layer.from_header`."""
+        values = dict(values)
+        values["activation"] = resolve_activation("activation", values["activation"])
+        values["normalization"] = resolve_normalization(values.get("normalization"))
+        return super().from_header(values)

@@ -1,0 +1,160 @@
+"""Named tensors of all layers in one aligned block of memory.
+
+Every tensor has rows and columns and is stored transposed, (columns, padded rows): the weights
+of a dense layer, (outputs, inputs) for the user, lie input-major, so that a kernel streams them.
+Rows in memory are padded with zeros to whole vectors of the widest instruction set. Gradients,
+optimizer state and averages are blocks of the same layout.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cmlp._core import kernels
+
+PAGE_BYTES = 4096
+
+
+class Tensor(NamedTuple):
+    """The place of one tensor in an architecture.
+
+    Attributes
+    ----------
+    layer : int
+        Index of the layer among all layers of the architecture.
+    index : int
+        Index of the layer among those of its kind, which numbers the array in a file.
+    name : str
+        ``"weight"``, ``"bias"``, ``"scale"``, ``"running_mean"`` or ``"running_variance"``.
+    rows, columns : int
+        Shape as the user sees it.
+    """
+
+    layer: int
+    index: int
+    name: str
+    rows: int
+    columns: int
+
+    @property
+    def key(self):
+        """Name of the array in a file, such as ``"weight_0"``."""
+        return f"{self.name}_{self.index}"
+
+
+class TensorBlock:
+    """One aligned block that holds tensors of one dtype, and views of them.
+
+    Parameters
+    ----------
+    tensors : sequence of Tensor
+        In the order in which they are stored.
+    dtype : numpy.dtype
+        float32 or float64.
+
+    Attributes
+    ----------
+    block : ndarray, shape (size,)
+        All elements, padding included; zero at first.
+    views : dict from Tensor to ndarray, shape (rows, columns)
+        Transposed views without the padding.
+    offsets : dict from Tensor to int
+        Index of each tensor's first element in `block`.
+    """
+
+    def __init__(self, tensors, dtype):
+        self.tensors, self.dtype = tuple(tensors), dtype
+        widths = [padded_width(tensor.rows, dtype) for tensor in self.tensors]
+        sizes = [t.columns * w for t, w in zip(self.tensors, widths, strict=True)]
+        self.block = aligned_zeros(sum(sizes), dtype)
+        self.views, self.offsets, start = {}, {}, 0
+        for tensor, width, size in zip(self.tensors, widths, sizes, strict=True):
+            stored = self.block[start : start + size].reshape(tensor.columns, width)
+            self.views[tensor] = stored[:, : tensor.rows].T
+            self.offsets[tensor] = start
+            start += size
+
+    def new(self):
+        """Return a block of the same layout whose elements are zero."""
+        return TensorBlock(self.tensors, self.dtype)
+
+    def views_named(self, name):
+        """Return the views of the tensors with this name, in order of their layers."""
+        return [view for tensor, view in self.views.items() if tensor.name == name]
+
+    def offsets_of_layer(self, layer):
+        """Return the offsets of one layer's tensors, a dict from name to int."""
+        return {t.name: offset for t, offset in self.offsets.items() if t.layer == layer}
+
+
+class LayerViews(list):
+    """One view for each dense layer, as a list of fixed length.
+
+    Assigning to an item or to a slice copies the values into the network.
+
+    Parameters
+    ----------
+    name : str
+        The network's attribute, for messages.
+    views : sequence of ndarray or None
+        None for a layer without such a tensor.
+    """
+
+    def __init__(self, name, views):
+        super().__init__(views)
+        self.name = name
+
+    def __setitem__(self, index, value):
+        if isinstance(index, slice):
+            views, values = self[index], list(value)
+            if len(views) != len(values):
+                raise ValueError(
+                    f"{self.name}[{index.start}:{index.stop}] takes {len(views)} arrays; "
+                    f"got {len(values)}"
+                )
+        else:
+            views, values = [self[index]], [value]
+        if any(view is None for view in views):
+            raise ValueError(f"{self.name} is None for a layer that is not normalized")
+        arrays = [
+            check_array(self.name, view, new) for view, new in zip(views, values, strict=True)
+        ]
+        for view, array in zip(views, arrays, strict=True):
+            np.copyto(view, array)
+
+    def _refuse_resizing(self, *args, **kwargs):
+        raise TypeError(f"{self.name} has one array for each layer; assign to its items")
+
+    append = extend = insert = pop = remove = clear = sort = reverse = _refuse_resizing
+    __delitem__ = __iadd__ = __imul__ = _refuse_resizing
+
+    def __reduce__(self):
+        return list, ([None if view is None else np.array(view) for view in self],)
+
+
+def check_array(name, view, value):
+    """Return `value` as an array of the shape of `view`, copied if the two may overlap."""
+    array = np.asarray(value)
+    if array.shape != view.shape:
+        raise ValueError(f"an array of {name} must have shape {view.shape}; got {array.shape}")
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"an array of {name} must hold real numbers; got {array.dtype}")
+    return array.copy() if np.may_share_memory(array, view) else array
+
+
+def padded_width(size, dtype):
+    """Return the number of elements of a row of `size` elements with its padding."""
+    lanes = kernels.PAD // dtype.itemsize
+    return -(-size // lanes) * lanes
+
+
+def aligned_zeros(size, dtype):
+    """Return zeros, shape (size,), that start on a page boundary.
+
+    All blocks that an optimizer's pass reads and writes start on a page boundary. Otherwise 4K
+    aliasing (a store and a later load whose addresses agree in the low 12 bits) made Adam's pass
+    up to a third slower.
+    """
+    memory = np.zeros(size * dtype.itemsize + PAGE_BYTES, np.uint8)
+    start = -memory.ctypes.data % PAGE_BYTES
+    return memory[start : start + size * dtype.itemsize].view(dtype)

@@ -1,0 +1,169 @@
+"""`ModelState`: all data of a network, the interface between `Network` and everything else."""
+
+import copy
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cmlp._core import hooks
+from cmlp._core.program import Program
+from cmlp._model.optimizer_state import OptimizerState
+from cmlp._model.parameters import TensorBlock
+
+
+@dataclass
+class TrainingSnapshot:
+    """Data of an interrupted training run that a checkpoint stores beside the network.
+
+    Attributes
+    ----------
+    fields : dict
+        Values that JSON can hold.
+    arrays : dict from str to ndarray
+        float32 or float64.
+    """
+
+    fields: dict
+    arrays: dict = field(default_factory=dict)
+
+
+class ModelState:
+    """Architecture, parameters, running statistics, counters and optimizer state of a network.
+
+    Formats, checkpoints, callbacks, ensembles and estimators read and write this object; nothing
+    but `Network` itself accesses a network's private attributes.
+
+    Parameters
+    ----------
+    architecture : Architecture
+
+    Attributes
+    ----------
+    architecture : Architecture
+    parameters : TensorBlock
+        Zero at first; see `initialize` and `from_arrays`.
+    statistics : TensorBlock
+        Running means and variances of batch normalizations.
+    epoch : int
+        Number of epochs trained; with the seed, the position of the random number generator.
+    training : dict or None
+        Record of the last training run: optimizer, epochs, samples, last quantities.
+    optimizer : OptimizerState or None
+        State of the optimizer of `partial_fit`.
+    checkpoint : TrainingSnapshot or None
+        Training run that the next call of `fit` resumes.
+    """
+
+    def __init__(self, architecture):
+        self.architecture = architecture
+        self.parameters = TensorBlock(architecture.tensors, architecture.dtype)
+        self.statistics = TensorBlock(architecture.statistics, architecture.dtype)
+        self.epoch = 0
+        self.training: dict | None = None
+        self.optimizer: OptimizerState | None = None
+        self.checkpoint: TrainingSnapshot | None = None
+        self._program: Program | None = None
+
+    @classmethod
+    def initialize(cls, architecture):
+        """Return a state with initial parameters, drawn by the architecture's seed."""
+        state = cls(architecture)
+        rng = np.random.Generator(np.random.Philox(key=architecture.seed))
+        views, columns = {**state.parameters.views, **state.statistics.views}, architecture.inputs
+        for position, layer in enumerate(architecture.layers):
+            values = layer.draw(rng, architecture.init, columns)
+            for tensor, view in views.items():
+                if tensor.layer == position:
+                    view[:] = values[tensor.name]
+            columns = layer.count_outputs(columns)
+        return state
+
+    @classmethod
+    def from_arrays(cls, architecture, arrays, *, epoch=0, training=None):
+        """Return a state with these parameters and statistics.
+
+        Parameters
+        ----------
+        architecture : Architecture
+        arrays : dict from str to ndarray
+            An array for each name in `architecture.shapes`, such as ``"weight_0"``, of that
+            shape; converted to the architecture's dtype.
+        epoch : int, default 0
+        training : dict, optional
+
+        Raises
+        ------
+        ValueError
+            If an array is missing or has another shape.
+        """
+        state = cls(architecture)
+        state.epoch, state.training = epoch, training
+        for name, view in state.to_arrays().items():
+            if name not in arrays:
+                raise ValueError(f"the array {name!r} is missing")
+            array = np.asarray(arrays[name])
+            if array.shape != view.shape:
+                raise ValueError(f"{name} must have shape {view.shape}; got {array.shape}")
+            np.copyto(view, array, casting="same_kind")
+        return state
+
+    def to_arrays(self):
+        """Return views of all parameters and statistics by their names in a file, a dict."""
+        views = {**self.parameters.views, **self.statistics.views}
+        by_key = {tensor.key: view for tensor, view in views.items()}
+        return {key: by_key[key] for key in self.architecture.shapes}
+
+    @property
+    def program(self):
+        """The compiled form of the network, which uses the parameters in place."""
+        if self._program is None:
+            hooks.use()
+            layers = [
+                (layer, {**self.parameters.offsets_of_layer(position),
+                         **self.statistics.offsets_of_layer(position)})
+                for position, layer in enumerate(self.architecture.layers)
+            ]  # fmt: skip
+            self._program = Program(
+                self.architecture.inputs, layers, self.architecture.loss, self.parameters.block,
+                self.statistics.block,
+            )  # fmt: skip
+        return self._program
+
+    def snapshot(self):
+        """Return copies of parameters and statistics, for `restore`; a tuple of ndarray."""
+        return self.parameters.block.copy(), self.statistics.block.copy()
+
+    def restore(self, snapshot):
+        """Copy parameters and statistics back from a `snapshot`."""
+        self.parameters.block[:], self.statistics.block[:] = snapshot
+
+    def share(self, *, epoch, optimizer, checkpoint):
+        """Return a state with the same arrays, not copies, and another epoch, optimizer, checkpoint.
+
+        A training run writes itself to a file as such a state.
+        """
+        state = copy.copy(self)
+        state.epoch, state.optimizer, state.checkpoint = epoch, optimizer, checkpoint
+        return state
+
+    def copy(self):
+        """Return an independent copy."""
+        return copy.deepcopy(self)
+
+    def __copy__(self):
+        state = type(self).__new__(type(self))
+        state.__dict__.update(self.__dict__)
+        return state
+
+    def __getstate__(self):
+        arrays = {name: np.array(view) for name, view in self.to_arrays().items()}
+        return {"architecture": self.architecture, "arrays": arrays, "epoch": self.epoch,
+                "training": self.training, "optimizer": self.optimizer,
+                "checkpoint": self.checkpoint}  # fmt: skip
+
+    def __setstate__(self, state):
+        self.__init__(state["architecture"])
+        for name, view in self.to_arrays().items():
+            view[:] = state["arrays"][name]
+        self.epoch, self.training = state["epoch"], state["training"]
+        self.optimizer, self.checkpoint = state["optimizer"], state["checkpoint"]

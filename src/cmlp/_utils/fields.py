@@ -1,0 +1,37 @@
+"""Dataclass fields that carry the validator of their value."""
+
+from dataclasses import MISSING, field, fields
+
+
+def checked_field(check, default=MISSING, *, optional=False, **options):
+    """Return a dataclass field with a validator in its metadata; see `check_fields`.
+
+    Parameters
+    ----------
+    check : callable
+        Called as ``check(name, value)``; raises if the value is not allowed. Its return value
+        is ignored.
+    default : object, optional
+        The field's default value; without one the field is required.
+    optional : bool, default False
+        Whether None is allowed too; `check` is not called with it.
+    **options
+        Further keyword arguments of `dataclasses.field`, such as ``kw_only``.
+    """
+    metadata = {"check": check, "optional": optional}
+    return field(default=default, metadata=metadata, **options)
+
+
+def check_fields(instance):
+    """Validate every `checked_field` of a dataclass instance, in the order of the fields.
+
+    Raises
+    ------
+    TypeError, ValueError
+        What the first failing validator raises.
+    """
+    for each in fields(instance):
+        check = each.metadata.get("check")
+        value = getattr(instance, each.name)
+        if check is not None and not (value is None and each.metadata["optional"]):
+            check(each.name, value)
