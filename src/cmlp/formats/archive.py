@@ -133,7 +133,9 @@ def read_section(reader, key):
     for name, dtype, _ in listed:
         if dtype not in ("float32", "float64"):
             raise reader.make_error(f"{name!r} must be float32 or float64; got {dtype}")
-    return fields, {name: reader.read(name, shape, np.dtype(dtype)) for name, dtype, shape in listed}
+    return fields, {
+        name: reader.read(name, shape, np.dtype(dtype)) for name, dtype, shape in listed
+    }
 
 
 class ArchiveReader:

@@ -23,7 +23,7 @@ How to add a format
 4. Add `to_<name>` or `from_<name>` to `Network`, one line each, unless the format is native.
 5. Add the table of step 2 to `ACTIVATION_TABLES` in ``tests/test_formats_export.py`` and a round
    trip or a comparison of outputs there. A native format is covered by ``test_formats_native.py``
-   once it has an entry in `ALTERATIONS` there.
+   once it has an entry in `RAW_ACCESS` there.
 6. Describe it in ``docs/formats.md``.
 """
 

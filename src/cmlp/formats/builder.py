@@ -1,110 +1,183 @@
-"""A network put together from a sequence of another framework's layers."""
+"""Building a network from a sequence of another framework's layers."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
-from cmlp.activations import ACTIVATIONS
-from cmlp.normalizations import BatchNorm
+from cmlp._model.architecture import Architecture
+from cmlp._model.state import ModelState
+from cmlp.activations import ACTIVATIONS, Activation
+from cmlp.losses import default_loss
+from cmlp.normalizations import BatchNorm, LayerNorm
 
 
-class Sequence:
-    """What was seen so far: of each dense layer the parameters and what follows it."""
+@dataclass
+class BuiltLayer:
+    """A dense layer and what follows it, up to the next dense layer.
 
-    def __init__(self):
+    Attributes
+    ----------
+    weight : ndarray, shape (outputs, inputs)
+    bias : ndarray, shape (outputs,)
+    scale : ndarray, shape (outputs,), or None
+    mean, variance : ndarray, shape (outputs,), or None
+        Running statistics of batch normalization.
+    normalization : BatchNorm, LayerNorm or None
+    activation : Activation or None
+    dropout : float
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    scale: np.ndarray | None = None
+    mean: np.ndarray | None = None
+    variance: np.ndarray | None = None
+    normalization: BatchNorm | LayerNorm | None = None
+    activation: Activation | None = None
+    dropout: float = 0.0
+
+
+class SequenceBuilder:
+    """Collects layers in their order and makes a network of them.
+
+    The arguments `label` name a layer of the source for error messages: ``"layer 3: LayerNorm"``.
+
+    Parameters
+    ----------
+    dense_name : str
+        The framework's name for a dense layer: ``"Linear"``.
+    no_bias : str
+        The framework's argument for a dense layer without bias: ``"bias=False"``.
+    """
+
+    def __init__(self, dense_name, no_bias):
+        self.dense_name, self.no_bias = dense_name, no_bias
         self.layers, self.input_dropout = [], 0.0
         self.dtype = "float32"
 
-    def dense(self, weight, bias, dtype):
-        """Add a dense layer: weight (outputs, inputs), bias (outputs,) or None."""
+    def add_dense(self, weight, bias, dtype):
+        """Add a dense layer.
+
+        Parameters
+        ----------
+        weight : ndarray, shape (outputs, inputs)
+        bias : ndarray, shape (outputs,), or None
+        dtype : str
+            The dtype of the source; all but float64 become float32.
+        """
         self.dtype = "float64" if dtype == "float64" else "float32"
-        bias = np.zeros(len(weight)) if bias is None else bias
-        self.layers.append({"weight": weight, "bias": bias, "activation": None, "kind": None,
-                            "dropout": 0.0})  # fmt: skip
+        self.layers.append(BuiltLayer(weight, np.zeros(len(weight)) if bias is None else bias))
 
-    def last(self, place, what):
-        """Return the dense layer that something follows."""
-        if not self.layers:
-            raise ValueError(f"layer {place}: {what} without a dense layer before it")
-        return self.layers[-1]
+    def add_batch_norm(self, label, normalization, scale, shift, mean, variance):
+        """Add batch normalization to the last dense layer.
 
-    def batch_norm(self, place, kind, scale, shift, mean, variance):
-        """Add a normalisation over batches."""
-        layer = self.last(place, "a normalisation")
-        self.check_first(place, layer)
-        # The bias before it is no more than another mean.
-        layer.update(kind=kind, mean=mean - layer["bias"], variance=variance)
-        self.rescale(layer, scale, shift)
+        Parameters
+        ----------
+        label : str
+        normalization : BatchNorm
+        scale, shift : ndarray, shape (outputs,), or None
+        mean, variance : ndarray, shape (outputs,)
+            The running statistics.
+        """
+        layer = self._get_unfinished_layer(label)
+        # The network's layer has no bias before the normalization; a bias only moves the mean.
+        layer.mean, layer.variance = mean - layer.bias, variance
+        self._set_normalization(layer, normalization, scale, shift)
 
-    def layer_norm(self, place, kind, scale, shift):
-        """Add a normalisation over the layer."""
-        layer = self.last(place, "a normalisation")
-        self.check_first(place, layer)
-        if layer["bias"].any():
+    def add_layer_norm(self, label, normalization, scale, shift):
+        """Add layer normalization to the last dense layer, which must not have a bias.
+
+        Parameters
+        ----------
+        label : str
+        normalization : LayerNorm
+        scale, shift : ndarray, shape (outputs,), or None
+        """
+        layer = self._get_unfinished_layer(label)
+        if layer.bias.any():
             raise ValueError(
-                f"layer {place}: a layer normalisation of sums with a bias is none that a "
-                "network can have; its dense layer must be without"
+                f"{label} must follow a {self.dense_name} layer without bias ({self.no_bias})"
             )
-        layer.update(kind=kind)
-        self.rescale(layer, scale, shift)
+        self._set_normalization(layer, normalization, scale, shift)
 
-    def check_first(self, place, layer):
-        """Raise unless nothing has followed the dense layer."""
-        if layer["activation"] is not None or layer["kind"] is not None or layer["dropout"]:
-            raise ValueError(f"layer {place}: a normalisation must follow its dense layer at once")
+    def add_activation(self, label, activation):
+        """Add an activation to the last dense layer."""
+        layer = self._get_last_layer(label)
+        if layer.activation is not None:
+            raise ValueError(
+                f"{label} is a second activation ({activation.name!r}) after the same "
+                f"{self.dense_name} layer; at most one is supported"
+            )
+        layer.activation = activation
 
-    def rescale(self, layer, scale, shift):
-        """Take what a normalisation multiplies by and adds; None for neither."""
-        n = len(layer["weight"])
-        layer["scale"] = np.ones(n) if scale is None else scale
-        layer["bias"] = np.zeros(n) if shift is None else shift
-
-    def activation(self, place, activation):
-        """Add an activation."""
-        layer = self.last(place, f"the activation {activation.name!r}")
-        if layer["activation"] is not None:
-            raise ValueError(f"layer {place}: a second activation, {activation.name!r}")
-        layer["activation"] = activation
-
-    def dropout(self, place, rate):
-        """Add dropout."""
-        if not self.layers:
-            self.input_dropout = rate
+    def add_dropout(self, rate):
+        """Add dropout of the last dense layer's outputs or, before any, of the inputs."""
+        if self.layers:
+            self.layers[-1].dropout = rate
         else:
-            self.layers[-1]["dropout"] = rate
+            self.input_dropout = rate
 
-    @property
-    def output_name(self):
-        """The name of the last activation."""
-        activation = self.layers[-1]["activation"] if self.layers else None
-        return activation.name if activation else "identity"
+    def build(self, loss=None):
+        """Return the network.
 
-    def network(self, make, loss):
-        """Return the network, made by `make` with the arguments of `Network`.
+        Parameters
+        ----------
+        loss : str, Loss or callable, optional
+            By default the loss that suits the output activation.
+
+        Returns
+        -------
+        ModelState
 
         Raises
         ------
-        ValueError
-            If the layers are none that a network can have.
+        TypeError, ValueError
+            If a network cannot have these layers or this loss.
         """
         if not self.layers:
-            raise ValueError("there is no dense layer")
-        *hidden, last = self.layers
-        if last["kind"] is not None or last["dropout"]:
-            raise ValueError("the last layer can have neither normalisation nor dropout")
-        activations = [layer["activation"] or ACTIVATIONS["identity"] for layer in self.layers]
-        net = make(
-            [hidden_or_last["weight"].shape[1] for hidden_or_last in self.layers]
-            + [len(last["weight"])],
-            activation=activations[:-1], output=activations[-1], loss=loss, init="zeros",
-            dtype=self.dtype, dropout=[layer["dropout"] for layer in hidden],
+            raise ValueError(f"the model must have at least one {self.dense_name} layer; got none")
+        last = self.layers[-1]
+        if last.normalization is not None or last.dropout:
+            raise ValueError(
+                f"the last {self.dense_name} layer must have neither normalization nor dropout"
+            )
+        *hidden, output = [layer.activation or ACTIVATIONS["identity"] for layer in self.layers]
+        architecture = Architecture.from_arguments(
+            [*(layer.weight.shape[1] for layer in self.layers), len(last.weight)],
+            activation=hidden, output=output, loss=loss or default_loss(output.name),
+            init="zeros", dtype=self.dtype,
+            dropout=[layer.dropout for layer in self.layers[:-1]],
             input_dropout=self.input_dropout,
-            normalization=[layer["kind"] for layer in hidden], seed=0,
+            normalization=[layer.normalization for layer in self.layers[:-1]], seed=0,
         )  # fmt: skip
+        return ModelState.from_arrays(architecture, self._collect_arrays())
+
+    def _collect_arrays(self):
+        arrays = {}
         for l, layer in enumerate(self.layers):
-            net.weight[l] = layer["weight"]
-            net.bias[l] = layer["bias"][:, None]
-            if layer["kind"] is not None:
-                net.scale[l] = layer["scale"][:, None]
-            if isinstance(layer["kind"], BatchNorm):
-                net.running_mean[l] = layer["mean"][:, None]
-                net.running_variance[l] = layer["variance"][:, None]
-        return net
+            arrays[f"weight_{l}"] = layer.weight
+            vectors = {
+                "bias": layer.bias, "scale": layer.scale, "running_mean": layer.mean,
+                "running_variance": layer.variance,
+            }  # fmt: skip
+            for name, vector in vectors.items():
+                if vector is not None:
+                    arrays[f"{name}_{l}"] = vector[:, None]
+        return arrays
+
+    def _get_last_layer(self, label):
+        if not self.layers:
+            raise ValueError(f"{label} must follow a {self.dense_name} layer")
+        return self.layers[-1]
+
+    def _get_unfinished_layer(self, label):
+        layer = self._get_last_layer(label)
+        if layer.activation is not None or layer.normalization is not None or layer.dropout:
+            raise ValueError(f"{label} must directly follow a {self.dense_name} layer")
+        return layer
+
+    def _set_normalization(self, layer, normalization, scale, shift):
+        outputs = len(layer.weight)
+        layer.normalization = normalization
+        layer.scale = np.ones(outputs) if scale is None else scale
+        layer.bias = np.zeros(outputs) if shift is None else shift

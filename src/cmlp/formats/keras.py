@@ -1,38 +1,111 @@
-"""Keras's Sequential models of dense layers, read."""
+"""Keras models: `keras.Sequential` of dense layers. Keras is not imported."""
 
 import numpy as np
 
 from cmlp.activations import ACTIVATIONS, elu, leaky_relu
-from cmlp.files.layers import usual_loss
-from cmlp.files.sequence import Sequence
+from cmlp.formats.builder import SequenceBuilder
 from cmlp.normalizations import BatchNorm, LayerNorm
 
-# Keras's functions by cmlp's names, where those differ; None: none that a network can have.
-FUNCTIONS = {"linear": "identity", "swish": "silu"}
+# Activation functions that Keras names differently.
+RENAMED = {"linear": "identity", "swish": "silu"}
 
-# Layers that do nothing to a prediction of rows.
-SILENT = ("InputLayer", "Flatten", "Identity")
+# Names that both have, not verified to mean the same.
+UNSUPPORTED = ("celu",)
+
+# Layers that do not change a prediction for rows.
+IGNORED = ("InputLayer", "Flatten", "Identity")
+
+SUPPORTED = (
+    "Dense, BatchNormalization, LayerNormalization, Dropout, Activation, ReLU, LeakyReLU, ELU, "
+    f"Softmax, {', '.join(IGNORED)}"
+)
 
 
-def activation_of(function, place):
-    """Return the activation of one of Keras's functions."""
+def read(model, loss=None):
+    """Return the state of a network from a model; see `cmlp.Network.from_keras`.
+
+    Parameters
+    ----------
+    model : keras.Sequential
+    loss : str, Loss or callable, optional
+        By default the loss that suits the output activation.
+
+    Returns
+    -------
+    ModelState
+
+    Raises
+    ------
+    TypeError
+        If `model` has no layers.
+    ValueError
+        If a layer is not supported; the message names it.
+    """
+    if not hasattr(model, "layers"):
+        raise TypeError(f"model must be a keras.Sequential; got {model!r}")
+    builder = SequenceBuilder("Dense", "use_bias=False")
+    for index, layer in enumerate(model.layers):
+        add_layer(builder, index, layer)
+    return builder.build(loss)
+
+
+def add_layer(builder, index, layer):
+    """Add a layer to a `SequenceBuilder`; `index` is its position in the model."""
+    kind = type(layer).__name__
+    label = f"layer {index}: {kind}"
+    weights = [np.asarray(w, np.float64) for w in layer.get_weights()]
+    if kind == "Dense":
+        bias = weights[1] if layer.use_bias else None
+        builder.add_dense(weights[0].T, bias, str(layer.dtype))
+        activation = convert_function(layer.activation, label)
+        if activation.name != "identity":
+            builder.add_activation(label, activation)
+    elif kind == "BatchNormalization":
+        scale, shift = pop_affine(layer, weights)
+        normalization = BatchNorm(1 - layer.momentum, layer.epsilon)
+        builder.add_batch_norm(label, normalization, scale, shift, *weights)
+    elif kind == "LayerNormalization":
+        builder.add_layer_norm(label, LayerNorm(layer.epsilon), *pop_affine(layer, weights))
+    elif kind == "Dropout":
+        builder.add_dropout(float(layer.rate))
+    elif (activation := convert_activation_layer(layer, label)) is not None:
+        builder.add_activation(label, activation)
+    elif kind not in IGNORED:
+        raise ValueError(f"{label} {layer.name!r} is not supported; "
+                         f"supported layers are {SUPPORTED}")  # fmt: skip
+
+
+def pop_affine(layer, weights):
+    """Remove scale and shift of a normalization from its weights; return them or None for each."""
+    scale = weights.pop(0) if layer.scale else None
+    shift = weights.pop(0) if layer.center else None
+    return scale, shift
+
+
+def convert_function(function, label):
+    """Return the activation of an activation function of Keras."""
     name = getattr(function, "__name__", str(function))
     if name == "leaky_relu":
-        return leaky_relu(0.2)
-    name = FUNCTIONS.get(name, name)
-    if name not in ACTIVATIONS or name == "celu":
-        raise ValueError(f"layer {place}: the activation {name!r} is none that a network can have")
+        return leaky_relu(0.2)  # the function's default
+    name = RENAMED.get(name, name)
+    if name not in ACTIVATIONS or name in UNSUPPORTED:
+        supported = ", ".join(n for n in [*RENAMED, *ACTIVATIONS] if n not in UNSUPPORTED)
+        raise ValueError(
+            f"{label} with activation {name!r} is not supported; supported activations are "
+            f"{supported}"
+        )
     if name == "gelu":
-        probe = np.asarray(function(np.array([1.5], np.float32)))[0]
-        return ACTIVATIONS["gelu" if abs(probe - 1.39978919) < 2e-5 else "gelu_tanh"]
+        # A model does not store the function's argument `approximate`; gelu(1.5) shows it.
+        value = np.asarray(function(np.array([1.5], np.float32)))[0]
+        return ACTIVATIONS["gelu" if abs(value - 1.39978919) < 2e-5 else "gelu_tanh"]
     return ACTIVATIONS[name]
 
 
-def activation_of_layer(layer, place):
-    """Return the activation of one of Keras's layers, or None where it is none."""
+def convert_activation_layer(layer, label):
+    """Return the activation of an activation layer of Keras, or None for other layers."""
     kind = type(layer).__name__
     if kind == "Activation":
-        return activation_of(layer.activation, place)
+        return convert_function(layer.activation, label)
     if kind == "ReLU" and not layer.threshold and layer.max_value is None:
         slope = float(layer.negative_slope)
         return leaky_relu(slope) if slope else ACTIVATIONS["relu"]
@@ -41,36 +114,3 @@ def activation_of_layer(layer, place):
     if kind == "ELU":
         return elu(float(layer.alpha))
     return ACTIVATIONS["softmax"] if kind == "Softmax" else None
-
-
-def read(model, make, loss):
-    """Return the network of a model, made by `make`; see `Network.from_keras`."""
-    if not hasattr(model, "layers"):
-        raise TypeError(f"model must be a Sequential of Keras's, got {model!r}")
-    sequence = Sequence()
-    for place, layer in enumerate(model.layers):
-        kind = type(layer).__name__
-        weights = [np.asarray(w, np.float64) for w in layer.get_weights()]
-        if kind == "Dense":
-            bias = weights[1] if layer.use_bias else None
-            sequence.dense(weights[0].T, bias, str(layer.dtype))
-            if (activation := activation_of(layer.activation, place)).name != "identity":
-                sequence.activation(place, activation)
-        elif kind == "BatchNormalization":
-            scale = weights.pop(0) if layer.scale else None
-            shift = weights.pop(0) if layer.center else None
-            sequence.batch_norm(place, BatchNorm(1 - layer.momentum, layer.epsilon), scale, shift,
-                                *weights)  # fmt: skip
-        elif kind == "LayerNormalization":
-            scale = weights.pop(0) if layer.scale else None
-            shift = weights.pop(0) if layer.center else None
-            sequence.layer_norm(place, LayerNorm(layer.epsilon), scale, shift)
-        elif kind == "Dropout":
-            sequence.dropout(place, float(layer.rate))
-        elif (activation := activation_of_layer(layer, place)) is not None:
-            sequence.activation(place, activation)
-        elif kind not in SILENT:
-            raise ValueError(
-                f"layer {place}, {layer.name} ({kind}), is none that a network can have"
-            )
-    return sequence.network(make, loss or usual_loss(sequence.output_name))

@@ -29,7 +29,7 @@ def write(state, path, optimizer=False):
     Raises
     ------
     ValueError
-        If `optimizer` is True and there is no optimizer.
+        If `optimizer` is True and the state has no optimizer.
     TypeError
         If the header contains something else than numbers, strings, lists and dicts.
     FileNotFoundError
@@ -128,7 +128,9 @@ class NpzReader(ArchiveReader):
             shape = found
         if (found, found_dtype) != (shape, dtype):
             expected = "a short vector" if shape is None else shape
-            raise self.make_error(f"{name!r} is {found} of {found_dtype}, not {expected} of {dtype}")
+            raise self.make_error(
+                f"{name!r} is {found} of {found_dtype}, not {expected} of {dtype}"
+            )
         size = int(np.prod(shape)) * dtype.itemsize
         data = stream.read(size)
         if len(data) != size or stream.read(1):

@@ -1,9 +1,11 @@
-"""scikit-learn's multilayer perceptrons, read."""
+"""scikit-learn's multilayer perceptrons: `MLPClassifier` and `MLPRegressor`."""
 
-from cmlp.checks import optional
+from cmlp._model.architecture import Architecture
+from cmlp._model.state import ModelState
 
-# The output that scikit-learn names, as a loss and an output of cmlp's.
-OUTPUTS = {
+# out_activation_ of an estimator -> (loss, output) of a network; with "exp" the estimator predicts
+# the exponential of the network's output.
+SKLEARN_OUTPUTS = {
     "softmax": ("cross_entropy", "softmax"),
     "logistic": ("binary_cross_entropy", "sigmoid"),
     "identity": ("quadratic", "identity"),
@@ -11,36 +13,48 @@ OUTPUTS = {
 }
 
 
-def as_cmlp(activation):
-    """Return an activation of scikit-learn's, or of cmlp's, by cmlp's name."""
+def to_cmlp_activation(activation):
+    """Return an activation with scikit-learn's name ``"logistic"`` replaced by ``"sigmoid"``."""
     return "sigmoid" if isinstance(activation, str) and activation == "logistic" else activation
 
 
-def read(estimator, make):
-    """Return the network of a fitted estimator; see `Network.from_sklearn`.
+def read(estimator):
+    """Return the state of a fitted estimator; see `cmlp.Network.from_sklearn`.
 
     Parameters
     ----------
     estimator : MLPClassifier or MLPRegressor
-    make : callable
-        Makes a network, with the arguments of `Network`.
+        Of scikit-learn or of `cmlp.sklearn`.
+
+    Returns
+    -------
+    ModelState
+        An independent copy.
+
+    Raises
+    ------
+    TypeError
+        If `estimator` is something else.
+    sklearn.exceptions.NotFittedError
+        If it is not fitted.
     """
-    neural_network = optional("sklearn.neural_network", "from_sklearn", "scikit-learn", "sklearn")
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
     from sklearn.utils.validation import check_is_fitted
 
-    if not isinstance(estimator, (neural_network.MLPClassifier, neural_network.MLPRegressor)):
+    if not isinstance(estimator, (MLPClassifier, MLPRegressor)):
         raise TypeError(
-            f"estimator must be an MLPClassifier or an MLPRegressor, got {type(estimator).__name__}"
+            f"estimator must be an MLPClassifier or an MLPRegressor; got {type(estimator).__name__}"
         )
     check_is_fitted(estimator)
-    if hasattr(estimator, "network_"):  # one of cmlp's
-        return estimator._synced().copy()
-    loss, output = OUTPUTS[estimator.out_activation_]
-    sizes = [coef.shape[0] for coef in estimator.coefs_] + [estimator.n_outputs_]
-    network = make(
-        sizes, activation=as_cmlp(estimator.activation), output=output, loss=loss, init="zeros",
-        dtype=estimator.coefs_[0].dtype, seed=0,
+    if hasattr(estimator, "network_"):  # an estimator of cmlp.sklearn
+        return estimator.network_.state.copy()
+    loss, output = SKLEARN_OUTPUTS[estimator.out_activation_]
+    architecture = Architecture.from_arguments(
+        [*(coef.shape[0] for coef in estimator.coefs_), estimator.n_outputs_],
+        activation=to_cmlp_activation(estimator.activation), output=output, loss=loss,
+        init="zeros", dtype=estimator.coefs_[0].dtype, seed=0,
     )  # fmt: skip
-    network.weight = [coef.T for coef in estimator.coefs_]
-    network.bias = [intercept[:, None] for intercept in estimator.intercepts_]
-    return network
+    arrays = {f"weight_{l}": coef.T for l, coef in enumerate(estimator.coefs_)}
+    for l, intercept in enumerate(estimator.intercepts_):
+        arrays[f"bias_{l}"] = intercept[:, None]
+    return ModelState.from_arrays(architecture, arrays)

@@ -1,20 +1,12 @@
-"""Networks as PyTorch modules, out and in."""
+"""PyTorch modules: `torch.nn.Sequential` of dense layers."""
 
 import numpy as np
 
 from cmlp.activations import ACTIVATIONS, celu, elu, leaky_relu
-from cmlp.checks import optional
-from cmlp.files.layers import usual_loss
-from cmlp.files.sequence import Sequence
+from cmlp.formats.builder import SequenceBuilder
 from cmlp.normalizations import BatchNorm, LayerNorm
 
-
-def package():
-    """Return the package; raises `ImportError` without it."""
-    return optional("torch", "to_torch and from_torch", "PyTorch", "torch")
-
-
-# Of each activation the name of its module, and the arguments, k being the parameter.
+# Activation -> name of the module in torch.nn, and its arguments for the activation's parameter k.
 MODULES = {
     "identity": ("Identity", lambda k: {}),
     "sigmoid": ("Sigmoid", lambda k: {}),
@@ -35,45 +27,144 @@ MODULES = {
     "softmax": ("Softmax", lambda k: {"dim": 1}),
 }
 
+# Module -> arguments that must have PyTorch's defaults, as the activation here has no parameter.
+FIXED_ARGUMENTS = {
+    "Hardtanh": {"min_val": -1.0, "max_val": 1.0},
+    "Softplus": {"beta": 1.0, "threshold": 20.0},
+}
 
-def write(network):
-    """Return a network as a `torch.nn.Sequential`; see `Network.to_torch`."""
-    torch = package()
-    nn, architecture = torch.nn, network._architecture
-    dtype = getattr(torch, network.dtype.name)
+# Modules that do not change a prediction for rows.
+IGNORED = ("Flatten", "Identity")
 
-    def tensor(array):
-        return torch.tensor(np.array(array), dtype=dtype)
+SUPPORTED = (
+    "Linear, BatchNorm1d (with running statistics), LayerNorm, Dropout, AlphaDropout, "
+    f"{', '.join(IGNORED)} and the activations "
+    f"{', '.join(dict.fromkeys(name for name, _ in MODULES.values() if name not in IGNORED))} "
+    "(Hardtanh and Softplus with default arguments)"
+)
+
+
+def write(state, target=None):
+    """Return a module with the same outputs as the network; see `cmlp.Network.to_torch`.
+
+    Parameters
+    ----------
+    state : ModelState
+    target : None
+        Not used.
+
+    Returns
+    -------
+    torch.nn.Sequential
+        In evaluation mode.
+    """
+    import torch
+    from torch import nn
+
+    architecture, arrays = state.architecture, state.to_arrays()
+    dtype = getattr(torch, architecture.dtype.name)
+
+    def convert(name):
+        array = arrays[name]
+        vector_or_matrix = array if name.startswith("weight") else array[:, 0]
+        return torch.tensor(np.array(vector_or_matrix), dtype=dtype)
 
     modules = [nn.Dropout(architecture.input_dropout)] if architecture.input_dropout else []
-    kinds, rates = (*architecture.normalization, None), (*architecture.dropout, 0.0)
-    for l, activation in enumerate(architecture.activations):
-        inputs, outputs = network.size[l : l + 2]
-        kind = kinds[l]
-        linear = nn.Linear(inputs, outputs, bias=kind is None, dtype=dtype)
-        linear.weight.data = tensor(network.weight[l])
+    inputs = architecture.inputs
+    for l, layer in enumerate(architecture.dense):
+        normalization = layer.normalization
+        linear = nn.Linear(inputs, layer.units, bias=normalization is None, dtype=dtype)
+        linear.weight.data = convert(f"weight_{l}")
         modules.append(linear)
-        bias = tensor(network.bias[l][:, 0])
-        if kind is None:
-            linear.bias.data = bias
+        if normalization is None:
+            linear.bias.data = convert(f"bias_{l}")
         else:
-            if isinstance(kind, BatchNorm):
-                normal = nn.BatchNorm1d(outputs, kind.eps, kind.momentum, dtype=dtype)
-                normal.running_mean.data = tensor(network.running_mean[l][:, 0])
-                normal.running_var.data = tensor(network.running_variance[l][:, 0])
+            if isinstance(normalization, BatchNorm):
+                module = nn.BatchNorm1d(
+                    layer.units, normalization.eps, normalization.momentum, dtype=dtype
+                )
+                module.running_mean.data = convert(f"running_mean_{l}")
+                module.running_var.data = convert(f"running_variance_{l}")
             else:
-                normal = nn.LayerNorm(outputs, kind.eps, dtype=dtype)
-            normal.weight.data, normal.bias.data = tensor(network.scale[l][:, 0]), bias
-            modules.append(normal)
-        name, arguments = MODULES[activation.name]
-        modules.append(getattr(nn, name)(**arguments(activation.parameter)))
-        if rates[l]:
-            modules.append(nn.Dropout(rates[l]))
+                module = nn.LayerNorm(layer.units, normalization.eps, dtype=dtype)
+            module.weight.data, module.bias.data = convert(f"scale_{l}"), convert(f"bias_{l}")
+            modules.append(module)
+        name, get_arguments = MODULES[layer.activation.name]
+        modules.append(getattr(nn, name)(**get_arguments(layer.activation.parameter)))
+        if layer.dropout:
+            modules.append(nn.Dropout(layer.dropout))
+        inputs = layer.units
     return nn.Sequential(*modules).eval()
 
 
-def activation_of(module):
-    """Return the activation of a module, or None where it is none that is known."""
+def read(module, loss=None):
+    """Return the state of a network from a module; see `cmlp.Network.from_torch`.
+
+    Parameters
+    ----------
+    module : torch.nn.Sequential
+    loss : str, Loss or callable, optional
+        By default the loss that suits the output activation.
+
+    Returns
+    -------
+    ModelState
+
+    Raises
+    ------
+    ValueError
+        If a layer is not supported; the message names it.
+    """
+    builder = SequenceBuilder("Linear", "bias=False")
+    for index, layer in enumerate(iterate_modules(module)):
+        add_module(builder, index, layer)
+    return builder.build(loss)
+
+
+def iterate_modules(module):
+    """Yield the modules of nested Sequentials, in order."""
+    if type(module).__name__ == "Sequential":
+        for child in module:
+            yield from iterate_modules(child)
+    else:
+        yield module
+
+
+def add_module(builder, index, module):
+    """Add a module to a `SequenceBuilder`; `index` is its position in the flattened module."""
+    kind = type(module).__name__
+    label = f"layer {index}: {kind}"
+    if kind == "Linear":
+        dtype = str(module.weight.dtype).removeprefix("torch.")
+        builder.add_dense(to_numpy(module.weight), to_numpy(module.bias), dtype)
+    elif kind == "BatchNorm1d" and module.track_running_stats:
+        momentum = 0.1 if module.momentum is None else module.momentum
+        builder.add_batch_norm(
+            label, BatchNorm(momentum, module.eps), to_numpy(module.weight),
+            to_numpy(module.bias), to_numpy(module.running_mean), to_numpy(module.running_var),
+        )  # fmt: skip
+    elif kind == "LayerNorm":
+        builder.add_layer_norm(
+            label, LayerNorm(module.eps), to_numpy(module.weight), to_numpy(module.bias)
+        )
+    elif kind in ("Dropout", "AlphaDropout"):
+        builder.add_dropout(module.p)
+    elif kind not in IGNORED:
+        activation = find_activation(module)
+        if activation is None:
+            raise ValueError(
+                f"layer {index}: {module} is not supported; supported layers are {SUPPORTED}"
+            )
+        builder.add_activation(label, activation)
+
+
+def to_numpy(tensor):
+    """Return a tensor as a float64 array; None stays None."""
+    return None if tensor is None else tensor.detach().cpu().double().numpy()
+
+
+def find_activation(module):
+    """Return the activation that a module computes, or None if there is none."""
     name = type(module).__name__
     if name == "GELU":
         return ACTIVATIONS["gelu_tanh" if module.approximate == "tanh" else "gelu"]
@@ -83,52 +174,7 @@ def activation_of(module):
         return elu(module.alpha)
     if name == "CELU":
         return celu(module.alpha)
-    usual = {"Hardtanh": ("min_val", -1.0, "max_val", 1.0),
-             "Softplus": ("beta", 1.0, "threshold", 20.0)}.get(name)  # fmt: skip
-    if usual and (getattr(module, usual[0]), getattr(module, usual[2])) != usual[1::2]:
+    fixed = FIXED_ARGUMENTS.get(name, {})
+    if any(getattr(module, argument) != value for argument, value in fixed.items()):
         return None
     return next((ACTIVATIONS[n] for n, (kind, _) in MODULES.items() if kind == name), None)
-
-
-def flattened(module):
-    """Yield the modules of nested Sequentials."""
-    if type(module).__name__ == "Sequential":
-        for child in module:
-            yield from flattened(child)
-    else:
-        yield module
-
-
-def read(module, make, loss):
-    """Return the network of a Sequential, made by `make`; see `Network.from_torch`."""
-    package()
-    sequence = Sequence()
-    for place, part in enumerate(flattened(module)):
-        kind = type(part).__name__
-
-        def numbers(tensor):
-            return tensor.detach().cpu().double().numpy()
-
-        if kind == "Linear":
-            bias = None if part.bias is None else numbers(part.bias)
-            sequence.dense(numbers(part.weight), bias, str(part.weight.dtype).split(".")[-1])
-        elif kind == "BatchNorm1d" and part.track_running_stats:
-            affine = (None, None) if part.weight is None else (
-                numbers(part.weight), numbers(part.bias))  # fmt: skip
-            momentum = 0.1 if part.momentum is None else part.momentum
-            sequence.batch_norm(place, BatchNorm(momentum, part.eps), *affine,
-                                numbers(part.running_mean), numbers(part.running_var))  # fmt: skip
-        elif kind == "LayerNorm":
-            affine = (None, None) if part.weight is None else (
-                numbers(part.weight),
-                None if part.bias is None else numbers(part.bias))  # fmt: skip
-            sequence.layer_norm(place, LayerNorm(part.eps), *affine)
-        elif kind in ("Dropout", "AlphaDropout"):
-            sequence.dropout(place, part.p)
-        elif kind in ("Flatten", "Identity"):
-            continue
-        elif (activation := activation_of(part)) is not None:
-            sequence.activation(place, activation)
-        else:
-            raise ValueError(f"module {place}, {part}, is none that a network can have")
-    return sequence.network(make, loss or usual_loss(sequence.output_name))
