@@ -1,21 +1,20 @@
-"""Multilayer perceptrons on the CPU at the speed of the silicon.
+"""Multilayer perceptrons on CPUs at the limit of the hardware.
 
-`Network` is the way in; `MLP` and `Model` are the reference classes, drop-in.
+`Network` is the main class; `MLP` and `Model` are drop-in replacements of the reference classes.
 """
 
 from typing import TYPE_CHECKING
 
 from cmlp import activations, callbacks, losses, metrics, normalizations
+from cmlp._training.history import History
 from cmlp._version import __version__
 from cmlp.config import show_config
+from cmlp.ensemble import fit_many
 from cmlp.errors import TrainingDiverged
-from cmlp.lbfgs import LBFGS
-from cmlp.many import fit_many
 from cmlp.network import Network
 from cmlp.normalizations import BatchNorm, LayerNorm
-from cmlp.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
+from cmlp.optimizers import LBFGS, SGD, Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
 from cmlp.reference import MLP, Model
-from cmlp.training import History
 
 if TYPE_CHECKING:
     from cmlp import datasets, schedules
@@ -51,7 +50,7 @@ __all__ = [
 
 
 def __getattr__(name):
-    # They take a good part of the time of the import: they come when they are asked for.
+    # Imported on first use because they take a considerable part of the time of `import cmlp`.
     if name in ("datasets", "schedules"):
         from importlib import import_module
 

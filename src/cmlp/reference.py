@@ -1,27 +1,29 @@
-"""The classes and helpers of the reference programs, drop-in.
+"""Drop-in replacements of the reference programs' classes and helpers.
 
-`MLP` is the reference's sigmoid network, `Model` the one of its comment: one hidden
-layer of tanh, softmax, one sample a step.
+`MLP` is the reference's sigmoid network. `Model` is the network of its comment: one hidden layer
+with tanh, softmax outputs, one sample in each step.
 """
 
 import os
 
 import numpy as np
 
-from cmlp import batches, fitting, threads
-from cmlp._core.epochs import train
+from cmlp._core.training import train_epoch
+from cmlp._training.arguments import convert_targets
+from cmlp._training.inputs import as_matrix, convert_rows
+from cmlp._utils.threads import resolve_threads
 from cmlp.network import Network
 
 
 class MLP(Network):
-    """The reference's network: sigmoid everywhere, quadratic loss, its first weights.
+    """The reference's network: sigmoid activations, quadratic loss, its initial weights.
 
     Parameters
     ----------
     sizes : sequence of int
-        The widths of the layers, inputs first.
+        Number of inputs, then number of units of each layer.
     dtype, seed
-        As of `Network`. The reference computes in float64.
+        As in `Network`. The reference computes in float64.
     """
 
     def __init__(self, sizes, *, dtype="float32", seed=None):
@@ -29,22 +31,22 @@ class MLP(Network):
 
 
 class Model:
-    """The network of the reference's comment: tanh, then softmax, cross-entropy.
+    """The network of the reference's comment: a tanh layer, softmax outputs, cross-entropy.
 
     Parameters
     ----------
     input_dim, hidden_dim, output_dim : int
     dtype, seed
-        As of `Network`. The reference computes in float64.
+        As in `Network`. The reference computes in float64.
 
     Attributes
     ----------
     W1, b1, W2, b2 : ndarray, shapes (in, hidden), (1, hidden), (hidden, out), (1, out)
-        Views of the parameters; standard normal weights and zero biases at first.
+        Views of the parameters; initially standard normal weights and zero biases.
     z1, a1, z2, a2 : ndarray
-        Input sums and outputs of both layers, after a `forward`.
+        Pre-activations and activations of both layers, after a call of `forward`.
     network : Network
-        What does the work.
+        The network that is trained.
     """
 
     def __init__(self, input_dim, hidden_dim, output_dim, *, dtype="float32", seed=None):
@@ -92,8 +94,8 @@ class Model:
         self.network.bias[1] = np.reshape(value, (self.output_dim, 1))
 
     def forward(self, x):
-        """Return the probabilities (n, out) of samples (n, in), and keep what led to them."""
-        x = np.asarray(batches.as_matrix(x, self.input_dim, self.network.dtype, "x"),
+        """Return the probabilities (n, out) of samples (n, in) and store z1, a1, z2, a2."""
+        x = np.asarray(as_matrix(x, self.input_dim, self.network.dtype, "x"),
                        self.network.dtype)  # fmt: skip
         self.z1 = x @ self.W1 + self.b1
         self.a1 = np.tanh(self.z1)
@@ -133,25 +135,36 @@ class Model:
         epochs : int
         learning_rate : float
         """
-        team = threads.resolve()
-        rows, targets, _ = fitting.data(self.network, as_numbers(x_train), y_train)
-        out = np.empty((len(rows), self.output_dim), self.network.dtype)
+        threads, program = resolve_threads(), self.network.state.program
+        rows, targets, out = self._prepare(x_train, y_train)
         for epoch in range(epochs):
-            train(self.network._program, rows, targets, None, 1, learning_rate, team)
-            loss = self.network._program.infer(rows, targets, None, out, team)
+            train_epoch(program, rows, targets, None, 1, learning_rate, threads)
+            loss = program.infer(rows, targets, None, out, threads)
             print(f"Epoch {epoch}, loss: {loss:f}")
 
     def test(self, x_test, y_test):
-        """Print the loss and the accuracy; `y_test` is one-hot, shape (n, out)."""
-        rows, targets, _ = fitting.data(self.network, as_numbers(x_test), y_test)
-        out = np.empty((len(rows), self.output_dim), self.network.dtype)
-        loss = self.network._program.infer(rows, targets, None, out, threads.resolve())
+        """Print the loss and the accuracy.
+
+        Parameters
+        ----------
+        x_test : array_like, shape (n, in)
+        y_test : array_like, shape (n, out)
+            One-hot.
+        """
+        rows, targets, out = self._prepare(x_test, y_test)
+        loss = self.network.state.program.infer(rows, targets, None, out, resolve_threads())
         accuracy = np.mean(out.argmax(axis=1) == np.argmax(y_test, axis=1))
         print(f"Test loss: {loss:f}, accuracy: {accuracy:f}")
 
+    def _prepare(self, x, y):
+        # Rows, targets, and an array for the outputs.
+        rows = convert_rows(to_real(x), self.input_dim, self.network.dtype)
+        targets, _ = convert_targets(self.network.state.architecture, rows, y)
+        return rows, targets, np.empty((len(rows), self.output_dim), self.network.dtype)
 
-def as_numbers(x):
-    """Return bytes as the numbers that they are: the reference does not scale them."""
+
+def to_real(x):
+    """Return bytes as float32 without scaling, as the reference reads them."""
     x = np.asarray(x)
     return x.astype(np.float32) if x.dtype == np.uint8 else x
 
@@ -163,7 +176,7 @@ def sigmoid(inX):
 
 
 def dsigmoid(z):
-    """Return the derivative of the sigmoid at z (the reference calls a number here)."""
+    """Return the derivative of the sigmoid at z (in the reference this function raises)."""
     return sigmoid(z) * (1 - sigmoid(z))
 
 
@@ -196,8 +209,8 @@ def load_data(root=None):
     Parameters
     ----------
     root : str or os.PathLike, optional
-        A folder with the four IDX ``.gz`` files; by default the working folder, then
-        where `cmlp.datasets.load_mnist` looks.
+        Directory with the four IDX ``.gz`` files; by default the working directory, then the
+        directories that `cmlp.datasets.load_mnist` searches.
 
     Returns
     -------

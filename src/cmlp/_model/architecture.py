@@ -154,6 +154,23 @@ class Architecture:
         """Least value of a classifier's single output that means class 1."""
         return self.output.threshold
 
+    def classify(self, outputs):
+        """Return the classes that a classifier's outputs mean.
+
+        Parameters
+        ----------
+        outputs : ndarray, shape (n, outputs)
+
+        Returns
+        -------
+        ndarray of int, shape (n,)
+            Index of the greatest output or, with one output, whether it reaches the decision
+            threshold.
+        """
+        if outputs.shape[1] > 1:
+            return outputs.argmax(axis=1)
+        return (outputs[:, 0] >= self.decision_threshold).astype(np.intp)
+
     @property
     def tensors(self):
         """The parameters of all layers in the order in which they are stored; a list of Tensor."""

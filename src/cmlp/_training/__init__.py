@@ -1,0 +1,1 @@
+"""Training: arguments and inputs, the loop over epochs, evaluation, checkpoints."""

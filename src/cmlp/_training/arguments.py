@@ -1,0 +1,288 @@
+"""The arguments of `Network.fit`, validated and turned into a `TrainingRun`."""
+
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from cmlp._core.inputs import Targets
+from cmlp._model.optimizer_state import OptimizerState
+from cmlp._training import checkpoint
+from cmlp._training.evaluation import make_validation
+from cmlp._training.inputs import (
+    convert_rows,
+    prepare_rows,
+    prepare_targets,
+    sample_weights,
+    split_pair,
+)
+from cmlp._training.loop import TrainingRun
+from cmlp._training.progress import choose_progress
+from cmlp._training.sources import ArraySource, BatchSource, shuffled_order
+from cmlp._utils.fields import check_fields, checked_field
+from cmlp._utils.threads import resolve_threads
+from cmlp._utils.validation import check_bool, check_integer
+from cmlp.callbacks import Checkpoint, resolve_callbacks
+from cmlp.metrics import resolve_metrics
+from cmlp.optimizers import LBFGS, resolve_optimizer
+
+# The epoch whose shuffled order splits off the validation rows; no training reaches it.
+SPLIT_EPOCH = 2**32 - 1
+
+
+def check_validation_split(name, value):
+    """Raise `ValueError` unless `value` is a number in [0, 1)."""
+    if not (isinstance(value, (int, float)) and 0 <= value < 1):
+        raise ValueError(f"{name} must be in [0, 1); got {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """The keyword arguments of `Network.fit`, which documents them."""
+
+    epochs: int = checked_field(partial(check_integer, minimum=0), 10)
+    batch_size: int = checked_field(check_integer, 32)
+    optimizer: Any = None
+    schedule: Any = None
+    shuffle: bool = True
+    validation_data: Any = None
+    validation_split: float = 0.0
+    sample_weight: Any = None
+    class_weight: Any = None
+    early_stopping: Any = None
+    callbacks: Any = ()
+    metrics: Any = ()
+    restore_good: bool = checked_field(check_bool, False)
+    sparse: bool | str = "auto"
+    progress: bool | None = None
+    verbose: int | None = None
+    threads: int | None = None
+
+    def __post_init__(self):
+        check_fields(self)
+
+    @classmethod
+    def names(cls):
+        """Return the names of all options."""
+        return [field.name for field in fields(cls)]
+
+
+def prepare_training(network, X, y, options, *, optimizer_state=None):
+    """Return the `TrainingRun` of one call of `fit`.
+
+    If the network was returned by `Network.resume`, the run continues where the checkpoint was
+    written.
+
+    Parameters
+    ----------
+    network : Network
+    X, y : array_like, or an iterable and None
+        As in `Network.fit`.
+    options : FitOptions
+    optimizer_state : OptimizerState, optional
+        State of an optimizer that continues; by default a new one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the network is unchanged.
+    """
+    state = network.state
+    architecture = state.architecture
+    optimizer = resolve_optimizer(options.optimizer)
+    schedule = start_schedule(options.schedule)
+    callbacks = resolve_callbacks(options.callbacks, options.early_stopping)
+    metrics = resolve_metrics(options.metrics, architecture.is_classifier, architecture.outputs)
+    threads = resolve_threads(options.threads)
+    if y is None:
+        source = make_batch_source(architecture, X, options)
+        source.check(schedule, optimizer)
+        validate = validation_of_data(state, options.validation_data, metrics, threads)
+    else:
+        source, validate = make_array_source(state, X, y, options, metrics, threads)
+    if validate is None:
+        check_monitors([schedule, *callbacks])
+    common = {
+        "validate": validate, "epochs": options.epochs, "optimizer": optimizer,
+        "schedule": schedule, "callbacks": callbacks, "metrics": metrics, "threads": threads,
+        "restore_good": options.restore_good,
+        "progress": choose_progress(options.progress, options.verbose, options.epochs,
+                                    source.n_samples),
+    }  # fmt: skip
+    if isinstance(optimizer, LBFGS):
+        check_full_batch(architecture, source, schedule, metrics, callbacks, options)
+        from cmlp._training.lbfgs import FullBatchRun
+
+        return FullBatchRun(network, source, optimizer_state=None, **common)
+    if optimizer_state is None:
+        optimizer_state = OptimizerState(optimizer, state.parameters)
+    run = TrainingRun(network, source, optimizer_state=optimizer_state, **common)
+    if state.checkpoint is not None:
+        run.restore(checkpoint.from_snapshot(state.checkpoint))
+        state.checkpoint = None
+    return run
+
+
+def start_schedule(schedule):
+    """Return the started schedule of one call of `fit`, or None."""
+    if schedule is None:
+        return None
+    # Imported here because the module takes a sixth of the time of `import cmlp`.
+    from cmlp import schedules
+
+    return schedules.start_schedule(schedule)
+
+
+def make_array_source(state, X, y, options, metrics, threads):
+    """Return the `ArraySource` of arrays, and the validation function or None."""
+    architecture = state.architecture
+    rows = convert_rows(X, architecture.inputs, architecture.dtype)
+    if len(rows) == 0:
+        raise ValueError("X is empty; training needs at least one sample")
+    weights = options.sample_weight, options.class_weight
+    targets, values = convert_targets(architecture, rows, y, weights=weights)
+    rows = prepare_rows(
+        rows, architecture, batch_size=options.batch_size, sparse=options.sparse, threads=threads
+    )
+    subset, held_out = split_rows(architecture.seed, len(rows), options.validation_split)
+    if held_out is not None and options.validation_data is not None:
+        raise ValueError("validation_data and validation_split exclude each other")
+    if held_out is None:
+        validate = validation_of_data(state, options.validation_data, metrics, threads)
+    else:
+        validate = make_validation(state, rows, targets, values, held_out, metrics, threads)
+    shuffle = bool(options.shuffle)
+    return ArraySource(rows, targets, values, subset, options.batch_size, shuffle), validate
+
+
+def make_batch_source(architecture, X, options):
+    """Return the `BatchSource` of an iterable."""
+    if not (callable(X) or (hasattr(X, "__iter__") and not hasattr(X, "__array__"))):
+        raise TypeError(
+            "y is missing; without it X must be an iterable of batches (X, y), or a callable "
+            f"that returns one; got {type(X).__name__}"
+        )
+    if (
+        options.validation_split
+        or options.sample_weight is not None
+        or options.class_weight is not None
+    ):
+        raise ValueError(
+            "validation_split, sample_weight and class_weight must not be given with an iterable "
+            "of batches; a batch may be (X, y, sample_weight)"
+        )
+
+    def convert(batch, number):
+        if not (isinstance(batch, (tuple, list)) and len(batch) in (2, 3)):
+            raise TypeError(
+                f"batch {number} must be (X, y) or (X, y, sample_weight); "
+                f"got {type(batch).__name__}"
+            )
+        X, y, *weights = batch
+        suffix = f" of batch {number}"
+        rows = convert_rows(X, architecture.inputs, architecture.dtype, "X" + suffix)
+        weights = weights[0] if weights else None
+        targets, values = convert_targets(architecture, rows, y, suffix, (weights, None))
+        if len(rows) == 0:
+            raise ValueError(f"X of batch {number} is empty")
+        if architecture.input_noise and rows.is_sparse:
+            raise ValueError(f"X{suffix} must be dense with input_noise; pass X.toarray()")
+        return rows, targets, values
+
+    return BatchSource(X, convert)
+
+
+def convert_targets(architecture, rows, y, suffix="", weights=None):
+    """Return the targets of rows for the engine and, for a loss in Python, as the user passed them.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    rows : Rows
+    y : array_like
+        As in `Network.fit`; for a loss in Python any array with one item for each row.
+    suffix : str
+        Appended to the name of the argument in messages.
+    weights : tuple (sample_weight, class_weight), optional
+
+    Returns
+    -------
+    targets : Targets
+    values : ndarray or None
+    """
+    n_samples, outputs = len(rows), architecture.outputs
+    name, values = "y" + suffix, None
+    if architecture.loss.call:
+        values = np.asarray(y)
+        if values.ndim == 0 or len(values) != n_samples:
+            raise ValueError(
+                f"{name} must have as many samples as X, {n_samples}; got shape {values.shape}"
+            )
+        if weights is not None and any(weight is not None for weight in weights):
+            raise ValueError(
+                "sample_weight and class_weight must not be given with a loss that is a callable"
+            )
+    # The engine compares outputs with targets for metrics; other values only the loss can read.
+    is_comparable = values is None or (
+        values.dtype.kind in "biuf" and values.shape in ((n_samples,), (n_samples, outputs))
+    )
+    if is_comparable:
+        targets = prepare_targets(y, n_samples, architecture, name)
+    else:
+        targets = Targets(np.zeros((n_samples, outputs), architecture.dtype))
+    if weights is not None and n_samples:
+        targets.weighted(sample_weights(*weights, y, n_samples, outputs))
+    return targets, values
+
+
+def split_rows(seed, n_samples, fraction):
+    """Return the rows to train on and the rows to validate on; both None if `fraction` is 0."""
+    check_validation_split("validation_split", fraction)
+    if fraction == 0:
+        return None, None
+    held_out = round(n_samples * fraction)
+    if not 0 < held_out < n_samples:
+        raise ValueError(
+            f"validation_split={fraction} of {n_samples} samples leaves "
+            f"{n_samples - held_out} to train on and {held_out} to validate with"
+        )
+    order = shuffled_order(seed, SPLIT_EPOCH, n_samples)
+    return order[held_out:], order[:held_out]
+
+
+def validation_of_data(state, validation_data, metrics, threads):
+    """Return the validation function of `validation_data`, or None without."""
+    if validation_data is None:
+        return None
+    X, y = split_pair("validation_data", validation_data)
+    architecture, suffix = state.architecture, " of validation_data"
+    rows = convert_rows(X, architecture.inputs, architecture.dtype, "X" + suffix)
+    targets, values = convert_targets(architecture, rows, y, suffix)
+    if len(rows) == 0:
+        raise ValueError("X of validation_data is empty")
+    return make_validation(state, rows, targets, values, None, metrics, threads)
+
+
+def check_full_batch(architecture, source, schedule, metrics, callbacks, options):
+    """Raise `ValueError` if an argument of `fit` has no meaning for L-BFGS."""
+    if isinstance(source, BatchSource):
+        raise ValueError("LBFGS needs all samples at once: X and y must be arrays")
+    if source.subset is not None:
+        raise ValueError("LBFGS supports validation_data, but not validation_split")
+    if architecture.loss.call:
+        raise ValueError("LBFGS needs a loss of cmlp, not a callable")
+    if schedule is not None or metrics:
+        raise ValueError("LBFGS supports neither schedule nor metrics; use validation_data")
+    if architecture.max_norm or options.restore_good:
+        raise ValueError("LBFGS supports neither max_norm nor restore_good")
+    if any(c.wants_batches or isinstance(c, Checkpoint) for c in callbacks):
+        raise ValueError("LBFGS does not support per-batch callbacks or Checkpoint")
+
+
+def check_monitors(watchers):
+    """Raise `ValueError` if a schedule or callback monitors validation data that is not given."""
+    for watcher in watchers:
+        monitor = getattr(watcher, "monitor", "")
+        if monitor.startswith("val_"):
+            raise ValueError(f"monitor={monitor!r} needs validation_data or validation_split")

@@ -1,0 +1,92 @@
+"""Outputs, losses and metrics of a network over many samples."""
+
+import numpy as np
+
+from cmlp._utils.threads import resolve_threads
+from cmlp.metrics import Metrics
+
+
+def compute_outputs(state, rows, threads=None, *, check_finite=True, tick=None):
+    """Return the outputs for rows.
+
+    Parameters
+    ----------
+    state : ModelState
+    rows : Rows
+    threads : int, optional
+        Greatest number of threads; by default as in `resolve_threads`.
+    check_finite : bool, default True
+        Whether to look for NaN and infinity in the rows.
+    tick : callable, optional
+        Called every time slice with the number of rows done.
+
+    Returns
+    -------
+    ndarray, shape (n, outputs), or None
+        None if the rows hold NaN or infinity.
+    """
+    architecture = state.architecture
+    out = np.empty((len(rows), architecture.outputs), architecture.dtype)
+    if len(rows):
+        threads = threads or resolve_threads(None)
+        loss = state.program.infer(rows, None, None, out, threads, check_finite, None, tick)
+        if loss is None:
+            return None
+    return out
+
+
+def evaluate(state, rows, targets, values, order, names, threads):
+    """Return the mean loss and the metrics over rows.
+
+    Parameters
+    ----------
+    state : ModelState
+    rows, targets : Rows, Targets
+    values : ndarray or None
+        Targets as the user passed them, for a loss in Python.
+    order : ndarray of uint32 or None
+        Rows to evaluate; None for all.
+    names : sequence of str
+        Metrics.
+    threads : int
+
+    Returns
+    -------
+    loss : float
+    metrics : Metrics
+    """
+    architecture = state.architecture
+    metrics = Metrics(names, architecture.is_classifier, architecture.outputs)
+    loss_function, out = architecture.loss, None
+    if loss_function.call:
+        n_samples = len(rows) if order is None else len(order)
+        out = np.empty((n_samples, architecture.outputs), architecture.dtype)
+    loss = state.program.infer(rows, targets, order, out, threads, False, metrics.sums)
+    if loss_function.call:
+        loss, _ = loss_function(out, values if order is None else values[order])
+    return loss, metrics
+
+
+def make_validation(state, rows, targets, values, order, metrics, threads):
+    """Return a function that computes the validation quantities of an epoch.
+
+    Parameters
+    ----------
+    state, rows, targets, values, order, threads
+        As in `evaluate`.
+    metrics : sequence of str
+        Metrics beside the network's score.
+
+    Returns
+    -------
+    callable
+        Takes no argument; returns a dict of ``val_loss`` and the metrics with the prefix ``val_``.
+    """
+    score = () if state.architecture.loss.call else (state.architecture.score_name,)
+    names = tuple(dict.fromkeys([*score, *metrics]))
+
+    def validate():
+        loss, found = evaluate(state, rows, targets, values, order, names, threads)
+        return {"val_loss": loss, **found.results("val_")}
+
+    return validate

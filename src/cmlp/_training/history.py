@@ -1,0 +1,56 @@
+"""`History`: the quantities of each epoch of a call of `fit`."""
+
+
+class History:
+    """The quantities of each epoch of a call of `fit`.
+
+    Attributes
+    ----------
+    epochs : list of dict
+        A record for each epoch. `loss` is the mean over the epoch's batches, each computed before
+        its step; `penalty`, the optimizer's share of it, is present where the optimizer has a
+        penalty. Then come the requested metrics, computed likewise; `lr`, the last learning rate;
+        `seconds`; `samples_per_second`; and with validation data `val_loss`, `val_accuracy`
+        (classification) or `val_r2` (regression) and the metrics with the prefix ``val_``.
+    """
+
+    def __init__(self):
+        self.epochs = []
+
+    def __getitem__(self, name):
+        """Return one quantity over the epochs, a list."""
+        return [epoch[name] for epoch in self.epochs]
+
+    def __len__(self):
+        return len(self.epochs)
+
+    def __repr__(self):
+        names = ", ".join(self.epochs[0]) if self.epochs else "nothing"
+        return f"<History of {len(self)} epochs: {names}>"
+
+    def to_dict(self):
+        """Return the quantities as a dict of lists with one number for each epoch."""
+        return {name: self[name] for name in self.epochs[0]} if self.epochs else {}
+
+    def plot(self, names=None, ax=None):
+        """Plot quantities over the epochs with Matplotlib (the extra ``plot``).
+
+        Parameters
+        ----------
+        names : sequence of str, optional
+            By default the losses and metrics.
+        ax : matplotlib.axes.Axes, optional
+            Axes for the losses; other quantities use a second y-axis beside it.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        ImportError
+            If Matplotlib is not installed.
+        """
+        from cmlp.plot import plot_history
+
+        return plot_history(self.epochs, names, ax)

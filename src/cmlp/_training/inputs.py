@@ -1,0 +1,383 @@
+"""X and y in any accepted form as the rows, targets and weights that the engine reads."""
+
+import contextlib
+
+import numpy as np
+
+from cmlp._core import kernels
+from cmlp._core.inputs import Rows, Targets
+
+# The engine stores the order of samples in 32 bits, and the columns of a sparse batch in 31.
+MAX_SAMPLES = 2**32 - 1
+MAX_SPARSE_COLUMNS = 2**31 - 1
+
+# Types that the engine reads in place; arrays of other types are converted once.
+NATIVE_DTYPES = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
+
+
+def as_matrix(X, inputs, dtype, name="X"):
+    """Return X as a 2-D array that the engine can read in place, copied only if necessary.
+
+    Parameters
+    ----------
+    X : array_like, shape (n, inputs) or (n, ...) with `inputs` elements for each sample
+    inputs : int
+    dtype : numpy.dtype
+        Type to convert real numbers to that are not uint8, float32 or float64.
+    name : str
+        Name of the argument in messages.
+
+    Raises
+    ------
+    ValueError
+        If the shape does not fit.
+    TypeError
+        If the elements are not real numbers.
+    """
+    array = real_array(name, X)
+    if array.ndim < 2:
+        raise ValueError(
+            f"{name} must have shape (n, {inputs}); got {array.shape}; "
+            f"reshape a single sample with {name}.reshape(1, -1)"
+        )
+    width = int(np.prod(array.shape[1:]))
+    if width != inputs:
+        raise ValueError(f"{name} must have {inputs} columns as the network has inputs; "
+                         f"got shape {array.shape}")  # fmt: skip
+    if array.shape[0] > MAX_SAMPLES:
+        raise ValueError(f"{name} must have at most {MAX_SAMPLES} samples; got {array.shape[0]}")
+    array = array.reshape(array.shape[0], width)
+    if array.dtype not in NATIVE_DTYPES:
+        array = array.astype(dtype)
+    if width > 1 and array.strides[1] != array.itemsize:
+        array = np.ascontiguousarray(array)
+    return array
+
+
+def is_scipy_sparse(X):
+    """Return whether X is a SciPy sparse matrix or array, without importing SciPy."""
+    return hasattr(X, "tocsr") and hasattr(X, "nnz")
+
+
+def as_sparse_rows(X, inputs, dtype, name="X"):
+    """Return a SciPy sparse matrix as `Rows` that read its CSR arrays in place.
+
+    Matrices whose column indices are not strictly increasing in each row are copied and sorted.
+
+    Parameters
+    ----------
+    X : scipy.sparse matrix or array, shape (n, inputs)
+    inputs, dtype, name
+        As in `as_matrix`.
+
+    Raises
+    ------
+    ValueError
+        If the shape does not fit, or the CSR arrays are not valid.
+    TypeError
+        If the elements are not real numbers.
+    """
+    if X.ndim != 2 or X.shape[1] != inputs:
+        raise ValueError(
+            f"{name} must have {inputs} columns as the network has inputs; got shape {X.shape}"
+        )
+    if X.shape[0] > MAX_SAMPLES or inputs > MAX_SPARSE_COLUMNS:
+        raise ValueError(
+            f"{name} must have at most {MAX_SAMPLES} samples and, if sparse, "
+            f"{MAX_SPARSE_COLUMNS} columns; got shape {X.shape}"
+        )
+    csr = X.tocsr()
+    values = real_array(name, csr.data)
+    if values.dtype not in NATIVE_DTYPES:
+        values = values.astype(dtype)
+    columns = csr.indices
+    if columns.dtype not in (np.int32, np.int64):
+        columns = columns.astype(np.int64)
+    starts = np.ascontiguousarray(csr.indptr, np.int64)
+    check_csr(name, starts, columns, min(len(values), len(columns)), X.shape)
+    rows = Rows.sparse(np.ascontiguousarray(values), np.ascontiguousarray(columns), starts, inputs)
+    if rows.has_sorted_columns:
+        return rows
+    csr = csr.copy()
+    csr.has_sorted_indices = csr.has_canonical_format = False
+    csr.sum_duplicates()
+    return as_sparse_rows(csr, inputs, dtype, name)
+
+
+def check_csr(name, starts, columns, stored, shape):
+    """Raise `ValueError` unless row starts and column indices describe a matrix of this shape.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument in messages.
+    starts : ndarray of int64
+        CSR `indptr`.
+    columns : ndarray of int
+        CSR `indices`.
+    stored : int
+        Number of values and column indices that are stored.
+    shape : tuple of int
+    """
+    is_valid = len(starts) == shape[0] + 1 and starts[0] == 0 and (starts[1:] >= starts[:-1]).all()
+    if not (is_valid and starts[-1] <= stored):
+        raise ValueError(
+            f"{name} is not a valid CSR matrix: indptr must start at 0, be non-decreasing and end "
+            "at nnz"
+        )
+    if stored and not (columns.min() >= 0 and columns.max() < shape[1]):
+        raise ValueError(
+            f"{name} is not a valid CSR matrix: column indices must be in [0, {shape[1]}); "
+            f"got {columns.min()} to {columns.max()}"
+        )
+
+
+def convert_rows(X, inputs, dtype, name="X", check_finite=True):
+    """Return X as `Rows`.
+
+    Parameters
+    ----------
+    X : array_like, SciPy sparse matrix or Rows
+        As in `as_matrix`; a sparse matrix stays sparse; `Rows` are returned as they are.
+    inputs, dtype, name
+        As in `as_matrix`.
+    check_finite : bool, default True
+        Whether to refuse NaN and infinity.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `as_matrix`, and if an element is not finite.
+    """
+    if isinstance(X, Rows):
+        if X.width != inputs:
+            raise ValueError(f"{name} must have {inputs} columns; got {X.width}")
+        return X
+    if is_scipy_sparse(X):
+        rows = as_sparse_rows(X, inputs, dtype, name)
+    else:
+        rows = Rows(as_matrix(X, inputs, dtype, name))
+    if check_finite:
+        raise_if_not_finite(rows, name)
+    return rows
+
+
+def raise_if_not_finite(rows, name="X"):
+    """Raise `ValueError` that names the first row with NaN or infinity, if there is one."""
+    if (row := rows.first_not_finite()) >= 0:
+        raise ValueError(f"{name} must be finite; row {row} holds NaN or infinity")
+
+
+def max_sparse_density(architecture, batch_size):
+    """Return the greatest density at which sparse rows train faster than dense ones."""
+    policy = kernels.POLICY
+    first_layer_bytes = architecture.sizes[1] * architecture.dtype.itemsize
+    is_wide = (
+        kernels.vector_bytes() >= policy.wide_vector_bytes
+        and first_layer_bytes >= policy.wide_layer_bytes
+        and batch_size >= policy.wide_batch
+    )
+    return policy.wide_density if is_wide else policy.sparse_density
+
+
+def prepare_rows(X, architecture, *, batch_size, sparse="auto", threads=1, name="X",
+                 check_finite=True, cache=None):  # fmt: skip
+    """Return X as `Rows` to train on, compressed to sparse rows if that is faster or requested.
+
+    Parameters
+    ----------
+    X : array_like, SciPy sparse matrix or Rows
+        As in `convert_rows`.
+    architecture : Architecture
+    batch_size : int
+    sparse : bool or "auto"
+        ``"auto"`` compresses by the density of up to 256 sampled rows, their width, the first
+        layer's width and the batch size.
+    threads : int
+        Number of threads that compress.
+    name : str
+        Name of the argument in messages.
+    check_finite : bool, default True
+        Whether to refuse NaN and infinity.
+    cache : dict, optional
+        Reuses the conversions of earlier calls with the same X and this dict.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `convert_rows`; if `sparse` is invalid, or False for a sparse X; if X is sparse and
+        the architecture adds noise to the inputs.
+    """
+    cache = {} if cache is None else cache
+    key = architecture.inputs, architecture.dtype
+    if key not in cache:
+        cache[key] = convert_rows(X, *key, name, check_finite)
+    rows = cache[key]
+    if not (isinstance(sparse, bool) or sparse == "auto"):
+        raise ValueError(f"sparse must be 'auto', True or False; got {sparse!r}")
+    if architecture.input_noise and rows.is_sparse:
+        raise ValueError(f"{name} must be dense with input_noise; pass {name}.toarray()")
+    if rows.is_sparse and sparse is False:
+        raise ValueError(f"sparse=False does not suit a sparse {name}; pass {name}.toarray()")
+    if rows.is_sparse or not len(rows) or architecture.input_noise or sparse is False:
+        return rows
+    if sparse == "auto":
+        is_wide = kernels.POLICY.sparse_width <= rows.width <= MAX_SPARSE_COLUMNS
+        limit = max_sparse_density(architecture, min(batch_size, len(rows)))
+        if not (is_wide and rows.density() <= limit):
+            return rows
+    if (*key, "sparse") not in cache:
+        cache[*key, "sparse"] = rows.compressed(threads)
+    return cache[*key, "sparse"]
+
+
+def prepare_targets(y, n_samples, architecture, name="y"):
+    """Return y as `Targets`.
+
+    Parameters
+    ----------
+    y : array_like
+        With several outputs, integer labels (n_samples,) from 0 or reals (n_samples, outputs);
+        with one output, reals (n_samples,) or (n_samples, 1).
+    n_samples : int
+        Number of rows of X.
+    architecture : Architecture
+    name : str
+        Name of the argument in messages.
+
+    Raises
+    ------
+    ValueError
+        If the length, the shape, a label or the range of a target does not fit.
+    TypeError
+        If the elements are not real numbers.
+    """
+    outputs, loss = architecture.outputs, architecture.loss
+    array = real_array(name, y)
+    if array.ndim == 0 or len(array) != n_samples:
+        raise ValueError(
+            f"{name} must have as many samples as X, {n_samples}; got shape {array.shape}"
+        )
+    if array.ndim == 1 and outputs > 1:
+        return Targets(as_labels(array, outputs, name))
+    array = array.reshape(n_samples, 1) if array.ndim == 1 else array
+    if array.shape != (n_samples, outputs):
+        wanted = f"({n_samples},) or ({n_samples}, {outputs})"
+        raise ValueError(f"{name} must have shape {wanted}; got {array.shape}")
+    array = np.ascontiguousarray(array, architecture.dtype)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite; it holds NaN or infinity")
+    least, greatest = loss.bounds
+    if not ((array >= least) & (array <= greatest)).all():
+        allowed = (
+            f"lie between {least:g} and {greatest:g}" if greatest < np.inf else "not be negative"
+        )
+        raise ValueError(
+            f"{name} must {allowed} for {loss.name}; got values from {array.min()} to {array.max()}"
+        )
+    return Targets(array)
+
+
+def sample_weights(sample_weight, class_weight, y, n_samples, classes):
+    """Return the weights of samples, float64 (n_samples,), or None if all are 1.
+
+    Parameters
+    ----------
+    sample_weight : array_like, shape (n_samples,), or None
+    class_weight : dict, array_like, "balanced" or None
+        See `Network.fit`.
+    y : array_like
+        Targets; class weights need labels (n_samples,), one-hot rows or, with one output, 0 and 1.
+    n_samples, classes : int
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a shape, a class or a weight does not fit.
+    """
+    weights = None
+    if sample_weight is not None:
+        weights = as_weights("sample_weight", sample_weight, n_samples)
+    if class_weight is not None:
+        by_class = weights_by_class(class_weight, as_classes(y, classes), classes)
+        weights = by_class if weights is None else weights * by_class
+    if weights is not None and not weights.any():
+        raise ValueError("the weights of all samples are zero; at least one must be positive")
+    return weights
+
+
+def as_weights(name, value, length):
+    """Return finite, non-negative weights, float64 (length,)."""
+    array = real_array(name, value)
+    if array.shape != (length,):
+        raise ValueError(f"{name} must have shape ({length},); got {array.shape}")
+    array = np.ascontiguousarray(array, np.float64)
+    if not (np.isfinite(array) & (array >= 0)).all():
+        raise ValueError(f"{name} must be finite and not negative")
+    return array
+
+
+def as_classes(y, classes):
+    """Return the class of each sample, (n_samples,), given labels or one-hot rows."""
+    array = real_array("y", y)
+    if array.ndim == 2 and array.shape[1] > 1:
+        if not ((array == 0) | (array == 1)).all() or not (array.sum(axis=1) == 1).all():
+            raise ValueError("class_weight needs labels or one-hot rows as y")
+        return array.argmax(axis=1)
+    return as_labels(array.reshape(len(array)), max(classes, 2))
+
+
+def weights_by_class(class_weight, labels, classes):
+    """Return the weight of each sample by its class, float64 (n_samples,)."""
+    classes = max(classes, 2)
+    counts = np.bincount(labels, minlength=classes)
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ValueError(
+                f"class_weight must be 'balanced', a dict or an array; got {class_weight!r}"
+            )
+        present = (counts > 0).sum()
+        return (len(labels) / (present * np.maximum(counts, 1)))[labels]
+    if isinstance(class_weight, dict):
+        for label in class_weight:
+            if label not in range(classes):
+                raise ValueError(f"class_weight has class {label!r}, known are 0 to {classes - 1}")
+        class_weight = [class_weight.get(label, 1.0) for label in range(classes)]
+    return as_weights("class_weight", class_weight, classes)[labels]
+
+
+def as_labels(array, classes, name="y"):
+    """Return integer labels in [0, classes) as int32, (n_samples,)."""
+    if array.dtype.kind == "f" and not (array == np.trunc(array)).all():
+        raise ValueError(
+            f"{name} of shape {array.shape} is read as labels, which must be whole numbers; "
+            f"real targets have shape ({len(array)}, {classes})"
+        )
+    if len(array) and not (array.min() >= 0 and array.max() < classes):
+        raise ValueError(
+            f"{name} must hold labels from 0 to {classes - 1}; got {array.min()} to {array.max()}"
+        )
+    return np.ascontiguousarray(array, np.int32)
+
+
+def real_array(name, value):
+    """Return `value` as an array of real numbers; raises `TypeError` or `ValueError`."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} is not an array: {error}") from None
+    if array.dtype == object:
+        with contextlib.suppress(TypeError, ValueError):
+            array = array.astype(np.float64)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers; got {array.dtype}")
+    return array
+
+
+def split_pair(name, value):
+    """Return X and y; raises `TypeError` unless `value` is a pair of them."""
+    try:
+        X, y = value
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a pair (X, y)") from None
+    return X, y

@@ -1,0 +1,171 @@
+"""Full-batch training with SciPy's L-BFGS and the engine's loss and gradient."""
+
+import time
+
+import numpy as np
+
+from cmlp._training.loop import TrainingRun
+from cmlp._utils.validation import import_optional
+from cmlp.errors import TrainingDiverged
+
+
+class Objective:
+    """The loss and its gradient as functions of one vector of all parameters.
+
+    The vector has all weights, then all biases, then all scales, without padding.
+
+    Parameters
+    ----------
+    state : ModelState
+    rows, targets : Rows, Targets
+    optimizer : LBFGS
+    threads : int
+
+    Attributes
+    ----------
+    last_loss : float
+        The latest value, decay included.
+    """
+
+    def __init__(self, state, rows, targets, optimizer, threads):
+        self.state, self.rows, self.targets, self.threads = state, rows, targets, threads
+        self.gradient = state.parameters.new()
+        names = dict.fromkeys(tensor.name for tensor in state.parameters.tensors)
+        self.tensors = [t for name in names for t in state.parameters.tensors if t.name == name]
+        self.decay = np.concatenate([
+            np.full(t.rows * t.columns, optimizer.weight_decay
+                    if t.name == "weight" or optimizer.decay_bias else 0.0)
+            for t in self.tensors
+        ])  # fmt: skip
+        self.last_loss = np.nan
+
+    def get_parameters(self):
+        """Return the network's parameters as one vector, float64."""
+        return self._flatten(self.state.parameters)
+
+    def set_parameters(self, x):
+        """Copy a vector into the network's parameters."""
+        start = 0
+        for tensor in self.tensors:
+            view = self.state.parameters.views[tensor]
+            view[...] = x[start : start + view.size].reshape(view.shape)
+            start += view.size
+
+    def accept(self, x):
+        """Copy a vector into the network's parameters and update the running statistics."""
+        self.set_parameters(x)
+        if self.state.statistics.block.size:
+            self._compute_gradient(momentum=1.0)
+
+    def __call__(self, x):
+        """Return the loss, decay included, and its gradient."""
+        self.set_parameters(x)
+        loss = self._compute_gradient()
+        self.last_loss = loss + float((self.decay * x * x).sum()) / 2
+        return self.last_loss, self._flatten(self.gradient) + self.decay * x
+
+    def _compute_gradient(self, momentum=0.0):
+        self.gradient.block[:] = 0
+        return self.state.program.gradient(
+            self.rows, self.targets, self.gradient.block, self.threads, momentum=momentum
+        )
+
+    def _flatten(self, block):
+        views = [block.views[tensor] for tensor in self.tensors]
+        return np.concatenate([np.asarray(view, np.float64).ravel() for view in views])
+
+
+def minimize(objective, optimizer, epochs, after):
+    """Minimize, and call `after` with the number of each iteration from 0.
+
+    The network ends with the parameters of the last complete iteration, also when an exception
+    or Ctrl-C interrupts one.
+
+    Parameters
+    ----------
+    objective : Objective
+    optimizer : LBFGS
+    epochs : int
+        Greatest number of iterations.
+    after : callable
+        May raise `StopIteration` to end the minimization.
+
+    Returns
+    -------
+    scipy.optimize.OptimizeResult or None
+        None if `after` ended it.
+
+    Raises
+    ------
+    ImportError
+        If SciPy is not installed.
+    """
+    scipy_minimize = import_optional("scipy.optimize", "LBFGS", "SciPy", "lbfgs").minimize
+    iteration, last = 0, objective.get_parameters()
+
+    def finish_iteration(x):
+        nonlocal iteration, last
+        last = x.copy()
+        objective.accept(x)
+        after(iteration)
+        iteration += 1
+
+    try:
+        result = scipy_minimize(
+            objective, objective.get_parameters(), method="L-BFGS-B", jac=True,
+            callback=finish_iteration,
+            options={"maxiter": epochs, "maxfun": optimizer.max_fun, "gtol": optimizer.tol,
+                     "ftol": optimizer.ftol, "maxcor": optimizer.history},
+        )  # fmt: skip
+    except StopIteration:
+        return None
+    except BaseException:
+        objective.set_parameters(last)
+        raise
+    objective.accept(result.x)
+    return result
+
+
+class FullBatchRun(TrainingRun):
+    """One call of `fit` with `LBFGS`; an epoch is an iteration."""
+
+    def run(self):
+        """Train and return the `History`.
+
+        Raises
+        ------
+        ImportError
+            If SciPy is not installed.
+        TrainingDiverged
+            If the loss is not finite.
+        """
+        source = self.source
+        self.objective = Objective(
+            self.state, source.rows, source.targets, self.optimizer, self.threads
+        )
+        self.start = time.perf_counter()
+        self.notify("on_train_begin")
+        with self.progress:
+            minimize(self.objective, self.optimizer, self.epochs, self.record_iteration)
+        self.notify("on_train_end", self.history)
+        self.state.training = self.summarize()
+        return self.history
+
+    def record_iteration(self, epoch):
+        """Record an iteration; raises `StopIteration` to end training."""
+        start, self.start = self.start, time.perf_counter()
+        seconds = self.start - start
+        record = {
+            "loss": self.objective.last_loss,
+            "seconds": seconds,
+            "samples_per_second": self.source.n_samples / max(seconds, 1e-9),
+        }
+        if not np.isfinite(record["loss"]):
+            raise TrainingDiverged(epoch, 0)
+        if self.validate is not None:
+            record.update(self.validate())
+        self.history.epochs.append(record)
+        is_stopped = self.notify("on_epoch_end", epoch, record)
+        self.progress.finish_epoch(epoch, record)
+        if is_stopped or self.is_cancelled:
+            raise StopIteration

@@ -1,0 +1,292 @@
+"""`TrainingRun`: one call of `fit`, epoch by epoch."""
+
+import time
+
+import numpy as np
+
+from cmlp._core.training import EpochRun
+from cmlp._training import checkpoint
+from cmlp._training.history import History
+from cmlp._training.run_state import Position, RunState
+from cmlp.errors import TrainingDiverged
+from cmlp.metrics import Metrics
+
+
+class TrainingRun:
+    """One call of `fit`.
+
+    Parameters
+    ----------
+    network : Network
+        Its `state` is trained; callbacks receive the network.
+    source : ArraySource or BatchSource
+    validate : callable or None
+        Returns a dict of validation quantities.
+    epochs : int
+    optimizer : cmlp.optimizers.Optimizer
+    optimizer_state : OptimizerState
+    schedule : started schedule or None
+        See `cmlp.schedules.start_schedule`.
+    callbacks : list of cmlp.callbacks.Callback
+    metrics : tuple of str
+    progress : cmlp._training.progress.Progress
+    threads : int
+    restore_good : bool
+        Whether divergence restores the parameters of the last finite epoch.
+
+    Attributes
+    ----------
+    history : History
+    position : Position
+    is_stopped : bool
+        Whether a callback has stopped the run.
+    is_cancelled : bool
+        Set by another thread to end training between two steps.
+    is_consistent : bool
+        Whether callbacks and schedule have observed exactly the epochs before `position`.
+    """
+
+    def __init__(self, network, source, *, validate, epochs, optimizer, optimizer_state, schedule,
+                 callbacks, metrics, progress, threads, restore_good=False):  # fmt: skip
+        self.network, self.state, self.source = network, network.state, source
+        self.validate, self.epochs = validate, epochs
+        self.optimizer, self.optimizer_state, self.schedule = optimizer, optimizer_state, schedule
+        self.callbacks, self.metrics, self.progress = callbacks, metrics, progress
+        self.threads, self.restore_good = threads, restore_good
+        self.history, self.position = History(), Position()
+        self.first_epoch = self.state.epoch
+        self.is_stopped = self.is_cancelled = False
+        self.is_consistent = True
+        self.callback_states = []
+        self.metric_sums = self.new_metrics()
+
+    def new_metrics(self):
+        """Return metrics whose sums are zero."""
+        architecture = self.state.architecture
+        return Metrics(self.metrics, architecture.is_classifier, architecture.outputs)
+
+    def run(self):
+        """Train and return the `History`.
+
+        Raises
+        ------
+        TrainingDiverged
+            If the loss of a batch is not finite.
+        """
+        parameters = self.state.parameters
+        try:
+            self.optimizer_state.begin(parameters)
+            self.notify("on_train_begin")
+            for callback, state in zip(self.callbacks, self.callback_states, strict=False):
+                callback.load_state(state)
+            with self.progress:
+                while self.position.epoch < self.epochs and not self.is_stopped:
+                    self.run_epoch()
+            self.optimizer_state.end(parameters)
+            self.notify("on_train_end", self.history)
+            self.state.training = self.summarize()
+        except BaseException as error:
+            self.notify("on_error", self, error)
+            raise
+        return self.history
+
+    def summarize(self):
+        """Return the record of the run that files store, a dict."""
+        last = self.history.epochs[-1] if self.history.epochs else {}
+        return {
+            "optimizer": repr(self.optimizer), "epochs": len(self.history),
+            "samples": self.source.n_samples,
+            **{name: value for name, value in last.items() if isinstance(value, (int, float))},
+        }  # fmt: skip
+
+    def notify(self, event, *arguments):
+        """Call a method of all callbacks; return whether one of them returns True."""
+        answers = [getattr(c, event)(self.network, *arguments) for c in self.callbacks]
+        return any(answer is True for answer in answers)
+
+    def run_epoch(self):
+        """Train for one epoch, or for the rest of a resumed one, and record it."""
+        state, epoch = self.state, self.position.epoch
+        if self.position.chunk == 0 and self.position.settle().done == 0:
+            self.notify("on_epoch_begin", epoch)
+        finite = state.snapshot() if self.restore_good else None
+        try:
+            is_stopped = self.train_epoch()
+        except TrainingDiverged:
+            if finite is not None:
+                state.restore(finite)
+            raise
+        record = self.summarize_epoch()
+        with self.optimizer_state.averaged(state.parameters):
+            if self.validate is not None:
+                record.update(self.validate())
+            self.is_consistent = False
+            self.history.epochs[epoch:] = [record]
+            if self.schedule is not None:
+                self.schedule.observe(record)
+            self.is_stopped = self.notify("on_epoch_end", epoch, record) or is_stopped
+        self.metric_sums = self.new_metrics()
+        state.epoch = self.first_epoch + epoch + 1
+        self.position = Position(epoch + 1)
+        self.is_consistent = True
+        self.progress.finish_epoch(epoch, record)
+        self.notify("on_pause", self)
+
+    def summarize_epoch(self):
+        """Return the training quantities of the epoch that has ended, a dict."""
+        position = self.position
+        weight = position.weight if position.weight > 0 else 1.0
+        penalty = {} if self.optimizer.penalty is None else {"penalty": position.penalty / weight}
+        return {
+            "loss": position.loss / weight,
+            **penalty,
+            **self.metric_sums.results(),
+            "lr": position.lr,
+            "seconds": position.seconds,
+            "samples_per_second": position.trained / max(position.seconds, 1e-9),
+        }
+
+    def train_epoch(self):
+        """Train on the chunks of an epoch; return whether a callback stops the run."""
+        number, state = -1, self.state
+        for number, chunk in enumerate(self.source.chunks(state.architecture.seed, state.epoch)):
+            if number < self.position.chunk:
+                continue  # done before the checkpoint
+            if self.train_chunk(chunk):
+                return True
+            self.notify("on_pause", self)
+        if number < 0:
+            raise ValueError(
+                f"X gave no batches in epoch {self.position.epoch}; an iterator can be read once: "
+                "pass a list, a data loader, or a callable that returns a new iterator"
+            )
+        return False
+
+    def train_chunk(self, chunk):
+        """Train on one chunk, a time slice at a time; return whether a callback stops the run."""
+        before, optimizer, loss = self.position, self.optimizer, self.state.architecture.loss
+        rates = self.learning_rates(chunk.first_step, -(-chunk.n_samples // chunk.batch_size))
+        start = time.perf_counter()
+        with EpochRun(
+            self.state.program, chunk.rows, chunk.targets, chunk.order, chunk.batch_size,
+            optimizer.lr, self.threads, optimizer=self.optimizer_state.kernel, rates=rates,
+            noise=(self.state.architecture.seed, self.state.epoch), sums=self.metric_sums.sums,
+            loss=loss if loss.call else None, values=chunk.values,
+            chunk=(chunk.sample_offset, chunk.first_step, chunk.steps),
+        ) as live:  # fmt: skip
+            live.resume(before.done, before.loss, before.weight, before.penalty)
+            self.position = before._replace(live=live)
+            is_stopped = self.run_slices(live, chunk)
+            after = self.position.settle()
+            last_rate = optimizer.lr if rates is None else rates[(live.done - 1) // chunk.batch_size]
+            self.position = after._replace(
+                chunk=before.chunk + 1, done=0, lr=float(last_rate),
+                seconds=before.seconds + time.perf_counter() - start,
+            )  # fmt: skip
+        return is_stopped
+
+    def run_slices(self, live, chunk):
+        """Run time slices, or single steps for callbacks that need them, until the chunk is done.
+
+        Returns
+        -------
+        bool
+            Whether a callback stops the run.
+        """
+        before, epoch = self.position, self.position.epoch
+        steps = int(any(callback.wants_batches for callback in self.callbacks))
+        is_unfinished, is_stopped = True, False
+        while is_unfinished and not is_stopped:
+            is_unfinished = live.run(steps)
+            step = chunk.first_step + (live.done - 1) // chunk.batch_size
+            if live.diverged:
+                raise TrainingDiverged(epoch, step)
+            if self.is_cancelled:
+                raise KeyboardInterrupt
+            if steps:
+                is_stopped = self.notify("on_batch_end", epoch, step, live.last_loss)
+            if is_unfinished and not is_stopped:
+                self.notify("on_pause", self)
+            if self.progress.update is not None:
+                self.progress.update(before.trained - before.done + live.done)
+        return is_stopped
+
+    def learning_rates(self, first, count):
+        """Return the learning rates of `count` steps of the epoch, or None without a schedule."""
+        if self.schedule is None:
+            return None
+        steps_per_epoch, epoch = self.source.steps, self.position.epoch
+        steps = np.arange(first, first + count, dtype=np.float64) + epoch * steps_per_epoch
+        factors = self.schedule.factors(steps, epoch, steps_per_epoch, self.epochs)
+        return np.ascontiguousarray(self.optimizer.lr * factors, np.float64)
+
+    @property
+    def signature(self):
+        """Properties that another call of `fit` must share to resume this one; a dict."""
+        return {
+            **self.source.fingerprint,
+            "optimizer": repr(self.optimizer),
+            "schedule": None if self.schedule is None else type(self.schedule).__name__,
+            "metrics": list(self.metrics),
+            "callbacks": [type(callback).__name__ for callback in self.callbacks],
+        }
+
+    def capture(self):
+        """Return the `RunState` between two steps; its arrays are not copied."""
+        position, sums = self.position.settle(), self.metric_sums
+        return RunState(
+            signature=self.signature,
+            position=position,
+            is_stopped=self.is_stopped,
+            optimizer_position=self.optimizer_state.position,
+            optimizer_arrays=self.optimizer_state.to_arrays(),
+            metric_samples=sums.samples if sums.sums is not None else 0,
+            metric_arrays=sums.arrays if sums.sums is not None else {},
+            schedule=self.schedule.state() if hasattr(self.schedule, "state") else None,
+            history=self.history.epochs[: position.epoch],
+            callbacks=[(type(c).__name__, c.state()) for c in self.callbacks],
+        )
+
+    def restore(self, saved):
+        """Continue where another run was.
+
+        Parameters
+        ----------
+        saved : RunState
+
+        Raises
+        ------
+        ValueError
+            If an argument of `fit` differs from the other run's; nothing is changed.
+        """
+        for name, value in self.signature.items():
+            before = saved.signature.get(name)
+            if value != before:
+                raise ValueError(
+                    f"{name} must be what it was for training to resume: {before!r}; got {value!r}"
+                )
+        self.optimizer_state.load_arrays(saved.optimizer_arrays)
+        self.optimizer_state.position = saved.optimizer_position
+        if self.metric_sums.sums is not None:
+            for name, array in self.metric_sums.arrays.items():
+                array[:] = saved.metric_arrays[name]
+            self.metric_sums.sums.samples = saved.metric_samples
+        if saved.schedule is not None:
+            self.schedule.load_state(saved.schedule)
+        self.history.epochs[:] = saved.history
+        self.is_stopped, self.position = saved.is_stopped, saved.position
+        self.first_epoch -= saved.position.epoch
+        self.callback_states = [state for _, state in saved.callbacks]
+
+    def to_model_state(self):
+        """Return a `ModelState` of the network with a checkpoint of this run, sharing its arrays."""
+        return self.state.share(
+            epoch=self.first_epoch + self.position.epoch, optimizer=None,
+            checkpoint=checkpoint.to_snapshot(self.capture()),
+        )  # fmt: skip
+
+    def save(self, path):
+        """Write a checkpoint of this run, an ``.npz`` file, between two steps."""
+        from cmlp import formats
+
+        formats.get_format("npz").write(self.to_model_state(), path)

@@ -1,0 +1,167 @@
+"""The methods of the reference's `MLP`, which take samples as columns and data as lists of pairs.
+
+Bytes are read as the numbers that they are, without scaling, as in the reference.
+"""
+
+import numpy as np
+
+from cmlp._core.inputs import Rows, Targets
+from cmlp._core.training import train_epoch
+from cmlp._training.evaluation import compute_outputs
+from cmlp._training.inputs import as_labels, real_array
+from cmlp._training.sources import shuffled_order
+from cmlp._utils.threads import resolve_threads
+from cmlp._utils.validation import check_integer, check_positive
+
+
+class ReferenceMethods:
+    """The methods of the reference's `MLP`, for any number of layers and any built-in loss.
+
+    A mixin of `Network`: it uses the attributes `state`, `size`, `dtype` and `seed`.
+    """
+
+    def forward(self, x):
+        """Return the outputs for samples as columns.
+
+        Parameters
+        ----------
+        x : array_like, shape (inputs, 1), (inputs, m) or (inputs,)
+
+        Returns
+        -------
+        ndarray, shape (outputs, m)
+
+        Raises
+        ------
+        ValueError
+            If the number of rows of `x` is not the network's number of inputs.
+        """
+        columns = real_array("x", x)
+        if columns.ndim == 1:
+            columns = columns[:, None]
+        if columns.ndim != 2 or len(columns) != self.size[0]:
+            raise ValueError(f"x must have shape ({self.size[0]}, m); got {np.shape(x)}")
+        rows = Rows(np.ascontiguousarray(columns.T, self.dtype))
+        return np.ascontiguousarray(compute_outputs(self.state, rows, check_finite=False).T)
+
+    def backprop(self, x, y):
+        """Return the gradient of the loss of one sample.
+
+        Parameters
+        ----------
+        x : array_like of `inputs` elements, any shape
+        y : array_like, shape (outputs, 1) or (outputs,), or an integer label
+
+        Returns
+        -------
+        nabla_w : list of ndarray
+            Gradient with respect to each layer's weights, (outputs, inputs).
+        nabla_b : list of ndarray
+            Gradient with respect to each layer's biases, (outputs, 1).
+        loss : float
+            For the quadratic loss sum (a - y)^2, as in the reference: twice the function that the
+            gradient belongs to. For other losses the loss itself.
+        """
+        rows, targets = self._convert_pairs([(x, y)])
+        gradient = self.state.parameters.new()
+        loss = self.state.program.gradient(rows, targets, gradient.block, resolve_threads())
+        weights, biases = gradient.views_named("weight"), gradient.views_named("bias")
+        return weights, biases, self._reference_loss(loss)
+
+    def update_mini_batch(self, batch, lr):
+        """Take one step of gradient descent.
+
+        Parameters
+        ----------
+        batch : list of (x, y)
+            As in `backprop`.
+        lr : float
+            Learning rate.
+
+        Returns
+        -------
+        float
+            Mean loss of the batch before the step, as `backprop` computes it.
+        """
+        check_positive("lr", lr)
+        rows, targets = self._convert_pairs(batch)
+        loss, _ = self._train_epoch(rows, targets, None, len(rows), lr)
+        return self._reference_loss(loss)
+
+    def train(self, training_data, epoches, batchsz, lr, test_data=None, *, shuffle=True):
+        """Train by gradient descent in batches and print one line for each epoch.
+
+        Parameters
+        ----------
+        training_data : list of (x, y)
+            As in `backprop`; converted once.
+        epoches : int
+            Number of epochs.
+        batchsz : int
+            Batch size.
+        lr : float
+            Learning rate.
+        test_data : list of (x, label), optional
+            Evaluated after each epoch.
+        shuffle : bool, default True
+            Whether to shuffle the samples before each epoch, by the network's seed.
+        """
+        epoches = check_integer("epoches", epoches, 0)
+        batchsz = check_integer("batchsz", batchsz)
+        check_positive("lr", lr)
+        rows, targets = self._convert_pairs(training_data, "training_data")
+        test = self._convert_labeled(test_data) if test_data else None
+        for epoch in range(epoches):
+            order = shuffled_order(self.seed, self.state.epoch, len(rows)) if shuffle else None
+            _, last_loss = self._train_epoch(rows, targets, order, batchsz, lr)
+            if test:
+                loss = self._reference_loss(last_loss)
+                print(f"Epoch {epoch}:{self._count_correct(*test)}/{len(test_data)}", loss)
+            else:
+                print(f"Epoch {epoch} complete")
+
+    def evaluate(self, test_data):
+        """Return the number of samples, a list of (x, label), whose greatest output is the label's."""
+        return self._count_correct(*self._convert_labeled(test_data))
+
+    def _train_epoch(self, rows, targets, order, batch_size, lr):
+        noise = self.seed, self.state.epoch
+        self.state.epoch += 1
+        return train_epoch(
+            self.state.program, rows, targets, order, batch_size, lr, resolve_threads(),
+            noise=noise,
+        )  # fmt: skip
+
+    def _reference_loss(self, loss):
+        return 2 * loss if self.loss == "quadratic" else loss
+
+    def _count_correct(self, rows, labels):
+        outputs = compute_outputs(self.state, rows, check_finite=False)
+        return int((outputs.argmax(axis=1) == labels).sum())
+
+    def _convert_labeled(self, pairs):
+        labels = np.array([int(np.reshape(y, -1)[0]) for _, y in pairs])
+        return Rows(self._stack([x for x, _ in pairs], self.size[0], "test_data", "x")), labels
+
+    def _convert_pairs(self, pairs, name="batch"):
+        if self.state.architecture.loss.call:
+            raise TypeError("the reference's methods need a loss of cmlp, not a callable")
+        if len(pairs) == 0:
+            raise ValueError(f"{name} is empty; it must be a list of at least one (x, y)")
+        rows = Rows(self._stack([x for x, _ in pairs], self.size[0], name, "x"))
+        if np.ndim(pairs[0][1]) == 0 and self.size[-1] > 1:
+            labels = real_array("y", [y for _, y in pairs])
+            return rows, Targets(as_labels(labels, self.size[-1]))
+        return rows, Targets(self._stack([y for _, y in pairs], self.size[-1], name, "y"))
+
+    def _stack(self, arrays, width, name, item):
+        # One conversion to the network's dtype, whatever the shapes of the samples.
+        stacked = np.empty((len(arrays), width), self.dtype)
+        for i, array in enumerate(arrays):
+            if np.size(array) != width:
+                raise ValueError(
+                    f"{item} of {name}[{i}] must have {width} elements; "
+                    f"got shape {np.shape(array)}"
+                )
+            stacked[i] = np.reshape(array, width)
+        return stacked

@@ -1,0 +1,145 @@
+"""Sources of training data: arrays, or an iterable of batches, as chunks that the engine runs."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cmlp._core.inputs import Rows, Targets
+from cmlp._core.training import shuffle as fill_shuffled
+
+
+class Chunk(NamedTuple):
+    """Samples that one `EpochRun` of the engine trains on: an epoch, or one batch of an iterable.
+
+    Attributes
+    ----------
+    rows, targets : Rows, Targets
+    values : ndarray or None
+        Targets as the user passed them, for a loss in Python.
+    order : ndarray of uint32, shape (n,), or None
+        Rows to train on, in this order; None for all in their own order.
+    batch_size : int
+    sample_offset : int
+        Number of samples of the epoch before this chunk.
+    first_step : int
+        Number of steps of the epoch before this chunk.
+    steps : int
+        Number of steps of the whole epoch; 0 if it is unknown.
+    """
+
+    rows: Rows
+    targets: Targets
+    values: np.ndarray | None
+    order: np.ndarray | None
+    batch_size: int
+    sample_offset: int
+    first_step: int
+    steps: int
+
+    @property
+    def n_samples(self):
+        """Number of samples."""
+        return len(self.rows) if self.order is None else len(self.order)
+
+
+def shuffled_order(seed, epoch, n_samples):
+    """Return a permutation, uint32 (n_samples,), that is a function of seed and epoch alone."""
+    order = np.empty(n_samples, np.uint32)
+    fill_shuffled(order, seed, epoch)
+    return order
+
+
+class ArraySource:
+    """Arrays to train on; an epoch is one chunk.
+
+    Parameters
+    ----------
+    rows, targets : Rows, Targets
+    values : ndarray or None
+        Targets as the user passed them, for a loss in Python.
+    subset : ndarray of uint32 or None
+        Rows to train on; None for all.
+    batch_size : int
+    shuffle : bool
+
+    Attributes
+    ----------
+    n_samples, steps : int
+        Samples and steps of an epoch.
+    """
+
+    def __init__(self, rows, targets, values, subset, batch_size, shuffle):
+        self.rows, self.targets, self.values = rows, targets, values
+        self.subset, self.batch_size, self.shuffle = subset, batch_size, shuffle
+        self.n_samples = len(rows) if subset is None else len(subset)
+        self.steps = -(-self.n_samples // batch_size)
+
+    def draw_order(self, seed, epoch):
+        """Return the rows of an epoch in the order of training, or None for all as they are."""
+        if not self.shuffle:
+            return self.subset
+        order = shuffled_order(seed, epoch, self.n_samples)
+        return order if self.subset is None else self.subset[order]
+
+    def chunks(self, seed, epoch):
+        """Yield the only chunk of an epoch.
+
+        Parameters
+        ----------
+        seed : int
+        epoch : int
+            Number of epochs that the network has been trained before.
+        """
+        order = self.draw_order(seed, epoch)
+        yield Chunk(self.rows, self.targets, self.values, order, self.batch_size, 0, 0, self.steps)
+
+    @property
+    def fingerprint(self):
+        """Properties that must be equal for a checkpoint of another run to fit; a dict."""
+        return {"samples": self.n_samples, "batch_size": self.batch_size, "shuffle": self.shuffle}
+
+
+class BatchSource:
+    """An iterable of batches to train on; each batch is one chunk and one step.
+
+    Parameters
+    ----------
+    batches : iterable or callable
+        Yields (X, y) or (X, y, sample_weight); a callable returns such an iterable.
+    convert : callable
+        Called with a batch and its number; returns rows, targets and values.
+
+    Attributes
+    ----------
+    n_samples : None
+        Samples of an epoch are unknown.
+    steps : int or None
+        Steps of an epoch, if the iterable has a length.
+    """
+
+    n_samples = None
+
+    def __init__(self, batches, convert):
+        self.batches, self.convert = batches, convert
+        self.steps = len(batches) if hasattr(batches, "__len__") else None
+
+    def check(self, schedule, optimizer):
+        """Raise `ValueError` if the number of steps is needed and unknown."""
+        if self.steps is None and (schedule is not None or getattr(optimizer, "accumulate", 1) > 1):
+            raise ValueError(
+                "a schedule, and an optimizer with accumulate > 1, need the number of batches of "
+                "an epoch: X must have a length"
+            )
+
+    def chunks(self, seed, epoch):
+        """Yield each batch as a chunk."""
+        offset = 0
+        for number, batch in enumerate(self.batches() if callable(self.batches) else self.batches):
+            rows, targets, values = self.convert(batch, number)
+            yield Chunk(rows, targets, values, None, len(rows), offset, number, self.steps or 0)
+            offset += len(rows)
+
+    @property
+    def fingerprint(self):
+        """Properties that must be equal for a checkpoint of another run to fit; a dict."""
+        return {"steps": self.steps}

@@ -1,0 +1,121 @@
+"""`fit_many`: several networks trained on the same data at once, for ensembles and sweeps."""
+
+import copy
+
+from cmlp._training.arguments import FitOptions, prepare_training
+from cmlp._training.inputs import prepare_rows
+from cmlp._utils.threads import resolve_threads
+from cmlp._utils.validation import check_bool
+from cmlp.callbacks import Callback
+from cmlp.network import Network
+
+# Arguments that may be a list with one item for each network.
+PER_NETWORK = ("epochs", "batch_size", "optimizer", "schedule")
+
+SHARED = (
+    "shuffle", "validation_data", "validation_split", "sample_weight", "class_weight",
+    "early_stopping", "callbacks", "metrics", "restore_good",
+)  # fmt: skip
+
+
+def fit_many(networks, X, y, *, sparse="auto", threads=None, return_exceptions=False, **options):
+    """Train several networks on the same data, each on a thread of its own.
+
+    Each network ends with the same bits as its own `fit` would give. The data are converted and
+    compressed once.
+
+    Parameters
+    ----------
+    networks : sequence of Network
+        All different objects, with the same number of inputs.
+    X, y : array_like
+        As in `Network.fit`.
+    sparse : bool or "auto", default "auto"
+        As in `Network.fit`.
+    threads : int, optional
+        Number of networks that train at the same time; by default as in `Network.fit`.
+    return_exceptions : bool, default False
+        Whether a network whose training fails, for example by `TrainingDiverged`, has the
+        exception instead of its history in the result while the others continue. Otherwise the
+        first exception ends all of them.
+    **options
+        Of `Network.fit`: epochs, batch_size, optimizer and schedule, each one for all or a list
+        with one for each network; shuffle, validation_data, validation_split, sample_weight,
+        class_weight, early_stopping, callbacks, metrics, restore_good. Each network gets copies of
+        `Callback` instances; functions are called from several threads.
+
+    Returns
+    -------
+    list of History
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; no network has been trained.
+    TrainingDiverged, KeyboardInterrupt
+        As in `Network.fit`.
+    """
+    networks = list(networks)
+    for network in networks:
+        if not isinstance(network, Network):
+            raise TypeError(f"networks must be instances of Network; got {network!r}")
+    check_bool("return_exceptions", return_exceptions)
+    if len({id(network) for network in networks}) < len(networks):
+        raise ValueError("networks must be different objects; network.copy() returns a new one")
+    for name in options:
+        if name not in PER_NETWORK + SHARED:
+            allowed = ", ".join(PER_NETWORK + SHARED)
+            raise TypeError(f"fit_many has no argument {name!r}; allowed are {allowed}")
+    threads, cache = resolve_threads(threads), {}
+    runs = []
+    for i, network in enumerate(networks):
+        own = select_options(options, i, len(networks))
+        batch_size = FitOptions(**own).batch_size
+        rows = prepare_rows(
+            X, network.state.architecture, batch_size=batch_size, sparse=sparse, threads=threads,
+            cache=cache,
+        )  # fmt: skip
+        own = FitOptions(**own, sparse=rows.is_sparse, threads=1)
+        runs.append(prepare_training(network, rows, y, own))
+    return run_all(runs, threads, return_exceptions)
+
+
+def select_options(options, i, count):
+    """Return the options of the i-th of `count` networks, a dict."""
+    own = dict(options)
+    for name in PER_NETWORK:
+        if isinstance(own.get(name), list):
+            if len(own[name]) != count:
+                raise ValueError(
+                    f"{name} must be one for all or a list of {count}; got {len(own[name])}"
+                )
+            own[name] = own[name][i]
+    for name in ("early_stopping", "callbacks"):
+        if name in own:
+            own[name] = copy_callbacks(own[name])
+    return own
+
+
+def copy_callbacks(callbacks):
+    """Return callbacks with copies of the `Callback` instances, which have state."""
+    if isinstance(callbacks, (list, tuple)):
+        return [copy_callbacks(callback) for callback in callbacks]
+    return copy.deepcopy(callbacks) if isinstance(callbacks, Callback) else callbacks
+
+
+def run_all(runs, threads, return_exceptions):
+    """Run training runs on some threads; return their histories, or exceptions, in order."""
+    # Imported here because it takes a considerable part of the time of `import cmlp`.
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(max(1, min(threads, len(runs)))) as pool:
+        futures = [pool.submit(run.run) for run in runs]
+        try:
+            if return_exceptions:
+                return [future.exception() or future.result() for future in futures]
+            return [future.result() for future in futures]
+        except BaseException:
+            for run, future in zip(runs, futures, strict=True):
+                run.is_cancelled = True
+                future.cancel()
+            raise

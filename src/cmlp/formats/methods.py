@@ -1,0 +1,223 @@
+"""`FileMethods`: the methods of `Network` that read and write files and other frameworks' models."""
+
+from cmlp import formats
+
+
+class FileMethods:
+    """A mixin of `Network`: it uses the attribute `state` and the class method `from_state`."""
+
+    def save(self, path, *, optimizer=False):
+        """Write the network to a file; an existing file is replaced only by a complete one.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            Must end in ``.npz`` or, with the package safetensors, ``.safetensors``.
+        optimizer : bool, default False
+            Whether to store the state of `partial_fit`'s optimizer too.
+
+        Raises
+        ------
+        ValueError
+            If the path has another extension, or there is no such optimizer.
+        """
+        formats.native_format(path).write(self.state, path, optimizer=optimizer)
+
+    @classmethod
+    def load(cls, path, *, loss=None):
+        """Read a network that `save`, or a checkpoint, wrote.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        loss : callable, optional
+            The network's loss if it was a callable, which files do not store.
+
+        Raises
+        ------
+        ValueError
+            If the file is not a network; the message names the file and the reason.
+        FileNotFoundError
+            If the file does not exist.
+        """
+        state = formats.native_format(path, for_reading=True).read(path, loss=loss)
+        state.checkpoint = None
+        return cls.from_state(state)
+
+    @classmethod
+    def resume(cls, path, *, loss=None):
+        """Read a checkpoint that `cmlp.callbacks.Checkpoint` wrote, to continue its training.
+
+        The next call of `fit`, with the arguments of the interrupted one, continues where the
+        checkpoint was written and ends with the same bits and history as an uninterrupted call.
+        `epochs` may differ if no schedule depends on it.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        loss : callable, optional
+            The network's loss if it was a callable, which files do not store.
+
+        Raises
+        ------
+        ValueError
+            If the file is not a checkpoint.
+        FileNotFoundError
+            If the file does not exist.
+        """
+        state = formats.native_format(path, for_reading=True).read(path, loss=loss)
+        if state.checkpoint is None:
+            raise ValueError(f"{path} is a network without a checkpoint of its training; use load")
+        return cls.from_state(state)
+
+    def to_onnx(self, path, *, opset=17, input_dtype="float32", labels=None):
+        """Write the network as an ONNX model (the extra ``onnx``).
+
+        The input ``X`` and the output ``outputs`` are float32 and have any number of samples;
+        batch normalization is folded into the weights.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        opset : int, default 17
+            At least 13. Layer normalization is one node from 17 on, gelu from 20 on.
+        input_dtype : {"float32", "uint8"}, default "float32"
+            With uint8 the model scales its input by 1/255, as `fit` does.
+        labels : sequence of int or str, or True, optional
+            Class names for a second output, ``label``; True for their numbers.
+
+        Raises
+        ------
+        ValueError
+            If an argument does not fit.
+        ImportError
+            If the package onnx is not installed.
+        """
+        formats.get_format("onnx").write(
+            self.state, path, opset=opset, input_dtype=input_dtype, labels=labels
+        )
+
+    @classmethod
+    def from_onnx(cls, path, *, loss=None, output=None, dtype="float32"):
+        """Read a chain of dense layers from an ONNX model (the extra ``onnx``).
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        loss : str or Loss, optional
+            By default the one that suits the outputs.
+        output : str, optional
+            Name of the tensor with the outputs; by default the last output that holds reals.
+        dtype : str, default "float32"
+
+        Raises
+        ------
+        ValueError
+            If the file is not a model, or has a node that is not supported, which is named.
+        FileNotFoundError
+            If the file does not exist.
+        ImportError
+            If the package onnx is not installed.
+        """
+        state = formats.get_format("onnx").read(path, loss=loss, output=output, dtype=dtype)
+        return cls.from_state(state)
+
+    def to_c(self, path, *, name="model", weights="float32", own_math=False):
+        """Write the network as one self-contained C99 file with a header beside it.
+
+        ``void NAME_predict(const float *x, float *y)`` computes the outputs and, for classifiers,
+        ``int NAME_classify(const float *x)`` the class, without allocation, with constant weights.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            Must end in ``.c``; the header ends in ``.h``.
+        name : str, default "model"
+            Prefix of the functions' names.
+        weights : {"float32", "int8"}, default "float32"
+            8-bit integers, with one scale for each unit, take a quarter of the memory.
+        own_math : bool, default False
+            Whether the file contains functions such as exp instead of using ``math.h``, accurate
+            to about 1e-6. Layer normalization uses ``sqrtf`` from ``math.h`` in either case.
+
+        Raises
+        ------
+        ValueError
+            If an argument does not fit.
+        """
+        formats.get_format("c").write(
+            self.state, path, name=name, weights=weights, own_math=own_math
+        )
+
+    def to_torch(self):
+        """Return a `torch.nn.Sequential` that computes the same outputs (the extra ``torch``).
+
+        Returns
+        -------
+        torch.nn.Sequential
+            In evaluation mode, of the network's dtype, with its dropout modules.
+
+        Raises
+        ------
+        ImportError
+            If PyTorch is not installed.
+        """
+        return formats.get_format("torch").write(self.state)
+
+    @classmethod
+    def from_torch(cls, module, *, loss=None):
+        """Return the network of a `torch.nn.Sequential` (the extra ``torch``).
+
+        Parameters
+        ----------
+        module : torch.nn.Sequential
+            Linear, BatchNorm1d, LayerNorm, Dropout and activations, possibly nested.
+        loss : str or Loss, optional
+            By default the one that suits the outputs.
+
+        Raises
+        ------
+        ValueError
+            If a module is not supported; the message names it.
+        ImportError
+            If PyTorch is not installed.
+        """
+        return cls.from_state(formats.get_format("torch").read(module, loss=loss))
+
+    @classmethod
+    def from_keras(cls, model, *, loss=None):
+        """Return the network of a Keras Sequential model of dense layers.
+
+        Parameters
+        ----------
+        model : keras.Sequential
+            Dense, BatchNormalization, LayerNormalization, Dropout and activations.
+        loss : str or Loss, optional
+            By default the one that suits the outputs.
+
+        Raises
+        ------
+        ValueError
+            If a layer is not supported; the message names it.
+        """
+        return cls.from_state(formats.get_format("keras").read(model, loss=loss))
+
+    @classmethod
+    def from_sklearn(cls, estimator):
+        """Return a copy of the network of a fitted `MLPClassifier` or `MLPRegressor`.
+
+        Parameters
+        ----------
+        estimator : MLPClassifier or MLPRegressor
+            Of scikit-learn or of `cmlp.sklearn`.
+
+        Raises
+        ------
+        TypeError
+            If it is another object.
+        sklearn.exceptions.NotFittedError
+            If it is not fitted.
+        ImportError
+            If scikit-learn is not installed.
+        """
+        return cls.from_state(formats.get_format("sklearn").read(estimator))
