@@ -1,4 +1,4 @@
-"""Exports and imports: the same outputs as the network, in ONNX, C, PyTorch, Keras, scikit-learn."""
+"""Exports and imports have the outputs of the network: ONNX, C, PyTorch, Keras, scikit-learn."""
 
 import ctypes
 import re
@@ -417,10 +417,12 @@ def test_modules_that_cmlp_did_not_make(rng):
     smoothed = losses.cross_entropy(0.1)
     assert Network.from_torch(module, loss=smoothed).state.architecture.loss == smoothed
     for wrong, message in (
-        (nn.Sequential(nn.Linear(2, 2), nn.Conv1d(1, 1, 1)), r"layer 1: Conv1d\(.*\) is not supported; supported layers are Linear, BatchNorm1d"),
+        (nn.Sequential(nn.Linear(2, 2), nn.Conv1d(1, 1, 1)),
+         r"layer 1: Conv1d\(.*\) is not supported; supported layers are Linear, BatchNorm1d"),
         (nn.Sequential(nn.ReLU(), nn.Linear(2, 2)), "layer 0: ReLU must follow a Linear layer"),
         (nn.Sequential(nn.BatchNorm1d(2)), "layer 0: BatchNorm1d must follow a Linear layer"),
-        (nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Tanh()), r"layer 2: Tanh is a second activation \('tanh'\) after the same Linear layer"),
+        (nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Tanh()),
+         r"layer 2: Tanh is a second activation \('tanh'\) after the same Linear layer"),
         (nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.BatchNorm1d(2)),
          "layer 2: BatchNorm1d must directly follow a Linear layer"),
         (nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2), nn.ReLU(), nn.Linear(2, 1)),
@@ -472,8 +474,8 @@ def test_models_of_keras(rng):
     np.testing.assert_allclose(net(X), model.predict(X, verbose=0), atol=2e-6)
     assert net.activation == ("relu", "gelu", "leaky_relu", "silu")
     assert net.loss == "cross_entropy"
-    with pytest.raises(TypeError, match="model must be a keras.Sequential; got 3"):
+    with pytest.raises(TypeError, match=r"model must be a keras\.Sequential; got 3"):
         Network.from_keras(3)
     wrong = keras.Sequential([layers.Input((6, 1)), layers.Conv1D(2, 2)])
-    with pytest.raises(ValueError, match="layer 0: Conv1D .* is not supported"):
+    with pytest.raises(ValueError, match=r"layer 0: Conv1D .* is not supported"):
         Network.from_keras(wrong)

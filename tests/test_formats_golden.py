@@ -5,7 +5,7 @@ The files were written once, by the version that introduced their contents, and 
 - ``golden``: header version 1, by cmlp 0.1.0. The files with ``sums`` in their name are of its last
   revisions, which store Adam's moments as sums; the others store moment estimates.
 - ``golden/version_2``: header version 2, by ``python tests/test_formats_golden.py``, which adds the
-  files that are missing there. `outputs.json` records what the networks compute.
+  files that are missing there. `outputs.json` has the expected outputs.
 """
 
 import json

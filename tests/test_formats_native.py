@@ -1,4 +1,4 @@
-"""The contract of native formats: what is stored comes back, and invalid files are refused.
+"""The contract of native formats: a round trip preserves the state; invalid files are refused.
 
 Every test runs for every native format of the registry. A new one needs an entry in `RAW_ACCESS`.
 """
@@ -136,6 +136,16 @@ def assert_equal_arrays(found, expected):
         assert (np.asarray(found[name]) == array).all(), name
 
 
+def read_unless_refused(format, path):
+    """Return the state of a file, or None if the format refuses it as it should."""
+    try:
+        return format.read(path)
+    except ValueError as error:
+        if not str(error).startswith(f"{path} is not a network file: "):
+            raise
+        return None
+
+
 def test_round_trip(format, stored):
     state, path = stored
     twin = format.read(path)
@@ -254,11 +264,8 @@ def test_an_altered_byte_is_refused_or_an_other_value(format, tmp_path, position
     data = bytearray(path.read_bytes())
     data[min(int(position * len(data)), len(data) - 1)] = value
     path.write_bytes(data)
-    try:
-        twin = format.read(path)
-    except ValueError as error:
-        assert str(error).startswith(f"{path} is not a network file: ")
-    else:
+    twin = read_unless_refused(format, path)
+    if twin is not None:
         shapes = {name: array.shape for name, array in twin.to_arrays().items()}
         assert shapes == {name: array.shape for name, array in state.to_arrays().items()}
 
@@ -445,11 +452,8 @@ def test_any_value_in_a_header_is_accepted_or_refused(format, tmp_path, data, na
         target = target[key]
     target[last] = data.draw(VALUES)
     store(path, json.dumps(header), arrays)
-    try:
-        twin = format.read(path)
-    except ValueError as error:
-        assert str(error).startswith(f"{path} is not a network file: ")
-    else:
+    twin = read_unless_refused(format, path)
+    if twin is not None:
         assert_equal_arrays(twin.to_arrays(), state.to_arrays())
 
 
@@ -597,7 +601,7 @@ def test_pickles_are_refused(npz):
     text, arrays = load_raw_npz(npz)
     arrays["weight_0"] = np.array([print], dtype=object)
     store_raw_npz(npz, text, arrays)
-    with pytest.raises(ValueError, match="is not a network file: 'weight_0' is .* of object"):
+    with pytest.raises(ValueError, match=r"is not a network file: 'weight_0' is .* of object"):
         FORMATS["npz"].read(npz)
 
 

@@ -1,4 +1,4 @@
-"""The registry of formats: what it declares is what the modules do."""
+"""The registry of formats: every entry agrees with its module."""
 
 import sys
 import tomllib
@@ -49,7 +49,7 @@ def test_a_missing_package_is_named(monkeypatch, tmp_path, name):
 
 def test_formats_are_found_by_name():
     assert formats.get_format("onnx") is FORMATS["onnx"]
-    with pytest.raises(ValueError, match="format='onxx' is unknown .*did you mean 'onnx'"):
+    with pytest.raises(ValueError, match=r"format='onxx' is unknown .*did you mean 'onnx'"):
         formats.get_format("onxx")
 
 

@@ -1,4 +1,4 @@
-"""`FileMethods`: the methods of `Network` that read and write files and other frameworks' models."""
+"""`FileMethods`: the methods of `Network` for files and other frameworks' models."""
 
 from cmlp import formats
 
