@@ -1,6 +1,6 @@
-"""The extensions: the Cython modules, and kernels.c compiled once for each ISA.
+"""Build the extension modules: Cython, and kernels.c compiled once for each ISA and real type.
 
-Everything else about the package stands in pyproject.toml.
+Everything else about the package is in pyproject.toml.
 """
 
 import os
@@ -19,17 +19,17 @@ CORE = Path("src/cmlp/_core")
 CSRC = CORE / "csrc"
 LIMITED_API = ("Py_LIMITED_API", "0x030B0000")
 
-# CMLP_DEBUG=1 builds with symbols, assertions of the address and
-# undefined-behaviour sanitizers, and no optimisation to speak of.
+# CMLP_DEBUG=1 builds with debug symbols, bounds checks, the address and undefined-behavior
+# sanitizers, and little optimization.
 DEBUG = os.environ.get("CMLP_DEBUG") == "1"
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 COMMON = ["-std=gnu11", "-g", "-Og", *SANITIZE] if DEBUG else ["-std=gnu11", "-g0", "-O3"]
-# CMLP_PROFILE=1 keeps the symbols, for a profiler.
+# CMLP_PROFILE=1 keeps the symbols for a profiler.
 PROFILE = os.environ.get("CMLP_PROFILE") == "1"
 LINK = SANITIZE if DEBUG else ["-Wl,-s"] if sys.platform == "linux" and not PROFILE else []
 
-# A sum of products is one rounding wherever the ISA has it; NaN and infinity mean
-# what IEEE 754 says.
+# Contract a * b + c to a fused multiply-add wherever the ISA has one. NaN and infinity follow
+# IEEE 754 (no -ffast-math): training detects divergence by them.
 KERNEL = ["-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra"]
 
 X86 = {
@@ -40,6 +40,10 @@ X86 = {
         "-mprefer-vector-width=512",
     ],
 }  # fmt: skip
+# The Cython modules, and those of them that start threads.
+MODULES = ("blas", "kernels", "inputs", "steps", "program", "training")
+THREADED = ("inputs", "steps", "program", "training")
+
 IS_X86 = platform.machine().lower() in ("x86_64", "amd64") and "arm64" not in os.environ.get(
     "ARCHFLAGS", ""
 )
@@ -47,7 +51,7 @@ ISAS = X86 if IS_X86 else {"baseline": []}
 
 
 def openmp_flags():
-    """Return the flags for OpenMP, or none where the compiler has no OpenMP."""
+    """Return the compiler's flags for OpenMP; an empty list if it has no OpenMP."""
     program = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "try.c")
@@ -58,10 +62,10 @@ def openmp_flags():
 
 
 class BuildKernels(build_ext):
-    """Compiles kernels.c for each ISA and real type, for the module that holds the tables."""
+    """Compile kernels.c for each ISA and real type, and link the objects into `kernels`."""
 
     def build_extension(self, ext):
-        """Add the kernels' objects to the one extension that wants them."""
+        """Build an extension; for `kernels`, compile the kernel tables first."""
         if ext.name.endswith(".kernels"):
             jobs = [(isa, real) for isa in ISAS for real in (4, 8)]
             with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -69,13 +73,26 @@ class BuildKernels(build_ext):
         super().build_extension(ext)
 
     def compile_kernels(self, isa, real):
-        """Compile one table; returns the object file."""
+        """Compile one kernel table.
+
+        Parameters
+        ----------
+        isa : str
+            Key of `ISAS`.
+        real : int
+            Bytes of the real type: 4 or 8.
+
+        Returns
+        -------
+        str
+            Path of the object file.
+        """
         macros = [
             ("CMLP_REAL_BYTES", str(real)),
             ("CMLP_ISA", isa),
             ("CMLP_TABLE", f"cmlp_{isa}_{real}"),
         ]
-        # Each build has a folder of its own; they share the source's name.
+        # All tables have the same source name: each needs its own directory.
         [built] = self.compiler.compile(
             [str(CSRC / "kernels.c")],
             output_dir=os.path.join(self.build_temp, f"{isa}_{real}"),
@@ -87,8 +104,8 @@ class BuildKernels(build_ext):
 
 
 def extension(name, **options):
-    """Describe one of the compiled rooms."""
-    openmp = openmp_flags() if name in ("samples", "steps", "engine", "epochs") else []
+    """Return the extension module cmlp._core.<name>."""
+    openmp = openmp_flags() if name in THREADED else []
     return Extension(
         f"cmlp._core.{name}",
         [str(CORE / f"{name}.pyx")],
@@ -97,14 +114,14 @@ def extension(name, **options):
         py_limited_api=True,
         extra_compile_args=[*COMMON, *openmp],
         extra_link_args=[*LINK, *openmp],
-        depends=[str(path) for path in (*CSRC.iterdir(), *CORE.glob("*.pxd"))],
+        depends=[str(path) for path in (*CSRC.iterdir(), *CORE.glob("*.px[di]"))],
         **options,
     )
 
 
 setup(
     ext_modules=cythonize(
-        [extension(name) for name in ("blas", "kernels", "samples", "steps", "engine", "epochs")],
+        [extension(name) for name in MODULES],
         include_path=["src"],
         compiler_directives={
             "language_level": 3,

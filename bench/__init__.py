@@ -1,1 +1,1 @@
-"""Benchmarks: cmlp against its peers, interleaved in one run; ``python -m bench``."""
+"""Benchmarks of cmlp against its peers; run with ``python -m bench``."""

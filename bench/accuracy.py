@@ -1,8 +1,8 @@
-"""Time to accuracy on real MNIST: the same recipes for cmlp, PyTorch and scikit-learn.
+"""Measure the time to accuracy on MNIST: the same recipes for cmlp, PyTorch and scikit-learn.
 
-`python -m bench.accuracy` trains each peer epoch by epoch, in turn, on all cores, and tells
-after how many epochs and seconds of training the test accuracy first reached each mark;
-the time of testing is left out. It needs MNIST and the extra ``bench``.
+`python -m bench.accuracy` trains with each peer in turn on all cores, and reports the number of
+epochs and the seconds of training after which the test accuracy first reached each target. The
+time of testing is not counted. It requires MNIST and the extra ``bench``.
 """
 
 import argparse
@@ -13,24 +13,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from bench.report import cpu_model
+from bench.report import read_cpu_model
 from cmlp import Adam, Network, datasets
-from cmlp.threads import available
+from cmlp._utils.threads import available_cpus
 
-MARKS = (0.95, 0.98, 0.985)
+TARGETS = (0.95, 0.98, 0.985)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Layers of relu, softmax, Adam; where `cosine`, the rate falls epoch by epoch.
+    """Training of a network 784-hidden-10 with relu, softmax and Adam.
 
     Attributes
     ----------
     name : str
     hidden : int
-    batch, epochs : int
+        Number of hidden units.
+    batch : int
+        Batch size.
+    epochs : int
     lr : float
+        Learning rate.
     cosine : bool
+        Whether the learning rate decreases from epoch to epoch by a half cosine, else it is
+        constant.
     """
 
     name: str
@@ -40,11 +46,11 @@ class Recipe:
     lr: float
     cosine: bool
 
-    def rate(self, epoch):
-        """Return the learning rate of an epoch."""
-        return (
-            self.lr * (1 + math.cos(math.pi * epoch / self.epochs)) / 2 if self.cosine else self.lr
-        )
+    def compute_rate(self, epoch):
+        """Return the learning rate of an epoch, counted from 0."""
+        if not self.cosine:
+            return self.lr
+        return self.lr * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
 
 
 RECIPES = (
@@ -53,30 +59,45 @@ RECIPES = (
 )
 
 
-def cmlp(recipe, train, test, seed):
-    """Return the seconds and the accuracy after each epoch."""
-    net = Network([784, recipe.hidden, 10], activation="relu", loss="cross_entropy", seed=seed)
-    told, tested = [], 0.0
+def train_cmlp(recipe, train, test, seed):
+    """Train with cmlp.
 
-    def tell(network, epoch, record):
-        nonlocal tested
-        begun = time.perf_counter()
-        told.append((record["seconds"], network.score(*test)))
-        tested += time.perf_counter() - begun
+    Parameters
+    ----------
+    recipe : Recipe
+    train, test : tuple (X, y)
+        uint8 images of shape (n_samples, 28, 28) and labels of shape (n_samples,).
+    seed : int
+
+    Returns
+    -------
+    list of (float, float)
+        For each epoch the seconds of training and the test accuracy after it.
+    """
+    net = Network([784, recipe.hidden, 10], activation="relu", loss="cross_entropy", seed=seed)
+    epochs, testing = [], 0.0
+
+    def record_epoch(network, epoch, record):
+        nonlocal testing
+        start = time.perf_counter()
+        epochs.append((record["seconds"], network.score(*test)))
+        testing += time.perf_counter() - start
 
     start = time.perf_counter()
     net.fit(
         *train, epochs=recipe.epochs, batch_size=recipe.batch, optimizer=Adam(lr=recipe.lr),
-        schedule=lambda step, epoch: recipe.rate(epoch) / recipe.lr, callbacks=tell,
+        schedule=lambda step, epoch: recipe.compute_rate(epoch) / recipe.lr,
+        callbacks=record_epoch,
     )  # fmt: skip
-    # What fit does beside its epochs, such as compressing the rows, counts too.
-    beside = time.perf_counter() - start - tested - sum(seconds for seconds, _ in told)
-    seconds, accuracy = told[0]
-    return [(seconds + beside, accuracy), *told[1:]]
+    total = time.perf_counter() - start
+    # Work of `fit` outside of its epochs, such as compressing X, counts with the first epoch.
+    setup = total - testing - sum(seconds for seconds, _ in epochs)
+    seconds, accuracy = epochs[0]
+    return [(seconds + setup, accuracy), *epochs[1:]]
 
 
-def pytorch(recipe, train, test, seed):
-    """Return the seconds and the accuracy after each epoch."""
+def train_pytorch(recipe, train, test, seed):
+    """Train with PyTorch; see `train_cmlp`."""
     import torch
     from torch import nn
 
@@ -86,10 +107,10 @@ def pytorch(recipe, train, test, seed):
         (torch.from_numpy(X.reshape(-1, 784)).float() / 255, torch.from_numpy(y).long())
         for X, y in (train, test)
     )
-    loss, optimizer, told = nn.CrossEntropyLoss(), torch.optim.Adam(net.parameters()), []
+    loss, optimizer, epochs = nn.CrossEntropyLoss(), torch.optim.Adam(net.parameters()), []
     for epoch in range(recipe.epochs):
         start = time.perf_counter()
-        optimizer.param_groups[0]["lr"] = recipe.rate(epoch)
+        optimizer.param_groups[0]["lr"] = recipe.compute_rate(epoch)
         order = torch.randperm(len(X))
         for first in range(0, len(X), recipe.batch):
             rows = order[first : first + recipe.batch]
@@ -98,12 +119,12 @@ def pytorch(recipe, train, test, seed):
             optimizer.step()
         seconds = time.perf_counter() - start
         with torch.inference_mode():
-            told.append((seconds, float((net(X_test).argmax(1) == y_test).float().mean())))
-    return told
+            epochs.append((seconds, float((net(X_test).argmax(1) == y_test).float().mean())))
+    return epochs
 
 
-def scikit_learn(recipe, train, test, seed):
-    """Return the seconds and the accuracy after each epoch."""
+def train_sklearn(recipe, train, test, seed):
+    """Train with scikit-learn; see `train_cmlp`."""
     from sklearn.neural_network import MLPClassifier
 
     (X, y), (X_test, y_test) = (
@@ -111,50 +132,69 @@ def scikit_learn(recipe, train, test, seed):
     )
     net = MLPClassifier(recipe.hidden, alpha=0, batch_size=recipe.batch,
                         learning_rate_init=recipe.lr, random_state=seed)  # fmt: skip
-    told = []
+    epochs = []
     for epoch in range(recipe.epochs):
         start = time.perf_counter()
-        if epoch:  # it has no such schedule of its own
-            net._optimizer.learning_rate_init = recipe.rate(epoch)
+        if epoch:  # scikit-learn has no schedule by epochs
+            net._optimizer.learning_rate_init = recipe.compute_rate(epoch)
         net.partial_fit(X, y, classes=range(10))
-        told.append((time.perf_counter() - start, net.score(X_test, y_test)))
-    return told
+        epochs.append((time.perf_counter() - start, net.score(X_test, y_test)))
+    return epochs
 
 
-PEERS = {"cmlp": cmlp, "PyTorch": pytorch, "scikit-learn": scikit_learn}
+PEERS = {"cmlp": train_cmlp, "PyTorch": train_pytorch, "scikit-learn": train_sklearn}
 
 
-def reached(told):
-    """Return for each mark the epochs and seconds to it, or None."""
-    found, total = dict.fromkeys(MARKS), 0.0
-    for epoch, (seconds, accuracy) in enumerate(told, 1):
+def find_targets(epochs):
+    """Return when a run first reached each target.
+
+    Parameters
+    ----------
+    epochs : list of (float, float)
+        As returned by `train_cmlp`.
+
+    Returns
+    -------
+    dict from float to (int, float) or None
+        Target -> number of epochs and seconds of training; None if it was not reached.
+    """
+    found, total = dict.fromkeys(TARGETS), 0.0
+    for epoch, (seconds, accuracy) in enumerate(epochs, 1):
         total += seconds
-        for mark in MARKS:
-            if accuracy >= mark and found[mark] is None:
-                found[mark] = epoch, total
+        for target in TARGETS:
+            if accuracy >= target and found[target] is None:
+                found[target] = epoch, total
     return found
 
 
-def table(results):
-    """Return the epochs and seconds to each mark as a Markdown table: medians over seeds."""
-    heads = " | ".join(f"{mark:.1%}" for mark in MARKS)
-    lines = [f"| | {heads} | best | s an epoch |", "|---|" + "---:|" * (len(MARKS) + 2)]
+def format_table(results):
+    """Return a Markdown table of medians over seeds.
+
+    A cell is empty if at most half of the seeds reached its target.
+
+    Parameters
+    ----------
+    results : dict
+        Recipe's name -> peer -> list of runs, each as returned by `train_cmlp`.
+    """
+    titles = " | ".join(f"{target:.1%}" for target in TARGETS)
+    lines = [f"| | {titles} | best | s an epoch |", "|---|" + "---:|" * (len(TARGETS) + 2)]
     for recipe, by_peer in results.items():
         for peer, runs in by_peer.items():
             cells = []
-            for mark in MARKS:
-                hits = [hit for told in runs if (hit := reached(told)[mark])]
+            for target in TARGETS:
+                hits = [hit for run in runs if (hit := find_targets(run)[target])]
                 few = len(hits) * 2 <= len(runs)
                 cells.append("" if few else f"{median(s for _, s in hits):.2f} s, "
                              f"{median(e for e, _ in hits):g} epochs")  # fmt: skip
-            best = median(max(accuracy for _, accuracy in told) for told in runs)
-            each = median(seconds for told in runs for seconds, _ in told)
+            best = median(max(accuracy for _, accuracy in run) for run in runs)
+            each = median(seconds for run in runs for seconds, _ in run)
             lines.append(f"| {recipe}, {peer} | {' | '.join(cells)} | {best:.4f} | {each:.2f} |")
     return "\n".join(lines)
 
 
 def plot(results, path):
-    """Draw test accuracy against seconds of training, a panel a recipe."""
+    """Draw test accuracy against seconds of training, one panel per recipe."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -164,15 +204,15 @@ def plot(results, path):
                                   layout="constrained")  # fmt: skip
     for axes, (recipe, by_peer) in zip(panels, results.items(), strict=True):
         for p, (peer, runs) in enumerate(by_peer.items()):
-            for i, told in enumerate(runs):
+            for i, run in enumerate(runs):
                 total, points = 0.0, []
-                for seconds, accuracy in told:
+                for seconds, accuracy in run:
                     total += seconds
                     points.append((total, accuracy))
                 axes.plot(*zip(*points, strict=True), color=f"C{p}", marker=".",
                           label=None if i else peer)  # fmt: skip
-        for mark in MARKS:
-            axes.axhline(mark, color="gray", linewidth=0.5)
+        for target in TARGETS:
+            axes.axhline(target, color="gray", linewidth=0.5)
         axes.set(xscale="log", xlabel="seconds of training", title=recipe, ylim=(0.94, 0.99))
     panels[0].set_ylabel("test accuracy")
     panels[0].legend(fontsize=8)
@@ -181,21 +221,24 @@ def plot(results, path):
 
 
 def main():
-    """Train, print the table, write JSON and the plot."""
+    """Train, print the table, and write JSON and the plot if asked for."""
     options = argparse.ArgumentParser(prog="python -m bench.accuracy", description=__doc__)
     options.add_argument("--seeds", type=int, default=3)
     options.add_argument("--peers", nargs="*", choices=PEERS, default=[*PEERS])
     options.add_argument("--save", metavar="FOLDER", help="write accuracy.json and accuracy.png")
     options = options.parse_args()
     train, test = datasets.load_mnist(download=False)
-    print(f"{cpu_model()}, {available()} cores; medians of {options.seeds} seeds\n", flush=True)
+    print(
+        f"{read_cpu_model()}, {available_cpus()} cores; medians of {options.seeds} seeds\n",
+        flush=True,
+    )
     results = {recipe.name: {peer: [] for peer in options.peers} for recipe in RECIPES}
     for seed in range(options.seeds):
         for recipe in RECIPES:
             for peer in options.peers:
-                told = PEERS[peer](recipe, train, test, seed)
-                results[recipe.name][peer].append(told)
-    print(table(results))
+                run = PEERS[peer](recipe, train, test, seed)
+                results[recipe.name][peer].append(run)
+    print(format_table(results))
     if options.save:
         folder = Path(options.save)
         folder.mkdir(parents=True, exist_ok=True)

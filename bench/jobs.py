@@ -1,4 +1,4 @@
-"""The jobs: the same work for every peer."""
+"""Jobs: the same work for every peer."""
 
 from dataclasses import dataclass
 
@@ -9,19 +9,28 @@ from cmlp import datasets
 
 @dataclass(frozen=True)
 class Job:
-    """Training of one network, or, with no epochs, one forward product of a single row.
+    """Training of one network, or, if `epochs` is 0, prediction of a single row.
 
     Attributes
     ----------
     name : str
     sizes : tuple of int
-    activation, loss : str
-        By cmlp's names.
-    batch, epochs, samples : int
-        A slow peer is timed on fewer samples; what is reported is the time of a step.
+        Layer sizes, inputs first.
+    activation : str
+        cmlp's name of the hidden layers' activation.
+    loss : str
+        cmlp's name of the loss.
+    batch : int
+        Batch size.
+    epochs : int
+    samples : int
+        Number of samples. A slow peer is timed on a fraction of them; the result is the time
+        per step, so it is comparable.
     lr : float
+        Learning rate of plain gradient descent.
     zeros : bool
-        Digits, most of whose pixels are zero, as uint8; or dense float32 noise.
+        Whether the input is uint8 digits, in which most pixels are zero, or dense float32
+        noise.
     """
 
     name: str
@@ -36,11 +45,11 @@ class Job:
 
     @property
     def title(self):
-        """What a table calls it."""
-        widths = "-".join(map(str, self.sizes))
+        """The job's description in tables and plots."""
+        sizes = "-".join(map(str, self.sizes))
         data = "digits" if self.zeros else "dense input"
         work = f"batch {self.batch}" if self.epochs else "one row forward"
-        return f"{widths}, {self.activation}, {work}, {data}"
+        return f"{sizes}, {self.activation}, {work}, {data}"
 
 
 SMALL, DEEP = (784, 30, 10), (784, 512, 256, 10)
@@ -61,9 +70,23 @@ JOBS = {
 }
 
 
-def data(job, share=1.0):
-    """Return X, uint8 digits or float32 noise, and labels, of a share of the samples."""
-    samples = min(job.samples, max(job.batch, int(job.samples * share) // job.batch * job.batch))
+def load_data(job, fraction=1.0):
+    """Return a job's data, or a fraction of them rounded down to whole batches.
+
+    Parameters
+    ----------
+    job : Job
+    fraction : float, default 1.0
+
+    Returns
+    -------
+    X : ndarray, shape (n_samples, n_features)
+        uint8 digits or float32 noise.
+    y : ndarray of int, shape (n_samples,)
+        Labels.
+    """
+    whole_batches = int(job.samples * fraction) // job.batch * job.batch
+    samples = min(job.samples, max(job.batch, whole_batches))
     rng = np.random.default_rng(0)
     if not job.zeros:
         X = rng.random((samples, job.sizes[0]), dtype=np.float32) + np.float32(1e-3)

@@ -1,8 +1,8 @@
-"""A peer in a process of its own: does one job as often as it is told to.
+"""The process of one peer, which does one job on request.
 
-``python -m bench.worker MODULE JOB`` writes a line of JSON when it is ready, with the
-steps of a run, or why it cannot be; then, for each line that it reads, does the job and
-writes how many seconds it took.
+``python -m bench.worker MODULE JOB`` loads ``bench.peers.MODULE`` and writes one line of JSON:
+``{"steps": N}``, the number of steps in a run, or ``{"missing": REASON}`` if the peer cannot do
+the job. Then, for each line on standard input, it runs the job and writes ``{"seconds": S}``.
 """
 
 import importlib
@@ -10,31 +10,37 @@ import json
 import sys
 import time
 
+# Runs of a single-row prediction per measurement: one alone is too short to be timed.
+ROW_REPEATS = 20_000
+
 
 def main():
-    """Answer until the input ends."""
+    """Answer requests until standard input ends."""
     module, name = sys.argv[1:]
-    answers, sys.stdout = sys.stdout, sys.stderr  # peers print what they like
+    # Peers may print: only answers go to the standard output.
+    answers, sys.stdout = sys.stdout, sys.stderr
 
-    def answer(**what):
-        print(json.dumps(what), file=answers, flush=True)
+    def answer(**fields):
+        print(json.dumps(fields), file=answers, flush=True)
 
-    from bench.jobs import JOBS, data
+    from bench.jobs import JOBS, load_data
+    from bench.peers import UNSUPPORTED
 
     job = JOBS[name]
     try:
         peer = importlib.import_module(f"bench.peers.{module}")
-        X, y = data(job, peer.SHARE)
+        X, y = load_data(job, peer.FRACTION)
         run = peer.prepare(job, X, y)
     except ImportError as error:
         answer(missing=str(error))
         return
     if run is None:
-        answer(missing="does no such job")
+        answer(missing=UNSUPPORTED)
         return
-    run()  # what is compiled or allocated at first use is not counted
-    # A single row takes too short a time to be taken alone.
-    repeats, steps = (1, job.epochs * (len(X) // job.batch)) if job.epochs else (20_000, 20_000)
+    run()  # not timed: compilation and allocation at the first use
+    repeats, steps = 1, job.epochs * (len(X) // job.batch)
+    if not job.epochs:
+        repeats = steps = ROW_REPEATS
     answer(steps=steps)
     for _ in sys.stdin:
         start = time.perf_counter()

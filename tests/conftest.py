@@ -1,4 +1,4 @@
-"""What the tests share: the data, the ISAs, the hooks."""
+"""Fixtures and helpers that several tests use: data, instruction sets, BLAS hooks."""
 
 import os
 from pathlib import Path
@@ -9,21 +9,22 @@ from hypothesis import HealthCheck, settings
 
 from cmlp import datasets
 from cmlp._core import hooks, kernels
+from cmlp._training import inputs
 
-# Beside a checkout of the project the real digits may lie in a folder called shared.
+# The real digits may be in a directory `shared` beside the checkout of the project.
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 if "CMLP_DATA" not in os.environ and SHARED.is_dir():
     os.environ["CMLP_DATA"] = str(SHARED)
 
-# The same examples in every run, however slow the machine; --hypothesis-profile=search looks
-# for others.
-AT_ANY_SPEED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-settings.register_profile("search", **AT_ANY_SPEED)
-settings.register_profile("repeat", derandomize=True, **AT_ANY_SPEED)
+# By default Hypothesis takes the same examples in every run; --hypothesis-profile=search takes
+# new ones. Neither fails on a slow machine.
+WITHOUT_DEADLINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("search", **WITHOUT_DEADLINE)
+settings.register_profile("repeat", derandomize=True, **WITHOUT_DEADLINE)
 settings.load_profile("repeat")
 
-# Code that prints the most memory that its process has had, in MiB. Where there is /proc it
-# is asked, as rusage counts what the process had before it became a Python.
+# Code that prints the peak resident memory of its process in MiB. On Linux it is read from /proc,
+# as ru_maxrss includes the peak of the process that forked before exec.
 PRINT_PEAK_MEMORY = """
 import pathlib, resource, sys
 status = pathlib.Path("/proc/self/status")
@@ -45,7 +46,7 @@ def digits():
 
 @pytest.fixture(params=kernels.available())
 def isa(request):
-    """Each ISA that this CPU runs, in turn."""
+    """Run the test once with each instruction set that this CPU has."""
     before = kernels.ISA
     kernels.choose(request.param)
     yield request.param
@@ -54,7 +55,7 @@ def isa(request):
 
 @pytest.fixture
 def use_blas():
-    """A function that makes the engine use the CBLAS at a path, or 'none'."""
+    """Return a function that makes the engine use the CBLAS at a path, or no BLAS for "none"."""
 
     def use(path):
         found = hooks.find(path)
@@ -69,3 +70,16 @@ def use_blas():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+def read_data(network, X, y):
+    """Return `Rows` and `Targets`, the form in which the engine reads X and y."""
+    architecture = network.state.architecture
+    rows = inputs.convert_rows(X, architecture.inputs, architecture.dtype)
+    return rows, inputs.prepare_targets(y, len(rows), architecture)
+
+
+def assert_same_state(network, other):
+    """Check that two networks have the same parameters and running statistics, bit for bit."""
+    for a, b in zip(network.state.snapshot(), other.state.snapshot(), strict=True):
+        np.testing.assert_array_equal(a, b)

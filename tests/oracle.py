@@ -1,6 +1,6 @@
-"""The mathematics in plain NumPy, float64, batch-wise: shares no code with cmlp.
+"""The formulas of cmlp in plain NumPy and float64, without any code of cmlp.
 
-Weights are (outputs, inputs), biases (outputs, 1), samples rows.
+Weights have the shape (outputs, inputs), biases (outputs, 1); samples are rows.
 """
 
 import math
@@ -52,7 +52,7 @@ ACTIVATIONS = {
     "softmax": softmax,
 }
 
-# Derivative from input and output; softmax has a Jacobian instead.
+# Derivative of each activation, by its input and output; softmax has a Jacobian instead.
 DERIVATIVES = {
     "identity": lambda z, a: np.ones_like(z),
     "sigmoid": lambda z, a: a * (1 - a),
@@ -82,7 +82,7 @@ DERIVATIVES = {
     "softsign": lambda z, a: 1 / (1 + np.abs(z)) ** 2,
 }
 
-# Per sample, by outputs and targets.
+# Loss of each sample, by outputs and targets.
 LOSSES = {
     "quadratic": lambda a, y: ((a - y) ** 2).sum(axis=1) / 2,
     "mse": lambda a, y: ((a - y) ** 2).mean(axis=1),
@@ -119,7 +119,7 @@ LOSS_GRADIENTS = {
 
 
 def forward(weights, biases, activations, X):
-    """Return the input sums and outputs of all layers; outputs begin with X."""
+    """Return the pre-activations and the outputs of all layers; the first outputs are X."""
     sums, outputs = [], [np.asarray(X, float)]
     for w, b, name in zip(weights, biases, activations, strict=True):
         sums.append(outputs[-1] @ w.T + b.T)
@@ -152,9 +152,9 @@ def sgd(weights, biases, activations, loss, X, y, lr, batch_size):
     """Train in place for one epoch in order; return the mean loss over the samples."""
     total = 0
     for start in range(0, len(X), batch_size):
-        part = slice(start, start + batch_size)
-        value, nabla_w, nabla_b = gradient(weights, biases, activations, loss, X[part], y[part])
-        total += value * len(X[part])
+        batch = slice(start, start + batch_size)
+        value, nabla_w, nabla_b = gradient(weights, biases, activations, loss, X[batch], y[batch])
+        total += value * len(X[batch])
         for parameters, nablas in ((weights, nabla_w), (biases, nabla_b)):
             for parameter, nabla in zip(parameters, nablas, strict=True):
                 parameter -= lr * nabla
@@ -166,11 +166,12 @@ def one_hot(labels, classes):
 
 
 def stepping(rule):
-    """Make a function of parameters and hyperparameters of a rule for one parameter.
+    """Decorate the update rule of one parameter into that of several.
 
-    The rule gets the parameter p, its gradient g, its own state, a dict, the number t of the
-    step from 1 and the hyperparameters; it changes p in place.  What is made returns a
-    function that takes a step in place, given the gradients.
+    The rule takes the parameter p, its gradient g, a dict with the state of p, the number t of
+    the step from 1 and the hyperparameters, and changes p in place. The decorated function takes
+    the parameters and hyperparameters, and returns a function that takes their gradients and
+    changes all parameters in place.
     """
 
     def steps(*parameters, **hyper):
@@ -198,7 +199,7 @@ def sgd_steps(p, g, state, t, *, lr, momentum, dampening, nesterov, weight_decay
 
 
 def adam_means(g, state, t, betas):
-    """Kingma and Ba, 2015, algorithm 1: the corrected means."""
+    """Return the bias-corrected moment estimates of Kingma and Ba, 2015, algorithm 1."""
     m = state["m"] = betas[0] * state.get("m", 0) + (1 - betas[0]) * g
     v = state["v"] = betas[1] * state.get("v", 0) + (1 - betas[1]) * g**2
     if "greatest" in state:
@@ -279,9 +280,65 @@ OPTIMIZERS = {
     "lion": lion_steps,
 }
 
+# Variance of the weights of a layer, by its numbers of inputs i and outputs o.
+INITIALIZER_VARIANCES = {
+    "reference": lambda i, o: 1,
+    "glorot_uniform": lambda i, o: 2 / (i + o),
+    "glorot_normal": lambda i, o: 2 / (i + o),
+    "he_uniform": lambda i, o: 2 / i,
+    "he_normal": lambda i, o: 2 / i,
+    "lecun_uniform": lambda i, o: 1 / i,
+    "lecun_normal": lambda i, o: 1 / i,
+    "orthogonal": lambda i, o: 1 / max(i, o),
+    "zeros": lambda i, o: 0,
+}
+
+
+def class_ratio(ratio):
+    """Return a metric of labels and predictions: the mean of a ratio over the classes present.
+
+    `ratio` takes the numbers of true positives, of predictions and of samples of a class. With
+    `binary` the metric is that of class 1.
+    """
+
+    def metric(truth, predicted, binary=False):
+        classes = [1] if binary else sorted({*truth, *predicted})
+        return np.mean([
+            ratio(((predicted == c) & (truth == c)).sum(), (predicted == c).sum(),
+                  (truth == c).sum())
+            for c in classes
+        ])  # fmt: skip
+
+    return metric
+
+
+CLASS_METRICS = {
+    "accuracy": lambda truth, predicted, binary=False: (predicted == truth).mean(),
+    "precision": class_ratio(lambda hits, predicted, actual: hits / max(predicted, 1)),
+    "recall": class_ratio(lambda hits, predicted, actual: hits / max(actual, 1)),
+    "f1": class_ratio(lambda hits, predicted, actual: 2 * hits / max(predicted + actual, 1)),
+}
+
+REAL_METRICS = {
+    "r2": lambda y, a: (
+        1 - ((y - a) ** 2).sum(axis=0) / ((y - y.mean(axis=0)) ** 2).sum(axis=0)
+    ).mean(),
+    "mae": lambda y, a: np.abs(y - a).mean(),
+    "mse": lambda y, a: ((y - a) ** 2).mean(),
+    "rmse": lambda y, a: np.sqrt(((y - a) ** 2).mean(axis=0)).mean(),
+}
+
+
+def top_k(truth, outputs, k):
+    """Return the fraction of samples whose class is among the k greatest outputs."""
+    return np.mean([t in np.argsort(o)[-k:] for t, o in zip(truth, outputs, strict=True)])
+
 
 def philox(key, counters):
-    """Philox4x32-10 of Salmon et al., SC11: words (n, 4) by counters (n, 4) and a 64-bit key."""
+    """Return the words of Philox4x32-10 (Salmon et al., SC11), shape (n, 4).
+
+    The counters have the shape (n, 4), the key 64 bits.
+    """
     x = np.array(counters, np.uint64)
     k = np.array([key & 0xFFFFFFFF, key >> 32], np.uint64)
     low = np.uint64(0xFFFFFFFF)
@@ -293,28 +350,31 @@ def philox(key, counters):
     return x.astype(np.uint32)
 
 
-def words(stream, columns, seed, epoch, layer, place, samples):
-    """Random words (samples, blocks, 4, 16), of blocks of 16 counters each."""
+def words(stream, columns, seed, epoch, layer, offset, samples):
+    """Return random words, shape (samples, blocks, 4, 16): a block has 16 counters.
+
+    `offset` is the position of the first sample in the epoch.
+    """
     blocks = -(-columns // (16 * (8 if stream == 1 else 4)))
     counters = [
-        (c, place + i, epoch, stream | layer << 8)
+        (c, offset + i, epoch, stream | layer << 8)
         for i in range(samples)
         for c in range(16 * blocks)
     ]
     return philox(seed, counters).reshape(samples, blocks, 16, 4).transpose(0, 1, 3, 2)
 
 
-def mask(rate, columns, seed, epoch, layer, place, samples):
-    """What dropout multiplies by, (samples, columns)."""
+def mask(rate, columns, seed, epoch, layer, offset, samples):
+    """Return the factors of dropout, shape (samples, columns)."""
     dropped = round(rate * 65536)
-    w = words(1, columns, seed, epoch, layer, place, samples)
+    w = words(1, columns, seed, epoch, layer, offset, samples)
     halves = np.stack([w & 0xFFFF, w >> 16], axis=3).reshape(samples, -1)[:, :columns]
     return np.where(halves >= dropped, 65536 / (65536 - dropped), 0.0)
 
 
-def normal_noise(columns, seed, epoch, place, samples):
-    """Normal numbers (samples, columns) by Box and Muller."""
-    w = words(2, columns, seed, epoch, 0, place, samples)
+def normal_noise(columns, seed, epoch, offset, samples):
+    """Return normal numbers, shape (samples, columns), by the method of Box and Muller."""
+    w = words(2, columns, seed, epoch, 0, offset, samples)
     u = ((w >> 8) + 0.5) / 2**24
     radius, angle = np.sqrt(-2 * np.log(u[:, :, ::2])), 2 * np.pi * (u[:, :, 1::2] - 0.5)
     pairs = np.stack([radius * np.sin(angle), radius * np.cos(angle)], axis=3)
@@ -322,16 +382,17 @@ def normal_noise(columns, seed, epoch, place, samples):
 
 
 def normalize(kind, z, eps):
-    """Return normalised z and 1 / deviation, over the batch or over the layer."""
+    """Return z normalized over the batch or over the layer, and 1 / standard deviation."""
     axis = 0 if kind == "batch" else 1
     inverse = 1 / np.sqrt(z.var(axis=axis, keepdims=True) + eps)
     return (z - z.mean(axis=axis, keepdims=True)) * inverse, inverse
 
 
 def regularized_gradient(weights, biases, scales, activations, loss, X, y, masks, norms, eps):
-    """The gradient of a batch with dropout masks and normalisations of hidden layers.
+    """Return loss and gradients of a batch with dropout and normalization.
 
-    `masks` begin with the input's; `norms` are "batch", "layer" or None for each hidden layer.
+    `masks` has the factors of dropout for the inputs and each hidden layer; `norms` has "batch",
+    "layer" or None for each hidden layer.
     """
     a, kept = np.asarray(X, float) * masks[0], []
     for layer, (w, b, name) in enumerate(zip(weights, biases, activations, strict=True)):

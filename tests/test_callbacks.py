@@ -1,4 +1,4 @@
-"""Callbacks: who is told what, who may stop training, and early stopping."""
+"""Callbacks: the order of the calls, stopping, and early stopping."""
 
 import numpy as np
 import pytest
@@ -41,10 +41,10 @@ class Batches(callbacks.Callback):
         return len(self.losses) == self.stop_after
 
 
-def test_the_turns_of_training(data):
+def test_the_order_of_the_calls(data):
     recorder, plain = Recorder(), []
     history = network().fit(
-        *data, epochs=2, callbacks=[recorder, lambda *told: plain.append(told[1:])]
+        *data, epochs=2, callbacks=[recorder, lambda *arguments: plain.append(arguments[1:])]
     )
     losses = history["loss"]
     assert recorder.events == [
@@ -58,13 +58,16 @@ def test_a_record_may_be_added_to(data):
     def norm(network, epoch, record):
         record["norm"] = float(np.linalg.norm(network.weight[0]))
 
-    assert len(network().fit(*data, epochs=3, callbacks=norm)["norm"]) == 3
+    net = network()
+    norms = net.fit(*data, epochs=3, callbacks=norm)["norm"]
+    assert len(set(norms)) == 3
+    assert norms[-1] == float(np.linalg.norm(net.weight[0]))
 
 
 @pytest.mark.parametrize("batch_size", [1, 8])
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_being_told_of_batches_changes_nothing(data, batch_size, shuffle):
-    told, quiet, batches = network(), network(), Batches()
+def test_batch_callbacks_do_not_change_the_results(data, batch_size, shuffle):
+    called, plain, batches = network(), network(), Batches()
     options = {
         "epochs": 2,
         "batch_size": batch_size,
@@ -73,9 +76,9 @@ def test_being_told_of_batches_changes_nothing(data, batch_size, shuffle):
         "sample_weight": np.arange(50) % 4 + 1,
         "schedule": lambda step, _: 1 / (1 + step),
     }
-    got = told.fit(*data, callbacks=batches, **options)
-    want = quiet.fit(*data, **options)
-    assert all((a == b).all() for a, b in zip(told.weight, quiet.weight, strict=True))
+    got = called.fit(*data, callbacks=batches, **options)
+    want = plain.fit(*data, **options)
+    assert all((a == b).all() for a, b in zip(called.weight, plain.weight, strict=True))
     np.testing.assert_allclose(got["loss"], want["loss"], rtol=1e-12)
     assert got["lr"] == want["lr"]
     steps = -(-50 // batch_size)
@@ -111,7 +114,7 @@ def test_early_stopping_restores_the_best_epoch(data):
     assert (kept.weight[0] == weights[-1]).all()
 
 
-def test_early_stopping_in_short(data):
+def test_early_stopping_by_a_number_or_true(data):
     options = {"epochs": 300, "batch_size": 5, "optimizer": SGD(0.5), "validation_split": 0.4}
     usual = network().fit(*data, early_stopping=True, **options)
     assert len(usual) == int(np.argmin(usual["val_loss"])) + 12

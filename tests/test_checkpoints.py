@@ -1,6 +1,7 @@
-"""Checkpoints: training goes on bit for bit as if it had never stopped."""
+"""Checkpoints: a resumed training run ends with the bits of one that was not interrupted."""
 
-import os
+import copy
+import pickle
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from conftest import assert_same_state
 
 from cmlp import SGD, Adam, NAdam, Network, RMSprop, callbacks, schedules
 from cmlp.callbacks import Checkpoint
@@ -28,14 +30,14 @@ class Crash(Exception):
 
 
 class CrashAfter(callbacks.Callback):
-    """Ends training after so many batches."""
+    """Raises `Crash` after a number of steps, or never, and counts the steps."""
 
-    def __init__(self, batches):
-        self.left = batches
+    def __init__(self, steps=None):
+        self.last, self.steps = steps, 0
 
     def on_batch_end(self, network, epoch, step, loss):
-        self.left -= 1
-        if self.left == 0:
+        self.steps += 1
+        if self.steps == self.last:
             raise Crash
 
 
@@ -43,10 +45,9 @@ QUANTITIES = ("loss", "lr", "accuracy", "val_loss", "val_accuracy")
 
 
 def assert_same(network, history, other, expected):
-    """Compare all of two networks and the histories of their training."""
-    for a, b in zip(network._snapshot(), other._snapshot(), strict=True):
-        assert (a == b).all()
-    assert network._epoch == other._epoch
+    """Compare the states of two networks and the histories of their training."""
+    assert_same_state(network, other)
+    assert network.state.epoch == other.state.epoch
     for name in QUANTITIES:
         assert history[name] == expected[name]
 
@@ -55,8 +56,8 @@ OPTIMIZERS = [SGD(0.1), Adam(0.01, average=0.9), NAdam(0.01), RMSprop(0.01, accu
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: type(o).__name__)
-@pytest.mark.parametrize("after", [1, 7, 8, 9, 20, 32])
-def test_training_goes_on(tmp_path, data, optimizer, after):
+@pytest.mark.parametrize("after", [2, 7, 8, 9, 20, 32])
+def test_a_resumed_run_continues_after_the_last_checkpoint(tmp_path, data, optimizer, after):
     def options(*more):
         checkpoint = Checkpoint(tmp_path / "run.npz", every=1, unit="steps")
         return {
@@ -65,21 +66,48 @@ def test_training_goes_on(tmp_path, data, optimizer, after):
             "early_stopping": 2, "callbacks": [checkpoint, *more],
         }  # fmt: skip
 
-    whole = network()
-    expected = whole.fit(*data, **options(CrashAfter(10**9)))
+    whole, every_step = network(), CrashAfter()
+    expected = whole.fit(*data, **options(every_step))
+    assert every_step.steps == 8 * len(expected)
     with pytest.raises(Crash):
         network().fit(*data, **options(CrashAfter(after)))
-    if after == 1:  # nothing was written before the first step had ended
-        os.remove(tmp_path / "run.npz") if (tmp_path / "run.npz").exists() else None
-        with pytest.raises(FileNotFoundError):
-            Network.resume(tmp_path / "run.npz")
-        return
-    resumed = Network.resume(tmp_path / "run.npz")
-    history = resumed.fit(*data, **options(CrashAfter(10**9)))
+    resumed, remaining = Network.resume(tmp_path / "run.npz"), CrashAfter()
+    history = resumed.fit(*data, **options(remaining))
     assert_same(resumed, history, whole, expected)
+    # The step that crashed has no checkpoint: it runs again.
+    assert remaining.steps == every_step.steps - (after - 1)
 
 
-def test_a_finished_training_is_only_finished(tmp_path, data):
+def test_a_crash_in_the_first_step_leaves_no_file(tmp_path, data):
+    path = tmp_path / "run.npz"
+    with pytest.raises(Crash):
+        network().fit(*data, callbacks=[Checkpoint(path, unit="steps"), CrashAfter(1)])
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FileNotFoundError):
+        Network.resume(path)
+
+
+@pytest.mark.parametrize(
+    "make_copy",
+    [Network.copy, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))],
+    ids=["copy", "deepcopy", "pickle"],
+)
+def test_copies_of_a_resumed_network_resume(tmp_path, data, make_copy):
+    def fit(net, *more):
+        checkpoint = Checkpoint(tmp_path / "run.npz", unit="steps")
+        return net.fit(*data, epochs=3, optimizer=Adam(), callbacks=[checkpoint, *more])
+
+    whole = network()
+    expected = fit(whole, CrashAfter())
+    with pytest.raises(Crash):
+        fit(network(), CrashAfter(3))
+    twin = make_copy(Network.resume(tmp_path / "run.npz"))
+    history = fit(twin, CrashAfter())
+    assert_same_state(twin, whole)
+    assert history["loss"] == expected["loss"]
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path, data):
     path = tmp_path / "run.npz"
     options = {"epochs": 3, "optimizer": Adam(average=0.9), "validation_data": data,
                "metrics": "accuracy"}  # fmt: skip
@@ -94,47 +122,44 @@ def test_a_finished_training_is_only_finished(tmp_path, data):
     assert_same(extended, history, longer, expected)
 
 
-def test_early_stopping_is_remembered(tmp_path, data):
+def test_a_checkpoint_stores_the_state_of_early_stopping(tmp_path, data):
     path = tmp_path / "run.npz"
     options = {"epochs": 30, "optimizer": SGD(0.5), "validation_split": 0.5, "early_stopping": 3,
                "metrics": "accuracy"}  # fmt: skip
 
-    def stop(net, epoch, record):
-        return epoch == 2
-
     whole, stopped = network(), network()
-    expected = whole.fit(*data, **options, callbacks=[Checkpoint(tmp_path / "w.npz"), print_none])
-    stopped.fit(*data, **{**options, "epochs": 3}, callbacks=[Checkpoint(path), print_none])
+    expected = whole.fit(*data, **options, callbacks=[Checkpoint(tmp_path / "w.npz"), do_nothing])
+    stopped.fit(*data, **{**options, "epochs": 3}, callbacks=[Checkpoint(path), do_nothing])
     resumed = Network.resume(path)
-    history = resumed.fit(*data, **options, callbacks=[Checkpoint(path), print_none])
+    history = resumed.fit(*data, **options, callbacks=[Checkpoint(path), do_nothing])
     assert len(history) < 30
     assert_same(resumed, history, whole, expected)
     again = Network.resume(path)
-    assert len(again.fit(*data, **options, callbacks=[Checkpoint(path), print_none])) == len(
+    assert len(again.fit(*data, **options, callbacks=[Checkpoint(path), do_nothing])) == len(
         history
     )
 
 
-def print_none(network, epoch, record):
+def do_nothing(network, epoch, record):
     return None
 
 
-def test_batches_go_on(tmp_path, data):
+def test_a_run_over_an_iterable_of_batches_resumes(tmp_path, data):
     X, y = data
     cut = [(X[i : i + 10], y[i : i + 10]) for i in range(0, 60, 10)]
     whole = network()
-    expected = whole.fit(cut, epochs=2, optimizer=Adam(), callbacks=CrashAfter(99))
+    expected = whole.fit(cut, epochs=2, optimizer=Adam(), callbacks=CrashAfter())
     stopped = network()
     checkpoint = Checkpoint(tmp_path / "run.npz", unit="steps")
     with pytest.raises(Crash):
         stopped.fit(cut, epochs=2, optimizer=Adam(), callbacks=[checkpoint, CrashAfter(9)])
     resumed = Network.resume(tmp_path / "run.npz")
-    history = resumed.fit(cut, epochs=2, optimizer=Adam(), callbacks=[checkpoint, CrashAfter(99)])
+    history = resumed.fit(cut, epochs=2, optimizer=Adam(), callbacks=[checkpoint, CrashAfter()])
     assert history["loss"] == expected["loss"]
-    assert (resumed._parameters.block == whole._parameters.block).all()
+    assert_same_state(resumed, whole)
 
 
-def test_arrays_in_records_are_kept(tmp_path, data):
+def test_a_checkpoint_stores_arrays_in_records(tmp_path, data):
     path = tmp_path / "run.npz"
 
     def note(net, epoch, record):
@@ -149,15 +174,15 @@ def test_arrays_in_records_are_kept(tmp_path, data):
         network().fit(*data, callbacks=bad)
 
 
-def test_the_last_ones_are_kept(tmp_path, data):
+def test_keep_limits_the_number_of_files(tmp_path, data):
     path = tmp_path / "run.npz"
     network().fit(*data, epochs=5, callbacks=Checkpoint(path, every=1, keep=3))
     epochs = {}
     for file in sorted(tmp_path.iterdir()):
-        epochs[file.name] = Network.load(file)._epoch
+        epochs[file.name] = Network.load(file).state.epoch
     assert epochs == {"run.npz": 5, "run.1.npz": 4, "run.2.npz": 3}
     network().fit(*data, epochs=5, callbacks=Checkpoint(tmp_path / "two.npz", every=2))
-    assert Network.load(tmp_path / "two.npz")._epoch == 4
+    assert Network.load(tmp_path / "two.npz").state.epoch == 4
 
 
 def test_a_checkpoint_is_a_network(tmp_path, data):
@@ -180,7 +205,7 @@ def test_a_checkpoint_is_a_network(tmp_path, data):
         ({"callbacks": ()}, "callbacks must be what it was"),
     ],
 )
-def test_other_arguments_are_refused(tmp_path, data, changed, message):
+def test_resuming_with_other_arguments_raises(tmp_path, data, changed, message):
     path = tmp_path / "run.npz"
     options = {"epochs": 2, "batch_size": 8, "optimizer": SGD(0.1), "callbacks": Checkpoint(path)}
     network().fit(*data, **options)
@@ -215,10 +240,10 @@ rng = np.random.default_rng(0)
 X, y = rng.normal(size=(20_000, 20)).astype(np.float32), rng.integers(0, 3, 20_000)
 net = Network.resume(path) if resumes else Network([20, 100, 3], loss="cross_entropy", seed=0)
 every = int(every) if unit == "epochs" else every
-def tell(network, epoch, record):
+def report(network, epoch, record):
     print("epoch", epoch, file=sys.stderr, flush=True)
 history = net.fit(X, y, epochs=20, batch_size=1, optimizer=Adam(), metrics="accuracy",
-                  callbacks=[Checkpoint(path, every, unit), tell])
+                  callbacks=[Checkpoint(path, every, unit), report])
 print(net.weight[0].tobytes().hex(), history["loss"], history["accuracy"])
 """
 
@@ -238,15 +263,14 @@ def uninterrupted(tmp_path_factory):
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_killed_in_the_middle_of_an_epoch(tmp_path, uninterrupted, how):
     path = tmp_path / "run.npz"
-    # After Ctrl-C the checkpoint is of that moment, whatever the interval.
+    # Ctrl-C writes a checkpoint at once, whatever the interval.
     unit, every = ("epochs", 100) if how == signal.SIGINT else ("seconds", 0.01)
     process = run(path, unit, every)
     assert process.stderr.readline() == "epoch 0\n"
     time.sleep(0.08)
     process.send_signal(how)
     out, err = process.communicate()
-    assert out == "", "training was over when it was ended"
-    state = Network.resume(path)._resumed[0]
-    assert state["place"]["epoch"] < 20
+    assert out == "", "training had ended before the signal"
+    assert Network.load(path).state.epoch < 20
     out, err = run(path, unit, every, "resume").communicate()
     assert out == uninterrupted, err

@@ -114,7 +114,7 @@ def test_csv(tmp_path):
     [
         ("", None, "there are no rows"),
         ("a,b\n", None, "there are no rows below the header"),
-        ("a,b\n1,2\n3,x\n", None, "row 3, column 1 holds 'x', which is no finite number"),
+        ("a,b\n1,2\n3,x\n", None, "row 3, column 1 holds 'x', which is not a finite number"),
         ("1,2\n3,nan\n", None, "row 2, column 1 holds 'nan'"),
         ("1,2\n3\n", None, "row 2 has 1 columns, expected 2"),
         ("a,b\n1,2\n", "c", "there is no column 'c'; there are a, b"),

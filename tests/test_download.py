@@ -108,7 +108,7 @@ def test_download(source, server, kinds):
     asked = len(server.asked)
     check(datasets.load_mnist(download=False))
     assert len(server.asked) == asked
-    folder = mnist.cache() / "mnist"
+    folder = mnist.get_cache_directory() / "mnist"
     assert sorted(p.name for p in folder.iterdir()) == sorted(f"{n}.gz" for n in mnist.FILES)
     if kinds == ["cut"]:
         assert any(wanted for _, wanted in server.asked)
@@ -127,8 +127,8 @@ def test_failure_says_why_and_leaves_nothing(source, kinds, reason):
     source(*kinds)
     with pytest.raises(FileNotFoundError, match=reason) as caught:
         datasets.load_mnist()
-    folder = mnist.cache() / "mnist"
-    assert f"into {folder}, or into a folder 'mnist' of the one that CMLP_DATA names" in str(
+    folder = mnist.get_cache_directory() / "mnist"
+    assert f"into {folder}, or into the subdirectory 'mnist' of the directory in CMLP_DATA" in str(
         caught.value
     )
     assert list(folder.iterdir()) == []
@@ -156,7 +156,7 @@ def test_offline(source, monkeypatch):
         datasets.load_mnist()
     monkeypatch.setattr("socket.getaddrinfo", lambda *_: time.sleep(2))
     with pytest.raises(OSError, match=r"name nowhere was not resolved within 0.1 s"):
-        downloads.look_up("nowhere", 0.1)
+        downloads.resolve_host("nowhere", 0.1)
 
 
 def test_where_files_are_found(source, tmp_path, monkeypatch):
@@ -190,7 +190,7 @@ def test_the_real_digits_have_the_known_hashes():
     if folder is None:
         pytest.skip("CMLP_DATA has no MNIST")
     for name, digest in zip(mnist.FILES, mnist.MNIST.sha256, strict=True):
-        path = mnist.present(folder, name)
+        path = mnist.find_file(folder, name)
         data = path.read_bytes()
         data = gzip.decompress(data) if path.suffix == ".gz" else data
         assert hashlib.sha256(data).hexdigest() == digest

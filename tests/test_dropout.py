@@ -1,12 +1,14 @@
-"""Dropout and noise: the generator, its statistics, and training against the oracle."""
+"""Dropout and input noise: generator, statistics, and training against the oracle."""
 
 import numpy as np
 import oracle
 import pytest
+from conftest import assert_same_state
 from scipy import sparse
 
 from cmlp import SGD, Adam, Network
 from cmlp._core import kernels
+from cmlp._model.parameters import aligned_zeros
 
 SIZES = [21, 37, 18, 3]
 RATES = (0.3, 0.5)
@@ -18,7 +20,7 @@ def padded(array, dtype):
 
 
 def test_philox_gives_the_known_answers():
-    # Random123's kat_vectors for philox4x32-10.
+    # The file kat_vectors of Random123, rows of philox4x32 with 10 rounds.
     none = oracle.philox(0, [(0, 0, 0, 0)])[0]
     assert none.tolist() == [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
     ones = oracle.philox(2**64 - 1, [(2**32 - 1,) * 4])[0]
@@ -35,9 +37,7 @@ def test_masks_are_the_oracles(isa, dtype, columns):
 
 
 def aligned(array, dtype):
-    """Return a padded copy on the boundary of the widest vector."""
-    from cmlp.parameters import aligned_zeros
-
+    """Return a padded copy whose rows are aligned to the widest vector."""
     wide = padded(array, dtype)
     out = aligned_zeros(wide.size, np.dtype(dtype)).reshape(wide.shape)
     out[:] = wide
@@ -53,7 +53,7 @@ def test_noise_is_the_oracles(isa, dtype):
 
 
 def test_statistics():
-    # 645,120 numbers; each bound is beyond four deviations of what it bounds.
+    # 645,120 numbers; each tolerance is at least four standard deviations of the estimate.
     x = aligned(np.ones((640, 1008)), np.float64)
     kernels.drop(0.25, 0, 0, 1, 0, x)
     dropped = (x == 0).mean()
@@ -109,7 +109,7 @@ def trained(X, y, threads=None, epochs=2, **changed):
     return np.concatenate([w.ravel() for w in net.weight])
 
 
-def test_seeds_and_epochs_draw_other_masks(rng):
+def test_masks_depend_on_seed_and_epoch(rng):
     X, y = rng.normal(size=(60, 21)), rng.integers(0, 3, 60)
     assert (trained(X, y) == trained(X, y)).all()
     assert (trained(X, y) != trained(X, y, seed=7)).any()
@@ -131,7 +131,7 @@ def test_any_number_of_threads_gives_the_same_bits(rng, batch_size):
         assert all((a == b).all() for a, b in zip(net.weight, nets[0].weight, strict=True))
 
 
-def test_nothing_is_dropped_from_answers_and_gradients(rng):
+def test_predictions_and_gradients_are_without_dropout(rng):
     X, y = rng.normal(size=(9, 21)), rng.integers(0, 3, 9)
     dropping = Network(SIZES, **options())
     plain = Network(SIZES, **options(dropout=0.0, input_dropout=0.0))
@@ -143,8 +143,9 @@ def test_nothing_is_dropped_from_answers_and_gradients(rng):
     assert all((a == b).all() for a, b in zip(got_w + got_b, want_w + want_b, strict=True))
 
 
-def test_dropout_keeps_the_mean(rng):
-    # The mean over many steps of a gradient is near that without dropout, of a linear network.
+def test_dropout_preserves_the_mean(rng):
+    # The outputs of a linear network have the mean of those without dropout, so the expected loss
+    # exceeds its loss by the variance of the outputs.
     X, y = rng.normal(size=(1, 30)), rng.normal(size=(1, 1))
     net = Network([30, 50, 1], activation="identity", loss="mse", dropout=0.5, dtype="float64",
                   seed=0)  # fmt: skip
@@ -158,12 +159,18 @@ def test_dropout_keeps_the_mean(rng):
     assert history["loss"][0] == pytest.approx(expected, rel=0.05)
 
 
-def test_noise_and_sparse_samples():
+def test_sparse_samples_take_input_dropout_but_no_noise():
     X = sparse.random(20, 21, 0.2, format="csr", random_state=0)
     y = np.arange(20) % 3
     with pytest.raises(ValueError, match="input_noise leaves no zeros to skip"):
         Network(SIZES, input_noise=0.1).fit(X, y)
-    Network(SIZES, input_dropout=0.1, loss="cross_entropy").fit(X, y, epochs=1)
+    nets = [Network(SIZES, input_dropout=0.1, loss="cross_entropy", seed=0) for _ in range(2)]
+    for net, data in zip(nets, (X, X.toarray()), strict=True):
+        net.fit(data, y, epochs=1)
+    assert_same_state(*nets)
+    plain = Network(SIZES, loss="cross_entropy", seed=0)
+    plain.fit(X, y, epochs=1)
+    assert (plain.weight[0] != nets[0].weight[0]).any()
 
 
 @pytest.mark.parametrize(

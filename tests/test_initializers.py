@@ -1,27 +1,19 @@
-"""Initializers: their statistics and what else `init` may be."""
+"""Initializers: variances, orthogonality, numbers and callables as `init`."""
 
 import numpy as np
+import oracle
 import pytest
 
-from cmlp import Network, initializers
-
-VARIANCES = {
-    "glorot_uniform": 2 / 1500,
-    "glorot_normal": 2 / 1500,
-    "he_uniform": 2 / 1000,
-    "he_normal": 2 / 1000,
-    "lecun_uniform": 1 / 1000,
-    "lecun_normal": 1 / 1000,
-    "orthogonal": 1 / 1000,
-    "reference": 1,
-    "zeros": 0,
-}
+from cmlp import Network, activations, initializers
 
 
 @pytest.mark.parametrize("name", initializers.INITIALIZERS)
-def test_variances(name):
-    net = Network([1000, 500], init=name, seed=0)
-    assert net.weight[0].var() == pytest.approx(VARIANCES[name], rel=0.02)
+@pytest.mark.parametrize("sizes", [(1000, 500), (500, 1000)])
+def test_variances(name, sizes):
+    net = Network(sizes, init=name, seed=0)
+    weight = net.weight[0]
+    assert weight.var() == pytest.approx(oracle.INITIALIZER_VARIANCES[name](*sizes), rel=0.02)
+    assert abs(weight.mean()) <= 4 * weight.std() / np.sqrt(weight.size)
     assert bool(net.bias[0].any()) == (name == "reference")
 
 
@@ -32,9 +24,22 @@ def test_orthogonal(sizes):
     np.testing.assert_allclose(gram, np.eye(min(sizes)), atol=1e-13)
 
 
-def test_auto_goes_by_the_activation():
-    net = Network([1000, 500, 10], activation="relu", seed=0)
-    assert net.weight[0].var() == pytest.approx(2 / 1000, rel=0.02)
+@pytest.mark.parametrize("name", activations.ACTIVATIONS)
+def test_auto_takes_the_initializer_of_the_activation(name):
+    loss = "cross_entropy" if name == "softmax" else "mse"
+    auto, named = (
+        Network([20, 10], output=name, loss=loss, init=init, seed=0)
+        for init in ("auto", activations.ACTIVATIONS[name].init)
+    )
+    assert (auto.weight[0] == named.weight[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "variance"), [("relu", 2 / 1000), ("selu", 1 / 1000), ("tanh", 2 / 1500)]
+)
+def test_auto_of_common_activations(name, variance):
+    net = Network([1000, 500, 10], activation=name, seed=0)
+    assert net.weight[0].var() == pytest.approx(variance, rel=0.02)
 
 
 def test_numbers_and_callables(tmp_path):

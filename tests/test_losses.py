@@ -1,4 +1,4 @@
-"""Losses beyond their gradients: parameters, large values, targets, what is predicted."""
+"""Losses: parameters, large errors, targets, predictions. Gradients are in test_components.py."""
 
 import numpy as np
 import oracle
@@ -48,7 +48,11 @@ def test_label_smoothing_is_training_on_smoothed_labels(isa, rng, output, smooth
     np.testing.assert_allclose(gradient, expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["mae", "huber", "log_cosh", "mse", "hinge", "squared_hinge"])
+# exp(1e4) overflows, as it should: a rate of that size is an error of the model.
+FINITE = [name for name in losses.LOSSES if not name.startswith("poisson")]
+
+
+@pytest.mark.parametrize("name", FINITE)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_large_errors_have_finite_losses(isa, name, dtype):
     net = Network([3, 3], loss=name, dtype=dtype, init="zeros", seed=0)
@@ -84,7 +88,7 @@ def test_the_poisson_loss_predicts_rates(rng):
     assert net.score(X, rates) > 0.97
 
 
-def test_a_loss_with_a_parameter_is_kept(tmp_path):
+def test_files_and_copies_store_the_parameter_of_a_loss(tmp_path):
     net = Network([4, 3], loss=losses.huber(0.25), seed=0)
     assert (net.loss, repr(net.copy())) == ("huber", repr(net))
     assert "loss=['huber', 0.25]" in repr(net)

@@ -1,4 +1,4 @@
-"""Several networks at once: the bits of each alone, options, errors, Ctrl-C."""
+"""fit_many: the bits of `fit`, options, errors, Ctrl-C."""
 
 import os
 import signal
@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+from conftest import assert_same_state
 from scipy import sparse
 
 from cmlp import SGD, Adam, Network, TrainingDiverged, callbacks, fit_many, schedules
@@ -21,13 +22,9 @@ def networks(count=5):
                     dtype=["float32", "float64"][seed % 2]) for seed in range(count)]  # fmt: skip
 
 
-def same(one, other):
-    return (one._parameters.block == other._parameters.block).all()
-
-
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
-def test_each_is_trained_as_alone(data, threads, kind):
+def test_each_network_ends_with_the_bits_of_fit(data, threads, kind):
     X, y = data
     options = {"epochs": 3, "batch_size": 8, "optimizer": Adam(), "validation_data": (X, y),
                "schedule": schedules.ReduceOnPlateau(patience=0), "early_stopping": 1,
@@ -36,11 +33,11 @@ def test_each_is_trained_as_alone(data, threads, kind):
     histories = fit_many(together, kind(X), y, threads=threads, **options)
     for net, other, history in zip(together, alone, histories, strict=True):
         want = other.fit(kind(X), y, **options)
-        assert same(net, other)
+        assert_same_state(net, other)
         assert history["val_f1"] == want["val_f1"]
 
 
-def test_options_of_each(data):
+def test_options_for_each_network(data):
     options = {"epochs": [1, 2, 3], "batch_size": [4, 8, 16],
                "optimizer": [SGD(0.1), Adam(), None],
                "schedule": [None, schedules.Cosine(), None]}  # fmt: skip
@@ -49,10 +46,10 @@ def test_options_of_each(data):
     assert [len(history) for history in histories] == [1, 2, 3]
     for i, net in enumerate(alone):
         net.fit(*data, **{name: values[i] for name, values in options.items()})
-        assert same(net, together[i])
+        assert_same_state(net, together[i])
 
 
-def test_functions_see_all_and_instances_are_copied(data):
+def test_functions_are_shared_and_callback_instances_are_copied(data):
     seen, stopping = [], callbacks.EarlyStopping("loss", patience=100)
     nets = networks(3)
     fit_many(nets, *data, epochs=2, early_stopping=stopping,
@@ -74,14 +71,15 @@ def test_errors(data):
         fit_many(nets, X, y, epochs=[1, 2])
     with pytest.raises(ValueError, match="X must have 5 columns"):
         fit_many([*nets, Network([5, 3])], X, y)
-    before = [net._parameters.block.copy() for net in nets]
+    before = networks(3)
     with pytest.raises(ValueError, match="y must have as many samples"):
         fit_many(nets, X, y[:3])
-    assert all((net._parameters.block == b).all() for net, b in zip(nets, before, strict=True))
+    for net, other in zip(nets, before, strict=True):
+        assert_same_state(net, other)
     assert fit_many([], X, y) == []
 
 
-def test_networks_that_were_stopped_go_on(tmp_path, data):
+def test_resumed_networks_train_together(tmp_path, data):
     def options(i):
         return {"optimizer": Adam(), "callbacks": callbacks.Checkpoint(tmp_path / f"{i}.npz")}
 
@@ -95,7 +93,7 @@ def test_networks_that_were_stopped_go_on(tmp_path, data):
     assert [len(history) for history in histories] == [4, 4]
     for net, other in zip(resumed, networks(2), strict=True):
         other.fit(*data, epochs=4, **options("alone"))
-        assert same(net, other)
+        assert_same_state(net, other)
 
 
 def test_a_network_that_diverges(data):
@@ -115,4 +113,11 @@ def test_interruption_ends_all(data):
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         fit_many(nets, *data, epochs=10_000_000, threads=2)
-    assert all(np.isfinite(net._parameters.block).all() for net in nets)
+    for net in nets:
+        assert np.isfinite(net.state.parameters.block).all()
+        assert net.score(*data) == (net.predict(data[0]) == data[1]).mean()
+    again = [net.copy() for net in nets]
+    for trained in (nets, again):
+        fit_many(trained, *data, epochs=2, threads=2)
+    for net, other in zip(nets, again, strict=True):
+        assert_same_state(net, other)

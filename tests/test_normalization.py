@@ -1,10 +1,11 @@
-"""Normalisation: gradients, running statistics, threads, and PyTorch's numbers."""
+"""Normalization: gradients, running statistics, threads, and PyTorch's results."""
 
 import numpy as np
 import oracle
 import pytest
+from conftest import assert_same_state, read_data
 
-from cmlp import SGD, Adam, BatchNorm, LayerNorm, Network, fitting
+from cmlp import SGD, Adam, BatchNorm, LayerNorm, Network
 
 SIZES = [9, 21, 14, 3]
 KINDS = ["batch", "layer", ["batch", "layer"], ["layer", None], [None, BatchNorm(0.3, 1e-3)]]
@@ -22,15 +23,10 @@ def network(normalization, **changed):
 
 
 def settings(normalization):
-    """Return of each hidden layer the kind, and epsilon."""
+    """Return the kind of normalization of each hidden layer, and epsilon."""
     kinds = normalization if isinstance(normalization, list) else [normalization] * 2
     names = [k.name if isinstance(k, (BatchNorm, LayerNorm)) else k for k in kinds]
     return names, 1e-3 if isinstance(kinds[1], BatchNorm) else 1e-5
-
-
-def arrays_of(net):
-    return [np.array(a, float) for a in (*net.weight, *net.bias, *(
-        s for s in net.scale if s is not None))]  # fmt: skip
 
 
 @pytest.mark.parametrize("normalization", KINDS, ids=str)
@@ -38,50 +34,52 @@ def arrays_of(net):
 def test_gradient(isa, rng, normalization, threads):
     net = network(normalization)
     X, y = rng.normal(size=(13, 9)), rng.integers(0, 3, 13)
-    rows, targets, _ = fitting.data(net, X, y)
-    gradient = net._new_parameters()
-    before = net._statistics.block.copy()
-    loss = net._program.gradient(rows, targets, gradient.padded, threads)
-    assert (net._statistics.block == before).all()
+    gradient = net.state.parameters.new()
+    before = net.state.statistics.block.copy()
+    loss = net.state.program.gradient(*read_data(net, X, y), gradient.block, threads)
+    assert (net.state.statistics.block == before).all()
     norms, eps = settings(normalization)
     want, nablas = oracle.regularized_gradient(
         list(net.weight), list(net.bias), list(net.scale), [*ACTIVATION, "softmax"],
         "cross_entropy", X, np.eye(3)[y], [1.0] * 3, norms, eps,
     )  # fmt: skip
     assert loss == pytest.approx(want, rel=1e-12)
-    for layer, wanted in enumerate(nablas):
-        got = gradient.weights[layer], gradient.biases[layer], gradient.scales[layer]
-        for a, b in zip(got, wanted, strict=True):
-            if b is not None:
-                np.testing.assert_allclose(a, b, atol=1e-12)
+    found = {(tensor.layer, tensor.name): view for tensor, view in gradient.views.items()}
+    expected = {
+        (layer, name): nabla
+        for layer, nablas_of_layer in enumerate(nablas)
+        for name, nabla in zip(("weight", "bias", "scale"), nablas_of_layer, strict=True)
+        if nabla is not None
+    }
+    assert set(found) == set(expected)
+    for key, nabla in expected.items():
+        np.testing.assert_allclose(found[key], nabla, atol=1e-12)
 
 
 @pytest.mark.parametrize("normalization", KINDS, ids=str)
 def test_gradient_by_finite_differences(rng, normalization):
     net = network(normalization)
     X, y = rng.normal(size=(6, 9)), rng.integers(0, 3, 6)
-    rows, targets, _ = fitting.data(net, X, y)
-    gradient = net._new_parameters()
-    net._program.gradient(rows, targets, gradient.padded, 1)
+    rows, targets = read_data(net, X, y)
+    parameters, program = net.state.parameters, net.state.program
+    gradient = parameters.new()
+    program.gradient(rows, targets, gradient.block, 1)
 
     def loss():
-        return net._program.gradient(rows, targets, net._new_parameters().padded, 1)
+        return program.gradient(rows, targets, parameters.new().block, 1)
 
-    pairs = [*zip(net._parameters.weights, gradient.weights, strict=True),
-             *zip(net._parameters.scales, gradient.scales, strict=True),
-             *zip(net._parameters.biases, gradient.biases, strict=True)]  # fmt: skip
-    for values, slopes in pairs:
-        if values is None:
-            continue
+    pairs = list(zip(parameters.views.values(), gradient.views.values(), strict=True))
+    assert len(pairs) == 6 + sum(kind is not None for kind in settings(normalization)[0])
+    for values, nablas in pairs:
         for _ in range(4):
-            at = tuple(rng.integers(0, n) for n in values.shape)
-            kept = values[at]
-            values[at] = kept + 1e-5
+            index = tuple(rng.integers(0, n) for n in values.shape)
+            center = values[index]
+            values[index] = center + 1e-5
             above = loss()
-            values[at] = kept - 1e-5
+            values[index] = center - 1e-5
             below = loss()
-            values[at] = kept
-            assert slopes[at] == pytest.approx((above - below) / 2e-5, abs=1e-8)
+            values[index] = center
+            assert nablas[index] == pytest.approx((above - below) / 2e-5, abs=1e-8)
 
 
 @pytest.mark.parametrize("normalization", KINDS, ids=str)
@@ -94,7 +92,7 @@ def test_any_number_of_threads_gives_the_same_bits(rng, normalization, batch_siz
         net = Network([900, 700, 600, 3], activation=ACTIVATION, loss="cross_entropy",
                       normalization=normalization, seed=1)  # fmt: skip
         net.fit(X, y, epochs=1, batch_size=batch_size * 10, optimizer=optimizer, threads=threads)
-        nets.append(np.concatenate([*net._snapshot(), net(X, threads=threads).ravel()]))
+        nets.append(np.concatenate([*net.state.snapshot(), net(X, threads=threads).ravel()]))
         assert (nets[0] == nets[-1]).all()
 
 
@@ -126,10 +124,10 @@ def test_training_equals_pytorch(rng, normalization, batch_size):
     theirs = torch.nn.Sequential(*layers)
     descent = torch.optim.SGD(theirs.parameters(), lr=0.1)
     for start in range(0, 40, batch_size):
-        part = slice(start, start + batch_size)
+        batch = slice(start, start + batch_size)
         descent.zero_grad()
-        torch.nn.functional.cross_entropy(theirs(torch.tensor(X[part])),
-                                          torch.tensor(y[part])).backward()  # fmt: skip
+        torch.nn.functional.cross_entropy(theirs(torch.tensor(X[batch])),
+                                          torch.tensor(y[batch])).backward()  # fmt: skip
         descent.step()
     net.fit(X, y, epochs=1, batch_size=batch_size, optimizer=SGD(0.1), shuffle=False)
     theirs.eval()
@@ -138,7 +136,7 @@ def test_training_equals_pytorch(rng, normalization, batch_size):
     np.testing.assert_allclose(net(X), want, atol=1e-9)
 
 
-def test_answers_go_by_the_running_statistics(rng):
+def test_predictions_use_the_running_statistics(rng):
     X, y = rng.normal(size=(64, 9)) + 3, rng.integers(0, 3, 64)
     net = network("batch", activation="relu")
     z = X @ net.weight[0].T
@@ -152,14 +150,22 @@ def test_answers_go_by_the_running_statistics(rng):
     assert (net.forward(X[0])[:, 0] == one[0]).all()
 
 
-def test_a_batch_of_one_is_its_own_mean(rng):
+def test_a_batch_of_one_sample_normalizes_to_zero(rng):
+    X, y = rng.normal(size=(7, 9)), np.arange(7) % 3
     net = network("batch")
-    net.fit(rng.normal(size=(7, 9)), np.arange(7) % 3, batch_size=3, epochs=2)
-    assert np.isfinite(net._parameters.block).all()
+    net.fit(X, y, batch_size=3, epochs=2)
+    assert np.isfinite(net.state.parameters.block).all()
+    # One sample is its own mean: the layer's weights and scales have no gradient.
+    before = network(["batch", None])
+    net = before.copy()
+    net.fit(X[:1], y[:1], epochs=1)
+    np.testing.assert_array_equal(net.weight[0], before.weight[0])
+    np.testing.assert_array_equal(net.scale[0], before.scale[0])
+    assert (net.bias[0] != before.bias[0]).all()
 
 
 @pytest.mark.parametrize("normalization", KINDS, ids=str)
-def test_files_copies_and_words(tmp_path, capsys, rng, normalization):
+def test_files_copies_repr_and_summary(tmp_path, capsys, rng, normalization):
     net = network(normalization, dropout=0.2, input_noise=0.1, max_norm=3)
     X, y = rng.normal(size=(30, 9)), rng.integers(0, 3, 30)
     net.fit(X, y, epochs=2)
@@ -167,9 +173,10 @@ def test_files_copies_and_words(tmp_path, capsys, rng, normalization):
     for other in (Network.load(tmp_path / "net.npz"), net.copy()):
         assert (other(X) == net(X)).all()
         assert repr(other) == repr(net)
-        other.fit(X, y, epochs=1)
-    net.fit(X, y, epochs=1)
-    assert (other(X) == net(X)).all()
+        twin = net.copy()
+        for each in (other, twin):
+            each.fit(X, y, epochs=1)
+        assert_same_state(other, twin)
     assert "normalization=" in repr(net)
     net.summary()
     assert "max_norm 3.0" in capsys.readouterr().out
@@ -214,6 +221,6 @@ def test_bad_parameters(make, message):
 def test_layers_without_scales_say_so():
     net = network(["layer", None])
     assert net.scale[1] is None
-    with pytest.raises(ValueError, match="scale is None for a layer that is not normalised"):
+    with pytest.raises(ValueError, match="scale is None for a layer that is not normal"):
         net.scale[1] = np.ones((14, 1))
     net.scale[0] = np.ones((21, 1))

@@ -1,4 +1,4 @@
-"""The reference's methods against its restatement, in float64, to 1e-9."""
+"""The reference's methods against the reference itself, in float64, to 1e-9."""
 
 import random
 
@@ -12,7 +12,7 @@ TIGHT = {"rtol": 0, "atol": 1e-9}
 
 
 def twins(sizes, seed=0):
-    """Return a reference network and one of ours with the same weights."""
+    """Return a network of the reference and one of cmlp with the same parameters."""
     np.random.seed(seed)
     theirs = numpy_reference.MLP(sizes)
     ours = MLP(sizes, dtype="float64")
@@ -116,8 +116,7 @@ def test_model(isa, rng, capsys):
 
 
 def test_the_reference_script_runs(digits, capsys):
-    # The reference's __main__, changed in its import line and its data loading (and its
-    # 1000 epochs).
+    # The reference's main program with another import, other data and 10 epochs, not 1000.
     from cmlp.reference import MLP, convert_to_one_hot
 
     (train_x, train_y), (test_x, test_y) = digits
@@ -154,7 +153,7 @@ def test_helpers(rng):
     assert reference.cross_entropy_loss(p, np.array([[0, 1]])) == pytest.approx(np.log(2))
 
 
-def test_nothing_touches_the_global_generators(rng):
+def test_global_random_generators_are_not_used(rng):
     random.seed(1)
     np.random.seed(1)
     net = MLP([6, 4, 3])

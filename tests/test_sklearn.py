@@ -1,4 +1,4 @@
-"""scikit-learn's estimators: its numbers, its checks, its tools."""
+"""The estimators: scikit-learn's numbers, its checks, its tools, and cmlp's additions."""
 
 import pickle
 import subprocess
@@ -35,11 +35,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
     MLPRegressor(max_iter=50, solver="sgd", learning_rate_init=1e-3),
 ])  # fmt: skip
 @pytest.mark.filterwarnings("ignore")
-def test_scikit_learns_checks(estimator, check):
+def test_check_estimator(estimator, check):
     check(estimator)
 
 
-def test_the_arguments_are_scikit_learns():
+def test_arguments_and_defaults_equal_scikit_learns():
     for ours, theirs in ((MLPClassifier(), neural_network.MLPClassifier()),
                          (MLPRegressor(), neural_network.MLPRegressor())):  # fmt: skip
         given, own = theirs.get_params(), ours.get_params()
@@ -69,10 +69,10 @@ PROBLEMS = {
 VALUES[1][:] /= 100
 
 
-def both(problem, weighted=False, X=None, **options):
-    """Fit scikit-learn's estimator and ours with the same arguments."""
-    (data, y), theirs, ours, more = PROBLEMS[problem]
-    X = data if X is None else X(data)
+def fit_both(problem, weighted=False, convert=None, **options):
+    """Fit scikit-learn's estimator and ours with the same arguments; return X, y and both."""
+    (X, y), theirs, ours, more = PROBLEMS[problem]
+    X = X if convert is None else convert(X)
     options = {"random_state": 3, "max_iter": 6, **more, **options}
     weight = np.random.default_rng(0).random(len(y)) if weighted else None
     fitted = []
@@ -82,7 +82,7 @@ def both(problem, weighted=False, X=None, **options):
     return X, y, *fitted
 
 
-def assert_alike(X, theirs, ours, tolerance=1e-6):
+def assert_same_fit(X, theirs, ours, tolerance=1e-6):
     for a, b in zip(ours.coefs_ + ours.intercepts_, theirs.coefs_ + theirs.intercepts_,
                     strict=True):  # fmt: skip
         assert a.shape == b.shape
@@ -104,10 +104,10 @@ def assert_alike(X, theirs, ours, tolerance=1e-6):
 @pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
 def test_each_problem_and_solver(problem, solver):
     if problem == "several" and solver == "lbfgs":
-        pytest.skip("there scikit-learn's gradient is not that of its loss, but 3 times it")
+        pytest.skip("scikit-learn computes 3 times the gradient of its loss")
     rate = 0.01 if solver == "sgd" else 0.001
-    X, _, theirs, ours = both(problem, solver=solver, learning_rate_init=rate, batch_size=32)
-    assert_alike(X, theirs, ours, 1e-5 if solver == "lbfgs" else 1e-6)
+    X, _, theirs, ours = fit_both(problem, solver=solver, learning_rate_init=rate, batch_size=32)
+    assert_same_fit(X, theirs, ours, 1e-5 if solver == "lbfgs" else 1e-6)
 
 
 @pytest.mark.parametrize(
@@ -134,10 +134,13 @@ def test_each_problem_and_solver(problem, solver):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("problem", ["classes", "values"])
 def test_each_option(problem, options, weighted):
-    # Their loss of a sure mistake is cut off: no step may be so large as to lead to one.
+    # scikit-learn clips the loss of a wrong prediction with probability near 1: the steps must be
+    # small enough not to cause one.
     rate = 0.001 if options.get("batch_size") == 1 else 0.01
-    X, _, theirs, ours = both(problem, weighted, solver="sgd", learning_rate_init=rate, **options)
-    assert_alike(X, theirs, ours)
+    X, _, theirs, ours = fit_both(
+        problem, weighted, solver="sgd", learning_rate_init=rate, **options
+    )
+    assert_same_fit(X, theirs, ours)
 
 
 @pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.csc_matrix, sparse.csr_array])
@@ -145,12 +148,12 @@ def test_sparse_samples(kind):
     def thinned(X):
         return kind(np.where(np.abs(X) > 1, X, 0))
 
-    X, _, theirs, ours = both("classes", X=thinned)
-    assert_alike(X, theirs, ours)
+    X, _, theirs, ours = fit_both("classes", convert=thinned)
+    assert_same_fit(X, theirs, ours)
     np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-6)
 
 
-def test_warm_starts_and_parts_go_on():
+def test_warm_start_and_partial_fit_continue():
     X, y = CLASSES
     for solver in ("sgd", "adam"):
         pair = []
@@ -160,12 +163,17 @@ def test_warm_starts_and_parts_go_on():
             for start in range(0, 180, 60):
                 estimator.partial_fit(X[start : start + 60], y[start : start + 60])
             pair.append(estimator)
-        assert_alike(X, *pair)
+        assert_same_fit(X, *pair)
 
 
-def test_partial_fit_goes_on_after_pickling():
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"solver": "sgd", "learning_rate": "invscaling"}, {"optimizer": Adam(average=0.9)}],
+    ids=str,
+)
+def test_partial_fit_continues_after_pickling(options):
     X, y = CLASSES
-    one, other = (MLPClassifier(random_state=1) for _ in range(2))
+    one, other = (MLPClassifier(random_state=1, **options) for _ in range(2))
     for estimator in (one, other):
         for _ in range(3):
             estimator.partial_fit(X, y, classes=[0, 1, 2])
@@ -177,7 +185,7 @@ def test_partial_fit_goes_on_after_pickling():
 
 @pytest.mark.parametrize("dtype", [None, "float32", "float64"])
 @pytest.mark.parametrize("given", [np.float32, np.float64])
-def test_types(dtype, given):
+def test_dtypes(dtype, given):
     X, y = VALUES[0].astype(given), VALUES[1].astype(given)
     estimator = MLPRegressor(dtype=dtype, random_state=0, max_iter=5).fit(X, y)
     assert estimator.network_.dtype == (dtype or given)
@@ -186,7 +194,7 @@ def test_types(dtype, given):
     assert estimator.predict(sparse.csr_array(X)).dtype == given
 
 
-def test_coefs_are_the_networks():
+def test_assigning_to_coefs_changes_predictions_and_network():
     X, y = VALUES
     estimator = MLPRegressor(random_state=0, max_iter=5).fit(X, y)
     estimator.coefs_[-1][:] = 0
@@ -195,9 +203,14 @@ def test_coefs_are_the_networks():
     estimator.coefs_ = [np.zeros_like(coef) for coef in estimator.coefs_]
     estimator.intercepts_ = [np.full_like(i, 3) for i in estimator.intercepts_]
     assert (estimator.predict(X) == 3).all()
+    estimator.intercepts_ = [np.full_like(i, 4) for i in estimator.intercepts_]
+    assert (estimator.network_.predict(X) == 4).all()
+    estimator.intercepts_ = [np.full_like(i, 5) for i in estimator.intercepts_]
+    assert (pickle.loads(pickle.dumps(estimator)).predict(X) == 5).all()
+    assert not hasattr(MLPRegressor(), "network_")
 
 
-def test_extras():
+def test_additional_arguments():
     X, y = CLASSES
     seen = []
     estimator = MLPClassifier(
@@ -215,12 +228,12 @@ def test_extras():
     assert estimator.history_["lr"][0] > estimator.history_["lr"][-1]
     again = clone(estimator).fit(X, y)
     assert (again.predict_proba(X) == estimator.predict_proba(X)).all()
-    estimator.set_params(callbacks=None)  # no file holds a lambda
+    estimator.set_params(callbacks=None)  # a lambda cannot be pickled
     assert (pickle.loads(pickle.dumps(estimator)).predict_proba(X)
             == estimator.predict_proba(X)).all()  # fmt: skip
 
 
-def test_alpha_is_for_optimizers_that_do_not_decay():
+def test_alpha_is_the_penalty_of_optimizers_without_decay():
     X, y = CLASSES
     for optimizer, counts in ((Adam(), True), (Adam(weight_decay=0.1), False), (AdamW(), False),
                               (Adam(penalty=0.5), False)):  # fmt: skip
@@ -229,13 +242,13 @@ def test_alpha_is_for_optimizers_that_do_not_decay():
         assert (fitted[0] != fitted[1]).any() == counts
 
 
-def test_lbfgs_refuses_what_it_cannot_do():
+def test_lbfgs_refuses_unsupported_arguments():
     X, y = CLASSES
     for name, value in (("optimizer", Adam()), ("schedule", schedules.Cosine()),
                         ("callbacks", []), ("dropout", 0.5)):  # fmt: skip
-        with pytest.raises(ValueError, match=f"solver='lbfgs' takes no {name}"):
+        with pytest.raises(ValueError, match=f"solver='lbfgs' does not support {name}"):
             MLPClassifier(solver="lbfgs", **{name: value}).fit(X, y)
-    with pytest.raises(ValueError, match="solver='lbfgs' takes no validation_data"):
+    with pytest.raises(ValueError, match="solver='lbfgs' does not support validation_data"):
         MLPClassifier(solver="lbfgs").fit(X, y, validation_data=(X, y))
     estimator = MLPClassifier(solver="lbfgs", batch_norm=True, random_state=0, max_iter=30)
     assert estimator.fit(X, y).score(X, y) > 0.9
@@ -257,12 +270,41 @@ def test_class_weights():
         MLPClassifier(class_weight="balanced").fit(*LABELS)
 
 
-def test_early_stopping_on_data_of_ones_own():
+def test_early_stopping_uses_validation_data_and_restores_the_best():
     X, y = CLASSES
-    estimator = MLPClassifier(early_stopping=True, random_state=0, max_iter=60, n_iter_no_change=3)
+    estimator = MLPClassifier(
+        early_stopping=True, random_state=0, max_iter=60, n_iter_no_change=3,
+        learning_rate_init=0.1,
+    )  # fmt: skip
     estimator.fit(X[:100], y[:100], validation_data=(X[100:], y[100:]))
     assert estimator.score(X[100:], y[100:]) == estimator.best_validation_score_
     assert estimator.best_validation_score_ == max(estimator.validation_scores_)
+    assert estimator.validation_scores_[-1] < estimator.best_validation_score_
+    assert estimator.n_iter_ == len(estimator.validation_scores_) < 60
+
+
+def test_divergence_restores_the_best_of_early_stopping():
+    X, y = CLASSES
+    estimator = MLPClassifier(
+        early_stopping=True, random_state=0, schedule=lambda step, epoch: 1e200 if epoch > 3 else 1
+    )
+    with pytest.warns(ConvergenceWarning, match="diverged"):
+        estimator.fit(X[:100], y[:100], validation_data=(X[100:], y[100:]))
+    assert np.isnan(estimator.validation_scores_[-1])
+    assert estimator.score(X[100:], y[100:]) == estimator.best_validation_score_
+
+
+def test_interruption_ends_training_with_a_warning():
+    def interrupt(network, epoch, record):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    X, y = CLASSES
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        estimator = MLPClassifier(callbacks=interrupt, random_state=0).fit(X, y)
+    expected = MLPClassifier(max_iter=3, random_state=0).fit(X, y)
+    assert estimator.n_iter_ == 3
+    assert (estimator.coefs_[0] == expected.coefs_[0]).all()
 
 
 def test_verbose(capsys):
@@ -298,7 +340,7 @@ def test_warnings_and_errors():
         MLPClassifier(dtype="float16").fit(X, y)
 
 
-def test_the_short_way_of_prediction_checks_too():
+def test_prediction_of_few_samples_checks_them():
     X, y = CLASSES
     estimator = MLPClassifier(max_iter=3).fit(X, y)
     with pytest.raises(ValueError, match="has 5 features, but MLPClassifier is expecting 12"):
@@ -309,7 +351,7 @@ def test_the_short_way_of_prediction_checks_too():
     assert (estimator.predict_log_proba(X) == np.log(estimator.predict_proba(X))).all()
 
 
-def test_networks_cross_over(tmp_path):
+def test_from_sklearn(tmp_path):
     X, y = CLASSES
     for kind in (neural_network.MLPClassifier, MLPClassifier):
         estimator = kind((9, 7), activation="logistic", random_state=0, max_iter=5).fit(X, y)
@@ -326,21 +368,34 @@ def test_networks_cross_over(tmp_path):
         Network.from_sklearn(StandardScaler().fit(X))
 
 
-def test_the_tools_of_scikit_learn():
+def run_tools(kind):
+    """Return the results of scikit-learn's tools with an estimator of a kind."""
     X, y = CLASSES
-    estimator = MLPClassifier(8, random_state=0, max_iter=15)
+    estimator = kind(8, random_state=0, max_iter=15, learning_rate_init=0.01)
     pipeline = make_pipeline(
         ColumnTransformer([("scaled", StandardScaler(), slice(0, 6))], remainder="passthrough"),
         estimator,
     )
-    found = GridSearchCV(pipeline, {"mlpclassifier__alpha": [1e-4, 1.0]}, cv=2, n_jobs=2)
-    assert found.fit(X, y).best_score_ > 0.3
+    name = f"{kind.__name__.lower()}__alpha"
+    search = GridSearchCV(pipeline, {name: [1e-4, 100.0]}, cv=2, n_jobs=2).fit(X, y)
     scores = cross_validate(estimator, X, y, cv=2, n_jobs=2, return_train_score=True)
-    assert len(scores["test_score"]) == 2
     calibrated = CalibratedClassifierCV(estimator, cv=2).fit(X, y)
-    np.testing.assert_allclose(calibrated.predict_proba(X).sum(axis=1), 1)
-    fitted = estimator.fit(X, y)
-    assert permutation_importance(fitted, X, y, n_repeats=2).importances.shape == (12, 2)
+    importance = permutation_importance(estimator.fit(X, y), X, y, n_repeats=2, random_state=0)
+    return {
+        "best_params": list(search.best_params_.values()),
+        "grid": search.cv_results_["mean_test_score"],
+        "test_score": scores["test_score"],
+        "train_score": scores["train_score"],
+        "probabilities": calibrated.predict_proba(X),
+        "importances": importance.importances,
+    }
+
+
+def test_tools_give_the_results_of_scikit_learns_estimator():
+    theirs, ours = run_tools(neural_network.MLPClassifier), run_tools(MLPClassifier)
+    for name, expected in theirs.items():
+        np.testing.assert_allclose(ours[name], expected, atol=1e-4, err_msg=name)
+    assert len(set(theirs["grid"])) == 2  # the two values of alpha differ
 
 
 LOAD = """
@@ -353,7 +408,7 @@ estimator.partial_fit(X, want)
 """
 
 
-def test_a_pickle_in_another_process(tmp_path):
+def test_unpickling_in_another_process(tmp_path):
     X, y = CLASSES
     estimator = MLPClassifier(random_state=0, max_iter=3).fit(X, y)
     path = tmp_path / "estimator.pickle"
@@ -361,7 +416,7 @@ def test_a_pickle_in_another_process(tmp_path):
     subprocess.run([sys.executable, "-c", LOAD, path], check=True)
 
 
-def test_a_grid_over_a_cluster(tmp_path):
+def test_grid_search_on_a_dask_cluster(tmp_path):
     X, y = CLASSES
     grid = {"alpha": [1e-4, 10.0], "hidden_layer_sizes": [(2,), (16,)]}
     search = GridSearchCV(MLPClassifier(random_state=0, max_iter=15), grid, cv=2)
@@ -377,7 +432,7 @@ def test_a_grid_over_a_cluster(tmp_path):
     assert (spread.best_estimator_.coefs_[0] == alone.best_estimator_.coefs_[0]).all()
 
 
-def test_callbacks_may_stop():
+def test_callbacks_stop_training():
     X, y = CLASSES
     stopping = [callbacks.Function(lambda net, epoch, record: epoch == 2)]
     with warnings.catch_warnings():
@@ -385,8 +440,8 @@ def test_callbacks_may_stop():
         assert MLPClassifier(callbacks=stopping).fit(X, y).n_iter_ == 3
 
 
-def test_scikit_learn_is_asked_for(monkeypatch):
+def test_import_without_scikit_learn_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     monkeypatch.delitem(sys.modules, "cmlp.sklearn")
-    with pytest.raises(ImportError, match=r"scikit-learn: pip install 'cmlp\[sklearn\]'"):
+    with pytest.raises(ImportError, match=r"requires scikit-learn; .* 'cmlp\[sklearn\]'"):
         import cmlp.sklearn  # noqa: F401

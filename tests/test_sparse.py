@@ -1,4 +1,4 @@
-"""Sparse input: compressed dense rows and SciPy's matrices, against dense ones, bit for bit."""
+"""Sparse input: compressed rows and SciPy matrices give the bits of dense rows."""
 
 import subprocess
 import sys
@@ -6,16 +6,17 @@ import sys
 import numpy as np
 import pytest
 import scipy.sparse
-from conftest import PRINT_PEAK_MEMORY
+from conftest import PRINT_PEAK_MEMORY, assert_same_state
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmlp import SGD, Adam, Network, batches
-from cmlp._core.samples import Rows
+from cmlp import SGD, Adam, Network
+from cmlp._core.inputs import Rows
+from cmlp._training import inputs
 
 
 def mostly_zero(rng, shape, kind="f4", density=0.2):
-    """Return an array of which about so many elements are not zero, and some rows are all zero."""
+    """Return an array with about this fraction of non-zero elements and some rows of zeros."""
     values = rng.integers(1, 256, shape) if kind == "u1" else rng.normal(size=shape)
     X = np.where(rng.random(shape) < density, values, 0).astype(kind)
     X[:: max(2, shape[0] // 3)] = 0
@@ -60,8 +61,8 @@ def test_zeros_are_skipped_without_changing_a_bit(
 def test_every_isa_skips_zeros_without_changing_a_bit(
     isa, use_blas, rng, hidden, batch_size, dtype
 ):
-    # Wide and many enough for every way through sparse rows: see the constants of sparse.h.
-    use_blas("none")  # which sums in an order of its own
+    # Layers and batches that reach every branch of the sparse kernels: see policy.h.
+    use_blas("none")  # a BLAS sums in another order
     X, y = mostly_zero(rng, (300, 500), "u1"), rng.integers(0, 10, 300)
     options = {"batch_size": batch_size, "dtype": dtype}
     dense = trained(X, y, [500, hidden, 10], sparse=False, **options)
@@ -70,7 +71,7 @@ def test_every_isa_skips_zeros_without_changing_a_bit(
 
 @pytest.mark.parametrize("batch_size", [3, 200])
 def test_any_number_of_threads_gives_the_same_bits(rng, batch_size):
-    # Large enough for four threads, and, in large batches, to be sorted by column.
+    # Enough work for four threads; the large batch is updated column by column.
     X, y = mostly_zero(rng, (600, 800)), rng.integers(0, 10, 600)
     sizes = [800, 4096, 10] if batch_size == 3 else [800, 512, 10]
     one = trained(X, y, sizes, sparse=True, batch_size=batch_size)
@@ -81,7 +82,7 @@ def test_any_number_of_threads_gives_the_same_bits(rng, batch_size):
 
 @pytest.mark.parametrize("make", ["csr_matrix", "csr_array", "csc_matrix", "coo_array"])
 @pytest.mark.parametrize("kind", ["u1", "f4", "f8", "i2", "bool"])
-def test_scipy_matrices_are_dense_ones_that_take_less_room(rng, make, kind):
+def test_scipy_matrices_give_the_bits_of_dense_arrays(rng, make, kind):
     X, y = mostly_zero(rng, (50, 30), kind), rng.integers(0, 3, 50)
     matrix = getattr(scipy.sparse, make)(X)
     assert (trained(matrix, y, [30, 8, 3], sparse="auto")
@@ -107,12 +108,12 @@ def test_scipy_matrices_with_long_indices_unsorted_and_repeated_elements(rng):
         (np.repeat(csr.data, 2) / 2, np.repeat(csr.indices, 2), 2 * csr.indptr), csr.shape
     )
     np.testing.assert_allclose(Network([12, 5, 3], seed=0)(halves), want, rtol=1e-5)
-    backwards.has_sorted_indices = backwards.has_canonical_format = True  # it says
+    backwards.has_sorted_indices = backwards.has_canonical_format = True  # which is wrong
     for batch_size in (5, 20):
         nets = [Network([12, 100, 3], seed=0) for _ in range(2)]
         for net, data in zip(nets, (backwards, X), strict=True):
             net.fit(data, y, epochs=2, batch_size=batch_size, sparse=True)
-        assert (nets[0].weight[0] == nets[1].weight[0]).all()
+        assert_same_state(*nets)
     assert (backwards.indices[: csr.indptr[1]] == csr.indices[: csr.indptr[1]][::-1]).all()
 
 
@@ -123,26 +124,35 @@ def test_validation_with_sparse_data(rng):
         for data, sparse in ((X, False), (X, True), (scipy.sparse.csr_array(X), "auto"))
     ]
     assert histories[0]["val_loss"] == histories[1]["val_loss"] == histories[2]["val_loss"]
+    assert len(set(histories[0]["val_loss"])) == 2
 
 
-def test_the_rule_goes_by_density_and_width(isa, rng):
-    def is_compressed(X, sparse="auto", density=batches.SPARSE_DENSITY):
-        return batches.compressed(Rows(X), sparse, 1, density).is_sparse
+@pytest.mark.parametrize(
+    ("columns", "density", "sparse", "compressed"),
+    [
+        (100, 0.2, "auto", True), (100, 0.5, "auto", False), (20, 0.2, "auto", False),
+        (20, 0.9, True, True), (100, 0.1, False, False),
+    ],
+)  # fmt: skip
+def test_compression_depends_on_density_and_width(isa, rng, columns, density, sparse, compressed):
+    X = mostly_zero(rng, (500, columns), density=density)
+    architecture = Network([columns, 8, 3]).state.architecture
+    rows = inputs.prepare_rows(X, architecture, batch_size=8, sparse=sparse, threads=1)
+    assert rows.is_sparse == compressed
 
-    assert is_compressed(mostly_zero(rng, (500, 100), density=0.2))
-    assert not is_compressed(mostly_zero(rng, (500, 100), density=0.5))
-    assert not is_compressed(mostly_zero(rng, (500, 20), density=0.2))
-    assert is_compressed(mostly_zero(rng, (500, 20), density=0.9), True)
-    assert not is_compressed(mostly_zero(rng, (500, 100), density=0.1), False)
-    for hidden, batch_size, dtype, wide in (
+
+@pytest.mark.parametrize(
+    ("hidden", "batch_size", "dtype", "wide"),
+    [
         (64, 32, "float32", True), (63, 32, "float32", False), (30, 32, "float32", False),
         (30, 32, "float64", False), (32, 32, "float64", True), (64, 31, "float32", False),
-    ):  # fmt: skip
-        net = Network([100, hidden, 3], dtype=dtype)
-        density = batches.sparse_density(net, batch_size)
-        assert is_compressed(mostly_zero(rng, (500, 100), density=0.5), density=density) == (
-            wide and isa != "baseline"
-        )
+    ],
+)  # fmt: skip
+def test_wide_layers_and_batches_compress_denser_rows(isa, rng, hidden, batch_size, dtype, wide):
+    X = mostly_zero(rng, (500, 100), density=0.5)
+    architecture = Network([100, hidden, 3], dtype=dtype).state.architecture
+    rows = inputs.prepare_rows(X, architecture, batch_size=batch_size, threads=1)
+    assert rows.is_sparse == (wide and isa != "baseline")
 
 
 @pytest.mark.parametrize("kind", ["u1", "f4", "f8"])
@@ -159,8 +169,8 @@ def test_compressing_loses_nothing(isa, rng, kind, threads, width):
     assert rows.density() == (X != 0).mean()
 
 
-def test_a_wide_matrix_takes_memory_for_its_elements_alone(tmp_path):
-    # 200,000 x 50,000 with 50 elements a row: 40 GB if it were dense.
+def test_a_wide_matrix_takes_memory_for_its_elements_only():
+    # 200,000 x 50,000 with 50 elements in a row; a dense array would take 40 GB.
     code = """
 import numpy as np, scipy.sparse
 from cmlp import Network, SGD
@@ -176,7 +186,7 @@ assert net.predict(X).shape == (n,)
 """
     code += PRINT_PEAK_MEMORY
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 700  # MiB; the elements take 80, the weights 3
+    assert int(done.stdout) < 700  # MiB: the elements take 80, the weights 3
 
 
 def csr(values=(1.0, 2.0), columns=(0, 1), start=(0, 1, 2), shape=(2, 3)):

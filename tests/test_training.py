@@ -1,4 +1,4 @@
-"""Ways to train: a loss in Python, L-BFGS, in parts, from iterables and files; history."""
+"""Losses in Python, L-BFGS, partial_fit, iterables, data larger than memory, history."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 import oracle
 import pytest
-from conftest import PRINT_PEAK_MEMORY
+from conftest import PRINT_PEAK_MEMORY, assert_same_state
 
 from cmlp import LBFGS, SGD, Adam, Network, TrainingDiverged, callbacks, schedules
 
@@ -25,10 +25,6 @@ matplotlib.use("Agg")
 def network(seed=1, **options):
     return Network(SIZES, **{"activation": "tanh", "loss": "cross_entropy", "dtype": "float64",
                              "seed": seed, **options})  # fmt: skip
-
-
-def same(one, other):
-    return all((a == b).all() for a, b in zip(one._snapshot(), other._snapshot(), strict=True))
 
 
 def squares(outputs, targets):
@@ -87,7 +83,7 @@ def test_a_loss_in_python_in_files(tmp_path, data):
     other = Network.load(tmp_path / "net.npz", loss=squares)
     for each in (net, other):
         each.fit(data[0], np.eye(3)[data[1]], epochs=1)
-    assert same(net, other)
+    assert_same_state(net, other)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +100,7 @@ def test_bad_losses_in_python(data, loss, error, message):
         network(loss=loss).fit(*data)
 
 
-def test_lbfgs_is_scipys(data):
+def test_lbfgs_equals_scipy(data):
     from scipy.optimize import minimize
 
     X, y = data
@@ -136,11 +132,18 @@ def test_lbfgs_converges_and_stops(data):
     net = network()
     history = net.fit(*data, epochs=1000, optimizer=LBFGS(weight_decay=0.5))
     assert len(history) < 200
+    # The gradient of the loss and of the penalty 0.5 / 2 |parameters|^2 vanishes.
+    weights, biases = list(net.weight), list(net.bias)
+    _, nabla_w, nabla_b = oracle.gradient(
+        weights, biases, ["tanh", "softmax"], "cross_entropy", data[0], np.eye(3)[data[1]]
+    )
+    for parameter, nabla in zip(weights + biases, nabla_w + nabla_b, strict=True):
+        np.testing.assert_allclose(nabla, -0.5 * parameter, atol=1e-3)
     assert len(network().fit(*data, epochs=20, optimizer=LBFGS(),
                              callbacks=lambda n, epoch, r: epoch == 4)) == 5  # fmt: skip
 
 
-def test_lbfgs_and_running_statistics(data):
+def test_lbfgs_sets_the_running_statistics(data):
     X, y = data
     net = network(normalization="batch")
     net.fit(X, y, epochs=30, optimizer=LBFGS(), validation_data=data)
@@ -150,17 +153,17 @@ def test_lbfgs_and_running_statistics(data):
     assert net.score(X, y) > 0.9
 
 
-def test_lbfgs_that_an_error_ends_has_the_last_iteration(data):
+def test_an_error_leaves_the_last_iteration_of_lbfgs(data):
     net, kept = network(), []
 
     def fail(net, epoch, record):
-        kept.append(net._parameters.block.copy())
+        kept.append(net.state.parameters.block.copy())
         if epoch == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         net.fit(*data, epochs=20, optimizer=LBFGS(), callbacks=fail)
-    assert (net._parameters.block == kept[3]).all()
+    assert (net.state.parameters.block == kept[3]).all()
     with pytest.raises(ValueError, match="LBFGS needs all samples at once: take fit"):
         net.partial_fit(*data, optimizer=LBFGS())
 
@@ -175,7 +178,7 @@ def test_lbfgs_that_an_error_ends_has_the_last_iteration(data):
         ({"callbacks": callbacks.Checkpoint("run.npz")}, "SciPy keeps what a checkpoint needs"),
     ],
 )
-def test_what_lbfgs_does_not_take(data, options, message):
+def test_lbfgs_rejects_options_of_batches(data, options, message):
     with pytest.raises(ValueError, match=message):
         network().fit(*data, optimizer=LBFGS(), **options)
     with pytest.raises(ValueError, match="LBFGS needs all samples at once"):
@@ -183,7 +186,7 @@ def test_what_lbfgs_does_not_take(data, options, message):
 
 
 @pytest.mark.parametrize("optimizer", [SGD(0.1), Adam(), Adam(average=0.9)], ids=str)
-def test_partial_fit_goes_on(data, optimizer):
+def test_partial_fit_continues(data, optimizer):
     X, y = data
     parts, whole = network(), network()
     for start in range(0, 50, 10):
@@ -191,17 +194,21 @@ def test_partial_fit_goes_on(data, optimizer):
                                     optimizer=optimizer, shuffle=False)  # fmt: skip
         assert len(history) == 1
     whole.fit(X, y, epochs=1, batch_size=5, optimizer=optimizer, shuffle=False)
-    assert same(parts, whole)
-    kept = parts._running
+    assert_same_state(parts, whole)
+    before = parts.state.optimizer
     with pytest.raises(ValueError, match="labels from 0 to 2"):
         parts.partial_fit(X, y + 1, optimizer=Adam(0.5))
-    assert parts._running is kept
-    parts.partial_fit(X, y, optimizer=SGD(0.5))
-    assert np.isfinite(parts.weight[0]).all()
+    assert parts.state.optimizer is before
+    # Another optimizer starts anew.
+    fresh = parts.copy()
+    fresh.fit(X, y, epochs=1, optimizer=SGD(0.5, momentum=0.9))
+    parts.partial_fit(X, y, optimizer=SGD(0.5, momentum=0.9))
+    if optimizer.average is None:
+        assert_same_state(parts, fresh)
 
 
 @pytest.mark.parametrize("optimizer", [SGD(0.1), Adam(accumulate=2)], ids=["sgd", "adam"])
-def test_an_iterable_of_batches_is_the_arrays_in_order(data, optimizer):
+def test_an_iterable_of_batches_equals_arrays_without_shuffling(data, optimizer):
     X, y = data
     cut = [(X[i : i + 8], y[i : i + 8]) for i in range(0, 50, 8)]
     options = {"epochs": 3, "optimizer": optimizer, "schedule": schedules.Cosine(),
@@ -209,14 +216,14 @@ def test_an_iterable_of_batches_is_the_arrays_in_order(data, optimizer):
     arrays, batches, called = (network(dropout=0.2) for _ in range(3))
     want = arrays.fit(X, y, batch_size=8, shuffle=False, **options)
     got = batches.fit(cut, **options)
-    assert same(arrays, batches)
+    assert_same_state(arrays, batches)
     for name in ("loss", "accuracy", "lr", "val_loss"):
         np.testing.assert_allclose(got[name], want[name], rtol=1e-12)
     options = {"epochs": 3, "optimizer": SGD(0.1)}
     called.fit(lambda: iter(cut), **options)
     again = network(dropout=0.2)
     again.fit(X, y, batch_size=8, shuffle=False, **options)
-    assert same(called, again)
+    assert_same_state(called, again)
 
 
 def test_batches_may_have_weights(data):
@@ -226,7 +233,7 @@ def test_batches_may_have_weights(data):
     one, other = network(), network()
     got = one.fit(cut, epochs=2)
     want = other.fit(X, y, epochs=2, batch_size=10, shuffle=False, sample_weight=weight)
-    assert same(one, other)
+    assert_same_state(one, other)
     np.testing.assert_allclose(got["loss"], want["loss"], rtol=1e-12)
 
 
@@ -261,7 +268,7 @@ with open({path!r}, "wb") as file:
 net = Network([width, 16, 10], loss="cross_entropy", seed=0)
 small = np.zeros((100, width), np.float32)
 net.fit(small, np.zeros(100, int), epochs=1)
-# What the process may have beside the mapped file: 299 MiB of it would not fit.
+# A limit of the process's memory without the mapped file, whose 299 MiB would not fit.
 resource.setrlimit(resource.RLIMIT_DATA, (200 << 20, 200 << 20))
 """
 
@@ -295,17 +302,18 @@ def test_data_larger_than_memory(tmp_path, code):
         assert int(done.stdout) < 250
 
 
-def test_a_good_epoch_comes_back(data):
+def test_restore_good_restores_the_last_finite_epoch(data):
     X, y = data[0] * 1e3, np.linspace(0, 1, 50)
     kept = []
     net = Network([6, 9, 1], activation="relu", loss="mse", seed=0)
-    options = {"epochs": 50, "batch_size": 10, "optimizer": SGD(3e-9),
+    options = {"epochs": 50, "batch_size": 10, "optimizer": SGD(3e-12),
                "schedule": lambda step, epoch: 10.0 ** (3 * epoch)}  # fmt: skip
-    remember = callbacks.Function(lambda net, *_: kept.append(net._snapshot()))
+    remember = callbacks.Function(lambda net, *_: kept.append(net.state.snapshot()))
     with pytest.raises(TrainingDiverged):
         net.fit(X, y, restore_good=True, callbacks=remember, **options)
-    assert kept
-    assert (net._parameters.block == kept[-1][0]).all()
+    assert len(kept) > 1
+    assert (kept[-1][0] != kept[-2][0]).any()
+    assert (net.state.parameters.block == kept[-1][0]).all()
     assert np.isfinite(net(X)).all()
 
 
@@ -318,7 +326,7 @@ def test_history(data):
     matplotlib.pyplot.close("all")
 
 
-def test_bad_arguments_that_were_no_sequences(tmp_path, data):
+def test_arguments_that_must_be_sequences_or_paths(tmp_path, data):
     for options, message in (
         ({"metrics": 3}, "metrics must be a sequence of names, got 3"),
         ({"metrics": None}, "metrics must be a sequence of names, got None"),
@@ -329,15 +337,15 @@ def test_bad_arguments_that_were_no_sequences(tmp_path, data):
     with pytest.raises(ValueError, match="names='nope' is not in the history, which has loss"):
         network().fit(*data, epochs=1).plot(["nope"])
     net = network()
-    before = net._parameters.block.copy()
+    before = net.state.parameters.block.copy()
     with pytest.raises(FileNotFoundError, match=r"the folder of path .* does not exist"):
         net.fit(*data, callbacks=callbacks.Checkpoint(tmp_path / "nowhere" / "run.npz"))
-    assert (net._parameters.block == before).all()
+    assert (net.state.parameters.block == before).all()
 
 
 def test_plots_need_matplotlib(monkeypatch, data):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r"plot needs Matplotlib: pip install 'cmlp\[plot\]'"):
+    with pytest.raises(ImportError, match=r"plot.. requires Matplotlib; .*'cmlp\[plot\]'"):
         network().fit(*data, epochs=1).plot()
 
 
@@ -347,7 +355,7 @@ def test_lbfgs_needs_scipy(monkeypatch, data):
         network().fit(*data, optimizer=LBFGS())
 
 
-def test_verbose(capsys, data):
+def test_verbose_and_progress(capsys, data):
     network().fit(*data, epochs=2, verbose=0)
     assert capsys.readouterr() == ("", "")
     network().fit(*data, epochs=2, verbose=2, metrics="f1")

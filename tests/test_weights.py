@@ -1,9 +1,10 @@
-"""Weights of samples and classes: an integer weight is so many copies of a sample."""
+"""Weights of samples and classes: an integer weight equals that number of copies."""
 
 import numpy as np
 import pytest
 
-from cmlp import SGD, Network, fitting
+from cmlp import SGD, Network
+from cmlp._core.training import shuffle
 
 SIZES = [6, 9, 3]
 
@@ -24,7 +25,7 @@ def data(rng):
 @pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy", "quadratic", "hinge"])
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("sparse", [False, True])
-def test_a_weight_is_so_many_copies(isa, rng, data, loss, threads, sparse):
+def test_a_weight_of_n_equals_n_copies(isa, rng, data, loss, threads, sparse):
     X, y = data
     times = rng.integers(0, 4, len(X))
     options = {"loss": loss, "threads": threads, "sparse": sparse}
@@ -35,7 +36,7 @@ def test_a_weight_is_so_many_copies(isa, rng, data, loss, threads, sparse):
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7])
-def test_a_sample_of_no_weight_is_left_out_of_its_batch(data, batch_size):
+def test_a_sample_of_weight_zero_does_not_count_in_its_batch(data, batch_size):
     X, y = data
     weight = np.arange(40) % 4 != 1
     got = trained(X, y, batch_size=batch_size, sample_weight=weight, shuffle=False)
@@ -61,7 +62,7 @@ def test_class_weights_are_sample_weights(data):
     assert (both == trained(X, y, sample_weight=weights[y] * np.arange(40))).all()
 
 
-def test_balanced_classes_count_alike(data):
+def test_balanced_weights_are_inverse_to_the_frequency(data):
     X, _ = data
     y = np.repeat([0, 1, 2], [30, 8, 2])
     weights = 40 / (3 * np.array([30, 8, 2]))
@@ -72,12 +73,14 @@ def test_balanced_classes_count_alike(data):
             == trained(X, one, class_weight=[40 / 60, 2.0], **options)).all()  # fmt: skip
 
 
-def test_held_out_samples_are_weighted_too(data):
+def test_the_validation_loss_is_weighted(data):
     X, y = data
     net = Network(SIZES, loss="cross_entropy", seed=0)
     weight = np.where(np.arange(40) < 20, 1.0, 3.0)
     history = net.fit(X, y, epochs=1, validation_split=0.5, sample_weight=weight)
-    _, held = fitting.split(net, 40, 0.5)
+    order = np.empty(40, np.uint32)
+    shuffle(order, 0, 2**32 - 1)  # the order that validation_split takes the first half of
+    held = order[:20]
     p = net(X[held])[np.arange(20), y[held]]
     want = -(weight[held] * np.log(p)).sum() / weight[held].sum()
     assert history["val_loss"] == [pytest.approx(want, rel=1e-5)]

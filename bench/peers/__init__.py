@@ -1,12 +1,15 @@
-"""One file a peer: what it needs, and `prepare`, which makes it ready to do a job.
+"""The peers, one module for each, written as their users would write them.
 
-A peer has
+A peer's module has
 
-- `SHARE`: the part of a job's samples that it is timed on, below 1 where it is slow;
-- `prepare(job, X, y)`: returns a function that does the job once, or None where the peer
-  does not do such jobs. What may be laid out beforehand is laid out here.
+- ``FRACTION``: the fraction of a job's samples on which the peer is timed, below 1 for slow
+  peers;
+- ``prepare(job, X, y)``: returns a function without arguments that does the job once, or None
+  if the peer does not support the job. Data may be converted and arranged in `prepare`; that is
+  not timed.
 """
 
+# Peer -> its module in this package.
 PEERS = {
     "cmlp": "cmlp_",
     "NumPy reference": "numpy_",
@@ -16,3 +19,6 @@ PEERS = {
     "JAX": "jax_scan",
     "ONNX Runtime": "onnxruntime_",
 }
+
+# A worker's answer if `prepare` returned None; reports omit the peer.
+UNSUPPORTED = "does not support this job"

@@ -1,8 +1,8 @@
-"""cmlp: `fit` as a whole, conversion, shuffle and set-up included."""
+"""cmlp: all of `fit`, with conversion, shuffling and setup."""
 
 from cmlp import SGD, Network
 
-SHARE = 1.0
+FRACTION = 1.0
 
 
 def prepare(job, X, y):

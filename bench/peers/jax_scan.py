@@ -1,8 +1,8 @@
-"""JAX: an epoch as one compiled `lax.scan`, its batches laid out beforehand, unshuffled."""
+"""JAX: one compiled `lax.scan` per epoch; batches prepared in advance, not shuffled."""
 
 import numpy as np
 
-SHARE = 1.0
+FRACTION = 1.0
 
 
 def prepare(job, X, y):

@@ -1,4 +1,4 @@
-"""The NumPy reference: one sample at a time, float64."""
+"""The NumPy reference: float64, one sample at a time."""
 
 import contextlib
 import io
@@ -7,13 +7,13 @@ import numpy as np
 
 from bench.peers import numpy_reference
 
-SHARE = 0.03
+FRACTION = 0.03
 
 
 def prepare(job, X, y):
     if not job.epochs:
         return None
-    np.random.seed(0)  # the reference draws from the global generator
+    np.random.seed(0)  # the reference uses NumPy's global generator
     X = X / 255 if X.dtype == np.uint8 else X.astype(np.float64)
     one_hot = np.eye(job.sizes[-1])[y]
     if job.activation == "tanh":

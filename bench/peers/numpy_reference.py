@@ -1,7 +1,8 @@
 """The reference programs, restated: NumPy, float64, one sample at a time.
 
-What the ratios of the bench and the 1e-9 of the tests are measured against. Nothing is
-improved on the way: lists of arrays, a gradient for each sample, new lists for each sum.
+The benchmarks compare times with it, and the tests compare results with it to 1e-9. It repeats
+the reference's algorithm without improvements: lists of arrays, one gradient per sample, and new
+lists for each sum.
 """
 
 import random
@@ -14,7 +15,7 @@ def sigmoid(x):
 
 
 class MLP:
-    """The reference's network, for any sizes."""
+    """The reference's network, for any layer sizes."""
 
     def __init__(self, sizes):
         self.size = sizes
@@ -74,12 +75,12 @@ class MLP:
                 print(f"Epoch {epoch} complete")
 
     def evaluate(self, test_data):
-        answers = [(np.argmax(self.forward(x.reshape(-1, 1))), y) for x, y in test_data]
-        return sum(int(answer == y) for answer, y in answers)
+        results = [(np.argmax(self.forward(x.reshape(-1, 1))), y) for x, y in test_data]
+        return sum(int(predicted == y) for predicted, y in results)
 
 
 class Model:
-    """The network of the reference's comment: tanh, softmax, one sample a step."""
+    """The network in the reference's comment: tanh, softmax, one sample per step."""
 
     def __init__(self, input_dim, hidden_dim, output_dim):
         self.W1 = np.random.randn(input_dim, hidden_dim)

@@ -1,8 +1,8 @@
-"""ONNX Runtime: inference of one row."""
+"""ONNX Runtime: prediction of one row."""
 
 import numpy as np
 
-SHARE = 1.0
+FRACTION = 1.0
 
 
 def prepare(job, X, y):

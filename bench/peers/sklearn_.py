@@ -1,8 +1,8 @@
-"""scikit-learn's MLPClassifier, float32, the same steps by plain gradient descent."""
+"""scikit-learn: MLPClassifier in float32 with plain gradient descent, the same steps."""
 
 import warnings
 
-SHARE = 0.2
+FRACTION = 0.2
 ACTIVATIONS = {"sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
 
 
@@ -12,7 +12,7 @@ def prepare(job, X, y):
     if not job.epochs:
         return None
     X = X.astype("float32") / 255 if X.dtype == "uint8" else X
-    warnings.simplefilter("ignore")  # it has not converged after so few epochs
+    warnings.simplefilter("ignore")  # ConvergenceWarning: the epochs are few
 
     def run():
         MLPClassifier(

@@ -1,8 +1,8 @@
-"""PyTorch with the network compiled by `torch.compile`; the first, uncounted round compiles."""
+"""PyTorch with `torch.compile`; the first run, which is not timed, compiles."""
 
 from bench.peers import torch_eager
 
-SHARE = torch_eager.SHARE
+FRACTION = torch_eager.FRACTION
 
 
 def prepare(job, X, y):

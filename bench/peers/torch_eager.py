@@ -1,9 +1,9 @@
-"""PyTorch: the loop that its tutorials show."""
+"""PyTorch: the training loop of its tutorials."""
 
-SHARE = 0.1
+FRACTION = 0.1
 
 
-def network(job):
+def make_network(job):
     import torch
     from torch import nn
 
@@ -17,7 +17,7 @@ def network(job):
     return nn.Sequential(*layers)
 
 
-def loss_of(job):
+def make_loss(job):
     import torch
 
     if job.loss == "cross_entropy":
@@ -28,7 +28,7 @@ def loss_of(job):
 def prepare(job, X, y, compiled=False):
     import torch
 
-    net, loss = network(job), loss_of(job)
+    net, loss = make_network(job), make_loss(job)
     if compiled:
         net = torch.compile(net)
     if not job.epochs:

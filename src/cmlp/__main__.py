@@ -1,4 +1,4 @@
-"""`python -m cmlp`."""
+"""Run the command line as ``python -m cmlp``."""
 
 import sys
 

@@ -12,7 +12,7 @@ from cmlp._utils.validation import (
     check_positive,
     to_list,
 )
-from cmlp.metrics import minimized_value
+from cmlp.metrics import check_monitor, minimized_value
 
 
 class Callback:
@@ -22,32 +22,32 @@ class Callback:
     """
 
     def on_train_begin(self, network):
-        """Called before the first epoch."""
+        """Handle the start of training, before the first epoch."""
 
     def on_epoch_begin(self, network, epoch):
-        """Called before each epoch, counted from 0."""
+        """Handle the start of an epoch, counted from 0."""
 
     def on_batch_end(self, network, epoch, step, loss):
-        """Called after each step of the epoch, counted from 0.
+        """Handle the end of a step; epoch and step of the epoch are counted from 0.
 
         `loss` is the mean loss of the batch before the step. If a callback overrides this method,
         the engine returns to Python after each batch, which costs some microseconds a step.
         """
 
     def on_epoch_end(self, network, epoch, record):
-        """Called after each epoch with its record in the history, a dict that may be extended."""
+        """Handle the end of an epoch; `record`, its dict in the history, may be extended."""
 
     def on_train_end(self, network, history):
-        """Called after the last epoch, unless an exception ended training."""
+        """Handle the end of training, unless an exception ended it."""
 
     def on_pause(self, network, run):
-        """Called between two steps, about 20 times a second, and after each epoch.
+        """Handle a pause between two steps, about 20 times a second and after each epoch.
 
         `run` is the training run; `run.save(path)` writes a checkpoint of it.
         """
 
     def on_error(self, network, run, error):
-        """Called when an exception, such as KeyboardInterrupt, ends training."""
+        """Handle an exception, such as KeyboardInterrupt, that ends training."""
 
     @property
     def wants_batches(self):
@@ -76,12 +76,6 @@ class FunctionCallback(Callback):
     def on_epoch_end(self, network, epoch, record):
         """Call the function and return what it returns."""
         return self.function(network, epoch, record)
-
-
-def check_monitor(name, value):
-    """Raise `TypeError` unless `value` is a str."""
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be the name of a quantity of the history; got {value!r}")
 
 
 @dataclass

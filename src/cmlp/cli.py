@@ -1,4 +1,4 @@
-"""The command line: ``cmlp train | evaluate | predict | info``."""
+"""The command line, ``cmlp train | evaluate | predict | export | info``."""
 
 import argparse
 import os
@@ -7,35 +7,53 @@ from pathlib import Path
 
 import numpy as np
 
-from cmlp import Network, datasets, errors, losses, optimizers
+from cmlp import Network, datasets, errors, formats, losses, optimizers
 from cmlp.config import show_config
 
-# A data set may be fetched if that takes no longer than this, in seconds.
-PATIENCE = 8.0
+DEFAULT_DATA = "mnist if it is found or can be downloaded, else digits"
 
-GENERATED = 20_000, 4_000
+# Seconds that `cmlp train` without --data waits for the download of MNIST before it uses
+# generated digits instead.
+DOWNLOAD_SECONDS = 8.0
+
+# Numbers of generated digits for training and for testing.
+GENERATED_SAMPLES = 20_000, 4_000
+
+# Fraction of a table without test data of its own that is used for testing: 1 / TEST_DIVISOR.
+TEST_DIVISOR = 6
+
+# Learning rate of SGD with the quadratic loss, as in the reference program.
+REFERENCE_LR = 3.0
 
 
-class Refused(Exception):
-    """What the user asked for cannot be done; the message is the whole answer."""
+class CommandError(Exception):
+    """The command cannot be executed as given; the message is printed as its only output."""
 
 
 def main(arguments=None):
     """Run the command line.
 
-    Returns the exit code: 0, 1 when the reader of the output has gone, 2 after an error,
-    130 after Ctrl-C.
+    Parameters
+    ----------
+    arguments : list of str, optional
+        ``sys.argv[1:]`` by default.
+
+    Returns
+    -------
+    int
+        The exit code: 0; 1 if the reader of standard output has closed it; 2 after an error;
+        130 after Ctrl-C.
     """
-    options = parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     try:
         options.run(options)
         sys.stdout.flush()
         return 0
     except BrokenPipeError:
-        # Whoever read the output has gone; nobody is left to be told, nor at exit.
+        # Python flushes standard output once more when it exits: let that succeed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (OSError, ValueError, TypeError, ArithmeticError, MemoryError, Refused) as error:
+    except (OSError, ValueError, TypeError, ArithmeticError, MemoryError, CommandError) as error:
         print(f"cmlp: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -43,84 +61,124 @@ def main(arguments=None):
         return 130
 
 
-def parser():
+def build_parser():
     """Return the parser of all commands."""
-    top = argparse.ArgumentParser(prog="cmlp", description=__doc__.split("\n", 1)[0])
+    top = argparse.ArgumentParser(
+        prog="cmlp", description="Train, evaluate, apply and convert multilayer perceptrons."
+    )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    train = commands.add_parser("train", help="train a network", description=train_command.__doc__)
-    add_data(train, "mnist where it is found, else digits")
-    train.add_argument("--layers", metavar="784,30,10", help="widths; default INPUTS,30,CLASSES")
+    add_train(commands)
+    add_evaluate(commands)
+    add_predict(commands)
+    add_export(commands)
+    add_info(commands)
+    return top
+
+
+def add_train(commands):
+    """Add the command ``train``."""
+    train = commands.add_parser("train", help="train a network", description=run_train.__doc__)
+    add_data_options(train)
+    train.add_argument(
+        "--layers", metavar="784,30,10", help="layer sizes; default: INPUTS,30,CLASSES"
+    )
     train.add_argument("--activation", default="sigmoid", help="of the hidden layers")
     train.add_argument("--loss", default="quadratic", choices=[*losses.LOSSES])
     train.add_argument("--epochs", type=int, default=10)
     train.add_argument("--batch-size", type=int, default=10)
     train.add_argument("--optimizer", default="sgd", choices=[*optimizers.OPTIMIZERS])
     train.add_argument(
-        "--lr", type=float, help="default: the optimizer's; for sgd with quadratic 3.0"
+        "--lr",
+        type=float,
+        help=f"learning rate; default: the optimizer's, {REFERENCE_LR} for sgd with quadratic",
     )
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--dtype", default="float32", choices=["float32", "float64"])
-    train.add_argument("--threads", type=int, help="at most so many")
-    train.add_argument("--out", metavar="MODEL.npz", help="where to save the network")
-    train.add_argument("--quiet", action="store_true", help="print the last line alone")
-    train.set_defaults(run=train_command)
+    train.add_argument("--threads", type=int, help="maximum number of threads")
+    train.add_argument("--out", metavar="MODEL.npz", help="file to save the network to")
+    train.add_argument("--quiet", action="store_true", help="print only the last line")
+    train.set_defaults(run=run_train)
+
+
+def add_evaluate(commands):
+    """Add the command ``evaluate``."""
     evaluate = commands.add_parser(
-        "evaluate", help="test a network", description=evaluate_command.__doc__
+        "evaluate", help="test a network", description=run_evaluate.__doc__
     )
     evaluate.add_argument("model", metavar="MODEL")
-    add_data(evaluate, "mnist where it is found, else digits")
-    evaluate.set_defaults(run=evaluate_command)
+    add_data_options(evaluate)
+    evaluate.set_defaults(run=run_evaluate)
+
+
+def add_predict(commands):
+    """Add the command ``predict``."""
     predict = commands.add_parser(
-        "predict", help="apply a network", description=predict_command.__doc__
+        "predict", help="apply a network", description=run_predict.__doc__
     )
     predict.add_argument("model", metavar="MODEL")
     predict.add_argument("file", metavar="FILE", help=".csv, .npz with X, .npy, or IDX")
-    predict.add_argument("--proba", action="store_true", help="print all outputs, not the answer")
-    predict.set_defaults(run=predict_command)
+    predict.add_argument(
+        "--proba", action="store_true", help="print all outputs instead of the class"
+    )
+    predict.set_defaults(run=run_predict)
+
+
+def add_export(commands):
+    """Add the command ``export``."""
     export = commands.add_parser(
-        "export", help="write a network in another format", description=export_command.__doc__
+        "export", help="write a network in another format", description=run_export.__doc__
     )
     export.add_argument("model", metavar="MODEL")
-    export.add_argument("--to", required=True, choices=["onnx", "c", "safetensors", "npz"])
-    export.add_argument("--out", metavar="FILE", help="default: the model's name with the ending")
-    export.add_argument("--name", default="model", help="what the functions of C begin with")
-    export.add_argument("--int8", action="store_true", help="C: weights of 8 bits")
-    export.add_argument("--own-math", action="store_true", help="C: no functions of math.h")
-    export.add_argument("--uint8", action="store_true", help="ONNX: bytes as input")
+    export.add_argument(
+        "--to", required=True, choices=[each.name for each in formats.export_formats()]
+    )
+    export.add_argument(
+        "--out", metavar="FILE", help="default: MODEL with the extension of the format"
+    )
+    export.add_argument("--name", default="model", help="C: prefix of the functions' names")
+    export.add_argument("--int8", action="store_true", help="C: quantize the weights to 8 bits")
+    export.add_argument("--own-math", action="store_true", help="C: do not call math.h")
+    export.add_argument("--uint8", action="store_true", help="ONNX: the input is uint8")
     export.add_argument("--labels", action="store_true", help="ONNX: the class as second output")
-    export.set_defaults(run=export_command)
-    info = commands.add_parser("info", help="version, ISA, BLAS, threads; or of a MODEL")
+    export.set_defaults(run=run_export)
+
+
+def add_info(commands):
+    """Add the command ``info``."""
+    info = commands.add_parser(
+        "info", help="describe MODEL, or version, ISA, BLAS and threads without one"
+    )
     info.add_argument("model", metavar="MODEL", nargs="?")
-    info.set_defaults(run=info_command)
-    return top
+    info.set_defaults(run=run_info)
 
 
-def add_data(command, default):
-    """Add the options that choose a data set."""
+def add_data_options(command):
+    """Add the options that select a data set."""
     command.add_argument(
         "--data",
         metavar="mnist|fashion-mnist|digits|DIR|FILE.npz|FILE.csv",
-        help=f"default: {default}",
+        help=f"default: {DEFAULT_DATA}",
     )
     command.add_argument(
-        "--label", help="the label column of a CSV file: name, or number from 0; default: "
-        "one called label, class, target or y, else the last",
-    )  # fmt: skip
+        "--label",
+        help="label column of a CSV file: its name, or its index from 0; default: the column "
+        "named label, class, target or y, else the last",
+    )
 
 
-def train_command(options):
-    """Train a network and print its accuracy on test data."""
+def run_train(options):
+    """Train a network and print its score on test data."""
     if options.out and not (options.out.endswith(".npz") and Path(options.out).parent.is_dir()):
-        raise Refused(f"--out {options.out}: it must be a .npz file in a folder that exists")
+        raise CommandError(f"--out {options.out}: it must be a .npz file in an existing directory")
     (X, y), (X_test, y_test) = load_data(options)
     network = Network(
-        widths(options.layers, X, y),
+        resolve_sizes(options.layers, X, y),
         activation=options.activation,
         loss=options.loss,
         dtype=options.dtype,
         seed=options.seed,
     )
-    optimizer = chosen_optimizer(options)
+    optimizer = create_optimizer(options)
     if not options.quiet:
         print(f"{network}\n{len(X):,} samples to train on, {len(X_test):,} to test with")
     try:
@@ -133,17 +191,19 @@ def train_command(options):
         save(network, options.out)
         raise
     except errors.TrainingDiverged as error:
-        raise Refused(f"{error} (--lr {optimizer.lr:g})") from None
+        raise CommandError(f"{error} (--lr {optimizer.lr:g})") from None
     save(network, options.out)
     print(f"test {network.score_name}: {network.score(X_test, y_test):.4f}")
 
 
-def chosen_optimizer(options):
-    """Return the optimizer by the options `--optimizer` and `--lr`."""
+def create_optimizer(options):
+    """Return the optimizer that ``--optimizer`` and ``--lr`` select."""
     kind = optimizers.OPTIMIZERS[options.optimizer]
     if options.lr is not None:
         return kind(lr=options.lr)
-    return kind(lr=3.0) if kind is optimizers.SGD and options.loss == "quadratic" else kind()
+    if kind is optimizers.SGD and options.loss == "quadratic":
+        return kind(lr=REFERENCE_LR)
+    return kind()
 
 
 def save(network, path):
@@ -153,8 +213,8 @@ def save(network, path):
         print(f"saved {path}")
 
 
-def evaluate_command(options):
-    """Print a network's accuracy on test data, and which classes it takes for which."""
+def run_evaluate(options):
+    """Print a network's score on test data and, for a classifier, the confusion matrix."""
     network = Network.load(options.model)
     _, (X, y) = load_data(options)
     score = network.score(X, y)
@@ -164,10 +224,17 @@ def evaluate_command(options):
     print(f"test {network.score_name}: {score:.4f}")
 
 
-def print_confusion(truth, answers, classes):
-    """Print how often each class (a row) was answered by each (a column)."""
+def print_confusion(labels, predicted, classes):
+    """Print the confusion matrix: rows are true classes, columns are predicted ones.
+
+    Parameters
+    ----------
+    labels, predicted : ndarray of int, shape (n_samples,)
+    classes : int
+        Number of classes.
+    """
     table = np.zeros((classes, classes), int)
-    np.add.at(table, (truth, answers), 1)
+    np.add.at(table, (labels, predicted), 1)
     width = max(len(str(table.max())), len(str(classes - 1))) + 1
     print("rows: the class, columns: the answer")
     print(" " * width + "".join(f"{c:>{width}}" for c in range(classes)))
@@ -175,8 +242,8 @@ def print_confusion(truth, answers, classes):
         print(f"{c:>{width}}" + "".join(f"{count:>{width}}" for count in row))
 
 
-def predict_command(options):
-    """Print a network's answer for each sample of a file, one a line."""
+def run_predict(options):
+    """Print a network's prediction for each sample of a file, one per line."""
     network = Network.load(options.model)
     out = (network if options.proba else network.predict)(load_samples(options.file))
     if out.dtype.kind == "f":
@@ -185,27 +252,35 @@ def predict_command(options):
         print("\n".join(map(str, out)))
 
 
-def export_command(options):
-    """Write a network as an ONNX model, C source, safetensors or npz."""
+def run_export(options):
+    """Write a network in another format."""
     network = Network.load(options.model)
-    out = options.out or str(Path(options.model).with_suffix(f".{options.to}"))
-    if options.to == "onnx":
-        network.to_onnx(
-            out, input_dtype="uint8" if options.uint8 else "float32",
-            labels=True if options.labels else None,
-        )  # fmt: skip
-    elif options.to == "c":
-        network.to_c(out, name=options.name, weights="int8" if options.int8 else "float32",
-                     own_math=options.own_math)  # fmt: skip
-    elif Path(out).suffix != f".{options.to}":
-        raise Refused(f"--out {out}: it must end in .{options.to}")
-    else:
-        network.save(out)
+    target = formats.get_format(options.to)
+    out = options.out or str(Path(options.model).with_suffix(target.extension))
+    if target.is_native and Path(out).suffix != target.extension:
+        raise CommandError(f"--out {out}: it must end in {target.extension}")
+    target.write(network.state, out, **select_write_options(options))
     print(f"wrote {out}")
 
 
-def info_command(options):
-    """Print what was found on this machine, or a network's layers."""
+def select_write_options(options):
+    """Return the options of ``export`` that belong to the format, as its `write` takes them."""
+    if options.to == "onnx":
+        return {
+            "input_dtype": "uint8" if options.uint8 else "float32",
+            "labels": True if options.labels else None,
+        }
+    if options.to == "c":
+        return {
+            "name": options.name,
+            "weights": "int8" if options.int8 else "float32",
+            "own_math": options.own_math,
+        }
+    return {}
+
+
+def run_info(options):
+    """Print a network's layers, or the configuration of cmlp on this machine."""
     if options.model:
         network = Network.load(options.model)
         print(network)
@@ -215,82 +290,97 @@ def info_command(options):
 
 
 def load_samples(path):
-    """Return the samples of a file for `predict`."""
-    ending = Path(path).suffix.lower()
-    if ending == ".csv":
+    """Return the samples in a file, X, for ``predict``."""
+    extension = Path(path).suffix.lower()
+    if extension == ".csv":
         return datasets.load_csv(path, label=False)[0]
-    if ending == ".npz":
+    if extension == ".npz":
         return datasets.load_npz(path)[0][0]
-    if ending == ".npy":
+    if extension == ".npy":
         return np.load(path, allow_pickle=False)
     return datasets.load_idx(path)
 
 
 def load_data(options):
-    """Return (X, y) to train on and (X, y) to test with, by the option `--data`."""
+    """Return the data that ``--data`` and ``--label`` select: (X, y), (X_test, y_test)."""
     name = options.data
     if name is None:
-        return mnist_or_digits()
+        return load_mnist_or_digits()
     if name == "mnist":
         return datasets.load_mnist()
     if name == "fashion-mnist":
         return datasets.load_fashion_mnist()
     if name == "digits":
-        return generated()
+        return generate_digits()
     if Path(name).is_dir():
         return datasets.load_mnist(name, download=False)
     if not Path(name).exists():
-        raise Refused(
-            f"--data {name}: no such file; it may be mnist, fashion-mnist, digits, a folder of "
-            "IDX files, a .npz or a .csv file"
+        raise CommandError(
+            f"--data {name}: no such file; it must be mnist, fashion-mnist, digits, a directory "
+            "of IDX files, a .npz file or a .csv file"
         )
     if name.endswith(".npz"):
         train, test = datasets.load_npz(name)
         if train[1] is None:
-            raise Refused(f"--data {name}: it has no y")
-        return (train, test) if test else split(*train)
+            raise CommandError(f"--data {name}: the array y is missing")
+        return (train, test) if test else split_table(*train)
     if name.endswith(".csv"):
-        return split(*datasets.load_csv(name, options.label))
-    raise Refused(f"--data {name}: it must end in .npz or .csv, or be a folder of IDX files")
+        return split_table(*datasets.load_csv(name, options.label))
+    raise CommandError(
+        f"--data {name}: it must end in .npz or .csv, or be a directory of IDX files"
+    )
 
 
-def mnist_or_digits():
-    """Return MNIST where it is found or soon had, else generated digits, and say so."""
+def load_mnist_or_digits():
+    """Return MNIST if it is found or soon downloaded, else generated digits with a notice."""
     try:
-        return datasets.load_mnist(patience=PATIENCE)
+        return datasets.load_mnist(patience=DOWNLOAD_SECONDS)
     except (OSError, ValueError):
         print(
             "MNIST is not here: training on generated digits; to have it, set CMLP_DATA to a "
             "folder with mnist/*.gz, or run 'cmlp train --data mnist' online",
             file=sys.stderr,
         )
-        return generated()
+        return generate_digits()
 
 
-def generated():
-    """Return generated digits to train on and to test with."""
-    return tuple(datasets.make_digits(n, seed) for seed, n in enumerate(GENERATED))
+def generate_digits():
+    """Return generated digits for training and for testing."""
+    return tuple(datasets.make_digits(n, seed) for seed, n in enumerate(GENERATED_SAMPLES))
 
 
-def split(X, y):
-    """Keep a random sixth of a table, always the same, to test with."""
+def split_table(X, y):
+    """Split samples at random, always in the same way, into training and test data."""
     if len(X) < 2:
-        raise Refused(f"{len(X)} samples are too few to train on and to test with")
+        raise CommandError(f"the data must have at least 2 samples; got {len(X)}")
     order = np.random.default_rng(0).permutation(len(X))
-    test = max(1, len(X) // 6)
+    test = max(1, len(X) // TEST_DIVISOR)
     return (X[order[test:]], y[order[test:]]), (X[order[:test]], y[order[:test]])
 
 
-def widths(layers, X, y):
-    """Return the widths of the layers, as given or as the data suggest."""
+def resolve_sizes(layers, X, y):
+    """Return the layer sizes, inputs first, as a list of int.
+
+    Parameters
+    ----------
+    layers : str or None
+        The option ``--layers``. None takes the numbers of inputs and classes from the data and
+        one hidden layer of 30 units.
+    X : array_like, shape (n_samples, ...)
+    y : ndarray, shape (n_samples,) or (n_samples, n_outputs)
+    """
     inputs = int(np.prod(np.shape(X)[1:]))
     if layers is None:
         outputs = y.shape[1] if y.ndim == 2 else int(y.max()) + 1
         return [inputs, 30, max(outputs, 2)]
     try:
-        found = [int(width) for width in layers.split(",")]
+        sizes = [int(size) for size in layers.split(",")]
     except ValueError:
-        raise Refused(f"--layers {layers}: it must be whole numbers with commas") from None
-    if found[0] != inputs:
-        raise Refused(f"--layers {layers}: the first must be {inputs}, as the data have columns")
-    return found
+        raise CommandError(
+            f"--layers {layers}: it must be whole numbers separated by commas"
+        ) from None
+    if sizes[0] != inputs:
+        raise CommandError(
+            f"--layers {layers}: the first must be {inputs}, the number of columns of the data"
+        )
+    return sizes

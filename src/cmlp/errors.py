@@ -1,15 +1,17 @@
-"""The errors that are cmlp's own."""
+"""Exceptions that are specific to cmlp."""
 
 
 class TrainingDiverged(ArithmeticError):
-    """The loss of a batch became infinite or not a number.
+    """Raised when the loss of a batch is infinite or NaN.
 
-    The parameters are those after that batch.
+    The network keeps the parameters as they are after the step with that batch.
 
     Attributes
     ----------
-    epoch, step : int
-        Which batch of which epoch of this call, both from 0.
+    epoch : int
+        The epoch of the current call, counted from 0.
+    step : int
+        The step within that epoch, counted from 0.
     """
 
     def __init__(self, epoch, step):

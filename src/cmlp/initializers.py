@@ -1,39 +1,60 @@
-"""Initializers: the first weights of a layer.
+"""Initial weights of a layer.
 
-Each is a function of a generator, the inputs and the outputs, which returns the weights,
-(outputs, inputs); biases begin as zeros, but for the reference's. Glorot and Bengio, AISTATS
-2010, eq. 16; He et al., ICCV 2015, eq. 10; LeCun et al., "Efficient BackProp", 1998, section
-4.6; Saxe, McClelland and Ganguli, ICLR 2014, section 3 (orthogonal).
+Each initializer is a function of a random number generator, the number of inputs and the number
+of outputs that returns the weights, shape (outputs, inputs). With i inputs and o outputs:
+
+====================  ==================================================================
+name                  distribution
+====================  ==================================================================
+``"reference"``       standard normal; the biases are uniform in [0, 1)
+``"glorot_uniform"``  uniform, variance 2 / (i + o)
+``"glorot_normal"``   normal, variance 2 / (i + o)
+``"he_uniform"``      uniform, variance 2 / i
+``"he_normal"``       normal, variance 2 / i
+``"lecun_uniform"``   uniform, variance 1 / i
+``"lecun_normal"``    normal, variance 1 / i
+``"orthogonal"``      random matrix with orthonormal rows, or columns if i < o
+``"zeros"``           0
+====================  ==================================================================
+
+The means are 0. Biases start at 0, except with ``"reference"``.
+
+References
+----------
+Glorot and Bengio, AISTATS 2010, eq. 16. He et al., ICCV 2015, eq. 10. LeCun et al., "Efficient
+BackProp", 1998, section 4.6. Saxe, McClelland and Ganguli, ICLR 2014, section 3 (orthogonal).
 """
 
 import math
 
 import numpy as np
 
-from cmlp.checks import check_number, look_up
+from cmlp._utils.validation import check_number, look_up
 
 
 def uniform(rng, inputs, outputs, variance):
-    """Draw uniform weights of mean zero and the given variance."""
+    """Draw weights, shape (outputs, inputs), uniform with mean 0 and the given variance."""
     limit = math.sqrt(3 * variance)
     return rng.uniform(-limit, limit, (outputs, inputs))
 
 
 def normal(rng, inputs, outputs, variance):
-    """Draw normal weights of mean zero and the given variance."""
+    """Draw weights, shape (outputs, inputs), normal with mean 0 and the given variance."""
     return math.sqrt(variance) * rng.standard_normal((outputs, inputs))
 
 
-def orthogonal(rng, inputs, outputs, gain=1.0):
-    """Draw weights whose rows, or columns where those are fewer, are orthonormal times a gain.
+def orthogonal(rng, inputs, outputs):
+    """Draw a random orthogonal matrix, shape (outputs, inputs).
 
-    The signs of R's diagonal make the distribution uniform (Mezzadri, Notices of the AMS
-    54(5), 2007, section 5).
+    The rows are orthonormal, or the columns if there are fewer columns than rows. Multiplying
+    the columns of Q by the signs of R's diagonal makes the distribution uniform (Mezzadri, "How
+    to generate random matrices from the classical compact groups", Notices of the AMS 54(5),
+    2007, section 5).
     """
     long, short = max(inputs, outputs), min(inputs, outputs)
     q, r = np.linalg.qr(rng.standard_normal((long, short)))
     q *= np.where(np.diag(r) < 0, -1.0, 1.0)
-    return gain * (q if outputs >= inputs else q.T)
+    return q if outputs >= inputs else q.T
 
 
 INITIALIZERS = {
@@ -49,13 +70,20 @@ INITIALIZERS = {
 }
 
 
-def checked_initializer(init):
-    """Return a name, a number or a callable, checked.
+def resolve_initializer(init):
+    """Return a validated initializer: a name, a float or a callable.
+
+    Parameters
+    ----------
+    init : str, float or callable
+        See `draw_layer`.
 
     Raises
     ------
-    TypeError, ValueError
-        If it is none of those, or the name is unknown.
+    TypeError
+        If it is not a name, a number or a callable.
+    ValueError
+        If the name is unknown or the number not finite.
     """
     if callable(init):
         return init
@@ -68,22 +96,33 @@ def checked_initializer(init):
     return float(init)
 
 
-def initial(rng, init, activation, inputs, outputs):
-    """Draw one layer: weights (outputs, inputs) and biases (outputs, 1), float64.
+def draw_layer(rng, init, activation, inputs, outputs):
+    """Draw the initial parameters of a layer.
 
     Parameters
     ----------
     rng : numpy.random.Generator
     init : str, float or callable
-        A number is the value of all weights; a callable takes `rng`, `inputs` and `outputs`.
+        A name of the table above or ``"auto"``, the initializer of the activation; the value of
+        all weights; or a function of `rng`, `inputs` and `outputs` that returns the weights.
     activation : cmlp.activations.Activation
     inputs, outputs : int
+
+    Returns
+    -------
+    weight : ndarray of float64, shape (outputs, inputs)
+    bias : ndarray of float64, shape (outputs, 1)
+
+    Raises
+    ------
+    ValueError
+        If a callable does not return finite weights of that shape.
     """
     if callable(init):
         weight = np.asarray(init(rng, inputs, outputs), np.float64)
         if weight.shape != (outputs, inputs) or not np.isfinite(weight).all():
             raise ValueError(
-                f"init must return finite weights of shape ({outputs}, {inputs}), "
+                f"init must return finite weights of shape ({outputs}, {inputs}); "
                 f"got shape {weight.shape}"
             )
     elif isinstance(init, float):

@@ -1,82 +1,109 @@
-"""Metrics: what a network's answers are worth, from sums that the engine adds up as it goes.
+"""Metrics of predictions, computed from sums that compiled code accumulates per sample.
 
-For classifiers ``"accuracy"``; ``"top_2"``, ``"top_3"`` and so on, how often the true class is
-among so many greatest outputs; ``"precision"``, ``"recall"`` and ``"f1"``: of one output those
-of yes, of several their mean over the classes that occur (van Rijsbergen, "Information
-retrieval", 1979, chapter 7). For others ``"r2"``, the coefficient of determination; ``"mae"``,
-``"mse"``, ``"rmse"``, the mean absolute, the mean squared error and its root; over several
-outputs their mean. Every sample counts once, whatever its weight.
+Every sample counts once, whatever its weight.
+
+=================  ============================================================================
+for classifiers
+``"accuracy"``     fraction of samples whose class is predicted
+``"top_k"``        fraction of samples whose class has one of the k largest outputs, for k of
+                   1, 2, 3 and so on
+``"precision"``    samples of a class predicted as such / samples predicted as that class
+``"recall"``       samples of a class predicted as such / samples of that class
+``"f1"``           harmonic mean of precision and recall
+for regressors
+``"r2"``           coefficient of determination: 1 - sum (y - a)^2 / sum (y - mean(y))^2
+``"mae"``          mean absolute error
+``"mse"``          mean squared error
+``"rmse"``         root of the mean squared error
+=================  ============================================================================
+
+Precision, recall and F1 are, with one output, those of class 1; with several, the macro average
+over the classes that are present among targets or predictions. A ratio with denominator 0 is 0
+(van Rijsbergen, "Information retrieval", 1979, chapter 7). Regression metrics are computed per
+output and averaged. For a loss with a log link, the predictions are the exponentials of the
+outputs.
 """
 
 import re
 
 import numpy as np
 
-from cmlp._core.samples import Tally
-from cmlp.checks import look_up, sequence_of
+from cmlp._core.inputs import MetricSums
+from cmlp._utils.validation import look_up, to_list
 
 
-def accuracy(tally):
-    """Return the part of right answers."""
-    return tally.arrays["hits"].sum() / tally.samples
+def accuracy(metrics):
+    """Return the fraction of samples whose class is predicted."""
+    return metrics.arrays["hits"].sum() / metrics.samples
 
 
-def top(tally, k):
-    """Return how often the true class is among the k greatest outputs."""
-    return tally.arrays["ranks"][:k].sum() / tally.samples
+def top_k(metrics, k):
+    """Return the fraction of samples whose class has one of the k largest outputs."""
+    return metrics.arrays["ranks"][:k].sum() / metrics.samples
 
 
-def of_classes(tally, above, below):
-    """Return a ratio of counts: of yes where there is one output, else the classes' mean."""
-    counts = tally.arrays
-    occurs = counts["actual"] + counts["predicted"] > 0
-    ratios = np.where(below > 0, above / np.where(below > 0, below, 1), 0.0)
-    return ratios[1] if len(ratios) == 2 and tally.single else ratios[occurs].mean()
+def average_classes(metrics, numerator, denominator):
+    """Return a ratio per class, averaged: that of class 1 for one output, else macro.
+
+    Parameters
+    ----------
+    metrics : Metrics
+    numerator, denominator : ndarray of shape (classes,)
+    """
+    counts = metrics.arrays
+    is_present = counts["actual"] + counts["predicted"] > 0
+    is_defined = denominator > 0
+    ratios = np.where(is_defined, numerator / np.where(is_defined, denominator, 1), 0.0)
+    return ratios[1] if metrics.outputs == 1 else ratios[is_present].mean()
 
 
-def precision(tally):
-    """Return how many of a class's answers are right."""
-    return of_classes(tally, tally.arrays["hits"], tally.arrays["predicted"])
+def precision(metrics):
+    """Return the fraction of the predictions of a class that are right."""
+    return average_classes(metrics, metrics.arrays["hits"], metrics.arrays["predicted"])
 
 
-def recall(tally):
-    """Return how many of a class's samples are found."""
-    return of_classes(tally, tally.arrays["hits"], tally.arrays["actual"])
+def recall(metrics):
+    """Return the fraction of the samples of a class that are predicted as such."""
+    return average_classes(metrics, metrics.arrays["hits"], metrics.arrays["actual"])
 
 
-def f1(tally):
+def f1(metrics):
     """Return the harmonic mean of precision and recall."""
-    counts = tally.arrays
-    return of_classes(tally, 2 * counts["hits"], counts["predicted"] + counts["actual"])
+    counts = metrics.arrays
+    return average_classes(metrics, 2 * counts["hits"], counts["predicted"] + counts["actual"])
 
 
-def r2(tally):
-    """Return 1 minus the squared error over that of the targets' mean."""
-    sums = tally.arrays
-    total = sums["target_square"] - sums["target"] ** 2 / tally.samples
+def r2(metrics):
+    """Return the coefficient of determination.
+
+    Of a constant target it is 1 if the predictions are exact and 0 otherwise, as in
+    scikit-learn.
+    """
+    sums = metrics.arrays
+    # The engine subtracts the first target from all, so that a large mean costs no digits.
+    total = sums["target_square"] - sums["target"] ** 2 / metrics.samples
     error = sums["error_square"]
-    # A constant target is explained wholly or not at all, as in scikit-learn.
-    constant = np.where(error == 0, 1.0, 0.0)
-    return np.where(total > 0, 1 - error / np.where(total > 0, total, 1), constant).mean()
+    of_constant = np.where(error == 0, 1.0, 0.0)
+    return np.where(total > 0, 1 - error / np.where(total > 0, total, 1), of_constant).mean()
 
 
-def mae(tally):
+def mae(metrics):
     """Return the mean absolute error."""
-    return tally.arrays["error"].mean() / tally.samples
+    return metrics.arrays["error"].mean() / metrics.samples
 
 
-def mse(tally):
+def mse(metrics):
     """Return the mean squared error."""
-    return tally.arrays["error_square"].mean() / tally.samples
+    return metrics.arrays["error_square"].mean() / metrics.samples
 
 
-def rmse(tally):
-    """Return the root of each output's mean squared error."""
-    return np.sqrt(tally.arrays["error_square"] / tally.samples).mean()
+def rmse(metrics):
+    """Return the root mean squared error per output, averaged."""
+    return np.sqrt(metrics.arrays["error_square"] / metrics.samples).mean()
 
 
-OF_CLASSES = {"accuracy": accuracy, "precision": precision, "recall": recall, "f1": f1}
-OF_REALS = {"r2": r2, "mae": mae, "mse": mse, "rmse": rmse}
+CLASSIFICATION = {"accuracy": accuracy, "precision": precision, "recall": recall, "f1": f1}
+REGRESSION = {"r2": r2, "mae": mae, "mse": mse, "rmse": rmse}
 
 
 class Metrics:
@@ -85,62 +112,101 @@ class Metrics:
     Parameters
     ----------
     names : sequence of str
-    classes : bool
+    is_classifier : bool
         Whether the network is a classifier.
     outputs : int
+        Number of outputs of the network.
 
     Attributes
     ----------
-    tally : cmlp._core.samples.Tally or None
-        What the engine adds to; None where no metric is wanted.
+    sums : cmlp._core.inputs.MetricSums or None
+        The sums that the engine accumulates; None if `names` is empty.
     """
 
-    def __init__(self, names, classes, outputs):
-        self.names = names
-        self.single = outputs == 1
-        self.classes = classes
-        self.tally = Tally(classes, outputs) if names else None
+    def __init__(self, names, is_classifier, outputs):
+        self.names, self.is_classifier, self.outputs = names, is_classifier, outputs
+        self.sums = MetricSums(is_classifier, outputs) if names else None
 
     @property
     def samples(self):
-        """How many there were."""
-        return self.tally.samples
+        """Number of samples that the sums include."""
+        return self.sums.samples
 
     @property
     def arrays(self):
-        """The sums."""
-        return self.tally.arrays
+        """The sums by name, a dict of ndarray of float64."""
+        return self.sums.arrays
 
     def results(self, prefix=""):
-        """Return the metrics by name."""
-        return {prefix + name: float(self.one(name)) for name in self.names}
+        """Return the values as a dict from prefix + name to float."""
+        return {prefix + name: float(self.value(name)) for name in self.names}
 
-    def one(self, name):
-        """Return one metric."""
+    def value(self, name):
+        """Return the value of one metric."""
         if name.startswith("top_"):
-            return top(self, int(name[4:]))
-        return (OF_CLASSES if self.classes else OF_REALS)[name](self)
+            return top_k(self, int(name[4:]))
+        return (CLASSIFICATION if self.is_classifier else REGRESSION)[name](self)
 
 
-def checked_metrics(metrics, classes, outputs):
-    """Return a tuple of names.
+def resolve_metrics(metrics, is_classifier, outputs):
+    """Return the validated names of metrics as a tuple.
+
+    Parameters
+    ----------
+    metrics : str or sequence of str
+    is_classifier : bool
+    outputs : int
+        Number of outputs of the network.
 
     Raises
     ------
-    TypeError, ValueError
-        If one is no name, unknown, or does not suit the network.
+    TypeError
+        If an item is not a string.
+    ValueError
+        If a name is unknown, or the metric does not suit the network.
     """
     if isinstance(metrics, str):
         metrics = [metrics]
-    names = tuple(sequence_of("metrics", metrics, "names"))
+    names = tuple(to_list("metrics", metrics, "names"))
+    suitable, other = CLASSIFICATION, REGRESSION
+    if not is_classifier:
+        suitable, other = other, suitable
     for name in names:
         if isinstance(name, str) and re.fullmatch(r"top_[1-9]\d*", name):
-            if not classes or outputs < 2:
+            if not is_classifier or outputs < 2:
                 raise ValueError(f"metrics={name!r} needs a classifier with several outputs")
             continue
-        other = OF_REALS if classes else OF_CLASSES
         if isinstance(name, str) and name in other:
-            kind = "a classifier" if classes else "a regressor"
+            kind = "a classifier" if is_classifier else "a regressor"
             raise ValueError(f"metrics={name!r} does not suit {kind}")
-        look_up("metrics", name, OF_CLASSES if classes else OF_REALS)
+        look_up("metrics", name, suitable)
     return names
+
+
+def check_monitor(argument, value):
+    """Raise `TypeError` unless `value` is a string, the name of a quantity of the history."""
+    if not isinstance(value, str):
+        raise TypeError(f"{argument} must be a name of the history, got {value!r}")
+
+
+def minimized_value(record, monitor):
+    """Return a monitored quantity with the sign with which smaller is better.
+
+    Parameters
+    ----------
+    record : dict from str to float
+        The record of an epoch.
+    monitor : str
+        A quantity; if its name ends in "loss", smaller is better, else larger.
+
+    Raises
+    ------
+    ValueError
+        If the record does not have the quantity.
+    """
+    if monitor not in record:
+        raise ValueError(
+            f"monitor={monitor!r} is not in the history, which has {', '.join(record)}; "
+            "val_ quantities need validation_data or validation_split"
+        )
+    return record[monitor] if monitor.endswith("loss") else -record[monitor]

@@ -1,77 +1,103 @@
-"""Normalisations: what a layer's input sums go through before the activation.
+"""Normalizations of the pre-activations of a layer.
 
-Both bring them to mean 0 and variance 1, and then multiply by a scale of each unit's own,
-which is learned beside the bias.
+Both subtract a mean and divide by a standard deviation, multiply by a learned scale per unit and
+add the bias: scale * (z - mean) / sqrt(variance + eps) + bias. Scales start at 1.
 """
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cmlp.checks import check_fraction, check_positive, look_up
+from cmlp._utils.fields import check_fields, checked_field
+from cmlp._utils.validation import check_fraction, check_positive, look_up
 
 
 @dataclass(frozen=True)
 class BatchNorm:
-    """Over the samples of a batch, and, after training, by running statistics.
+    """Normalize each unit over the samples of a batch.
 
-    Ioffe and Szegedy, "Batch normalization", ICML 2015, algorithms 1 and 2.
+    Inference uses running estimates of mean and variance, which every training step updates.
+
+    Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing
+    internal covariate shift", ICML 2015, algorithms 1 and 2.
 
     Parameters
     ----------
     momentum : float, default 0.1
-        How far the running mean and variance go towards each batch's, as in PyTorch.
+        Weight of a batch's statistics in the running estimates, as in PyTorch:
+        running = (1 - momentum) * running + momentum * batch, with the unbiased variance of
+        the batch. At least 0 and below 1.
     eps : float, default 1e-5
-        Added to the variance.
+        Added to the variance; positive and finite.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not a number or out of its range.
     """
 
     name: ClassVar[str] = "batch"
 
-    momentum: float = 0.1
-    eps: float = 1e-5
+    momentum: float = checked_field(check_fraction, 0.1)
+    eps: float = checked_field(check_positive, 1e-5)
 
     def __post_init__(self):
-        check_fraction("momentum", self.momentum)
-        check_positive("eps", self.eps)
+        check_fields(self)
 
     @property
     def header(self):
-        """Its name and parameters."""
+        """The name and the arguments in order, as a list; for JSON."""
         return [self.name, self.momentum, self.eps]
 
 
 @dataclass(frozen=True)
 class LayerNorm:
-    """Over the units of a layer, for each sample by itself.
+    """Normalize each sample over the units of a layer.
 
     Ba, Kiros and Hinton, "Layer normalization", arXiv:1607.06450, 2016, eq. 4.
 
     Parameters
     ----------
     eps : float, default 1e-5
-        Added to the variance.
+        Added to the variance; positive and finite.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `eps` is not a number, or not positive and finite.
     """
 
     name: ClassVar[str] = "layer"
 
-    eps: float = 1e-5
+    eps: float = checked_field(check_positive, 1e-5)
 
     def __post_init__(self):
-        check_positive("eps", self.eps)
+        check_fields(self)
 
     @property
     def header(self):
-        """Its name and parameters."""
+        """The name and the argument, as a list; for JSON."""
         return [self.name, self.eps]
 
 
 NORMALIZATIONS = {kind.name: kind for kind in (BatchNorm, LayerNorm)}
 
 
-def checked_normalization(normalization):
-    """Return a `BatchNorm`, a `LayerNorm` or None, given one, a name or a header."""
+def resolve_normalization(normalization):
+    """Return the normalization that an argument selects, or None.
+
+    Parameters
+    ----------
+    normalization : BatchNorm, LayerNorm, str, list or None
+        A normalization, its name, or its header: a list of its name and arguments.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither of these, unknown, or has an invalid argument.
+    """
     if normalization is None or isinstance(normalization, (BatchNorm, LayerNorm)):
         return normalization
     if isinstance(normalization, list) and normalization:
-        name, *parameters = normalization
-        return look_up("normalization", name, NORMALIZATIONS)(*parameters)
+        name, *arguments = normalization
+        return look_up("normalization", name, NORMALIZATIONS)(*arguments)
     return look_up("normalization", normalization, NORMALIZATIONS)()

@@ -1,176 +1,181 @@
-"""Optimizers: what turns the gradient of a batch into a step.
+"""Optimizers: how the gradient of a batch becomes an update of the parameters.
 
-Each is a small frozen dataclass, with the arguments, the defaults but for SGD's rate, and
-the numbers of PyTorch's of the same name where there is one; `Optimizer` has what all take
-beside these, as keywords. What they keep for each parameter begins anew with every call of
-`fit`.
+Each optimizer is a frozen dataclass. If PyTorch has one of the same name, it has the same
+arguments, the same defaults (except SGD's learning rate) and the same update. `Optimizer` lists
+the keyword arguments that all of them except `LBFGS` accept. Every class raises `TypeError` or
+`ValueError`, naming the argument, if an argument has the wrong type or is out of its range.
+
+`Network.fit` starts with fresh optimizer state; `Network.partial_fit` keeps it between calls.
 """
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar
 
-from cmlp.checks import (
+import numpy as np
+
+from cmlp._core import kernels
+from cmlp._utils.fields import check_fields, checked_field
+from cmlp._utils.validation import (
+    check_bool,
     check_fraction,
-    check_not_negative,
+    check_integer,
+    check_non_negative,
     check_positive,
-    check_switch,
-    check_whole,
 )
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """What all have in common: what is done to gradients first, and to parameters last.
+    """Base class: gradient processing, penalties and parameter averaging.
+
+    The gradient of the mean loss over a batch is averaged over `accumulate` batches, scaled to
+    `clip_norm`, clipped to `clip_value` and regularized by `l1` and ``weight_decay``, in this
+    order; then the optimizer updates the parameters.
 
     Parameters
     ----------
     lr : float
-        The learning rate; positive and finite.
+        Learning rate; positive and finite.
     l1 : float, default 0
-        L1: so much of each parameter's sign is added to its gradient.
+        L1 coefficient: ``l1 * sign(parameter)`` is added to the gradient. The loss that is
+        reported does not include it.
     decay_bias : bool, default True
-        Whether `l1` and `weight_decay` are also for biases and the scales of normalisations.
+        Whether `l1` and ``weight_decay`` apply to biases and normalization scales too.
     penalty : float, optional
-        L2 as scikit-learn's alpha: half of this times the sum of all squared weights, over the
-        samples of a batch, is part of the batch's loss, and its gradient of theirs.
+        L2 penalty as scikit-learn's ``alpha``: ``penalty / 2`` times the sum of squared weights,
+        divided by the number of samples in the batch, is added to the batch's loss, and its
+        gradient to the gradient. Not together with ``weight_decay``.
     clip_norm : float, optional
-        The gradient of all parameters together is scaled down to this norm where it is greater:
-        Pascanu, Mikolov and Bengio, ICML 2013, algorithm 1.
+        Maximum Euclidean norm of the gradient of all parameters; a larger gradient is scaled
+        down to it: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural
+        networks", ICML 2013, algorithm 1.
     clip_value : float, optional
-        Each element of the gradient is brought within -`clip_value` and `clip_value`.
+        Every element of the gradient is clipped to [-clip_value, clip_value].
     accumulate : int, default 1
-        So many batches make one step, by the mean of their gradients; at the end of an epoch
-        fewer may.
+        Number of batches per step: gradients are accumulated, and their mean is used. The last
+        step of an epoch uses the batches that remain.
     average : float, optional
-        The decay of an exponential moving average of the parameters, such as 0.999, which
-        validation and, after training, the network have in their place: Polyak and Juditsky,
-        SIAM J. Control and Optimization 30, 1992, as Tarvainen and Valpola, NeurIPS 2017,
-        section 2, give it.
+        Decay, such as 0.999, of an exponential moving average of the parameters. Validation
+        uses the averaged parameters, and the network has them after training. Polyak and
+        Juditsky, "Acceleration of stochastic approximation by averaging", SIAM Journal on
+        Control and Optimization 30, 1992; exponential as in Tarvainen and Valpola, "Mean
+        teachers are better role models", NeurIPS 2017, section 2.
 
     Attributes
     ----------
     kernel : str
-        What compiled code calls it; ``"sgd"`` is the update without state.
-    states : int
-        How many numbers it keeps for each parameter.
-    keeps : str
-        What those are: ``"sum"`` where they are running sums, ``beta`` of which a step keeps, in
-        the place of running means, which are ``1 - beta`` times those; else ``"state"``.
-    hyper : tuple of float
-        What compiled code takes, in its order.
-    l2 : float
-        How much of each parameter is added to its gradient.
+        Name of the update in the kernel table, or ``"sgd"``, which has no state.
+    moment_storage : str
+        How the moments are stored: ``"sum"`` if as exponentially decayed sums
+        (mean = (1 - beta) * sum), ``"state"`` otherwise.
+    hyper_names : tuple of str
+        The arguments that the update takes, in the order of csrc/optimizers.h.
+    decouples_decay : bool
+        Whether the update applies ``weight_decay`` itself instead of adding it to the gradient.
     """
 
     kernel: ClassVar[str]
-    states: ClassVar[int]
-    keeps: ClassVar[str] = "state"
+    moment_storage: ClassVar[str] = "state"
+    hyper_names: ClassVar[tuple[str, ...]] = ()
+    decouples_decay: ClassVar[bool] = False
 
-    lr: float
-    l1: float = field(default=0.0, kw_only=True)
-    decay_bias: bool = field(default=True, kw_only=True)
-    penalty: float | None = field(default=None, kw_only=True)
-    clip_norm: float | None = field(default=None, kw_only=True)
-    clip_value: float | None = field(default=None, kw_only=True)
-    accumulate: int = field(default=1, kw_only=True)
-    average: float | None = field(default=None, kw_only=True)
+    lr: float = checked_field(check_positive)
+    _: KW_ONLY
+    l1: float = checked_field(check_non_negative, 0.0)
+    decay_bias: bool = checked_field(check_bool, True)
+    penalty: float | None = checked_field(check_non_negative, None, optional=True)
+    clip_norm: float | None = checked_field(check_positive, None, optional=True)
+    clip_value: float | None = checked_field(check_positive, None, optional=True)
+    accumulate: int = checked_field(check_integer, 1)
+    average: float | None = checked_field(check_fraction, None, optional=True)
 
     def __post_init__(self):
-        for each in fields(self):
-            check_hyperparameter(each.name, getattr(self, each.name))
+        check_fields(self)
         if self.penalty is not None and self.l2:
             raise ValueError("penalty and weight_decay exclude each other")
 
     @property
+    def states(self):
+        """Number of state arrays; each has the layout of the parameters."""
+        return 0 if self.kernel == "sgd" else kernels.OPTIMIZERS[self.kernel].states
+
+    @property
+    def initial_state(self):
+        """Initial value of the first state array; the others start at 0."""
+        return 0.0
+
+    @property
     def hyper(self):
-        """The numbers that compiled code takes, in its order."""
-        return ()
+        """Hyperparameters of the update, in the order of csrc/optimizers.h; a tuple of float."""
+        values = (getattr(self, name) for name in self.hyper_names)
+        return tuple(float(x) for v in values for x in (v if isinstance(v, (tuple, list)) else [v]))
 
     @property
-    def shapes(self):
-        """Whether something is done to gradients or parameters that plain descent has not."""
-        return bool(
-            self.l1 or self.l2 or self.clip_norm or self.clip_value or self.average
-            or self.accumulate > 1 or self.penalty is not None
-        )  # fmt: skip
+    def l2(self):
+        """L2 coefficient: ``l2 * parameter`` is added to the gradient."""
+        return 0.0 if self.decouples_decay else float(getattr(self, "weight_decay", 0.0))
 
     @property
-    def of_biases(self):
-        """The same for biases and scales: without decay, if they are spared it."""
+    def has_extras(self):
+        """Whether gradients are processed, penalized or accumulated, or parameters averaged."""
+        is_processed = self.l1 or self.l2 or self.clip_norm or self.clip_value
+        return bool(is_processed or self.penalty is not None or self.accumulate > 1 or self.average)
+
+    @property
+    def for_biases(self):
+        """The optimizer for biases and scales: without decay unless `decay_bias` is set."""
         if self.decay_bias:
             return self
         return replace(self, l1=0.0, weight_decay=0.0)
 
-    @property
-    def l2(self):
-        """How much of each parameter is added to its gradient."""
-        return float(getattr(self, "weight_decay", 0.0))
 
-    @property
-    def initial(self):
-        """What the first of its states begins with."""
-        return 0.0
-
-
-POSITIVE = ("lr", "eps", "clip_norm", "clip_value")
-FRACTIONS = ("alpha", "rho", "average")
-SWITCHES = ("nesterov", "amsgrad", "centered", "decay_bias")
-OPTIONAL = ("penalty", "clip_norm", "clip_value", "average")
-
-
-def check_hyperparameter(name, value):
-    """Raise unless the value is one that an argument of this name may have."""
-    if name in OPTIONAL and value is None:
-        return
-    if name in SWITCHES:
-        check_switch(name, value)
-    elif name == "accumulate":
-        check_whole(name, value)
-    elif name in POSITIVE:
-        check_positive(name, value)
-    elif name == "betas":
-        if not (isinstance(value, (tuple, list)) and len(value) == 2):
-            raise TypeError(f"betas must be two numbers, got {value!r}")
-        for i, beta in enumerate(value):
-            check_fraction(f"betas[{i}]", beta)
-    elif name in FRACTIONS:
-        check_fraction(name, value)
-    else:
-        check_not_negative(name, value)
+def check_betas(argument, value):
+    """Raise unless `value` is a tuple or list of two numbers in [0, 1)."""
+    if not (isinstance(value, (tuple, list)) and len(value) == 2):
+        raise TypeError(f"{argument} must be two numbers, got {value!r}")
+    for i, beta in enumerate(value):
+        check_fraction(f"{argument}[{i}]", beta)
 
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
-    """Stochastic gradient descent: each batch subtracts `lr` times its mean gradient.
+    """Stochastic gradient descent, optionally with momentum.
 
-    With momentum, Polyak (1964) and Nesterov (1983) in the form of Sutskever et al., "On the
-    importance of initialization and momentum in deep learning", ICML 2013, section 2.
+    With gradient g, velocity v and parameter w: v = momentum * v + (1 - dampening) * g (v = g in
+    the first step), w -= lr * v, or w -= lr * (g + momentum * v) with `nesterov`.
+
+    Polyak, "Some methods of speeding up the convergence of iteration methods", 1964; Nesterov,
+    1983, as in Sutskever et al., "On the importance of initialization and momentum in deep
+    learning", ICML 2013, section 2.
 
     Parameters
     ----------
     lr : float, default 0.1
-        The learning rate; positive and finite.
+        Learning rate; positive and finite.
     momentum : float, default 0
-        What a step keeps of the running sum of gradients.
+        Decay factor of the velocity.
     dampening : float, default 0
-        What is left out of a gradient that joins the sum.
+        Fraction of a gradient that is not added to the velocity.
     nesterov : bool, default False
-        Whether the gradient counts once more beside the sum.
+        Use Nesterov momentum; requires momentum > 0 and dampening = 0.
     weight_decay : float, default 0
-        L2: so much of each parameter is added to its gradient.
+        L2 coefficient: ``weight_decay * parameter`` is added to the gradient.
+    **options
+        Keyword arguments of `Optimizer`.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is no number, or out of its range; Nesterov's form needs a momentum
-        and no dampening.
+        If an argument has the wrong type or is out of its range.
     """
 
-    lr: float = 0.1
-    momentum: float = 0.0
-    dampening: float = 0.0
-    nesterov: bool = False
-    weight_decay: float = 0.0
+    hyper_names: ClassVar[tuple[str, ...]] = ("momentum", "dampening", "nesterov")
+
+    lr: float = checked_field(check_positive, 0.1)
+    momentum: float = checked_field(check_non_negative, 0.0)
+    dampening: float = checked_field(check_non_negative, 0.0)
+    nesterov: bool = checked_field(check_bool, False)
+    weight_decay: float = checked_field(check_non_negative, 0.0)
 
     def __post_init__(self):
         super().__post_init__()
@@ -179,23 +184,16 @@ class SGD(Optimizer):
 
     @property
     def kernel(self):
-        """Plain where nothing is kept and gradients are taken as they come."""
-        return "momentum" if self.momentum or self.shapes else "sgd"
-
-    @property
-    def states(self):
-        """The running sum, unless it is plain."""
-        return int(self.kernel == "momentum")
-
-    @property
-    def hyper(self):
-        """The numbers that compiled code takes, in its order."""
-        return self.momentum, self.dampening, self.nesterov
+        """``"sgd"``, whose update is fused into the products, where it suffices."""
+        return "momentum" if self.momentum or self.has_extras else "sgd"
 
 
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """Adam: steps scaled by running means of the gradient and of its square.
+    """Adam: adaptive moment estimation.
+
+    With bias-corrected estimates m and v of the gradient's first and second moment, the
+    parameter w becomes w - lr * m / (sqrt(v) + eps).
 
     Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1; with
     `amsgrad`, Reddi, Kale and Kumar, "On the convergence of Adam and beyond", ICLR 2018,
@@ -204,148 +202,135 @@ class Adam(Optimizer):
     Parameters
     ----------
     lr : float, default 0.001
-        The learning rate; positive and finite.
+        Learning rate; positive and finite.
     betas : tuple of two float, default (0.9, 0.999)
-        What of the two means a step keeps; each at least 0 and below 1.
+        Decay factors of the two moment estimates; each at least 0 and below 1.
     eps : float, default 1e-8
-        Added to the root of the mean square; positive and finite.
+        Added to the denominator; positive and finite.
     weight_decay : float, default 0
-        L2: so much of each parameter is added to its gradient.
+        L2 coefficient: ``weight_decay * parameter`` is added to the gradient.
     amsgrad : bool, default False
-        Whether the greatest mean square so far counts instead of the latest.
+        Use the maximum of all second-moment estimates so far.
+    **options
+        Keyword arguments of `Optimizer`.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is no number, or out of its range.
+        If an argument has the wrong type or is out of its range.
     """
 
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    amsgrad: bool = False
-    keeps: ClassVar[str] = "sum"
+    moment_storage: ClassVar[str] = "sum"
+    hyper_names: ClassVar[tuple[str, ...]] = ("betas", "eps")
+
+    lr: float = checked_field(check_positive, 1e-3)
+    betas: tuple[float, float] = checked_field(check_betas, (0.9, 0.999))
+    eps: float = checked_field(check_positive, 1e-8)
+    weight_decay: float = checked_field(check_non_negative, 0.0)
+    amsgrad: bool = checked_field(check_bool, False)
 
     @property
     def kernel(self):
-        """AMSGrad keeps one number more."""
+        """``"adam"``, or ``"amsgrad"``, which stores the maximum as a third state array."""
         return "amsgrad" if self.amsgrad else "adam"
-
-    @property
-    def states(self):
-        """The two means, and the greatest mean square."""
-        return 3 if self.amsgrad else 2
-
-    @property
-    def hyper(self):
-        """The numbers that compiled code takes, in its order."""
-        return (*self.betas, self.eps)
 
 
 @dataclass(frozen=True)
 class AdamW(Adam):
-    """Adam whose weight decay is decoupled from the gradient.
+    """Adam with decoupled weight decay.
 
     Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2.
 
     Parameters
     ----------
     lr, betas, eps, amsgrad
-        As in `Adam`.
+        As for `Adam`.
     weight_decay : float, default 0.01
-        Each step first takes `lr` times so much of each parameter away.
+        Decoupled: each step first multiplies the parameters by 1 - lr * weight_decay.
+    **options
+        Keyword arguments of `Optimizer`.
     """
 
-    weight_decay: float = 1e-2
+    hyper_names: ClassVar[tuple[str, ...]] = ("betas", "eps", "weight_decay")
+    decouples_decay: ClassVar[bool] = True
+
+    weight_decay: float = checked_field(check_non_negative, 1e-2)
 
     @property
     def kernel(self):
-        """AMSGrad's kernel can do both."""
+        """``"adamw"``, or ``"amsgrad"``, which supports decoupled decay too."""
         return "amsgrad" if self.amsgrad else "adamw"
-
-    @property
-    def hyper(self):
-        """The numbers that compiled code takes, in its order."""
-        return (*self.betas, self.eps, self.weight_decay)
-
-    @property
-    def l2(self):
-        """The gradient is left as it is."""
-        return 0.0
 
 
 @dataclass(frozen=True)
 class NAdam(Optimizer):
-    """Adam with Nesterov's momentum.
+    """Adam with Nesterov momentum.
 
     Dozat, "Incorporating Nesterov momentum into Adam", ICLR 2016 workshop, algorithm 8.
 
     Parameters
     ----------
     lr : float, default 0.002
+        Learning rate; positive and finite.
     betas, eps, weight_decay
-        As in `Adam`.
+        As for `Adam`.
     momentum_decay : float, default 0.004
-        How fast the first beta grows towards its value.
+        Rate of the momentum schedule: the momentum of step t, counted from 1, is
+        betas[0] * (1 - 0.5 * 0.96 ** (t * momentum_decay)).
+    **options
+        Keyword arguments of `Optimizer`.
     """
 
     kernel: ClassVar[str] = "nadam"
-    states: ClassVar[int] = 2
-    keeps: ClassVar[str] = "sum"
+    moment_storage: ClassVar[str] = "sum"
+    hyper_names: ClassVar[tuple[str, ...]] = ("betas", "eps", "momentum_decay")
 
-    lr: float = 2e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    momentum_decay: float = 4e-3
-
-    @property
-    def hyper(self):
-        """The numbers that compiled code takes, in its order."""
-        return (*self.betas, self.eps, self.momentum_decay)
+    lr: float = checked_field(check_positive, 2e-3)
+    betas: tuple[float, float] = checked_field(check_betas, (0.9, 0.999))
+    eps: float = checked_field(check_positive, 1e-8)
+    weight_decay: float = checked_field(check_non_negative, 0.0)
+    momentum_decay: float = checked_field(check_non_negative, 4e-3)
 
 
 @dataclass(frozen=True)
 class RMSprop(Optimizer):
-    """Steps scaled by a running mean of the squared gradient.
+    """RMSprop: the gradient is divided by the root of a moving average of its square.
 
-    Hinton, "Neural networks for machine learning", lecture 6e, 2012; centered as Graves,
+    Hinton, "Neural networks for machine learning", lecture 6e, 2012; `centered` as in Graves,
     "Generating sequences with recurrent neural networks", arXiv:1308.0850, 2013, eq. 40.
 
     Parameters
     ----------
     lr : float, default 0.01
+        Learning rate; positive and finite.
     alpha : float, default 0.99
-        What of the mean a step keeps; at least 0 and below 1.
+        Decay factor of the moving average; at least 0 and below 1.
     eps : float, default 1e-8
+        Added to the denominator; positive and finite.
     weight_decay : float, default 0
-        L2: so much of each parameter is added to its gradient.
+        L2 coefficient: ``weight_decay * parameter`` is added to the gradient.
     momentum : float, default 0
-        What a step keeps of the running sum of scaled gradients.
+        Decay factor of the velocity, the sum of scaled gradients.
     centered : bool, default False
-        Whether the variance counts instead of the mean square.
+        Divide by the estimated standard deviation of the gradient instead.
+    **options
+        Keyword arguments of `Optimizer`.
     """
 
     kernel: ClassVar[str] = "rmsprop"
-    states: ClassVar[int] = 3
+    hyper_names: ClassVar[tuple[str, ...]] = ("alpha", "eps", "momentum", "centered")
 
-    lr: float = 1e-2
-    alpha: float = 0.99
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    momentum: float = 0.0
-    centered: bool = False
-
-    @property
-    def hyper(self):
-        """The numbers that compiled code takes, in its order."""
-        return self.alpha, self.eps, self.momentum, self.centered
+    lr: float = checked_field(check_positive, 1e-2)
+    alpha: float = checked_field(check_fraction, 0.99)
+    eps: float = checked_field(check_positive, 1e-8)
+    weight_decay: float = checked_field(check_non_negative, 0.0)
+    momentum: float = checked_field(check_non_negative, 0.0)
+    centered: bool = checked_field(check_bool, False)
 
 
 @dataclass(frozen=True)
 class Adagrad(Optimizer):
-    """Steps scaled by the sum of all squared gradients.
+    """Adagrad: the gradient is divided by the root of the sum of all squared gradients.
 
     Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and stochastic
     optimization", JMLR 12, 2011, section 1.1.
@@ -353,100 +338,156 @@ class Adagrad(Optimizer):
     Parameters
     ----------
     lr : float, default 0.01
+        Learning rate; positive and finite.
     lr_decay : float, default 0
-        The rate of step t, from 0, is divided by 1 + t lr_decay.
+        The learning rate of step t, counted from 0, is lr / (1 + t * lr_decay).
     weight_decay : float, default 0
-        L2: so much of each parameter is added to its gradient.
+        L2 coefficient: ``weight_decay * parameter`` is added to the gradient.
     initial_accumulator_value : float, default 0
-        What the sum begins with.
+        Initial value of the sum of squares.
     eps : float, default 1e-10
+        Added to the denominator; positive and finite.
+    **options
+        Keyword arguments of `Optimizer`.
     """
 
     kernel: ClassVar[str] = "adagrad"
-    states: ClassVar[int] = 1
+    hyper_names: ClassVar[tuple[str, ...]] = ("lr_decay", "eps")
 
-    lr: float = 1e-2
-    lr_decay: float = 0.0
-    weight_decay: float = 0.0
-    initial_accumulator_value: float = 0.0
-    eps: float = 1e-10
-
-    @property
-    def hyper(self):
-        """The numbers that compiled code takes, in its order."""
-        return self.lr_decay, self.eps
+    lr: float = checked_field(check_positive, 1e-2)
+    lr_decay: float = checked_field(check_non_negative, 0.0)
+    weight_decay: float = checked_field(check_non_negative, 0.0)
+    initial_accumulator_value: float = checked_field(check_non_negative, 0.0)
+    eps: float = checked_field(check_positive, 1e-10)
 
     @property
-    def initial(self):
-        """What the sum begins with."""
+    def initial_state(self):
+        """Initial value of the sum of squares."""
         return self.initial_accumulator_value
 
 
 @dataclass(frozen=True)
 class Adadelta(Optimizer):
-    """Steps in the units of the parameters, without a learning rate to choose.
+    """Adadelta: updates scaled by the root mean squares of earlier updates and gradients.
 
     Zeiler, "Adadelta: an adaptive learning rate method", arXiv:1212.5701, 2012, algorithm 1.
 
     Parameters
     ----------
     lr : float, default 1.0
-        What a step is multiplied by.
+        Factor of the update; positive and finite.
     rho : float, default 0.9
-        What of the two means a step keeps; at least 0 and below 1.
+        Decay factor of the two moving averages; at least 0 and below 1.
     eps : float, default 1e-6
+        Added to both averages; positive and finite.
     weight_decay : float, default 0
-        L2: so much of each parameter is added to its gradient.
+        L2 coefficient: ``weight_decay * parameter`` is added to the gradient.
+    **options
+        Keyword arguments of `Optimizer`.
     """
 
     kernel: ClassVar[str] = "adadelta"
-    states: ClassVar[int] = 2
+    hyper_names: ClassVar[tuple[str, ...]] = ("rho", "eps")
 
-    lr: float = 1.0
-    rho: float = 0.9
-    eps: float = 1e-6
-    weight_decay: float = 0.0
-
-    @property
-    def hyper(self):
-        """The numbers that compiled code takes, in its order."""
-        return self.rho, self.eps
+    lr: float = checked_field(check_positive, 1.0)
+    rho: float = checked_field(check_fraction, 0.9)
+    eps: float = checked_field(check_positive, 1e-6)
+    weight_decay: float = checked_field(check_non_negative, 0.0)
 
 
 @dataclass(frozen=True)
 class Lion(Optimizer):
-    """Steps of one size, by the sign of a running mean of the gradient.
+    """Lion: the update is the learning rate times the sign of interpolated momentum.
+
+    With gradient g, momentum m and parameter w: w = (1 - lr * weight_decay) * w -
+    lr * sign(b0 * m + (1 - b0) * g), then m = b1 * m + (1 - b1) * g, b0 and b1 being the betas.
 
     Chen et al., "Symbolic discovery of optimization algorithms", NeurIPS 2023, program 1.
 
     Parameters
     ----------
     lr : float, default 1e-4
+        Learning rate; positive and finite.
     betas : tuple of two float, default (0.9, 0.99)
-        What the step's direction, and what the mean, keep of the mean before.
+        Decay factors of the momentum, in the update and in the state; each at least 0 and
+        below 1.
     weight_decay : float, default 0
-        Decoupled: each step also takes `lr` times so much of each parameter away.
+        Decoupled: each step also multiplies the parameters by 1 - lr * weight_decay.
+    **options
+        Keyword arguments of `Optimizer`.
     """
 
     kernel: ClassVar[str] = "lion"
-    states: ClassVar[int] = 1
+    hyper_names: ClassVar[tuple[str, ...]] = ("betas", "weight_decay")
+    decouples_decay: ClassVar[bool] = True
 
-    lr: float = 1e-4
-    betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = 0.0
-
-    @property
-    def hyper(self):
-        """The numbers that compiled code takes, in its order."""
-        return (*self.betas, self.weight_decay)
-
-    @property
-    def l2(self):
-        """The gradient is left as it is."""
-        return 0.0
+    lr: float = checked_field(check_positive, 1e-4)
+    betas: tuple[float, float] = checked_field(check_betas, (0.9, 0.99))
+    weight_decay: float = checked_field(check_non_negative, 0.0)
 
 
 OPTIMIZERS = {
     kind.__name__.lower(): kind
     for kind in (SGD, Adam, AdamW, NAdam, RMSprop, Adagrad, Adadelta, Lion)
 }
+
+
+@dataclass(frozen=True)
+class LBFGS:
+    """Limited-memory BFGS over all samples at once, by SciPy.
+
+    An epoch is one iteration of L-BFGS-B. The batch size and the sample order have no effect,
+    and dropout is off. Schedules, metrics, `validation_split`, per-batch callbacks,
+    `Checkpoint`, `max_norm` and `restore_good` are not supported. Requires SciPy, the extra
+    ``lbfgs``.
+
+    Liu and Nocedal, "On the limited memory BFGS method for large scale optimization",
+    Mathematical Programming 45, 1989, algorithm 2.1.
+
+    Parameters
+    ----------
+    history : int, default 10
+        Number of previous steps that approximate the Hessian (SciPy's ``maxcor``).
+    tol : float, default 1e-5
+        Training stops if no element of the gradient exceeds it in magnitude (``gtol``).
+    ftol : float, default 2.2e-9
+        Training stops if the loss f decreases by at most ``ftol * max(abs(f), 1)``.
+    max_fun : int, default 15000
+        Maximum number of evaluations of loss and gradient (``maxfun``).
+    weight_decay : float, default 0
+        L2 coefficient: ``weight_decay / 2`` times the sum of squared parameters is added to
+        the loss.
+    decay_bias : bool, default True
+        Whether `weight_decay` applies to biases and normalization scales too.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or is out of its range.
+    """
+
+    history: int = checked_field(check_integer, 10)
+    tol: float = checked_field(check_non_negative, 1e-5)
+    ftol: float = checked_field(check_non_negative, 1e7 * np.finfo(float).eps)
+    max_fun: int = checked_field(check_integer, 15_000)
+    weight_decay: float = checked_field(check_non_negative, 0.0)
+    decay_bias: bool = checked_field(check_bool, True)
+
+    def __post_init__(self):
+        check_fields(self)
+
+
+def resolve_optimizer(optimizer):
+    """Return a validated optimizer; None selects ``SGD()``.
+
+    Raises
+    ------
+    TypeError
+        If it is not an instance of an optimizer class of cmlp.
+    """
+    if optimizer is None:
+        return SGD()
+    if not isinstance(optimizer, (Optimizer, LBFGS)):
+        names = ", ".join([kind.__name__ for kind in OPTIMIZERS.values()] + ["LBFGS"])
+        raise TypeError(f"optimizer must be an instance of one of {names}, got {optimizer!r}")
+    return optimizer

@@ -1,18 +1,45 @@
-"""Pictures, by Matplotlib."""
+"""Plots with Matplotlib."""
 
-from cmlp.checks import optional
+from cmlp._utils.validation import import_optional
+
+# Quantities of a history that `plot_history` draws only if they are asked for.
+NOT_DRAWN = ("lr", "seconds", "samples_per_second")
 
 
-def history(epochs, names=None, ax=None):
-    """Draw quantities of a history over its epochs; see `History.plot`."""
-    pyplot = optional("matplotlib.pyplot", "plot", "Matplotlib", "plot")
+def plot_history(epochs, names=None, ax=None):
+    """Draw quantities of a history against the epoch; see `History.plot`.
+
+    Parameters
+    ----------
+    epochs : list of dict from str to float
+        The record of each epoch.
+    names : sequence of str, optional
+        The quantities; by default all but the learning rate and the times.
+    ax : matplotlib.axes.Axes, optional
+        By default the axes of a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Losses have this y-axis; if there are losses and others, the others have a second one
+        on the right.
+
+    Raises
+    ------
+    ValueError
+        If the history does not have a quantity.
+    ImportError
+        If Matplotlib is not installed.
+    """
+    pyplot = import_optional("matplotlib.pyplot", "plot()", "Matplotlib", "plot")
+    recorded = epochs[0] if epochs else ()
     if names is None:
-        skipped = ("lr", "seconds", "samples_per_second")
-        names = [name for name in (epochs[0] if epochs else ()) if name not in skipped]
-    known = epochs[0] if epochs else ()
+        names = [name for name in recorded if name not in NOT_DRAWN]
     for name in names:
-        if name not in known:
-            raise ValueError(f"names={name!r} is not in the history, which has {', '.join(known)}")
+        if name not in recorded:
+            raise ValueError(
+                f"names={name!r} is not in the history, which has {', '.join(recorded)}"
+            )
     losses = [name for name in names if name.endswith("loss")]
     others = [name for name in names if not name.endswith("loss")]
     if ax is None:
@@ -20,11 +47,11 @@ def history(epochs, names=None, ax=None):
     numbers = range(1, len(epochs) + 1)
     for name in losses:
         ax.plot(numbers, [epoch[name] for epoch in epochs], label=name)
-    axes = ax.twinx() if losses and others else ax
+    other_ax = ax.twinx() if losses and others else ax
     for name in others:
-        axes.plot(numbers, [epoch[name] for epoch in epochs], "--", label=name)
+        other_ax.plot(numbers, [epoch[name] for epoch in epochs], "--", label=name)
     ax.set_xlabel("epoch")
     ax.set_ylabel("loss" if losses else "")
-    lines = [*ax.get_lines(), *(axes.get_lines() if axes is not ax else [])]
+    lines = [*ax.get_lines(), *(other_ax.get_lines() if other_ax is not ax else [])]
     ax.legend(lines, [line.get_label() for line in lines])
     return ax

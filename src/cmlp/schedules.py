@@ -1,33 +1,64 @@
-"""Schedules: how the learning rate changes from step to step.
+"""Learning rate schedules.
 
-A schedule multiplies the optimizer's learning rate. Any callable of (step, epoch), both
-counted from 0 through a call of `fit`, will do; those here are small frozen dataclasses.
+A schedule multiplies the optimizer's learning rate by a factor per step. Each schedule here is a
+small frozen dataclass. A callable ``(step, epoch) -> factor`` is accepted in its place; both
+numbers count from 0 within a call of `fit`. With t the step, e the epoch and T the number of
+steps of the call, the factors are, without warm-up and restarts:
+
+====================  ==================================================================
+`Constant`            factor
+`Step`                factor ** (e // every)
+`Exponential`         factor ** e
+`InverseScaling`      (t + 1) ** -power
+`Polynomial`          end + (1 - end) (1 - t / T) ** power
+`Cosine`              end + (1 - end) (1 + cos(pi t / T)) / 2
+`OneCycle`            from start to 1 to end, along cosines
+`ReduceOnPlateau`     multiplied by factor when a quantity stops improving
+====================  ==================================================================
 """
 
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from cmlp.checks import check_number, check_positive, check_whole, to_be_small
+from cmlp._utils.fields import check_fields, checked_field
+from cmlp._utils.validation import (
+    check_integer,
+    check_non_negative,
+    check_positive,
+    check_unit_interval,
+)
+from cmlp.metrics import check_monitor, minimized_value
+
+check_count = partial(check_integer, minimum=0)
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """What all have in common: their arguments are checked."""
+    """Base class of the schedules.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or is out of its range.
+    """
 
     def __post_init__(self):
-        for field in fields(self):
-            check_argument(field.name, getattr(self, field.name))
+        check_fields(self)
 
     def factors(self, steps, epoch, steps_per_epoch, epochs):
-        """Return what the learning rate is multiplied by in each of some steps.
+        """Return the factor of the learning rate in each of the given steps.
 
         Parameters
         ----------
         steps : ndarray of float64, shape (n,)
-            The numbers of the steps, all of them in this epoch.
-        epoch, steps_per_epoch, epochs : int
+            Step numbers, counted from 0 within the call of `fit`; all in this epoch.
+        epoch : int
+            Counted from 0 within the call of `fit`.
+        steps_per_epoch, epochs : int
 
         Returns
         -------
@@ -36,44 +67,27 @@ class Schedule:
         raise NotImplementedError
 
     def begin(self):
-        """Return what runs through one call of `fit`: itself, unless it learns on the way."""
+        """Return the object that computes the factors in one call of `fit`.
+
+        A schedule without state returns itself.
+        """
         return self
 
     def observe(self, record):
-        """Take note of an epoch's record."""
-
-
-WHOLE = {"every": 1, "patience": 0, "cooldown": 0, "restarts": 0}
-FROM_ZERO_TO_ONE = ("start", "end", "rise", "least")
-
-
-def check_argument(name, value):
-    """Raise unless the value is one that an argument of this name may have."""
-    if name in WHOLE:
-        check_whole(name, value, WHOLE[name])
-    elif name == "monitor":
-        if not isinstance(value, str):
-            raise TypeError(f"monitor must be a name of the history, got {value!r}")
-    elif name == "factor":
-        check_positive(name, value)
-    else:
-        check_number(name, value)
-        most = 1.0 if name in FROM_ZERO_TO_ONE else math.inf
-        if not (0 <= value <= most and math.isfinite(value)):
-            allowed = "from 0 to 1" if most == 1 else "finite and not negative"
-            raise ValueError(f"{name} must be {allowed}, got {value!r}")
+        """Process the record of a finished epoch, a dict from quantity to float."""
 
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """The same factor always.
+    """A constant factor.
 
     Parameters
     ----------
     factor : float, default 1
+        Positive and finite.
     """
 
-    factor: float = 1.0
+    factor: float = checked_field(check_positive, 1.0)
 
     def factors(self, steps, epoch, steps_per_epoch, epochs):
         """Return the factor of each step."""
@@ -82,16 +96,18 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class Step(Schedule):
-    """One factor more after every so many epochs, as PyTorch's StepLR.
+    """Multiply by `factor` every `every` epochs, as PyTorch's StepLR.
 
     Parameters
     ----------
     every : int, default 10
+        Number of epochs between two reductions; at least 1.
     factor : float, default 0.1
+        Positive and finite.
     """
 
-    every: int = 10
-    factor: float = 0.1
+    every: int = checked_field(check_integer, 10)
+    factor: float = checked_field(check_positive, 0.1)
 
     def factors(self, steps, epoch, steps_per_epoch, epochs):
         """Return the factor of each step."""
@@ -100,14 +116,15 @@ class Step(Schedule):
 
 @dataclass(frozen=True)
 class Exponential(Schedule):
-    """One factor more after every epoch, as PyTorch's ExponentialLR.
+    """Multiply by `factor` after every epoch, as PyTorch's ExponentialLR.
 
     Parameters
     ----------
     factor : float, default 0.95
+        Positive and finite.
     """
 
-    factor: float = 0.95
+    factor: float = checked_field(check_positive, 0.95)
 
     def factors(self, steps, epoch, steps_per_epoch, epochs):
         """Return the factor of each step."""
@@ -116,14 +133,15 @@ class Exponential(Schedule):
 
 @dataclass(frozen=True)
 class InverseScaling(Schedule):
-    """1 / (step + 1)^power.
+    """Decay as a power of the step: (step + 1) ** -power, as scikit-learn's "invscaling".
 
     Parameters
     ----------
     power : float, default 0.5
+        Finite and at least 0.
     """
 
-    power: float = 0.5
+    power: float = checked_field(check_non_negative, 0.5)
 
     def factors(self, steps, epoch, steps_per_epoch, epochs):
         """Return the factor of each step."""
@@ -132,30 +150,31 @@ class InverseScaling(Schedule):
 
 @dataclass(frozen=True)
 class Polynomial(Schedule):
-    """From 1 to `end` as a power of what is left to do.
+    """Decay from 1 to `end` as a power of the fraction of steps that remains.
 
     Parameters
     ----------
     power : float, default 1
-        1 is a straight line.
+        Exponent, finite and at least 0; 1 is a linear decay.
     end : float, default 0
+        Limit at the end of training; from 0 to 1.
     warmup : float, default 0
-        Epochs in which the factor first rises from 0 to 1, in a straight line.
+        Number of epochs in which the factor first rises linearly from 0 to 1.
     """
 
-    power: float = 1.0
-    end: float = 0.0
-    warmup: float = 0.0
+    power: float = checked_field(check_non_negative, 1.0)
+    end: float = checked_field(check_unit_interval, 0.0)
+    warmup: float = checked_field(check_non_negative, 0.0)
 
     def factors(self, steps, epoch, steps_per_epoch, epochs):
         """Return the factor of each step."""
-        rise, progress = warmed_up(steps, self.warmup * steps_per_epoch, steps_per_epoch * epochs)
+        rise, progress = warm_up(steps, self.warmup * steps_per_epoch, steps_per_epoch * epochs)
         return rise * (self.end + (1 - self.end) * (1 - progress) ** self.power)
 
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """From 1 to `end` along half a cosine, once or several times.
+    """Decay from 1 to `end` along half a cosine, optionally with warm restarts.
 
     Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017,
     eq. 5.
@@ -163,97 +182,135 @@ class Cosine(Schedule):
     Parameters
     ----------
     end : float, default 0
+        Limit at the end of training; from 0 to 1.
     warmup : float, default 0
-        Epochs in which the factor first rises from 0 to 1, in a straight line.
+        Number of epochs in which the factor first rises linearly from 0 to 1.
     restarts : int, default 0
-        How often it begins again; all runs are of one length.
+        Number of restarts after the warm-up; all cycles have the same length.
     """
 
-    end: float = 0.0
-    warmup: float = 0.0
-    restarts: int = 0
+    end: float = checked_field(check_unit_interval, 0.0)
+    warmup: float = checked_field(check_non_negative, 0.0)
+    restarts: int = checked_field(check_count, 0)
 
     def factors(self, steps, epoch, steps_per_epoch, epochs):
         """Return the factor of each step."""
-        rise, progress = warmed_up(steps, self.warmup * steps_per_epoch, steps_per_epoch * epochs)
-        turn = progress * (self.restarts + 1) % 1.0
-        return rise * (self.end + (1 - self.end) * (1 + np.cos(np.pi * turn)) / 2)
+        rise, progress = warm_up(steps, self.warmup * steps_per_epoch, steps_per_epoch * epochs)
+        progress = progress * (self.restarts + 1) % 1.0  # within the cycle
+        return rise * (self.end + (1 - self.end) * (1 + np.cos(np.pi * progress)) / 2)
 
 
-def warmed_up(steps, warmup, total):
-    """Return the factor of a linear warm-up and the progress, from 0 to below 1, after it."""
+def warm_up(steps, warmup, total):
+    """Return the factors of a linear warm-up and the progress after it.
+
+    Parameters
+    ----------
+    steps : ndarray of float64, shape (n,)
+    warmup : float
+        Number of steps of the warm-up.
+    total : int
+        Number of steps of the call of `fit`.
+
+    Returns
+    -------
+    factors : ndarray of float64, shape (n,)
+        From above 0 to 1.
+    progress : ndarray of float64, shape (n,)
+        Fraction of the steps after the warm-up that precede each step; at least 0, below 1.
+    """
     rise = np.minimum(1.0, (steps + 1) / warmup) if warmup else np.ones(len(steps))
     return rise, np.clip((steps - warmup) / max(total - warmup, 1), 0, 1)
 
 
 @dataclass(frozen=True)
 class OneCycle(Schedule):
-    """Up from `start` to 1 and down to `end`, along cosines, as PyTorch's OneCycleLR.
+    """Rise from `start` to 1, then decay to `end`, both along cosines; as PyTorch's OneCycleLR.
 
-    Smith and Topin, "Super-convergence", arXiv:1708.07120, 2017. The optimizer's learning
-    rate is the greatest.
+    The optimizer's learning rate is the maximum.
+
+    Smith and Topin, "Super-convergence: very fast training of neural networks using large
+    learning rates", arXiv:1708.07120, 2017.
 
     Parameters
     ----------
     start : float, default 0.04
+        Factor of the first step; from 0 to 1.
     end : float, default 4e-6
+        Factor of the last step; from 0 to 1.
     rise : float, default 0.3
-        The part of all steps that goes up.
+        Fraction of the steps in which the factor rises; from 0 to 1.
     """
 
-    start: float = 0.04
-    end: float = 4e-6
-    rise: float = 0.3
+    start: float = checked_field(check_unit_interval, 0.04)
+    end: float = checked_field(check_unit_interval, 4e-6)
+    rise: float = checked_field(check_unit_interval, 0.3)
 
     def factors(self, steps, epoch, steps_per_epoch, epochs):
         """Return the factor of each step."""
         total = steps_per_epoch * epochs
-        top = max(self.rise * total - 1, 0.0)
+        top = max(self.rise * total - 1, 0.0)  # the step with the maximum
         up = steps / top if top else np.ones(len(steps))
-        down = (steps - top) / max(total - 1 - top, 1)
+        down = np.clip((steps - top) / max(total - 1 - top, 1), 0, 1)
         return np.where(
-            steps <= top, between(self.start, 1.0, up), between(1.0, self.end, np.clip(down, 0, 1))
+            steps <= top,
+            interpolate_cosine(self.start, 1.0, up),
+            interpolate_cosine(1.0, self.end, down),
         )
 
 
-def between(first, last, progress):
-    """Return the way from first to last along half a cosine."""
+def interpolate_cosine(first, last, progress):
+    """Interpolate along half a cosine: `first` at `progress` 0, `last` at 1."""
     return last + (first - last) * (1 + np.cos(np.pi * progress)) / 2
 
 
 @dataclass(frozen=True)
 class ReduceOnPlateau(Schedule):
-    """One factor more whenever a quantity has not improved for some epochs.
+    """Multiply by `factor` when a quantity has not improved for more than `patience` epochs.
+
+    As PyTorch's ReduceLROnPlateau with an absolute threshold.
 
     Parameters
     ----------
     monitor : str, default "val_loss"
-        A quantity of the history; ones named loss should fall, others rise.
+        A quantity of the history. If its name ends in "loss", smaller is better, else larger.
     factor : float, default 0.1
+        Positive and finite.
     patience : int, default 10
-        How many epochs without improvement are borne.
+        Number of epochs without improvement that are tolerated.
     min_delta : float, default 1e-4
-        What counts as improvement must be greater.
+        An improvement must be larger than this.
     cooldown : int, default 0
-        How many epochs after a reduction are not counted.
+        Number of epochs after a reduction that do not count as without improvement.
     least : float, default 0
-        The factor does not fall below.
+        Lower bound of the factor; from 0 to 1.
     """
 
-    monitor: str = "val_loss"
-    factor: float = 0.1
-    patience: int = 10
-    min_delta: float = 1e-4
-    cooldown: int = 0
-    least: float = 0.0
+    monitor: str = checked_field(check_monitor, "val_loss")
+    factor: float = checked_field(check_positive, 0.1)
+    patience: int = checked_field(check_count, 10)
+    min_delta: float = checked_field(check_non_negative, 1e-4)
+    cooldown: int = checked_field(check_count, 0)
+    least: float = checked_field(check_unit_interval, 0.0)
 
     def begin(self):
-        """Return what watches one call of `fit`."""
+        """Return a `Plateau`, which tracks one call of `fit`."""
         return Plateau(self)
 
 
 class Plateau:
-    """A `ReduceOnPlateau` at work."""
+    """The state of a `ReduceOnPlateau` during one call of `fit`.
+
+    Attributes
+    ----------
+    factor : float
+        The current factor of the learning rate.
+    best : float
+        The best value so far, as a quantity to minimize.
+    waited : int
+        Number of epochs without improvement.
+    cooling : int
+        Number of epochs left of the cooldown.
+    """
 
     def __init__(self, settings):
         self.settings, self.monitor = settings, settings.monitor
@@ -264,17 +321,23 @@ class Plateau:
         return np.full(len(steps), self.factor)
 
     def state(self):
-        """Return what a checkpoint keeps of it."""
+        """Return the state as a dict, for a checkpoint."""
         return {name: getattr(self, name) for name in ("factor", "best", "waited", "cooling")}
 
     def load_state(self, state):
-        """Take back what `state` returned."""
+        """Restore what `state` returned."""
         self.__dict__.update(state)
 
     def observe(self, record):
-        """Take note of an epoch's record."""
+        """Update the factor with the record of a finished epoch.
+
+        Raises
+        ------
+        ValueError
+            If the record does not have the monitored quantity.
+        """
         settings = self.settings
-        value = to_be_small(record, self.monitor)
+        value = minimized_value(record, self.monitor)
         if value < self.best - settings.min_delta:
             self.best, self.waited = value, 0
         elif self.cooling == 0:
@@ -287,16 +350,18 @@ class Plateau:
 
 @dataclass(frozen=True)
 class Custom:
-    """A callable of (step, epoch) as a schedule."""
+    """A callable ``(step, epoch) -> factor`` with the methods of a running schedule."""
 
-    call: object
-
-    def begin(self):
-        """Return itself."""
-        return self
+    call: Callable
 
     def factors(self, steps, epoch, steps_per_epoch, epochs):
-        """Return the factor of each step, checked."""
+        """Return the factor of each step.
+
+        Raises
+        ------
+        ValueError
+            If the callable returns a factor that is negative or not finite.
+        """
         found = np.array([self.call(int(step), epoch) for step in steps], np.float64)
         if found.shape != steps.shape or not (np.isfinite(found) & (found >= 0)).all():
             raise ValueError(
@@ -305,11 +370,29 @@ class Custom:
         return found
 
     def observe(self, record):
-        """Take no note."""
+        """Do nothing: a callable does not depend on the records of epochs."""
 
 
-def checked_schedule(schedule):
-    """Return what runs through one call of `fit`, given a schedule or a callable."""
+def start_schedule(schedule):
+    """Return the object that computes the factors in one call of `fit`.
+
+    Parameters
+    ----------
+    schedule : Schedule, callable or None
+
+    Returns
+    -------
+    object or None
+        It has the methods `factors` and `observe`, and `state` and `load_state` if a checkpoint
+        must store state. None if `schedule` is None.
+
+    Raises
+    ------
+    TypeError
+        If `schedule` is neither of these.
+    """
+    if schedule is None:
+        return None
     if isinstance(schedule, Schedule):
         return schedule.begin()
     if callable(schedule) and not isinstance(schedule, type):

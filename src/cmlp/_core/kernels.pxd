@@ -1,4 +1,4 @@
-# The table of kernels, as csrc/kernels.h declares it.
+# The kernel table; csrc/kernels.h documents the structures and the functions.
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
@@ -49,7 +49,7 @@ cdef extern from "kernels.h" nogil:
         double rate, l1, l2, clip_value, scale, product
         double[4] hyper
 
-    ctypedef struct cmlp_noise:
+    ctypedef struct cmlp_rng_key:
         uint64_t seed
         uint32_t epoch, layer
 
@@ -57,7 +57,27 @@ cdef extern from "kernels.h" nogil:
         uint32_t dropped
         double scale
 
-    ctypedef struct cmlp_tally:
+    # Convert a dropout rate in [0, 1) to the form that the kernels use.
+    cmlp_dropout dropout_of "cmlp_dropout_of"(double rate) noexcept
+
+    ctypedef struct cmlp_input_layer:
+        int32_t kind
+        double parameter
+
+    ctypedef struct cmlp_activation_info:
+        const char *name
+        int32_t parameters, stores_slope
+        double threshold
+
+    ctypedef struct cmlp_loss_info:
+        const char *name
+        int32_t parameters, log_link
+
+    ctypedef struct cmlp_optimizer_info:
+        const char *name
+        int32_t states
+
+    ctypedef struct cmlp_metric_sums:
         double samples
         double *hits
         double *predicted
@@ -70,11 +90,11 @@ cdef extern from "kernels.h" nogil:
         double *error_square
 
     ctypedef struct cmlp_kernels:
-        const char *isa
-        int32_t itemsize, vector_bytes
-        const char *const *activations
-        const char *const *losses
-        const char *const *optimizers
+        int32_t vector_bytes
+        const cmlp_activation_info *activations
+        const cmlp_loss_info *losses
+        const cmlp_optimizer_info *optimizers
+        const char *const *input_layers
         int64_t shared_pass_rows
         void (*gather)(
             const cmlp_rows *rows, const uint32_t *index, int64_t m,
@@ -112,7 +132,7 @@ cdef extern from "kernels.h" nogil:
             const void *d, int64_t ldd, void *w, int64_t ldw) noexcept nogil
         void (*accumulate_bias)(
             int64_t m, int64_t n, const void *d, int64_t ldd, void *bias) noexcept nogil
-        int32_t (*keeps_slope)(int32_t activation) noexcept nogil
+        int32_t (*stores_slope)(int32_t activation) noexcept nogil
         void (*activate)(
             const cmlp_activation *f, int64_t m, int64_t n, int64_t outputs,
             void *a, int64_t lda, void *slopes) noexcept nogil
@@ -123,18 +143,15 @@ cdef extern from "kernels.h" nogil:
             int64_t m, int64_t n, const void *s, int64_t lds, void *d,
             int64_t ldd) noexcept nogil
         void (*drop)(
-            const cmlp_activation *f, const cmlp_dropout *dropout, const cmlp_noise *noise,
-            int64_t place, int64_t column, int64_t m, int64_t n, void *a, int64_t lda,
+            const cmlp_activation *f, const cmlp_dropout *dropout, const cmlp_rng_key *key,
+            int64_t sample, int64_t column, int64_t m, int64_t n, void *a, int64_t lda,
             void *slopes) noexcept nogil
-        void (*drop_input)(
-            const cmlp_dropout *dropout, const cmlp_noise *noise, int64_t place, int64_t m,
+        void (*transform_input)(
+            const cmlp_input_layer *layer, const cmlp_rng_key *key, int64_t sample, int64_t m,
             int64_t n, void *x, int64_t ldx) noexcept nogil
-        void (*drop_sparse)(
-            const cmlp_dropout *dropout, const cmlp_noise *noise, int64_t place, int64_t first,
-            int64_t m, const cmlp_entries *batch) noexcept nogil
-        void (*add_noise)(
-            double deviation, const cmlp_noise *noise, int64_t place, int64_t m, int64_t n,
-            void *x, int64_t ldx) noexcept nogil
+        void (*transform_sparse_input)(
+            const cmlp_input_layer *layer, const cmlp_rng_key *key, int64_t sample,
+            int64_t first, int64_t m, const cmlp_entries *batch) noexcept nogil
         void (*normalize_batch)(
             int64_t m, int64_t n, double epsilon, double momentum, const void *scale,
             const void *shift, void *running_mean, void *running_variance, void *z, int64_t ld,
@@ -159,9 +176,9 @@ cdef extern from "kernels.h" nogil:
             const cmlp_head *head, const cmlp_targets *targets, const uint32_t *index,
             int64_t m, double scale, void *z, void *slopes, void *d, int64_t ld,
             double *losses) noexcept nogil
-        void (*tally)(
+        void (*accumulate_metrics)(
             const cmlp_head *head, const cmlp_targets *targets, const uint32_t *index, int64_t m,
-            const void *a, int64_t ld, cmlp_tally *tally) noexcept nogil
+            const void *a, int64_t ld, cmlp_metric_sums *sums) noexcept nogil
         void (*begin_step)(cmlp_optimizer *optimizer) noexcept nogil
         void (*optimize)(
             const cmlp_optimizer *optimizer, int64_t rows, int64_t n, int64_t ld, void *w,
@@ -176,8 +193,23 @@ cdef extern from "kernels.h" nogil:
         int64_t (*multiply_adds)(int64_t rounds) noexcept nogil
 
 
+
+# The constants of the engine; csrc/policy.h states what each controls.
+cdef extern from "policy.h" nogil:
+    const double CMLP_TIME_SLICE_SECONDS, CMLP_CLOCK_POLL_MULTIPLY_ADDS
+    const int64_t CMLP_INFERENCE_BATCH_ROWS
+    const double CMLP_THREAD_MULTIPLY_ADDS, CMLP_SPARSE_ENTRY_COST
+    const int64_t CMLP_COLUMN_BLOCK_BYTES, CMLP_UPDATE_BLOCK_ROWS
+    const int CMLP_BLAS_MAX_VECTOR_BYTES
+    const double CMLP_BLAS_MULTIPLY_ADDS
+    const int64_t CMLP_BLAS_MIN_ROWS, CMLP_BLAS_BLOCK_ROWS
+    const int64_t CMLP_GRADIENT_BLOCK_BYTES, CMLP_SQUARES_BLOCK_ROWS
+    const int64_t CMLP_MARKED_ENTRIES_PER_WORD, CMLP_MARKED_ROW_BYTES
+    const int64_t CMLP_ALIASED_STRIDE_BYTES, CMLP_PREFETCH_BATCH_BYTES
+    const int64_t CMLP_DENSITY_SAMPLE_ROWS, CMLP_SPARSE_MIN_COLUMNS
+    const double CMLP_SPARSE_MAX_DENSITY, CMLP_WIDE_MAX_DENSITY
+    const int CMLP_WIDE_VECTOR_BYTES, CMLP_WIDE_LAYER_BYTES, CMLP_WIDE_BATCH_ROWS
+
+
+# Return the chosen ISA's table for reals of 4 or 8 bytes; ValueError for any other size.
 cdef const cmlp_kernels *table(int itemsize) except NULL
-
-
-# A rate as the kernels take it.
-cdef cmlp_dropout dropout_of(double rate) noexcept

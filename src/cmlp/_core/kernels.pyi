@@ -1,16 +1,41 @@
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from numpy import float32, float64, int32
 from numpy.typing import NDArray
 
 Real = TypeVar("Real", float32, float64)
 
+class ActivationInfo(NamedTuple):
+    code: int
+    parameters: int
+    stores_slope: bool
+    threshold: float
+
+class LossInfo(NamedTuple):
+    code: int
+    parameters: int
+    log_link: bool
+
+class OptimizerInfo(NamedTuple):
+    code: int
+    states: int
+
+class SparsePolicy(NamedTuple):
+    max_density: float
+    min_columns: int
+    wide_max_density: float
+    wide_vector_bytes: int
+    wide_layer_bytes: int
+    wide_batch_rows: int
+
 ISA: str
 NAMES: tuple[str, ...]
 PAD: int
-ACTIVATIONS: tuple[str, ...]
-LOSSES: tuple[str, ...]
-OPTIMIZERS: tuple[str, ...]
+ACTIVATIONS: dict[str, ActivationInfo]
+LOSSES: dict[str, LossInfo]
+OPTIMIZERS: dict[str, OptimizerInfo]
+INPUT_LAYERS: dict[str, int]
+POLICY: SparsePolicy
 
 def available() -> tuple[str, ...]: ...
 def choose(wanted: str | None = None) -> None: ...
@@ -29,7 +54,7 @@ def accumulate_affine(
 def shared_pass_rows() -> int: ...
 def multiply_adds(itemsize: int, rounds: int) -> int: ...
 def accumulate_bias(d: NDArray[Real], bias: NDArray[Real]) -> None: ...
-def keeps_slope(activation: str) -> bool: ...
+def stores_slope(activation: str) -> bool: ...
 def activate(
     activation: str,
     outputs: int,
@@ -40,8 +65,8 @@ def activate(
 def activate_backward(
     activation: str, a: NDArray[Real], d: NDArray[Real], parameter: float = 0
 ) -> None: ...
-def drop(rate: float, seed: int, epoch: int, layer: int, place: int, x: NDArray[Real]) -> None: ...
-def add_noise(deviation: float, seed: int, epoch: int, place: int, x: NDArray[Real]) -> None: ...
+def drop(rate: float, seed: int, epoch: int, layer: int, sample: int, x: NDArray[Real]) -> None: ...
+def add_noise(deviation: float, seed: int, epoch: int, sample: int, x: NDArray[Real]) -> None: ...
 def head(
     activation: str,
     loss: str,

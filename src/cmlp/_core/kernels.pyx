@@ -1,48 +1,54 @@
-"""The kernel table of the chosen ISA, and the tests' doorway to single kernels.
+"""The kernel table of the chosen ISA, the components that it declares, and entry points for tests.
 
-Matrices at this doorway are C-contiguous arrays of one real type whose row
-lengths, where csrc/kernels.h says "padded", are multiples of `PAD` bytes and
-whose data starts on such a boundary.
+The entry points call one kernel each. Their matrices are C-contiguous arrays of one real type.
+Where csrc/kernels.h says "padded", the length of a row must be a multiple of `PAD` bytes and the
+data must start at such a multiple.
 """
 import os
+from typing import NamedTuple
 
-from libc.stdint cimport int32_t, uint32_t
+from libc.stdint cimport int32_t
 
 ctypedef fused real:
     float
     double
 
-# Each ISA has a table where this machine's compiler could build it (see setup.py).
 cdef extern from "isa.h" nogil:
     const cmlp_kernels *cmlp_table(const char *isa, int itemsize)
     int cmlp_cpu_runs(const char *isa)
 
 ctypedef const cmlp_kernels *table_pointer
 
-# The tables in use, for 4 and for 8 bytes.
+# The tables in use: for float32 and for float64.
 cdef table_pointer[2] chosen
 
-# From the plainest to the widest.
+# All ISAs, in ascending order of vector width.
 NAMES = ("baseline", "avx2", "avx512")
 PAD = CMLP_PAD
 
 
 def available():
-    """The ISAs that this build has and this CPU runs, from the plainest to the widest."""
+    """Return the ISAs that this build contains and this CPU runs, in the order of `NAMES`."""
     return tuple(name for name in NAMES
                  if cmlp_table(name.encode(), 4) != NULL and cmlp_cpu_runs(name.encode()))
 
 
 def choose(wanted=None):
-    """Use the ISA called `wanted`, or the widest that there is."""
+    """Use the ISA called `wanted`, or the one with the widest vectors if it is None.
+
+    Raises
+    ------
+    ValueError
+        If the ISA is unknown or not available.
+    """
     global ISA
     cdef bytes name
     found = available()
     if wanted and wanted not in NAMES:
-        raise ValueError(f"CMLP_ISA={wanted!r} is unknown; allowed are {', '.join(NAMES)}")
+        raise ValueError(f"CMLP_ISA must be one of {', '.join(NAMES)}; got {wanted!r}")
     if wanted and wanted not in found:
-        raise ValueError(f"CMLP_ISA={wanted!r} does not run here; this build and CPU allow "
-                         f"{', '.join(found)}")
+        raise ValueError(f"CMLP_ISA must be one that this build and CPU support "
+                         f"({', '.join(found)}); got {wanted!r}")
     ISA = wanted or max(found, key=NAMES.index)
     name = ISA.encode()
     chosen[0] = cmlp_table(name, 4)
@@ -54,28 +60,149 @@ choose(os.environ.get("CMLP_ISA"))
 
 
 cdef const cmlp_kernels *table(int itemsize) except NULL:
-    """The kernels for reals of `itemsize` bytes, 4 or 8."""
     if itemsize not in (4, 8):
-        raise ValueError(f"no kernels for reals of {itemsize} bytes")
+        raise ValueError(f"itemsize must be 4 or 8; got {itemsize}")
     return chosen[itemsize == 8]
 
 
-cdef tuple names(const char *const *list_):
-    found = []
-    while list_[len(found)] != NULL:
-        found.append((<bytes> list_[len(found)]).decode())
-    return tuple(found)
+class ActivationInfo(NamedTuple):
+    """An activation function as the kernels declare it.
+
+    Attributes
+    ----------
+    code : int
+        Its number in compiled code.
+    parameters : int
+        Number of parameters: 0 or 1.
+    stores_slope : bool
+        Whether the derivative needs the input, so that the forward pass stores the slope.
+    threshold : float
+        A classifier with a single output predicts class 1 from this output on.
+    """
+
+    code: int
+    parameters: int
+    stores_slope: bool
+    threshold: float
 
 
-# A name's place is its code.
-ACTIVATIONS = names(chosen[0].activations)
-LOSSES = names(chosen[0].losses)
-OPTIMIZERS = names(chosen[0].optimizers)
+class LossInfo(NamedTuple):
+    """A loss function as the kernels declare it.
+
+    Attributes
+    ----------
+    code : int
+        Its number in compiled code.
+    parameters : int
+        Number of parameters: 0 or 1.
+    log_link : bool
+        Whether an output is the logarithm of the prediction.
+    """
+
+    code: int
+    parameters: int
+    log_link: bool
+
+
+class OptimizerInfo(NamedTuple):
+    """An optimizer with state as the kernels declare it.
+
+    Attributes
+    ----------
+    code : int
+        Its number in compiled code.
+    states : int
+        Number of state arrays per parameter tensor.
+    """
+
+    code: int
+    states: int
+
+
+class SparsePolicy(NamedTuple):
+    """When dense input is compressed into sparse rows; see csrc/policy.h.
+
+    Attributes
+    ----------
+    max_density : float
+        Largest fraction of non-zeros.
+    min_columns : int
+        Smallest number of columns.
+    wide_max_density : float
+        Largest fraction of non-zeros in the wide case: ISA, first layer and batch have at least
+        the following sizes.
+    wide_vector_bytes : int
+        Width of the ISA's vectors.
+    wide_layer_bytes : int
+        Size of a row of the first layer's weights.
+    wide_batch_rows : int
+        Batch size.
+    """
+
+    max_density: float
+    min_columns: int
+    wide_max_density: float
+    wide_vector_bytes: int
+    wide_layer_bytes: int
+    wide_batch_rows: int
+
+
+POLICY = SparsePolicy(CMLP_SPARSE_MAX_DENSITY, CMLP_SPARSE_MIN_COLUMNS, CMLP_WIDE_MAX_DENSITY,
+                      CMLP_WIDE_VECTOR_BYTES, CMLP_WIDE_LAYER_BYTES, CMLP_WIDE_BATCH_ROWS)
+
+
+cdef dict list_activations(const cmlp_activation_info *infos):
+    cdef dict found = {}
+    while infos.name != NULL:
+        found[infos.name.decode()] = ActivationInfo(
+            len(found), infos.parameters, bool(infos.stores_slope), infos.threshold)
+        infos += 1
+    return found
+
+
+cdef dict list_losses(const cmlp_loss_info *infos):
+    cdef dict found = {}
+    while infos.name != NULL:
+        found[infos.name.decode()] = LossInfo(len(found), infos.parameters, bool(infos.log_link))
+        infos += 1
+    return found
+
+
+cdef dict list_optimizers(const cmlp_optimizer_info *infos):
+    cdef dict found = {}
+    while infos.name != NULL:
+        found[infos.name.decode()] = OptimizerInfo(len(found), infos.states)
+        infos += 1
+    return found
+
+
+cdef dict list_input_layers(const char *const *names):
+    cdef dict found = {}
+    while names[len(found)] != NULL:
+        found[(<bytes> names[len(found)]).decode()] = len(found)
+    return found
+
+
+# The components by name, in the order of their codes; all tables declare the same ones.
+ACTIVATIONS = list_activations(chosen[0].activations)
+LOSSES = list_losses(chosen[0].losses)
+OPTIMIZERS = list_optimizers(chosen[0].optimizers)
+INPUT_LAYERS = list_input_layers(chosen[0].input_layers)
 
 
 def vector_bytes():
-    """The width in bytes of the chosen ISA's vectors."""
+    """Return the width of the chosen ISA's vectors in bytes."""
     return chosen[0].vector_bytes
+
+
+def shared_pass_rows():
+    """Return the largest batch size that `accumulate_affine` supports."""
+    return chosen[0].shared_pass_rows
+
+
+def multiply_adds(int itemsize, int rounds):
+    """Run independent multiply-adds at the core's peak rate; return how many were run."""
+    return table(itemsize).multiply_adds(rounds)
 
 
 cdef inline const cmlp_kernels *table_of(real *_) noexcept:
@@ -83,96 +210,94 @@ cdef inline const cmlp_kernels *table_of(real *_) noexcept:
 
 
 def affine(real[:, ::1] a, real[:, ::1] w, real[::1] bias, real[:, ::1] c):
-    """C = A W + bias; what A and C have beyond the rows and columns of W is left alone."""
+    """Compute C = A W + bias; the rows of C are those of A, extra columns of A are ignored."""
     table_of(&c[0, 0]).affine(c.shape[0], w.shape[1], w.shape[0], &a[0, 0], a.shape[1],
                               &w[0, 0], w.shape[1], &bias[0], &c[0, 0], c.shape[1])
 
 
 def affine_backward(real[:, ::1] d, real[:, ::1] w, real[:, ::1] c):
-    """C = D W^T, for the rows of W; what C has beyond them is padding."""
+    """Compute C = D W^T; columns of C beyond the number of rows of W are padding."""
     table_of(&c[0, 0]).affine_backward(c.shape[0], w.shape[1], w.shape[0], &d[0, 0], d.shape[1],
                                        &w[0, 0], w.shape[1], &c[0, 0], c.shape[1])
 
 
 def accumulate(real[:, ::1] a, real[:, ::1] d, real[:, ::1] w):
-    """W += A^T D, for the first columns of A, as many as W has rows."""
+    """Add A^T D to W; columns of A beyond the number of rows of W are ignored."""
     table_of(&w[0, 0]).accumulate(a.shape[0], w.shape[1], w.shape[0], &a[0, 0], a.shape[1],
                                   &d[0, 0], d.shape[1], &w[0, 0], w.shape[1])
 
 
-def accumulate_bias(real[:, ::1] d, real[::1] bias):
-    """bias += the sum over the rows of D."""
-    table_of(&bias[0]).accumulate_bias(d.shape[0], d.shape[1], &d[0, 0], d.shape[1], &bias[0])
-
-
-def multiply_adds(int itemsize, int rounds):
-    """Run multiply-adds at the peak of the core; returns how many there were."""
-    return table(itemsize).multiply_adds(rounds)
-
-
-def shared_pass_rows():
-    """The most rows of A that `accumulate_affine` takes."""
-    return chosen[0].shared_pass_rows
-
-
 def accumulate_affine(real[:, ::1] a, real[:, ::1] d, real[:, ::1] w, real[:, ::1] next_,
                       real[::1] bias, real[:, ::1] c):
-    """W += A^T D, then C = N W + bias."""
+    """Add A^T D to W and then compute C = N W + bias, with N = `next_`, in one pass over W."""
     table_of(&w[0, 0]).accumulate_affine(
         a.shape[0], w.shape[1], w.shape[0], &a[0, 0], a.shape[1], &d[0, 0], d.shape[1],
         &w[0, 0], w.shape[1], &next_[0, 0], next_.shape[1], &bias[0], &c[0, 0], c.shape[1])
 
 
-def keeps_slope(str activation):
-    """Whether the derivative takes the input, and is kept, as the slope, with the output."""
-    return bool(chosen[0].keeps_slope(ACTIVATIONS.index(activation)))
+def accumulate_bias(real[:, ::1] d, real[::1] bias):
+    """Add the sum over the rows of D to `bias`."""
+    table_of(&bias[0]).accumulate_bias(d.shape[0], d.shape[1], &d[0, 0], d.shape[1], &bias[0])
+
+
+def stores_slope(str activation):
+    """Return whether the forward pass of this activation stores its slope."""
+    return bool(chosen[0].stores_slope(ACTIVATIONS[activation].code))
 
 
 def activate(str activation, int outputs, real[:, ::1] a, real[:, ::1] slopes=None,
              double parameter=0):
-    """A = f(A), in place, and the slopes, where they are kept, f'(A)."""
-    cdef cmlp_activation f = cmlp_activation(ACTIVATIONS.index(activation), parameter)
-    cdef void *kept = &slopes[0, 0] if slopes is not None else NULL
-    table_of(&a[0, 0]).activate(&f, a.shape[0], a.shape[1], outputs, &a[0, 0], a.shape[1], kept)
+    """Compute A = f(A) in place and, if f stores slopes and they are given, slopes = f'(A)."""
+    cdef cmlp_activation f = cmlp_activation(ACTIVATIONS[activation].code, parameter)
+    cdef void *stored = &slopes[0, 0] if slopes is not None else NULL
+    table_of(&a[0, 0]).activate(&f, a.shape[0], a.shape[1], outputs, &a[0, 0], a.shape[1], stored)
 
 
 def activate_backward(str activation, real[:, ::1] a, real[:, ::1] d, double parameter=0):
-    """D *= f'(A), in place, from the outputs A; where slopes are kept, A is those."""
-    cdef cmlp_activation f = cmlp_activation(ACTIVATIONS.index(activation), parameter)
+    """Multiply D by f' in place, given the outputs A or, if f stores slopes, the slopes A."""
+    cdef cmlp_activation f = cmlp_activation(ACTIVATIONS[activation].code, parameter)
     cdef const cmlp_kernels *kernels = table_of(&a[0, 0])
-    if kernels.keeps_slope(f.kind):
+    if kernels.stores_slope(f.kind):
         kernels.multiply(a.shape[0], a.shape[1], &a[0, 0], a.shape[1], &d[0, 0], d.shape[1])
     else:
         kernels.activate_backward(&f, a.shape[0], a.shape[1], &a[0, 0], a.shape[1], &d[0, 0],
                                   d.shape[1])
 
 
-def drop(double rate, seed, epoch, layer, place, real[:, ::1] x):
-    """X as dropout leaves it, in place: the samples from this place in an epoch on."""
-    cdef cmlp_noise noise = cmlp_noise(seed, epoch, layer)
-    cdef cmlp_dropout dropout = dropout_of(rate)
-    table_of(&x[0, 0]).drop_input(&dropout, &noise, place, x.shape[0], x.shape[1], &x[0, 0],
-                                  x.shape[1])
+cdef void transform_input(str kind, double parameter, cmlp_rng_key key, sample,
+                          real[:, ::1] x) except *:
+    cdef cmlp_input_layer layer = cmlp_input_layer(INPUT_LAYERS[kind], parameter)
+    table_of(&x[0, 0]).transform_input(&layer, &key, sample, x.shape[0], x.shape[1], &x[0, 0],
+                                       x.shape[1])
 
 
-def add_noise(double deviation, seed, epoch, place, real[:, ::1] x):
-    """X += noise, in place: the samples from this place in an epoch on."""
-    cdef cmlp_noise noise = cmlp_noise(seed, epoch, 0)
-    table_of(&x[0, 0]).add_noise(deviation, &noise, place, x.shape[0], x.shape[1], &x[0, 0],
-                                 x.shape[1])
+def drop(double rate, seed, epoch, layer, sample, real[:, ::1] x):
+    """Apply dropout to X in place; row i is the sample at offset `sample` + i of the epoch."""
+    transform_input("input_dropout", rate, cmlp_rng_key(seed, epoch, layer), sample, x)
 
 
-cdef cmlp_dropout dropout_of(double rate) noexcept:
-    # The nearest of 65536 parts, and the scale that makes the mean right for that.
-    cdef uint32_t dropped = <uint32_t> min(rate * 65536 + 0.5, 65535)
-    return cmlp_dropout(dropped, 65536.0 / (65536 - dropped))
+def add_noise(double deviation, seed, epoch, sample, real[:, ::1] x):
+    """Add normal noise to X in place; row i is the sample at offset `sample` + i of the epoch."""
+    transform_input("input_noise", deviation, cmlp_rng_key(seed, epoch, 0), sample, x)
 
 
 def head(str activation, str loss, int outputs, const int32_t[::1] labels, double scale,
          real[:, ::1] z, real[:, ::1] d, double[::1] losses):
-    """Z to outputs, D to the gradient of the loss with respect to Z, for class labels."""
-    cdef cmlp_head kind = cmlp_head(cmlp_activation(ACTIVATIONS.index(activation), 0),
-                                    LOSSES.index(loss), outputs, 0)
+    """Replace Z by the outputs, and set D to the gradient of the loss with respect to Z.
+
+    Parameters
+    ----------
+    labels : ndarray of int32 of shape (m,)
+        Class labels.
+    scale : float
+        Factor of the gradient.
+    z, d : ndarray of shape (m, n), padded
+        Pre-activations in, outputs out; and the gradient.
+    losses : ndarray of float64 of shape (m,)
+        Receives the loss of each sample.
+    """
+    cdef cmlp_head kind = cmlp_head(cmlp_activation(ACTIVATIONS[activation].code, 0),
+                                    LOSSES[loss].code, outputs, 0)
     cdef cmlp_targets targets = cmlp_targets(&labels[0], NULL, 0, NULL)
     table_of(&z[0, 0]).head(&kind, &targets, NULL, z.shape[0], scale, &z[0, 0], NULL, &d[0, 0],
                             z.shape[1], &losses[0])

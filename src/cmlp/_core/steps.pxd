@@ -1,140 +1,203 @@
-# A call of the engine as its team of threads sees it, and the loops over its batches.
+# The structs that describe one call of the engine, and the functions that its threads run.
+#
+# A call describes its work in a `TrainingJob` or an `InferenceJob`. Both begin with a `Job`:
+# everything that is needed to take a batch forward through the network. All threads of a
+# call share one job; what changes while they run is written by thread 0 between two
+# barriers, unless a comment says otherwise.
+#
+# Matrices are row-major. `ld` is a leading dimension: elements between the starts of two rows.
+# `capacity` is the largest number of samples that the workspace holds.
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
 from cmlp._core.blas cimport cblas_hooks
 from cmlp._core.kernels cimport (
-    CMLP_PAD, cmlp_activation, cmlp_dropout, cmlp_entries, cmlp_head, cmlp_kernels, cmlp_noise,
-    cmlp_optimizer, cmlp_rows, cmlp_tally, cmlp_targets)
+    cmlp_activation, cmlp_dropout, cmlp_entries, cmlp_head, cmlp_input_layer, cmlp_kernels,
+    cmlp_metric_sums, cmlp_optimizer, cmlp_rng_key, cmlp_rows, cmlp_targets)
 
 
-# The most arrays of state that an optimizer keeps.
 cdef enum:
-    STATES = 3
+    MAX_STATES = 3      # largest number of state arrays of an optimizer (csrc/optimizers.h)
+    MAX_TENSORS = 3     # largest number of tensors of a layer
 
-# How a layer's input sums are normalised.
+# Tensors of a dense layer: index of `Layer.tensors`.
+cdef enum:
+    WEIGHT
+    BIAS                # the shift, if the layer is normalized
+    SCALE               # exists only if the layer is normalized
+
+# Parameters that share the optimizer's settings: index of `OptimizerPlan.optimizers`.
+cdef enum:
+    WEIGHTS
+    BIASES              # biases and scales
+    GROUPS
+
 cdef enum Normalization:
     NOT_NORMALIZED
     OVER_BATCH
     OVER_LAYER
 
-# What of a step a team does; a loss in Python comes between its two parts.
+# Which phases of a step a call runs. A loss in Python is called between FORWARD and BACKWARD.
 cdef enum Phase:
-    WHOLE
+    WHOLE_STEP
     FORWARD
     BACKWARD
 
 ctypedef void *address
 
+
+cdef struct Matrix:
+    const void *data            # NULL: the batch is sparse
+    int64_t ld
+
+
 cdef struct Tensor:
-    # The weights, the biases or the scales of a layer.
-    void *value                 # NULL where it has no such parameters
-    void *into                  # what an update is added to: the same, or a gradient
-    address[STATES] state       # of an optimizer that has some
-    void *mean                  # the running mean over the steps, where one is kept
+    # Trainable parameters. All pointers address blocks of the same layout.
+    void *value                 # (rows, columns), rows contiguous
+    void *into                  # what updates are added to: `value`, or the gradient
+    address[MAX_STATES] state   # optimizer state; NULL if unused
+    void *mean                  # running mean of the values over the steps; NULL: none
+    int64_t offset              # of the first element in its block, in elements
+    int64_t rows, columns       # columns: padded to CMLP_PAD bytes; also the leading dimension
+    int group                   # WEIGHTS or BIASES
+
 
 cdef struct Layer:
-    int64_t inputs, outputs
-    int64_t n                   # outputs with their padding
-    int64_t ld                  # what is between two rows of the outputs and the deltas
+    # A dense layer: affine, normalization, activation, dropout. The buffers belong to the
+    # workspace; those of shape (capacity, n) have leading dimension `ld`.
+    int64_t inputs, outputs     # units of the layer below and of this layer
+    int64_t n                   # outputs, padded to CMLP_PAD bytes
+    int64_t ld
+    Tensor[MAX_TENSORS] tensors # WEIGHT, BIAS, SCALE
+    int tensor_count
     cmlp_activation activation
     cmlp_dropout dropout
+    double max_norm             # largest norm of the weights into a unit; 0: no limit
     Normalization normalization
-    double momentum, epsilon    # of the normalisation
-    void *running_mean          # over batches: (n,) each
-    void *running_variance
-    Tensor weight               # (inputs, n)
-    Tensor bias                 # (n,)
-    Tensor scale                # (n,), where it is normalised
-    void *start                 # what the input sums begin with: the bias, or zeros
-    void *output                # of the workspace: (capacity, ld)
-    void *spare                 # where updates wait: the outputs of the batch before
-    void *slope                 # where the activation or dropout asks for it: of the outputs
-    void *delta                 # gradient with respect to the layer's input sums
-    void *normal                # where they are normalised: (capacity, ld), normalised sums,
-    void *shift_delta           # the gradient with respect to the sums after that,
-    void *inverse               # and one over the deviation of each column or row
-    const void *a               # where updates wait: the input that the update will be by
-    int64_t lda
+    double momentum, epsilon    # of the normalization; momentum: fraction that is replaced
+    void *running_mean          # (n,), batch normalization only
+    void *running_variance      # (n,)
+    void *start                 # (n,), what pre-activations start from: the bias, or zeros
+                                # if the layer is normalized (its bias is added afterwards)
+    void *output                # (capacity, n): pre-activations, then activations
+    void *previous_output       # (capacity, n): outputs of the batch whose update is deferred
+    void *slope                 # (capacity, n): derivatives of the outputs with respect to the
+                                # pre-activations; NULL: computed from `output`
+    void *delta                 # (capacity, n): gradient with respect to the pre-activations
+    void *normal                # (capacity, n): normalized pre-activations; these three exist
+                                # only if the layer is normalized
+    void *shift_delta           # (capacity, n): gradient with respect to scale * normal + bias
+    void *inverse               # (n,) or (capacity,): 1 / standard deviation of each column
+                                # (over the batch) or row (over the layer)
+    Matrix previous_input       # input of the batch whose update is deferred
+
+
+cdef struct BatchInput:
+    # The samples, and the batch that was read from them last.
+    cmlp_rows rows
+    const uint32_t *order       # index of the row of each sample; NULL: rows in their order
+    bint prefetches             # whether rows of the next batch are prefetched
+    void *converted             # (capacity, rows.width), leading dimension `ld`: a dense batch
+    void *previous              # the same of the batch whose update is deferred
+    int64_t ld
+    cmlp_entries entries        # a sparse batch
+    const cmlp_input_layer *layers  # applied in this order to each batch
+    int layer_count             # 0 in inference: input layers act in training only
 
 
 cdef struct Job:
-    # One call of the engine: all that its team of threads shares.
+    # What is needed to take batches forward, and the sums over the samples processed so far.
     const cmlp_kernels *kernels
-    const cblas_hooks *blas     # NULL where the rule says that our own kernels do it
-    cmlp_optimizer *optimizer   # NULL: plain gradient descent
-    cmlp_optimizer *bias_optimizer  # of biases and scales: the same, or one without decay
-    Layer *layers
+    const cblas_hooks *blas     # NULL: our own kernels compute all products
+    int itemsize                # bytes of a parameter
+    Layer *layers               # (depth,)
     int depth
-    cmlp_rows rows
-    cmlp_targets targets
     cmlp_head head
-    const uint32_t *order       # NULL: as the rows come
-    void *input                 # of the workspace: (capacity, input_ld), the batch converted
-    void *spare_input
-    int64_t input_ld
-    cmlp_entries entries        # of the workspace: the batch when it is sparse
-    double *losses              # of the workspace: (capacity,)
-    int64_t batch, done, total  # in samples
-    int64_t limit               # training stops at this sample
-    int64_t place               # of the first sample in the epoch, for random numbers
-    int64_t first_step, steps   # of the epoch: which comes first here, and all
-    int64_t waiting             # samples whose update waits for the next forward product
-    bint waits                  # whether updates do
-    bint small                  # the batch is too small to be shared out
-    bint by_columns             # a thread takes a part of each layer instead of rows
-    bint prefetches
-    bint training               # statistics of the batch count, not the running ones
-    bint drops                  # elements are dropped, and noise is added
+    BatchInput input
+    cmlp_targets targets
+    bint drops                  # whether dropout of the layers is active
+    cmlp_rng_key key            # random number stream of the epoch
+    int64_t sample_offset       # position in the epoch of the call's first sample
+    int64_t batch               # samples of a batch, at most
+    int64_t done, total         # samples processed, and in all
+    double *losses              # (capacity,): loss of each sample of the batch, weighted
+    double loss, weight         # sums over the samples: losses, sample weights
+    cmlp_metric_sums *sums      # NULL: no metrics
+    double work                 # multiply-adds per sample
+    double deadline             # end of the time slice, on the clock of csrc/clock.h, seconds
+
+
+cdef struct OptimizerPlan:
+    cmlp_optimizer *optimizers  # (GROUPS,); NULL: plain gradient descent
+    int64_t accumulate          # batches whose gradients are averaged for a step
+    double mean_rate            # running means move by this fraction of the difference
+    bint is_due                 # the current batch completes a step
+    bint is_fused               # the step is taken block by block, as the gradient is computed
+
+
+cdef struct Clipping:
+    double max_norm             # largest norm of all gradients together; 0: no limit
+
+
+cdef struct Penalty:
+    # L2 penalty that is part of the loss: factor / 2 * sum of squared weights / batch weight.
+    bint is_active
+    double factor
+    double batch                # penalty of the current batch
+    double total                # sum over the samples processed
+
+
+cdef struct TrainingJob:
+    Job job
     Phase phase
-    cmlp_noise noise
-    cmlp_dropout input_dropout
-    double input_noise          # standard deviation
-    double max_norm             # of the weights into a unit; 0: any
-    const double *rates         # of each step of the epoch; NULL: one for all
-    double step                 # an update adds `step` times the mean gradient
-    int64_t accumulate          # steps whose gradients make one step of the optimizer
-    bint optimizes              # this step ends in one of the optimizer,
-    bint follows                # which follows the gradient block by block
-    double clip_norm            # of all gradients together; 0: any
-    double *squares             # of blocks of the gradients, or of the weights
-    bint penalized              # half of `penalty` times the weights' squares over the batch's
-    double penalty              # weight is part of its loss
-    double penalty_loss         # that, of this batch,
-    double penalties            # and over all samples
-    double average              # the part of the way that running means go
-    double work                 # multiply-adds a sample
-    double work_done            # since the clock was last read
-    double deadline
-    bint stop, diverged
-    double loss, last_loss      # sum over all samples; mean of the last batch
-    double weight               # sum of all samples' weights
-    cmlp_tally *tally           # NULL: no metrics are wanted
-    char *out                   # inference: rows of outputs, packed; NULL: none are wanted
-    bint checks, not_finite     # inference: whether it looks for NaN and infinity, and found any
-    int itemsize
+    bint splits_columns         # threads divide the columns of each layer, not the samples
+    bint is_small               # batches are so small that reading weights bounds the speed
+    bint defers_updates         # small batches: update and next forward product share a pass
+    int64_t deferred            # samples of the batch whose update is deferred; 0: none
+    int64_t limit               # stop after this sample
+    int64_t first_step, steps   # number of the first step in the epoch; steps of the epoch
+    double update_factor        # updates add this times the mean gradient
+    const double *rates         # (steps,): learning rate of each step; NULL: the same for all
+    OptimizerPlan optimizer
+    Clipping clipping
+    Penalty penalty
+    double *squares             # (count_square_blocks,): sums of squares, for clipping and penalty
+    bint limits_norms           # whether any layer has a max_norm
+    double unclocked_work       # multiply-adds since the clock was last read
+    double last_loss            # mean loss of the last batch
+    bint stop                   # the threads return to Python
+    bint has_diverged           # the last batch's loss is not finite
 
 
-# Bodies of a team, for a `Job`: training until it stops; one batch of inference.
-cdef void train_team(void *arg, int thread, int threads) noexcept nogil
-cdef void infer_team(void *arg, int thread, int threads) noexcept nogil
+cdef struct InferenceJob:
+    Job job
+    char *out                   # (total, outputs), contiguous; NULL: outputs are not wanted
+    bint checks_finite          # whether the samples are searched for NaN and infinity
+    bint has_non_finite         # set by any thread that found some
 
-cdef bint has_targets(Job *job) noexcept nogil
 
-# The outputs of m samples from this one on into the sums of metrics.
-cdef void tally_outputs(Job *job, int64_t sample, int64_t m) noexcept nogil
+# Thread bodies. `arg` is a TrainingJob: train until it stops.
+cdef void train_threads(void *arg, int thread, int threads) noexcept nogil
+# `arg` is an InferenceJob: compute the outputs of one batch.
+cdef void infer_threads(void *arg, int thread, int threads) noexcept nogil
 
-# The sum of the weights of the m samples from this one on.
-cdef double batch_weight(Job *job, int64_t sample, int64_t m) noexcept nogil
+cdef bint has_targets(const Job *job) noexcept nogil
 
-# What a batch's step multiplies its mean gradient by.
-cdef double step_of(Job *job, int64_t sample) noexcept nogil
+# Add the outputs of the current batch, m samples from `sample` on, to the metric sums.
+cdef void accumulate_metrics(Job *job, int64_t sample, int64_t m) noexcept nogil
 
-# Whether the rule gives a product of these dimensions to the BLAS, were there one.
+# Return the sum of the weights of m samples from `sample` on.
+cdef double sum_weights(const Job *job, int64_t sample, int64_t m) noexcept nogil
+
+# Return the factor of the mean gradient of the batch that begins with `sample`.
+cdef double compute_update_factor(const TrainingJob *training, int64_t sample) noexcept nogil
+
+# Return whether a product (m, k) x (k, n) is large enough for a BLAS.
 cdef bint suits_blas(int64_t m, int64_t n, int64_t k) noexcept nogil
 
-# How many blocks of gradients have a sum of squares of their own.
-cdef int64_t squared_blocks(const Layer *layers, int depth) noexcept nogil
+# Return the number of elements of `TrainingJob.squares`.
+cdef int64_t count_square_blocks(const Layer *layers, int depth) noexcept nogil
 
 
 cdef inline char *at(const void *p, int64_t element, int itemsize) noexcept nogil:
+    # Return the address of an element of an array.
     return <char *> p + element * itemsize

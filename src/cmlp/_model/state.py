@@ -138,7 +138,7 @@ class ModelState:
         self.parameters.block[:], self.statistics.block[:] = snapshot
 
     def share(self, *, epoch, optimizer, checkpoint):
-        """Return a state with the same arrays, not copies, and another epoch, optimizer, checkpoint.
+        """Return a state that shares the arrays and has another epoch, optimizer and checkpoint.
 
         A training run writes itself to a file as such a state.
         """

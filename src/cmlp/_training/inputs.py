@@ -175,9 +175,9 @@ def max_sparse_density(architecture, batch_size):
     is_wide = (
         kernels.vector_bytes() >= policy.wide_vector_bytes
         and first_layer_bytes >= policy.wide_layer_bytes
-        and batch_size >= policy.wide_batch
+        and batch_size >= policy.wide_batch_rows
     )
-    return policy.wide_density if is_wide else policy.sparse_density
+    return policy.wide_max_density if is_wide else policy.max_density
 
 
 def prepare_rows(X, architecture, *, batch_size, sparse="auto", threads=1, name="X",
@@ -222,7 +222,7 @@ def prepare_rows(X, architecture, *, batch_size, sparse="auto", threads=1, name=
     if rows.is_sparse or not len(rows) or architecture.input_noise or sparse is False:
         return rows
     if sparse == "auto":
-        is_wide = kernels.POLICY.sparse_width <= rows.width <= MAX_SPARSE_COLUMNS
+        is_wide = kernels.POLICY.min_columns <= rows.width <= MAX_SPARSE_COLUMNS
         limit = max_sparse_density(architecture, min(batch_size, len(rows)))
         if not (is_wide and rows.density() <= limit):
             return rows

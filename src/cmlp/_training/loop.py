@@ -178,7 +178,9 @@ class TrainingRun:
             self.position = before._replace(live=live)
             is_stopped = self.run_slices(live, chunk)
             after = self.position.settle()
-            last_rate = optimizer.lr if rates is None else rates[(live.done - 1) // chunk.batch_size]
+            last_rate = (
+                optimizer.lr if rates is None else rates[(live.done - 1) // chunk.batch_size]
+            )
             self.position = after._replace(
                 chunk=before.chunk + 1, done=0, lr=float(last_rate),
                 seconds=before.seconds + time.perf_counter() - start,
@@ -279,7 +281,7 @@ class TrainingRun:
         self.callback_states = [state for _, state in saved.callbacks]
 
     def to_model_state(self):
-        """Return a `ModelState` of the network with a checkpoint of this run, sharing its arrays."""
+        """Return a `ModelState` that shares the network's arrays and has a checkpoint of this run."""
         return self.state.share(
             epoch=self.first_epoch + self.position.epoch, optimizer=None,
             checkpoint=checkpoint.to_snapshot(self.capture()),

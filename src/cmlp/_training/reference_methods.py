@@ -121,7 +121,7 @@ class ReferenceMethods:
                 print(f"Epoch {epoch} complete")
 
     def evaluate(self, test_data):
-        """Return the number of samples, a list of (x, label), whose greatest output is the label's."""
+        """Return how many samples, a list of (x, label), have the greatest output at their label."""
         return self._count_correct(*self._convert_labeled(test_data))
 
     def _train_epoch(self, rows, targets, order, batch_size, lr):
@@ -160,8 +160,7 @@ class ReferenceMethods:
         for i, array in enumerate(arrays):
             if np.size(array) != width:
                 raise ValueError(
-                    f"{item} of {name}[{i}] must have {width} elements; "
-                    f"got shape {np.shape(array)}"
+                    f"{item} of {name}[{i}] must have {width} elements; got shape {np.shape(array)}"
                 )
             stacked[i] = np.reshape(array, width)
         return stacked

@@ -28,7 +28,7 @@ def check_fields(instance):
     Raises
     ------
     TypeError, ValueError
-        What the first failing validator raises.
+        Raised by the first validator that does not accept its value.
     """
     for each in fields(instance):
         check = each.metadata.get("check")

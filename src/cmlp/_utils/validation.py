@@ -95,7 +95,7 @@ def broadcast_per_layer(argument, value, count, what="hidden layers"):
         A single value is repeated; a list or tuple must have one item per layer.
     count : int
     what : str
-        What is counted, for the error message.
+        The plural noun for the layers, for the error message.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def to_list(argument, value, what):
         The argument's name, for the error message.
     value : iterable, but not str or bytes
     what : str
-        What the items are, in the plural, for the error message.
+        The plural noun for the items, for the error message.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def import_optional(module, what, package, extra):
     module : str
         The module's dotted name.
     what : str
-        What requires it, for the error message.
+        The function or class that requires it, for the error message.
     package : str
         The package's name, for the error message.
     extra : str

@@ -1,4 +1,4 @@
-"""Data sets: files into arrays, and digits that need no file."""
+"""Data sets: readers for common file formats, MNIST downloads, and generated digits."""
 
 from cmlp.datasets.digits import make_digits
 from cmlp.datasets.idx import load_idx

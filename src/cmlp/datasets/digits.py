@@ -1,22 +1,26 @@
-"""Handwritten-looking digits, drawn: pen strokes along jittered skeletons.
+"""Synthetic handwritten digits, drawn as pen strokes.
 
-A digit's skeleton is a few strokes through control points. Each sample moves the
-points, slants, stretches, turns and shifts the whole, draws the curve with a pen of
-its own width and blurs the ink.
+Each digit has one or more skeletons: a few strokes, given by control points. For each sample,
+`make_digits`
+
+1. moves the control points by random offsets and draws a spline through them,
+2. stretches, slants, rotates and shifts the curve,
+3. draws it with a pen of random width and intensity and adds pixel noise.
 """
 
 import functools
 
 import numpy as np
 
-from cmlp.checks import check_whole
+from cmlp._utils.validation import check_integer
 
-SIDE = 28
-POINTS = 72  # of ink along a digit's strokes
-CHUNK = 4096
+SIDE = 28  # pixels per row and per column of an image
+POINTS = 72  # points sampled along the strokes of one digit
+SPLINE_SAMPLES = 200  # points per stroke from which the evenly spaced ones are chosen
+CHUNK = 4096  # images drawn at a time: bounds the memory for intermediate arrays
 
-# Strokes as control points (x, y) in the unit square, y downwards; variants are
-# separate ways to write the digit. A closed stroke repeats its first point.
+# Digit -> its skeletons (ways to write it); skeleton -> its strokes; stroke -> its control
+# points (x, y) in the unit square, y downward. A closed stroke repeats its first point.
 SKELETONS = {
     0: [
         [[(0.5, 0), (0.15, 0.2), (0.1, 0.6), (0.35, 1), (0.7, 0.95), (0.9, 0.5), (0.8, 0.12), (0.5, 0)]],
@@ -64,49 +68,79 @@ SKELETONS = {
 
 
 def make_digits(n, seed=None):
-    """Draw handwritten-looking digits.
+    """Draw images that look like handwritten digits.
 
     Parameters
     ----------
     n : int
-        How many.
+        Number of images, at least 0.
     seed : int, optional
-        The same seed draws the same digits; None draws others each time.
+        Seed of the random number generator. The same seed gives the same images; None gives
+        different ones on each call.
 
     Returns
     -------
     images : ndarray of uint8, shape (n, 28, 28)
-        Dark to bright, 0 to 255, as MNIST's.
+        Bright digits on a dark background, 0 to 255, as in MNIST.
     labels : ndarray of uint8, shape (n,)
+        The digits, 0 to 9.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `n` or `seed` is not an integer or is negative.
     """
-    n = check_whole("n", n, 0)
+    n = check_integer("n", n, 0)
     if seed is not None:
-        seed = check_whole("seed", seed, 0)
+        seed = check_integer("seed", seed, 0)
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 10, n).astype(np.uint8)
     images = np.empty((n, SIDE, SIDE), np.uint8)
     for start in range(0, n, CHUNK):
-        part = labels[start : start + CHUNK]
-        images[start : start + CHUNK] = ink(curves(part, rng), rng)
+        chunk = labels[start : start + CHUNK]
+        images[start : start + CHUNK] = draw_strokes(sample_curves(chunk, rng), rng)
     return images, labels
 
 
-def curves(labels, rng):
-    """Return points of ink in pixels, shape (n, POINTS, 2), for each label."""
+def sample_curves(labels, rng):
+    """Return points along a randomly varied curve for each label.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (n,)
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray, shape (n, POINTS, 2)
+        (x, y) in pixels; a few points may be outside the image.
+    """
     points = np.empty((len(labels), POINTS, 2), np.float32)
     variant = rng.random(len(labels))
     for digit, skeletons in SKELETONS.items():
-        which = (variant * len(skeletons)).astype(int)
-        for v in range(len(skeletons)):
-            chosen = np.flatnonzero((labels == digit) & (which == v))
-            controls, basis = skeleton(digit, v)
-            moved = controls + rng.normal(0, 0.06, (len(chosen), *controls.shape))
-            points[chosen] = basis @ moved
+        skeleton_index = (variant * len(skeletons)).astype(int)
+        for index in range(len(skeletons)):
+            samples = np.flatnonzero((labels == digit) & (skeleton_index == index))
+            controls, basis = compute_basis(digit, index)
+            moved = controls + rng.normal(0, 0.06, (len(samples), *controls.shape))
+            points[samples] = basis @ moved
     return transform(points - 0.5, rng)
 
 
 def transform(points, rng):
-    """Stretch, slant, turn and shift centred points of the unit square into pixels."""
+    """Stretch, slant, rotate and shift curves, each by random amounts.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n, POINTS, 2)
+        In a unit square centered at the origin.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray, shape (n, POINTS, 2)
+        In pixels.
+    """
     n = len(points)
     width, height = rng.normal(13, 2.2, n), rng.normal(18.5, 1.6, n)
     slant, angle = rng.normal(0.12, 0.22, n), rng.normal(0, 0.13, n)
@@ -117,67 +151,123 @@ def transform(points, rng):
     return np.stack([x * cos - y * sin, x * sin + y * cos], axis=2) + shift
 
 
-def ink(points, rng):
-    """Draw points as pen strokes; returns images, uint8 (n, SIDE, SIDE)."""
+def draw_strokes(points, rng):
+    """Draw curves with a pen of random width and intensity, and add pixel noise.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n, POINTS, 2)
+        In pixels.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of uint8, shape (n, SIDE, SIDE)
+    """
     n = len(points)
-    dots = splat(points)
-    pen = rng.uniform(0.62, 1.15, n)
-    spread = blur_matrices(pen)
-    # A stroke's ink is a ridge; clipping its top gives the pen's flat middle.
-    gray = spread @ dots @ spread.transpose(0, 2, 1)
+    dots = splat_points(points)
+    pen_width = rng.uniform(0.62, 1.15, n)
+    blur = make_blur_matrices(pen_width)
+    # Blurring turns a stroke into a ridge. Clipping the ridge's top gives the stroke the
+    # constant brightness across its width that a pen leaves.
+    gray = blur @ dots @ blur.transpose(0, 2, 1)
     ridge = np.quantile(gray.reshape(n, -1), 0.96, axis=1)[:, None, None]
     gray = np.clip(gray / np.maximum(ridge, 1e-6) * 1.25 - 0.12, 0, 1)
     gray *= rng.uniform(0.8, 1, n)[:, None, None]
     return (gray * 255 + rng.normal(0, 6, gray.shape) * (gray > 0.02)).clip(0, 255).astype(np.uint8)
 
 
-def splat(points):
-    """Share each point among its four nearest pixels; what is off the paper is lost."""
+def splat_points(points):
+    """Distribute each point over its four nearest pixels by bilinear weights.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n, POINTS, 2)
+        In pixels. Points outside the image are dropped.
+
+    Returns
+    -------
+    ndarray, shape (n, SIDE, SIDE)
+    """
     n = len(points)
     low = np.floor(points).astype(np.int64)
-    part = (points - low).astype(np.float32)
+    fraction = (points - low).astype(np.float32)
     images = np.zeros(n * SIDE * SIDE, np.float32)
     for dx in (0, 1):
         for dy in (0, 1):
             x, y = low[:, :, 0] + dx, low[:, :, 1] + dy
-            weight = np.abs(1 - dx - part[:, :, 0]) * np.abs(1 - dy - part[:, :, 1])
+            weight = np.abs(1 - dx - fraction[:, :, 0]) * np.abs(1 - dy - fraction[:, :, 1])
             inside = (x >= 0) & (x < SIDE) & (y >= 0) & (y < SIDE)
-            place = np.arange(n)[:, None] * SIDE**2 + y * SIDE + x
-            images += np.bincount(place[inside], weight[inside], images.size)
+            index = np.arange(n)[:, None] * SIDE**2 + y * SIDE + x
+            images += np.bincount(index[inside], weight[inside], images.size)
     return images.reshape(n, SIDE, SIDE)
 
 
-def blur_matrices(sigma):
-    """Return Gaussian blurs along one axis, shape (n, SIDE, SIDE)."""
+def make_blur_matrices(sigma):
+    """Return matrices that apply a Gaussian blur along one axis, not normalized.
+
+    Parameters
+    ----------
+    sigma : ndarray, shape (n,)
+        Standard deviations in pixels.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, SIDE, SIDE)
+    """
     distance = np.arange(SIDE)[:, None] - np.arange(SIDE)
     return np.exp(-0.5 * (distance / sigma[:, None, None]) ** 2).astype(np.float32)
 
 
 @functools.cache
-def skeleton(digit, variant):
-    """Return a digit's control points (c, 2) and the matrix (POINTS, c) that draws them.
+def compute_basis(digit, index):
+    """Return a skeleton's control points and the matrix that maps them to the curve.
 
-    The curve is a Catmull-Rom spline (Catmull and Rom, 1974) sampled evenly along its
-    length; it is linear in the control points, so that one product draws many samples.
+    The curve is a Catmull-Rom spline (Catmull and Rom, "A class of local interpolating
+    splines", 1974), sampled at equal distances along its length. It is linear in the control
+    points, so one matrix product computes the curves of many samples.
+
+    Parameters
+    ----------
+    digit : int
+    index : int
+        Index into ``SKELETONS[digit]``.
+
+    Returns
+    -------
+    controls : ndarray, shape (n_controls, 2)
+    basis : ndarray of float32, shape (POINTS, n_controls)
     """
-    strokes = SKELETONS[digit][variant]
+    strokes = SKELETONS[digit][index]
     controls = np.array([point for stroke in strokes for point in stroke])
     fine, first = [], 0
     for stroke in strokes:
-        basis = np.zeros((200, len(controls)))
-        basis[:, first : first + len(stroke)] = spline_basis(len(stroke), 200)
+        basis = np.zeros((SPLINE_SAMPLES, len(controls)))
+        basis[:, first : first + len(stroke)] = make_spline_basis(len(stroke), SPLINE_SAMPLES)
         fine.append(basis)
         first += len(stroke)
     fine = np.concatenate(fine)
     steps = np.linalg.norm(np.diff(fine @ controls, axis=0), axis=1)
-    steps[199::200] = 0  # the pen is lifted between strokes
-    along = np.concatenate([[0], np.cumsum(steps)])
-    chosen = np.searchsorted(along, np.linspace(0, along[-1], POINTS)).clip(0, len(fine) - 1)
-    return controls, fine[chosen].astype(np.float32)
+    steps[SPLINE_SAMPLES - 1 :: SPLINE_SAMPLES] = 0  # from one stroke to the next: no ink
+    length = np.concatenate([[0], np.cumsum(steps)])
+    even = np.searchsorted(length, np.linspace(0, length[-1], POINTS)).clip(0, len(fine) - 1)
+    return controls, fine[even].astype(np.float32)
 
 
-def spline_basis(controls, samples):
-    """Return the matrix (samples, controls) of a Catmull-Rom spline with doubled ends."""
+def make_spline_basis(controls, samples):
+    """Return the matrix that evaluates a Catmull-Rom spline whose end points are doubled.
+
+    Parameters
+    ----------
+    controls : int
+        Number of control points.
+    samples : int
+        Number of equally spaced parameter values at which the spline is evaluated.
+
+    Returns
+    -------
+    ndarray, shape (samples, controls)
+    """
     t = np.linspace(0, controls - 1, samples)
     i = np.minimum(t.astype(int), controls - 2)
     u = (t - i)[:, None]

@@ -1,4 +1,4 @@
-"""Files from public mirrors: into place whole, and only with the right content."""
+"""Download of files from public mirrors, verified by their SHA-256."""
 
 import gzip
 import hashlib
@@ -14,42 +14,47 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
-CHUNK = 1 << 16
+READ_BYTES = 1 << 16  # maximum number of bytes per read from the connection
+HASH_BYTES = 1 << 20  # number of bytes hashed at a time
 
 
 class DownloadError(OSError):
-    """A file could not be had from any mirror."""
+    """No mirror provided the file."""
 
 
 def download(name, mirrors, sha256, folder, *, packed=False, timeout=4.0, deadline=None):
-    """Fetch a gzip file into `folder` from the first mirror that gives the right bytes.
+    """Download a gzip file into a directory from the first mirror that provides it.
 
-    A transfer that is cut off goes on where it stopped, on the same mirror while it gains
-    ground and otherwise, from the beginning, on the next.
+    An interrupted download resumes on the same mirror as long as it makes progress; otherwise
+    it restarts on the next mirror. The file gets its final name only after its hash has been
+    verified, so a partial or wrong file is never visible under that name.
 
     Parameters
     ----------
     name : str
-        Of the file, on the mirrors and here.
+        The file's name, both on the mirrors and in `folder`.
     mirrors : sequence of str
-        Base addresses.
+        Base URLs, each ending in a slash.
     sha256 : str
-        Hexadecimal, of the decompressed bytes, or, when `packed`, of the gzip file itself.
+        Expected SHA-256 in hexadecimal: of the decompressed content, or of the gzip file
+        itself if `packed`.
     folder : pathlib.Path
-    packed : bool
-    timeout : float
-        Seconds that a mirror may take to answer, and to go on.
+        The directory; it is created if it does not exist.
+    packed : bool, default False
+    timeout : float, default 4.0
+        Seconds to wait for a mirror's host name, connection and each piece of data.
     deadline : float, optional
-        Of `time.monotonic`, for the whole.
+        Value of `time.monotonic` at which the download is given up.
 
     Returns
     -------
     pathlib.Path
+        The downloaded file.
 
     Raises
     ------
     DownloadError
-        Naming each mirror and why it failed.
+        If no mirror provides the file; the message gives each mirror's URL and error.
     """
     folder.mkdir(parents=True, exist_ok=True)
     reasons = []
@@ -58,7 +63,7 @@ def download(name, mirrors, sha256, folder, *, packed=False, timeout=4.0, deadli
         try:
             with os.fdopen(handle, "w+b") as file:
                 fetch(mirror + name, file, timeout, deadline)
-                check(file, sha256, packed)
+                check_hash(file, sha256, packed)
             os.chmod(temporary, 0o644)
             os.replace(temporary, folder / name)
             return folder / name
@@ -70,8 +75,8 @@ def download(name, mirrors, sha256, folder, *, packed=False, timeout=4.0, deadli
 
 
 def fetch(url, file, timeout, deadline):
-    """Write the content of `url` to `file`, resuming while each attempt gains ground."""
-    look_up(urlsplit(url).hostname, timeout)
+    """Write the content of `url` to `file`; retry as long as each attempt adds data."""
+    resolve_host(urlsplit(url).hostname, timeout)
     while True:
         before = file.tell()
         try:
@@ -87,7 +92,15 @@ def fetch(url, file, timeout, deadline):
 
 
 def transfer(url, file, timeout, deadline):
-    """Append to `file` what one request gives; return whether that was all."""
+    """Append the rest of the content of `url` to `file` with one request.
+
+    If the server ignores the requested range, the file is overwritten from its start.
+
+    Returns
+    -------
+    bool
+        Whether all of the content was received.
+    """
     request = urllib.request.Request(url, headers={"User-Agent": "cmlp"})
     if file.tell():
         request.add_header("Range", f"bytes={file.tell()}-")
@@ -96,8 +109,8 @@ def transfer(url, file, timeout, deadline):
             file.seek(0)
             file.truncate()
         left = int(answer.headers.get("Content-Length", -1))
-        with progress_bar(url, file.tell(), left) as bar:
-            while chunk := answer.read1(CHUNK):
+        with open_progress_bar(url, file.tell(), left) as bar:
+            while chunk := answer.read1(READ_BYTES):
                 if deadline is not None and time.monotonic() > deadline:
                     raise DownloadError("it takes too long")
                 file.write(chunk)
@@ -106,8 +119,12 @@ def transfer(url, file, timeout, deadline):
     return left <= 0
 
 
-def look_up(host, timeout):
-    """Resolve a host's name within `timeout` seconds, which the resolver alone may exceed."""
+def resolve_host(host, timeout):
+    """Raise `OSError` unless the host's name can be resolved within `timeout` seconds.
+
+    `socket.getaddrinfo` has no timeout and can block for much longer than a connection's, so
+    it runs on a thread of its own.
+    """
     failure = [OSError(f"the name {host} was not resolved within {timeout:g} s")]
 
     def resolve():
@@ -124,20 +141,28 @@ def look_up(host, timeout):
         raise failure[0]
 
 
-def check(file, sha256, packed):
-    """Raise `ValueError` unless the gzip `file`, or what it unpacks to, has this hash."""
+def check_hash(file, sha256, packed):
+    """Raise `ValueError` unless the gzip file (`packed`) or its content has this SHA-256."""
     file.seek(0)
     found = hashlib.sha256()
     with gzip.GzipFile(fileobj=file) as unpacked:
         source = file if packed else unpacked
-        while chunk := source.read(1 << 20):
+        while chunk := source.read(HASH_BYTES):
             found.update(chunk)
     if found.hexdigest() != sha256:
         raise ValueError(f"wrong content, its SHA-256 is {found.hexdigest()}, not {sha256}")
 
 
-def progress_bar(url, done, left):
-    """Return a bar on a terminal, and elsewhere one that shows nothing."""
+def open_progress_bar(url, done, left):
+    """Return a tqdm bar, disabled unless standard error is a terminal.
+
+    Parameters
+    ----------
+    url : str
+        Its last component labels the bar.
+    done, left : int
+        Bytes already received, and bytes still to come; the latter is negative if unknown.
+    """
     from tqdm import tqdm
 
     return tqdm(

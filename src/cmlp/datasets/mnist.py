@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: found on this machine, or downloaded once."""
+"""MNIST and Fashion-MNIST, read from a local directory or downloaded once into a cache."""
 
 import os
 import sys
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cmlp.datasets.idx import load_idx
 
+# The names of the IDX files, without .gz: training images and labels, test images and labels.
 FILES = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
@@ -18,15 +19,17 @@ FILES = (
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set of MNIST's layout comes from.
+    """A data set in MNIST's layout and the mirrors that provide it.
 
     Attributes
     ----------
     name : str
-        Of its folder.
+        Name of the data set's directory.
     mirrors : tuple of str
+        Base URLs, tried in this order.
     sha256 : tuple of str
-        Of each of `FILES`: of the decompressed bytes, or, when `packed`, of the ``.gz``.
+        The hash of each of `FILES`: of the decompressed content, or, if `packed`, of the
+        ``.gz`` file.
     packed : bool
     """
 
@@ -67,52 +70,60 @@ FASHION_MNIST = Source(
 
 
 def load_mnist(root=None, download=True, *, patience=None):
-    """Return the MNIST database of handwritten digits (LeCun, Cortes and Burges).
+    """Load the MNIST database of handwritten digits (LeCun, Cortes and Burges).
 
     Parameters
     ----------
     root : str or os.PathLike, optional
-        A folder with the four IDX files, plain or ``.gz``, or with a folder ``mnist`` of
-        them. Looked at first; then the environment's `CMLP_DATA`, then the user's cache.
+        A directory that contains the four IDX files, plain or ``.gz``, itself or in a
+        subdirectory ``mnist``. It is searched first, then ``mnist`` in the directory given by
+        the environment variable ``CMLP_DATA``, then the user's cache.
     download : bool, default True
-        Whether to fetch the files from a public mirror into the cache if they are nowhere.
+        Whether to download the files from a public mirror into the cache if no directory has
+        them.
     patience : float, optional
-        Seconds after which a download is given up.
+        Seconds after which the download is given up.
 
     Returns
     -------
-    (x_train, y_train), (x_test, y_test) : ndarray
-        Images uint8 (60000, 28, 28) and (10000, 28, 28), labels uint8 (60000,) and (10000,).
+    (x_train, y_train), (x_test, y_test) : ndarray of uint8
+        Images of shape (60000, 28, 28) and (10000, 28, 28); labels of shape (60000,) and
+        (10000,).
 
     Raises
     ------
     FileNotFoundError
-        If the files are nowhere and cannot be had; it says where to put them.
+        If the files are not found and cannot be downloaded; the message says where to put
+        them.
     ValueError
-        If a file is damaged.
+        If a file is corrupt.
     """
     return load(MNIST, root, download, patience)
 
 
 def load_fashion_mnist(root=None, download=True, *, patience=None):
-    """Return Fashion-MNIST (Xiao, Rasul and Vollgraf, arXiv:1708.07747); see `load_mnist`."""
+    """Load Fashion-MNIST (Xiao, Rasul and Vollgraf, arXiv:1708.07747).
+
+    Parameters, return value and errors are those of `load_mnist`; the subdirectory is
+    ``fashion-mnist``.
+    """
     return load(FASHION_MNIST, root, download, patience)
 
 
 def load(source, root, may_download, patience):
-    """Find, else fetch, the files of a source and read them."""
+    """Find or download the files of a `Source`, and read them; see `load_mnist`."""
     folder = find(source, root)
     if folder is None:
-        folder = cache() / source.name
+        folder = get_cache_directory() / source.name
         if not may_download:
-            raise FileNotFoundError(absent(source, folder, "and it may not be downloaded"))
+            raise FileNotFoundError(describe_missing(source, folder, "and may not be downloaded"))
         try:
             fetch(source, folder, patience)
         except OSError as error:
             raise FileNotFoundError(
-                absent(source, folder, f"and the download failed ({error})")
+                describe_missing(source, folder, f"and the download failed ({error})")
             ) from None
-    x_train, y_train, x_test, y_test = (load_idx(present(folder, name)) for name in FILES)
+    x_train, y_train, x_test, y_test = (load_idx(find_file(folder, name)) for name in FILES)
     for images, labels in ((x_train, y_train), (x_test, y_test)):
         if images.ndim != 3 or labels.shape != images.shape[:1]:
             raise ValueError(
@@ -123,46 +134,55 @@ def load(source, root, may_download, patience):
 
 
 def find(source, root):
-    """Return the first folder that holds all files, or None."""
-    places = [root, os.environ.get("CMLP_DATA"), cache()]
+    """Return the first directory that has all files of a `Source`, or None.
+
+    Parameters
+    ----------
+    source : Source
+    root : str, os.PathLike or None
+        See `load_mnist`.
+    """
+    places = [root, os.environ.get("CMLP_DATA"), get_cache_directory()]
     for place in (Path(place) for place in places if place):
         for folder in (place, place / source.name):
-            # The bare folder of the environment or the cache may hold another data set.
+            # CMLP_DATA itself and the cache itself may hold the files of another data set,
+            # which have the same names: only their subdirectory counts.
             if (folder != place or place == Path(root or "")) and all(
-                present(folder, name) for name in FILES
+                find_file(folder, name) for name in FILES
             ):
                 return folder
     return None
 
 
-def present(folder, name):
-    """Return the path of a file, packed or plain, or None."""
+def find_file(folder, name):
+    """Return the path of a file, preferably of its ``.gz`` form, or None if both are missing."""
     return next((p for p in (folder / f"{name}.gz", folder / name) if p.is_file()), None)
 
 
 def fetch(source, folder, patience):
-    """Download the files that are not there yet."""
-    from cmlp.datasets.download import download  # with ssl and http, slow to import
+    """Download the files of a `Source` that `folder` does not have yet."""
+    from cmlp.datasets.download import download  # imports ssl and http, which is slow
 
     deadline = None if patience is None else time.monotonic() + patience
     for name, sha256 in zip(FILES, source.sha256, strict=True):
-        if not present(folder, name):
+        if not find_file(folder, name):
             download(
                 f"{name}.gz", source.mirrors, sha256, folder,
                 packed=source.packed, deadline=deadline,
             )  # fmt: skip
 
 
-def absent(source, folder, why):
-    """Return the message that says where the files are looked for."""
+def describe_missing(source, folder, reason):
+    """Return an error message that says where to put the files of a `Source`."""
     return (
-        f"{source.name} is not on this machine {why}. Put {', '.join(f + '.gz' for f in FILES)} "
-        f"into {folder}, or into a folder {source.name!r} of the one that CMLP_DATA names"
+        f"{source.name} is not on this machine {reason}. "
+        f"Put {', '.join(f + '.gz' for f in FILES)} into {folder}, "
+        f"or into the subdirectory {source.name!r} of the directory in CMLP_DATA"
     )
 
 
-def cache():
-    """Return the user's cache folder for cmlp."""
+def get_cache_directory():
+    """Return the user's cache directory for cmlp, which may not exist."""
     if sys.platform == "darwin":
         base = Path.home() / "Library" / "Caches"
     else:

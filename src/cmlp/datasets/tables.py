@@ -1,11 +1,15 @@
-"""Tables for the command line: CSV files with a label column, and NumPy archives."""
+"""Readers for tables: CSV files with a label column, and NumPy archives."""
 
 import csv
 from zipfile import BadZipFile
 
 import numpy as np
 
+# Column names that `load_csv` takes for the labels, in order of precedence.
 LABEL_NAMES = ("label", "labels", "class", "target", "y")
+
+# The arrays of an archive with separate training and test data.
+SPLIT_NAMES = ("x_train", "y_train", "x_test", "y_test")
 
 
 def load_csv(path, label=None, header=None):
@@ -15,27 +19,31 @@ def load_csv(path, label=None, header=None):
     ----------
     path : str or os.PathLike
     label : str, int, bool or None
-        The column of labels: its name, or its number from 0 (negative from the end). None
-        takes one that is called label, class, target or y, else the last; False says that
-        there is none.
+        The label column: its name, or its index from 0 (negative counts from the end). None
+        selects the column named label, labels, class, target or y, else the last one. False
+        treats all columns as features.
     header : bool, optional
-        Whether the first line names the columns. None looks: a line with anything but
-        numbers is a header.
+        Whether the first line holds column names. None means it does if any of its cells is
+        not a number.
 
     Returns
     -------
-    X : ndarray of float32, shape (n, columns without the label)
-    y : ndarray or None
-        Shape (n,): int64 where all labels are whole, else float64.
+    X : ndarray of float32, shape (n_samples, n_features)
+        All columns except the label column.
+    y : ndarray of shape (n_samples,) or None
+        int64 if all labels are integers, else float64; None if `label` is False.
 
     Raises
     ------
     ValueError
-        If there are no rows, a row has another length, a cell is no finite number (row,
-        from 1 as an editor counts, and column are named), or there is no such column.
+        If the file has no rows, the rows differ in length, a cell is not a finite number (the
+        message gives the line, counted from 1, and the column, counted from 0), or the label
+        column does not exist.
+    OSError
+        If the file cannot be opened.
     """
     with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = [(number, row) for number, row in numbered(csv.reader(file)) if row]
+        rows = [(line, row) for line, row in number_rows(csv.reader(file)) if row]
     if not rows:
         raise ValueError(f"{path}: there are no rows")
     first = rows[0][1]
@@ -45,26 +53,26 @@ def load_csv(path, label=None, header=None):
     rows = rows[1:] if header else rows
     if not rows:
         raise ValueError(f"{path}: there are no rows below the header")
-    table = np.array([numbers(path, number, row, names or first) for number, row in rows])
+    table = np.array([parse_row(path, line, row, len(first)) for line, row in rows])
     if label is False:
         return table.astype(np.float32), None
-    column = label_column(path, label, names, table.shape[1])
+    column = find_label_column(path, label, names, table.shape[1])
     y = table[:, column]
-    whole = (y == np.trunc(y)).all()
+    has_integers = (y == np.trunc(y)).all()
     return (
         np.delete(table, column, axis=1).astype(np.float32),
-        y.astype(np.int64) if whole else y.copy(),
+        y.astype(np.int64) if has_integers else y.copy(),
     )
 
 
-def numbered(reader):
-    """Yield each row with the number of the line that it ends on."""
+def number_rows(reader):
+    """Yield (line, row) for each row: the number, from 1, of the line on which it ends."""
     for row in reader:
         yield reader.line_num, row
 
 
 def is_number(cell):
-    """Return whether a cell is a number."""
+    """Return whether `float` can parse a cell."""
     try:
         float(cell)
     except ValueError:
@@ -72,10 +80,10 @@ def is_number(cell):
     return True
 
 
-def numbers(path, number, row, first):
-    """Return a row as floats; what is no finite number is named."""
-    if len(row) != len(first):
-        raise ValueError(f"{path}: row {number} has {len(row)} columns, expected {len(first)}")
+def parse_row(path, line, row, columns):
+    """Return the cells of a row as a list of `columns` finite floats, or raise `ValueError`."""
+    if len(row) != columns:
+        raise ValueError(f"{path}: row {line} has {len(row)} columns, expected {columns}")
     try:
         values = [float(cell) for cell in row]
         if np.isfinite(values).all():
@@ -85,27 +93,39 @@ def numbers(path, number, row, first):
     for column, cell in enumerate(row):
         if not is_number(cell) or not np.isfinite(float(cell)):
             raise ValueError(
-                f"{path}: row {number}, column {column} holds {cell!r}, which is no finite number"
+                f"{path}: row {line}, column {column} holds {cell!r}, which is not a finite number"
             )
 
 
-def label_column(path, label, names, columns):
-    """Return the number of the label column."""
+def find_label_column(path, label, names, columns):
+    """Return the index of the label column.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        For error messages.
+    label : str, int or None
+        As in `load_csv`.
+    names : list of str or None
+        The column names, if the file has a header.
+    columns : int
+        Number of columns.
+    """
     if label is None:
         lower = [name.lower() for name in names or ()]
         return next((lower.index(name) for name in LABEL_NAMES if name in lower), columns - 1)
     if names and label in names:
         return names.index(label)
     try:
-        number = int(label)
+        index = int(label)
     except (TypeError, ValueError):
         raise ValueError(
             f"{path}: there is no column {label!r}; "
             + (f"there are {', '.join(names)}" if names else "the file has no header")
         ) from None
-    if not -columns <= number < columns:
-        raise ValueError(f"{path}: there is no column {number}; there are {columns}")
-    return number % columns
+    if not -columns <= index < columns:
+        raise ValueError(f"{path}: there is no column {index}; there are {columns}")
+    return index % columns
 
 
 def load_npz(path):
@@ -114,29 +134,35 @@ def load_npz(path):
     Parameters
     ----------
     path : str or os.PathLike
-        With arrays ``X`` and ``y``, or ``x_train``, ``y_train``, ``x_test``, ``y_test``.
+        An archive with the arrays ``X`` and, optionally, ``y``, or with ``x_train``,
+        ``y_train``, ``x_test`` and ``y_test``.
 
     Returns
     -------
-    train, test : tuple of ndarray, tuple of ndarray or None
-        (X, y) each; `y` is None where the archive has an ``X`` alone.
+    train : tuple (X, y)
+        `y` is None if the archive has only ``X``.
+    test : tuple (X, y) or None
+        None if the archive has no separate test data.
 
     Raises
     ------
     ValueError
-        If it is no archive of plain arrays, or has none of those names.
+        If the file is not a NumPy archive, an array holds Python objects, or these arrays are
+        missing.
+    OSError
+        If the file cannot be opened.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = dict(archive)
     except (ValueError, BadZipFile, EOFError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: no archive of arrays: {error}") from None
-    if {"x_train", "y_train", "x_test", "y_test"} <= set(arrays):
-        parts = [arrays[name] for name in ("x_train", "y_train", "x_test", "y_test")]
-        return tuple(parts[:2]), tuple(parts[2:])
+    if set(SPLIT_NAMES) <= set(arrays):
+        x_train, y_train, x_test, y_test = (arrays[name] for name in SPLIT_NAMES)
+        return (x_train, y_train), (x_test, y_test)
     if "X" in arrays:
         return (arrays["X"], arrays.get("y")), None
     raise ValueError(
-        f"{path}: it must hold X and y, or x_train, y_train, x_test and y_test; "
-        f"it holds {', '.join(arrays) or 'nothing'}"
+        f"{path}: it must hold X and y, or {', '.join(SPLIT_NAMES[:-1])} and {SPLIT_NAMES[-1]}; "
+        f"got {', '.join(arrays) or 'an empty archive'}"
     )

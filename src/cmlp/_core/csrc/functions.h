@@ -1,5 +1,10 @@
-/* Vector exp, log, sigmoid and tanh, within a few units in the last place over
- * the whole range, in either real type. */
+/* Elementary functions of vectors, in either real type.
+ *
+ * Unless stated otherwise a function accepts any finite argument and infinity, returns NaN for
+ * NaN, and has an error of a few units in the last place (ulp) over its whole range.
+ * tests/test_kernels.py checks the activation functions that are built on them: at most 4 ulp,
+ * and 6 for gelu in float64.
+ */
 #ifndef CMLP_FUNCTIONS_H
 #define CMLP_FUNCTIONS_H
 
@@ -7,6 +12,7 @@
 
 #include "simd.h"
 
+/* Square root, correctly rounded. */
 INLINE V v_sqrt(V x)
 {
     for (int i = 0; i < LANES; i++)
@@ -14,8 +20,8 @@ INLINE V v_sqrt(V x)
     return x;
 }
 
-/* 1/x of a positive, normal x: where the ISA has an estimate, that and Newton's steps, to
- * within a unit in the last place, else a division. */
+/* 1/x for a positive, normal x.  AVX-512: the ISA's estimate of 14 bits, refined by Newton's
+ * method to 1 ulp; other ISAs: a division. */
 INLINE V v_reciprocal(V x)
 {
 #if VECTOR_BYTES == 64 && CMLP_REAL_BYTES == 4
@@ -30,9 +36,10 @@ INLINE V v_reciprocal(V x)
 #endif
 }
 
-/* The root of a finite x that is not negative, likewise, together with half of its reciprocal
- * (Goldschmidt's iteration: Markstein, IA-64 and Elementary Functions, 2000, ch. 9); in single
- * precision the ISA's own is as fast. */
+/* Square root of a finite, non-negative x, faster than v_sqrt where the ISA has an estimate of the
+ * reciprocal root: Goldschmidt's iteration (Markstein, "IA-64 and Elementary Functions", 2000,
+ * ch. 9), which refines the root and half of its reciprocal together.  In float32 the square root
+ * instruction is as fast. */
 INLINE V v_root(V x)
 {
 #if VECTOR_BYTES == 64 && CMLP_REAL_BYTES == 8
@@ -47,12 +54,12 @@ INLINE V v_root(V x)
 #endif
 }
 
-/* 2^n for REAL_MIN's exponent up to the largest one. */
+/* 2^n for n in the range of exponents of normal numbers. */
 INLINE V power_of_two(VI n) { return (V)((n + REAL_BIAS) << REAL_MANTISSA); }
 
-/* exp(x) = 2^n exp(r), |r| <= ln(2)/2 (Cody and Waite, Software Manual for the
- * Elementary Functions, 1980, ch. 6), exp(r) by its Taylor polynomial.  The
- * power is applied in two halves, so that results may be subnormal. */
+/* exp(x) = 2^n exp(r) with |r| <= ln(2)/2 (Cody and Waite, "Software Manual for the Elementary
+ * Functions", 1980, ch. 6); exp(r) by its Taylor polynomial.  2^n is applied as two factors, so
+ * that results may be subnormal.  Large arguments return infinity, small ones 0. */
 INLINE V v_exp(V x)
 {
 #if CMLP_REAL_BYTES == 4
@@ -65,7 +72,7 @@ INLINE V v_exp(V x)
 #endif
     const REAL log2e = (REAL)1.44269504088896340736;
     V clamped = v_select(x < low, splat(low), v_select(x > high, splat(high), x));
-    V shifted = clamped * log2e + shift; /* the sum's last bits are the integer n */
+    V shifted = clamped * log2e + shift; /* the last bits of the mantissa are the integer n */
     VI n = (VI)shifted - (VI)splat(shift);
     V whole = shifted - shift;
     V r = clamped - whole * ln2_high - whole * ln2_low;
@@ -88,11 +95,11 @@ INLINE V v_exp(V x)
     p = p * r * r + r + 1;
     VI half = n >> 1;
     V y = p * power_of_two(half) * power_of_two(n - half);
-    return v_select(x == x, y, x); /* NaN stays NaN */
+    return v_select(x == x, y, x); /* NaN is returned unchanged */
 }
 
-/* log(x) of a normal, positive x: x = 2^k (1 + f), and log(1 + f) by s = f/(2+f)
- * as in fdlibm's e_log.c. */
+/* log(x) for a positive, normal x = 2^k (1 + f): log(1 + f) by a polynomial in s = f / (2 + f), as
+ * in fdlibm's e_log.c. */
 INLINE V v_log(V x)
 {
     const VI exponent_mask = (VI){0} + (((INT)1 << REAL_MANTISSA) - 1);
@@ -101,7 +108,7 @@ INLINE V v_log(V x)
     V m = (V)((bits & exponent_mask) | ((VI){0} + ((INT)REAL_BIAS << REAL_MANTISSA)));
     VI above = m > (REAL)1.41421356237309504880;
     m = v_select(above, m * (REAL)0.5, m);
-    k -= above; /* a true lane is -1 */
+    k -= above; /* the mask is -1 where m is above sqrt(2) */
     V f = m - 1, s = f / (f + 2), z = s * s;
     V r = splat((REAL)1.479819860511658591e-01);
     r = r * z + (REAL)1.531383769920937332e-01;
@@ -121,25 +128,26 @@ INLINE V v_log(V x)
     return whole * ln2_high - ((half_square - (s * (half_square + r) + whole * ln2_low)) - f);
 }
 
-/* log(1 + e) for e in [0, 1]: the rounding of 1 + e is put back to first order. */
+/* log(1 + e) for e in [0, 1].  The rounding error of 1 + e is corrected to first order. */
 INLINE V v_log1p(V e)
 {
     V u = e + 1;
     return v_log(u) + (e - (u - 1)) / u;
 }
 
+/* 1 / (1 + exp(-x)), by exp(-|x|), which does not overflow. */
 INLINE V v_sigmoid(V x)
 {
     V e = v_exp(-v_abs(x)), s = v_reciprocal(e + 1);
     return v_select(x < 0, e * s, s);
 }
 
-/* tanh: 1 - 2/(exp(2|x|) + 1), and near zero, where that cancels, the rational
- * approximation of Cephes (Moshier, tanh.c and tanhf.c). */
+/* tanh(x): 1 - 2 / (exp(2|x|) + 1); below 0.625, where that cancels, the approximations of Cephes
+ * (Moshier, tanh.c and tanhf.c). */
 INLINE V v_tanh(V x)
 {
     V size = v_abs(x), z = x * x;
-    V bounded = v_select(size > 20, splat(20), size); /* beyond, tanh is 1 when rounded */
+    V bounded = v_select(size > 20, splat(20), size); /* tanh(20) rounds to 1 */
     V far = 1 - 2 * v_reciprocal(v_exp(bounded + bounded) + 1);
 #if CMLP_REAL_BYTES == 4
     V p = splat(-5.70498872745E-3f);
@@ -160,20 +168,19 @@ INLINE V v_tanh(V x)
     return v_select(size < (REAL)0.625, near, v_select(x < 0, -far, far));
 }
 
-/* exp(x) - 1 = tanh(x/2) (exp(x) + 1), which does not cancel near zero; of an x above
- * zero it is not asked. */
+/* exp(x) - 1 for x <= 0, as tanh(x/2) (exp(x) + 1), which does not cancel near 0. */
 INLINE V v_expm1(V x) { return v_tanh(x * (REAL)0.5) * (v_exp(x) + 1); }
 
-/* log(1 + exp(x)) without an overflow. */
+/* log(1 + exp(x)) as max(x, 0) + log(1 + exp(-|x|)), which does not overflow. */
 INLINE V v_softplus(V x)
 {
     return v_select(x < 0, splat(0), x) + v_log1p(v_exp(-v_abs(x)));
 }
 
-/* (1 + 2 t) exp(t^2) erfc(t) as a polynomial in (t - 3) / (t + 3), highest power first; the
- * form is Shepherd and Laframboise's (Mathematics of Computation 36, 1981, eq. 4), the
- * coefficients interpolate at Chebyshev's points up to t = 11, or 28. */
-static const REAL normal_tail[] = {
+/* Coefficients of (1 + 2t) exp(t^2) erfc(t) as a polynomial in (t - 3) / (t + 3), highest power
+ * first.  The form is that of Shepherd and Laframboise (Mathematics of Computation 36, 1981,
+ * eq. 4); the polynomial interpolates at Chebyshev nodes for t up to 11 (float32) or 28. */
+static const REAL normal_tail_coefficients[] = {
 #if CMLP_REAL_BYTES == 4
     -0.000269006802244f, -0.000775897422963f, 0.00200978232680f, 0.00257290446040f,
     -0.0238000590087f, 0.0682927481143f, -0.119270944047f, 0.129646857536f, -0.0475623729550f,
@@ -190,31 +197,33 @@ static const REAL normal_tail[] = {
 #endif
 };
 
-/* |x| as far as the tail is not 0 when rounded. */
-INLINE V up_to_tail(V x)
+/* min(|x|, bound), where the tail of the normal distribution beyond the bound rounds to 0. */
+INLINE V clamp_to_tail(V x)
 {
-    const REAL most = CMLP_REAL_BYTES == 4 ? 15 : 39;
-    return v_select(v_abs(x) > most, splat(most), v_abs(x));
+    const REAL bound = CMLP_REAL_BYTES == 4 ? 15 : 39;
+    return v_select(v_abs(x) > bound, splat(bound), v_abs(x));
 }
 
-/* exp(-x^2 / 2): what rounding the square loses is put back to first order (its parts by
- * Dekker, Numerische Mathematik 18, 1971), as it counts for many units far from zero. */
-INLINE V v_bell(V x)
+/* exp(-x^2 / 2).  Far from 0 the rounding error of the square would cost many ulp; it is computed
+ * by Dekker's split product (Numerische Mathematik 18, 1971) and corrected to first order. */
+INLINE V v_gaussian(V x)
 {
     const VI upper = (VI){0} - ((INT)1 << (REAL_MANTISSA / 2 + 1));
-    x = up_to_tail(x);
+    x = clamp_to_tail(x);
     V square = x * x, high = (V)((VI)x & upper), low = x - high;
-    V lost = (high * high - square) + 2 * high * low + low * low;
-    return v_exp(square * (REAL)-0.5) * (1 - lost * (REAL)0.5);
+    V error = (high * high - square) + 2 * high * low + low * low;
+    return v_exp(square * (REAL)-0.5) * (1 - error * (REAL)0.5);
 }
 
-/* erfc(|x| / sqrt 2) / 2 over v_bell(x): the normal distribution's tail over its bell. */
-INLINE V v_tail(V x)
+/* erfc(|x| / sqrt(2)) / (2 exp(-x^2 / 2)): the tail of the normal distribution divided by
+ * v_gaussian(x). */
+INLINE V v_normal_tail(V x)
 {
-    const REAL root = (REAL)1.41421356237309504880; /* x is t times this */
-    V size = up_to_tail(x), q = (size - 3 * root) / (size + 3 * root), p = splat(normal_tail[0]);
-    for (size_t i = 1; i < sizeof normal_tail / sizeof *normal_tail; i++)
-        p = p * q + normal_tail[i];
+    const REAL root = (REAL)1.41421356237309504880; /* x = root t */
+    V size = clamp_to_tail(x), q = (size - 3 * root) / (size + 3 * root),
+      p = splat(normal_tail_coefficients[0]);
+    for (size_t i = 1; i < sizeof normal_tail_coefficients / sizeof(REAL); i++)
+        p = p * q + normal_tail_coefficients[i];
     return (REAL)0.5 * p / (1 + size * root);
 }
 

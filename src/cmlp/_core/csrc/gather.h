@@ -93,7 +93,6 @@ INLINE void touch_sparse(const cmlp_rows *rows, int64_t row)
 }
 
 /* While a row is copied, the one that is so many further on is asked for. */
-#define ROWS_AHEAD 2
 
 static void gather_sparse(const cmlp_rows *rows, const uint32_t *index, int64_t first, int64_t m,
                           const cmlp_entries *batch)
@@ -103,8 +102,8 @@ static void gather_sparse(const cmlp_rows *rows, const uint32_t *index, int64_t 
         const int64_t row = index ? index[i] : i;
         const int64_t begin = rows->start[row], n = rows->start[row + 1] - begin;
         if (i >= first) {
-            if (index && i + ROWS_AHEAD < first + m)
-                touch_sparse(rows, index[i + ROWS_AHEAD]);
+            if (index && i + GATHER_PREFETCH_ROWS < first + m)
+                touch_sparse(rows, index[i + GATHER_PREFETCH_ROWS]);
             batch->spans[i] = (cmlp_span){place, place + n};
             expand_columns(rows, begin, n, batch->column + place);
             expand_values(rows, begin, n, (REAL *)batch->value + place);
@@ -133,8 +132,8 @@ static void count_nonzeros(const cmlp_rows *rows, int64_t first, int64_t m, int6
         for (int64_t i = first; i < first + m; i++) {            \
             const type *x = dense_row(rows, i);                  \
             counts[i] = 0;                                       \
-            for (int64_t j = 0; j < rows->width; j += 192) {     \
-                const int64_t end = AT_MOST(rows->width, j + 192); \
+            for (int64_t j = 0; j < rows->width; j += COUNT_BLOCK_ELEMENTS) {     \
+                const int64_t end = MIN(rows->width, j + COUNT_BLOCK_ELEMENTS); \
                 counter n = 0;                                   \
                 for (int64_t q = j; q < end; q++)                \
                     n += x[q] != 0;                              \
@@ -157,8 +156,7 @@ static void count_nonzeros(const cmlp_rows *rows, int64_t first, int64_t m, int6
         }
 
 /* The same by words of eight bytes, most of which are zero: no branch for each
- * element, but up to ROOM elements too many are written. */
-#define ROOM 16
+ * element, but up to COMPRESS_OVERRUN_ELEMENTS elements too many are written. */
 #define COMPRESS_WORDS(type, column_type)                             \
     for (const int64_t step = 8 / sizeof(type); j + step <= width; j += step) { \
         uint64_t word;                                                \
@@ -179,7 +177,7 @@ static void count_nonzeros(const cmlp_rows *rows, int64_t first, int64_t m, int6
         type *restrict to = (type *)out->data + out->start[i];                          \
         column_type *restrict column = (column_type *)out->column + out->start[i];      \
         int64_t n = 0, j = 0;                                                           \
-        if (out->start[i + 1] + ROOM <= out->start[first + m]) {                        \
+        if (out->start[i + 1] + COMPRESS_OVERRUN_ELEMENTS <= out->start[first + m]) {                        \
             COMPRESS_FAST(type, column_type)                                            \
         }                                                                               \
         COMPRESS_REST(type, column_type)                                                \

@@ -5,6 +5,7 @@
 #include "activations.h"
 #include "dropout.h"
 #include "gather.h"
+#include "input_layers.h"
 #include "losses.h"
 #include "metrics.h"
 #include "normalize.h"
@@ -13,16 +14,12 @@
 #include "products.h"
 #include "sparse.h"
 
-#define STRING(x) #x
-#define NAME(isa) STRING(isa)
-
 const cmlp_kernels CMLP_TABLE = {
-    .isa = NAME(CMLP_ISA),
-    .itemsize = CMLP_REAL_BYTES,
     .vector_bytes = VECTOR_BYTES,
-    .activations = activation_names,
-    .losses = loss_names,
-    .optimizers = optimizer_names,
+    .activations = activation_infos,
+    .losses = loss_infos,
+    .optimizers = optimizer_infos,
+    .input_layers = input_layer_names,
     .shared_pass_rows = SHARED_PASS_ROWS,
     .gather = gather,
     .gather_sparse = gather_sparse,
@@ -38,22 +35,21 @@ const cmlp_kernels CMLP_TABLE = {
     .sparse_accumulate = sparse_accumulate,
     .marked_accumulate = marked_accumulate,
     .accumulate_bias = accumulate_bias,
-    .keeps_slope = keeps_slope,
+    .stores_slope = stores_slope,
     .activate = activate,
     .activate_backward = activate_backward,
     .multiply = multiply,
     .drop = drop,
-    .drop_input = drop_input,
-    .drop_sparse = drop_sparse,
-    .add_noise = add_noise,
+    .transform_input = transform_input,
+    .transform_sparse_input = transform_sparse_input,
     .normalize_batch = normalize_batch,
     .normalize_batch_backward = normalize_batch_backward,
     .normalize_by_running = normalize_by_running,
     .normalize_layer = normalize_layer,
     .normalize_layer_backward = normalize_layer_backward,
     .accumulate_scale = accumulate_scale,
-    .head = head_rows,
-    .tally = tally,
+    .head = compute_head,
+    .accumulate_metrics = accumulate_metrics,
     .begin_step = begin_step,
     .optimize = optimize,
     .sum_of_squares = sum_of_squares,

@@ -75,18 +75,54 @@ typedef struct {
     double constant[6], product; /* of the step that has begun */
 } cmlp_optimizer;
 
-/* Where random numbers are in their stream: they are a function of a seed, of the epoch, of
- * the place of a sample in it, of what they are for, of the layer, and of the column. */
+/* The part of the random number generator's counter that a batch shares.  A random number is
+ * a pure function of the seed, the epoch, the layer, the sample's offset in the epoch, the
+ * column and the purpose. */
 typedef struct {
     uint64_t seed;
     uint32_t epoch, layer;
-} cmlp_noise;
+} cmlp_rng_key;
 
-/* Dropout: so many of 65536 elements are dropped, and the others multiplied by `scale`. */
+/* Dropout: an element is dropped with probability dropped / 65536, and multiplied by `scale`
+ * otherwise. */
 typedef struct {
     uint32_t dropped;
     double scale;
 } cmlp_dropout;
+
+/* Round a dropout rate in [0, 1) to the nearest multiple of 1/65536 below 1, and choose the
+ * scale that preserves the mean for the rounded rate. */
+static inline cmlp_dropout cmlp_dropout_of(double rate)
+{
+    const double rounded = rate * 65536 + 0.5;
+    const uint32_t dropped = (uint32_t)(rounded < 65535 ? rounded : 65535);
+    return (cmlp_dropout){dropped, 65536.0 / (65536 - dropped)};
+}
+
+/* An input layer: its code, and its parameter (input_noise: standard deviation;
+ * input_dropout: rate). */
+typedef struct {
+    int32_t kind;
+    double parameter;
+} cmlp_input_layer;
+
+/* Information about the components, in the order of their codes; each array ends with an
+ * entry whose name is NULL. */
+typedef struct {
+    const char *name;
+    int32_t parameters;   /* number of parameters: 0 or 1 */
+    int32_t stores_slope; /* 1: the derivative needs the input and is stored as a slope */
+    double threshold;     /* a classifier with one output predicts class 1 from here on */
+} cmlp_activation_info;
+typedef struct {
+    const char *name;
+    int32_t parameters; /* number of parameters: 0 or 1 */
+    int32_t log_link;   /* 1: an output is the logarithm of the prediction */
+} cmlp_loss_info;
+typedef struct {
+    const char *name;
+    int32_t states; /* number of state arrays per parameter tensor: 1 to 3 */
+} cmlp_optimizer_info;
 
 /* The sums that metrics are made of: for classes (classes,) each, or for real targets
  * (outputs,) each. */
@@ -96,15 +132,14 @@ typedef struct {
     double *ranks; /* how often so many outputs were greater than the true class's */
     /* reals: the first y, and the sums of y and y^2 counted from it, of |y-a|, of (y-a)^2 */
     double *first, *target, *target_square, *error, *error_square;
-} cmlp_tally;
+} cmlp_metric_sums;
 
 typedef struct {
-    const char *isa;
-    int32_t itemsize, vector_bytes;
-    /* Names in the order of their codes, NULL-terminated. */
-    const char *const *activations;
-    const char *const *losses;
-    const char *const *optimizers;
+    int32_t vector_bytes;
+    const cmlp_activation_info *activations;
+    const cmlp_loss_info *losses;
+    const cmlp_optimizer_info *optimizers;
+    const char *const *input_layers; /* names in the order of their codes; ends with NULL */
     /* The most samples that accumulate_affine takes. */
     int64_t shared_pass_rows;
 
@@ -150,7 +185,7 @@ typedef struct {
     /* bias (n) += sum over the rows of D (m, n); padded. */
     void (*accumulate_bias)(int64_t m, int64_t n, const void *d, int64_t ldd, void *bias);
     /* Whether the derivative takes the input and is kept as the slope. */
-    int32_t (*keeps_slope)(int32_t activation);
+    int32_t (*stores_slope)(int32_t activation);
     /* A (m, n) = f(A) in place, and, where slopes are kept and wanted, those; padded. */
     void (*activate)(const cmlp_activation *f, int64_t m, int64_t n, int64_t outputs,
                      void *a, int64_t lda, void *slopes);
@@ -159,20 +194,19 @@ typedef struct {
                               int64_t lda, void *d, int64_t ldd);
     /* D (m, n) *= S, the slopes; padded. */
     void (*multiply)(int64_t m, int64_t n, const void *s, int64_t lds, void *d, int64_t ldd);
-    /* Drops elements of the outputs A (m, n) of f, which are columns column .. column + n of
-     * the samples that begin with this place in the epoch; padded.  The slopes become those
-     * of both, for any f. */
-    void (*drop)(const cmlp_activation *f, const cmlp_dropout *dropout, const cmlp_noise *noise,
-                 int64_t place, int64_t column, int64_t m, int64_t n, void *a, int64_t lda,
+    /* Apply dropout to the outputs A (m, n) of f, padded: columns column .. column + n of the
+     * samples at offsets sample .. sample + m of the epoch.  The slopes become the derivative
+     * of dropout(f), for any f. */
+    void (*drop)(const cmlp_activation *f, const cmlp_dropout *dropout, const cmlp_rng_key *key,
+                 int64_t sample, int64_t column, int64_t m, int64_t n, void *a, int64_t lda,
                  void *slopes);
-    /* Drops elements of the input X (m, n), or of rows first .. first + m of a batch. */
-    void (*drop_input)(const cmlp_dropout *dropout, const cmlp_noise *noise, int64_t place,
-                       int64_t m, int64_t n, void *x, int64_t ldx);
-    void (*drop_sparse)(const cmlp_dropout *dropout, const cmlp_noise *noise, int64_t place,
-                        int64_t first, int64_t m, const cmlp_entries *batch);
-    /* X (m, n) += normal numbers of mean 0 and this standard deviation; X is padded. */
-    void (*add_noise)(double deviation, const cmlp_noise *noise, int64_t place, int64_t m,
-                      int64_t n, void *x, int64_t ldx);
+    /* Apply an input layer in place to X (m, n), padded, or to rows first .. first + m of a
+     * sparse batch: the samples at offsets sample .. sample + m of the epoch. */
+    void (*transform_input)(const cmlp_input_layer *layer, const cmlp_rng_key *key,
+                            int64_t sample, int64_t m, int64_t n, void *x, int64_t ldx);
+    void (*transform_sparse_input)(const cmlp_input_layer *layer, const cmlp_rng_key *key,
+                                   int64_t sample, int64_t first, int64_t m,
+                                   const cmlp_entries *batch);
     /* Normalisations: Z (m, n) becomes H = (Z - mean) * inverse, which is kept, and then
      * scale * H + shift; all padded.  The backward ones turn the gradient with respect to
      * that, in D, which is kept in S, into the gradient with respect to Z.
@@ -203,9 +237,10 @@ typedef struct {
     void (*head)(const cmlp_head *head, const cmlp_targets *targets,
                  const uint32_t *index, int64_t m, double scale, void *z, void *slopes,
                  void *d, int64_t ld, double *losses);
-    /* The outputs of m samples into the sums of metrics. */
-    void (*tally)(const cmlp_head *head, const cmlp_targets *targets, const uint32_t *index,
-                  int64_t m, const void *a, int64_t ld, cmlp_tally *tally);
+    /* Add the outputs A (m, outputs) of m samples to the sums of metrics. */
+    void (*accumulate_metrics)(const cmlp_head *head, const cmlp_targets *targets,
+                               const uint32_t *index, int64_t m, const void *a, int64_t ld,
+                               cmlp_metric_sums *sums);
     /* What the parameters of an optimizer's next step have in common. */
     void (*begin_step)(cmlp_optimizer *optimizer);
     /* That step over (rows, n) parameters of leading dimension ld; the states and the

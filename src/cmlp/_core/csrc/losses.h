@@ -1,6 +1,12 @@
-/* One line a loss: its name, its value and its gradient with respect to the
- * output a, for a target y, both summed over the n outputs of a sample.  The
- * mean over the batch is the engine's.  The place in the list is the code. */
+/* Loss functions: one line per loss.
+ *
+ * A line is the name, the number of parameters, whether an output is the logarithm of the
+ * prediction, the value, and the gradient with respect to the output a.  In the expressions a
+ * is a vector of outputs, y of targets, k the parameter, and n the number of outputs; the loss of
+ * a sample is the sum of the values over its n outputs.  The engine computes the mean over the
+ * batch.  The position in the list is the loss's code; Python reads name, code, parameters and
+ * log link from the kernel table.
+ */
 #ifndef CMLP_LOSSES_H
 #define CMLP_LOSSES_H
 
@@ -9,106 +15,112 @@
 #include "activations.h"
 #include "kernels.h"
 
-/* Probabilities are kept off zero where a logarithm or a quotient needs it. */
+/* Bound a probability away from 0, before a logarithm or a division. */
 #define AT_LEAST_TINY(a) v_max(a, splat(REAL_MIN))
 
-#define SIGN(x) v_select((x) > 0, splat(1), v_select((x) < 0, splat(-1), (x)))
+#define LOG_2 (REAL)0.69314718055994530942
 
-/* Targets of the hinges are 0 and 1 and stand for -1 and 1; MARGIN is what is missing. */
+/* The hinge losses map targets 0 and 1 to -1 and 1.  MARGIN: the missing margin, or 0. */
 #define SIDE (2 * y - 1)
 #define MARGIN v_max(1 - SIDE * a, splat(0))
 
-/* k is the loss's parameter: Huber's delta, the smoothing of the labels.
+/* Sources, and the meaning of the parameter k:
  *
- * huber: Huber, Annals of Mathematical Statistics 35, 1964, p. 74.
- * poisson: for the logarithm of the rate, without the term that does not depend on it;
- *     poisson_deviance: half the deviance, with that term, summed over outputs: McCullagh and
- *     Nelder, Generalized Linear Models, 1989, section 2.3.3.
- * hinge: Cortes and Vapnik, Machine Learning 20, 1995, for each output against the rest.
- * cross_entropy: smoothed, Szegedy et al., CVPR 2016, section 7, by smooth_row below. */
-#define LOSSES(X)                                                                         \
-    X(quadratic, (a - y) * (a - y) * (REAL)0.5, a - y)                                    \
-    X(mse, (a - y) * (a - y) / (REAL)n, (a - y) * (2 / (REAL)n))                          \
-    X(mae, v_abs(a - y) / (REAL)n, SIGN(a - y) / (REAL)n)                                 \
-    X(huber,                                                                              \
-      v_select(v_abs(a - y) > k, k * (v_abs(a - y) - k * (REAL)0.5),                      \
-               (a - y) * (a - y) * (REAL)0.5) / (REAL)n,                                  \
-      v_select(v_abs(a - y) > k, k * SIGN(a - y), a - y) / (REAL)n)                       \
-    X(log_cosh,                                                                           \
-      (v_abs(a - y) + v_log1p(v_exp(-2 * v_abs(a - y))) - (REAL)0.69314718055994530942) / (REAL)n, \
-      v_tanh(a - y) / (REAL)n)                                                            \
-    X(poisson, (v_exp(a) - y * a) / (REAL)n, (v_exp(a) - y) / (REAL)n)                    \
-    X(poisson_deviance,                                                                   \
-      v_exp(a) - y + y * (v_log(AT_LEAST_TINY(y)) - a), v_exp(a) - y)                     \
-    X(cross_entropy, -y * v_log(AT_LEAST_TINY(a)), -y / AT_LEAST_TINY(a))                 \
-    X(binary_cross_entropy,                                                               \
-      -y * v_log(AT_LEAST_TINY(a)) - (1 - y) * v_log(AT_LEAST_TINY(1 - a)),               \
-      (1 - y) / AT_LEAST_TINY(1 - a) - y / AT_LEAST_TINY(a))                              \
-    X(hinge, MARGIN / (REAL)n, v_select(MARGIN > 0, -SIDE, splat(0)) / (REAL)n)           \
-    X(squared_hinge, MARGIN * MARGIN / (REAL)n, SIDE * MARGIN * (-2 / (REAL)n))
+ * huber: Huber, Annals of Mathematical Statistics 35, 1964, p. 74; k is delta.
+ * poisson: negative log-likelihood for the logarithm of the rate, without the term that is
+ *     independent of it.  poisson_deviance: half the deviance, which includes that term, summed
+ *     over outputs; McCullagh and Nelder, "Generalized Linear Models", 1989, section 2.3.3.
+ * hinge: Cortes and Vapnik, Machine Learning 20, 1995, one versus rest per output.
+ * cross_entropy: k is the label smoothing of Szegedy et al., CVPR 2016, section 7, which
+ *     smooth_labels applies to the targets. */
+#define LOSSES(X)                                                                     \
+    X(quadratic, 0, 0, (a - y) * (a - y) * (REAL)0.5, a - y)                          \
+    X(mse, 0, 0, (a - y) * (a - y) / (REAL)n, (a - y) * (2 / (REAL)n))                \
+    X(mae, 0, 0, v_abs(a - y) / (REAL)n, SIGN(a - y) / (REAL)n)                       \
+    X(huber, 1, 0,                                                                    \
+      v_select(v_abs(a - y) > k, k * (v_abs(a - y) - k * (REAL)0.5),                  \
+               (a - y) * (a - y) * (REAL)0.5) / (REAL)n,                              \
+      v_select(v_abs(a - y) > k, k * SIGN(a - y), a - y) / (REAL)n)                   \
+    X(log_cosh, 0, 0,                                                                 \
+      (v_abs(a - y) + v_log1p(v_exp(-2 * v_abs(a - y))) - LOG_2) / (REAL)n,           \
+      v_tanh(a - y) / (REAL)n)                                                        \
+    X(poisson, 0, 1, (v_exp(a) - y * a) / (REAL)n, (v_exp(a) - y) / (REAL)n)          \
+    X(poisson_deviance, 0, 1,                                                         \
+      v_exp(a) - y + y * (v_log(AT_LEAST_TINY(y)) - a), v_exp(a) - y)                 \
+    X(cross_entropy, 1, 0, -y * v_log(AT_LEAST_TINY(a)), -y / AT_LEAST_TINY(a))       \
+    X(binary_cross_entropy, 0, 0,                                                     \
+      -y * v_log(AT_LEAST_TINY(a)) - (1 - y) * v_log(AT_LEAST_TINY(1 - a)),           \
+      (1 - y) / AT_LEAST_TINY(1 - a) - y / AT_LEAST_TINY(a))                          \
+    X(hinge, 0, 0, MARGIN / (REAL)n, v_select(MARGIN > 0, -SIDE, splat(0)) / (REAL)n) \
+    X(squared_hinge, 0, 0, MARGIN * MARGIN / (REAL)n, SIDE * MARGIN * (-2 / (REAL)n))
 
+/* The codes. */
 enum loss {
-#define X(name, value, gradient) LOSS_##name,
+#define X(name, parameters, log_link, value, gradient) LOSS_##name,
     LOSSES(X)
 #undef X
 };
 
-static const char *const loss_names[] = {
-#define X(name, value, gradient) #name,
+static const cmlp_loss_info loss_infos[] = {
+#define X(name, parameters, log_link, value, gradient) {#name, parameters, log_link},
     LOSSES(X)
 #undef X
-    NULL
+    {NULL, 0, 0}
 };
 
-/* Softmax with cross-entropy, by the logits: the loss is sum_j y_j (L - z_j)
- * with L = log sum exp z, its gradient a sum(y) - y (Bishop, Pattern
- * Recognition and Machine Learning, 2006, 4.3.4).  No logarithm of a rounded
- * probability is taken, so that a sure mistake has a finite loss. */
+/* Softmax with cross-entropy of one row, from the logits.
+ *
+ * z (n,): logits in, probabilities out.  d (n,): targets y in, `scale` times the gradient with
+ * respect to the logits out.  Returns the loss sum_j y_j (L - z_j) with L = log sum_j exp z_j; its
+ * gradient is a sum(y) - y (Bishop, "Pattern Recognition and Machine Learning", 2006, section
+ * 4.3.4).  No logarithm of a rounded probability is needed, so that the loss is finite even if
+ * the probability of the true class rounds to 0. */
 static double softmax_cross_entropy_row(int64_t n, REAL scale, REAL *z, REAL *d)
 {
-    REAL greatest = row_max(z, n);
+    REAL maximum = row_max(z, n);
     V weights = splat(0), weighted = splat(0);
     for (int64_t j = 0; j < n; j += LANES) {
         V y = load(d + j);
         weights += y;
-        weighted += y * (keep(load(z + j), j, n, greatest) - greatest);
+        weighted += y * (mask_columns(load(z + j), j, n, maximum) - maximum);
     }
     REAL weight = sum_lanes(weights);
-    REAL sum = softmax_row(z, n, greatest);
+    REAL sum = softmax_row(z, n, maximum);
     for (int64_t j = 0; j < n; j += LANES)
         store(d + j, (load(z + j) * weight - load(d + j)) * scale);
     return (double)weight * log((double)sum) - (double)sum_lanes(weighted);
 }
 
-/* Sigmoid with binary cross-entropy, by the logits: max(z, 0) - z y +
- * log(1 + exp(-|z|)), gradient a - y. */
+/* Sigmoid with binary cross-entropy of one row, from the logits; arguments as above.  The loss is
+ * max(z, 0) - z y + log(1 + exp(-|z|)), its gradient a - y. */
 static double sigmoid_binary_cross_entropy_row(int64_t n, REAL scale, REAL *z, REAL *d)
 {
     V losses = splat(0);
     for (int64_t j = 0; j < n; j += LANES) {
         V x = load(z + j), y = load(d + j), a = v_sigmoid(x);
         V loss = v_max(x, splat(0)) - x * y + v_log1p(v_exp(-v_abs(x)));
-        losses += keep(loss, j, n, 0);
-        store(z + j, keep(a, j, n, 0));
-        store(d + j, keep((a - y) * scale, j, n, 0));
+        losses += mask_columns(loss, j, n, 0);
+        store(z + j, mask_columns(a, j, n, 0));
+        store(d + j, mask_columns((a - y) * scale, j, n, 0));
     }
     return sum_lanes(losses);
 }
 
-/* Any other loss of a row of outputs. */
+/* Any loss of one row, from the outputs.  z (n,): outputs.  d (n,): targets in, `scale` times the
+ * gradient with respect to the outputs out.  Returns the loss. */
 static double output_loss_row(const cmlp_head *head, REAL scale, const REAL *z, REAL *d)
 {
     const int64_t n = head->outputs;
     const V k = splat((REAL)head->parameter);
     V losses = splat(0);
     switch (head->loss) {
-#define X(name, value, gradient)                              \
+#define X(name, parameters, log_link, value, gradient)                              \
     case LOSS_##name:                                         \
         for (int64_t j = 0; j < n; j += LANES) {              \
             V a = load(z + j), y = load(d + j);               \
             (void)k;                                          \
-            losses += keep(value, j, n, 0);                   \
-            store(d + j, keep((gradient) * scale, j, n, 0));  \
+            losses += mask_columns(value, j, n, 0);                   \
+            store(d + j, mask_columns((gradient) * scale, j, n, 0));  \
         }                                                     \
         break;
         LOSSES(X)
@@ -117,7 +129,9 @@ static double output_loss_row(const cmlp_head *head, REAL scale, const REAL *z, 
     return sum_lanes(losses);
 }
 
-static void target_row(const cmlp_targets *targets, int64_t row, int64_t n, int64_t ld, REAL *y)
+/* Write the targets of one sample to y (ld,): one-hot encoded labels, or values; the padding
+ * beyond n becomes 0. */
+static void load_targets(const cmlp_targets *targets, int64_t row, int64_t n, int64_t ld, REAL *y)
 {
     if (targets->labels) {
         memset(y, 0, (size_t)ld * sizeof *y);
@@ -128,14 +142,16 @@ static void target_row(const cmlp_targets *targets, int64_t row, int64_t n, int6
     }
 }
 
-/* A part of the certainty is shared out among all classes. */
-static void smooth_row(int64_t n, REAL part, REAL *y)
+/* Label smoothing of y (n,): distribute the fraction `smoothing` of each target uniformly over all
+ * classes. */
+static void smooth_labels(int64_t n, REAL smoothing, REAL *y)
 {
     for (int64_t j = 0; j < n; j++)
-        y[j] = y[j] * (1 - part) + part / (REAL)n;
+        y[j] = y[j] * (1 - smoothing) + smoothing / (REAL)n;
 }
 
-/* A sample counts as often as its weight says. */
+/* Multiply the losses (m,) and the rows of D (m, ld) by the samples' weights.  `index` as in
+ * gather. */
 static void weigh_rows(const double *weights, const uint32_t *index, int64_t m, REAL *d, int64_t ld,
                        double *losses)
 {
@@ -147,16 +163,17 @@ static void weigh_rows(const double *weights, const uint32_t *index, int64_t m, 
     }
 }
 
-static void any_head(const cmlp_head *head, const cmlp_targets *targets, const uint32_t *index,
-                     int64_t m, double scale_, void *z, void *slopes, void *d, int64_t ld,
-                     double *losses)
+/* The head without sample weights; arguments as in compute_head. */
+static void compute_unweighted_head(const cmlp_head *head, const cmlp_targets *targets,
+                                    const uint32_t *index, int64_t m, double scale_, void *z,
+                                    void *slopes, void *d, int64_t ld, double *losses)
 {
     const int64_t n = head->outputs;
     const REAL scale = (REAL)scale_;
     for (int64_t i = 0; i < m; i++) {
-        target_row(targets, index ? index[i] : i, n, ld, (REAL *)d + i * ld);
+        load_targets(targets, index ? index[i] : i, n, ld, (REAL *)d + i * ld);
         if (head->loss == LOSS_cross_entropy && head->parameter != 0)
-            smooth_row(n, (REAL)head->parameter, (REAL *)d + i * ld);
+            smooth_labels(n, (REAL)head->parameter, (REAL *)d + i * ld);
     }
     if (head->activation.kind == ACTIVATION_softmax && head->loss == LOSS_cross_entropy) {
         for (int64_t i = 0; i < m; i++)
@@ -172,17 +189,18 @@ static void any_head(const cmlp_head *head, const cmlp_targets *targets, const u
     activate(&head->activation, m, ld, n, z, ld, slopes);
     for (int64_t i = 0; i < m; i++)
         losses[i] = output_loss_row(head, scale, (REAL *)z + i * ld, (REAL *)d + i * ld);
-    if (keeps_slope(head->activation.kind))
+    if (stores_slope(head->activation.kind))
         multiply(m, ld, slopes, ld, d, ld);
     else
         activate_backward(&head->activation, m, ld, z, ld, d, ld);
 }
 
-static void head_rows(const cmlp_head *head, const cmlp_targets *targets, const uint32_t *index,
-                      int64_t m, double scale, void *z, void *slopes, void *d, int64_t ld,
-                      double *losses)
+/* The table's head: outputs, gradient and loss of m samples; see kernels.h. */
+static void compute_head(const cmlp_head *head, const cmlp_targets *targets, const uint32_t *index,
+                         int64_t m, double scale, void *z, void *slopes, void *d, int64_t ld,
+                         double *losses)
 {
-    any_head(head, targets, index, m, scale, z, slopes, d, ld, losses);
+    compute_unweighted_head(head, targets, index, m, scale, z, slopes, d, ld, losses);
     if (targets->weights)
         weigh_rows(targets->weights, index, m, d, ld, losses);
 }

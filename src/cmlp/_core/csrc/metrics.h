@@ -1,12 +1,13 @@
-/* What metrics are made of: sums over samples, which metrics.py turns into numbers. */
+/* The sums over samples from which metrics.py computes metrics. */
 #ifndef CMLP_METRICS_H
 #define CMLP_METRICS_H
 
+#include "activations.h"
 #include "kernels.h"
-#include "simd.h"
+#include "losses.h"
 
-/* The place of the greatest of n; the first of equals. */
-static int64_t greatest(const REAL *x, int64_t n)
+/* Index of the maximum of x (n,); the first of equal ones. */
+static int64_t find_max(const REAL *x, int64_t n)
 {
     int64_t best = 0;
     for (int64_t j = 1; j < n; j++)
@@ -15,62 +16,63 @@ static int64_t greatest(const REAL *x, int64_t n)
     return best;
 }
 
-/* A sample of several classes, or of one output, which answers yes from `limit` on. */
-static void tally_class(const cmlp_targets *targets, int64_t row, int64_t n, REAL limit,
-                        const REAL *a, cmlp_tally *tally)
+/* Add one sample of a classifier with n outputs a (n,); with a single output, class 1 is predicted
+ * if it reaches the threshold. */
+static void add_class(const cmlp_targets *targets, int64_t row, int64_t n, REAL threshold,
+                      const REAL *a, cmlp_metric_sums *sums)
 {
     const REAL *y = targets->values ? (const REAL *)targets->values + row * targets->ld : NULL;
     int64_t truth, answer, rank = 0;
     if (n > 1) {
-        truth = targets->labels ? targets->labels[row] : greatest(y, n);
-        answer = greatest(a, n);
+        truth = targets->labels ? targets->labels[row] : find_max(y, n);
+        answer = find_max(a, n);
         for (int64_t j = 0; j < n; j++)
             rank += a[j] > a[truth];
     } else {
         truth = y[0] >= (REAL)0.5;
-        answer = a[0] >= limit;
+        answer = a[0] >= threshold;
         rank = truth != answer;
     }
-    tally->hits[truth] += truth == answer;
-    tally->predicted[answer] += 1;
-    tally->actual[truth] += 1;
-    tally->ranks[rank] += 1;
+    sums->hits[truth] += truth == answer;
+    sums->predicted[answer] += 1;
+    sums->actual[truth] += 1;
+    sums->ranks[rank] += 1;
 }
 
-static void tally_reals(const cmlp_targets *targets, int64_t row, int64_t n, int logarithm,
-                        const REAL *a, cmlp_tally *tally)
+/* Add one sample of a regressor with n outputs a (n,). */
+static void add_values(const cmlp_targets *targets, int64_t row, int64_t n, int log_link,
+                       const REAL *a, cmlp_metric_sums *sums)
 {
     for (int64_t j = 0; j < n; j++) {
-        const double out = logarithm ? exp((double)a[j]) : (double)a[j];
+        const double out = log_link ? exp((double)a[j]) : (double)a[j];
         const double y = targets->labels
                              ? targets->labels[row] == j
                              : (double)((const REAL *)targets->values)[row * targets->ld + j];
-        if (tally->samples == 0)
-            tally->first[j] = y;
-        tally->target[j] += y - tally->first[j];
-        tally->target_square[j] += (y - tally->first[j]) * (y - tally->first[j]);
-        tally->error[j] += fabs(y - out);
-        tally->error_square[j] += (y - out) * (y - out);
+        if (sums->samples == 0)
+            sums->first[j] = y;
+        sums->target[j] += y - sums->first[j];
+        sums->target_square[j] += (y - sums->first[j]) * (y - sums->first[j]);
+        sums->error[j] += fabs(y - out);
+        sums->error_square[j] += (y - out) * (y - out);
     }
 }
 
-static int is_logarithm(int32_t loss)
-{
-    return loss == LOSS_poisson || loss == LOSS_poisson_deviance;
-}
-
-static void tally(const cmlp_head *head, const cmlp_targets *targets, const uint32_t *index,
-                  int64_t m, const void *a_, int64_t ld, cmlp_tally *tally)
+/* Add the outputs A (m, outputs), leading dimension ld, of m samples.  `index` as in gather.  A
+ * loss in Python has the code -1 and no log link. */
+static void accumulate_metrics(const cmlp_head *head, const cmlp_targets *targets,
+                               const uint32_t *index, int64_t m, const void *a_, int64_t ld,
+                               cmlp_metric_sums *sums)
 {
     const REAL *a = a_;
-    const REAL limit = head->activation.kind == ACTIVATION_sigmoid ? (REAL)0.5 : 0;
+    const REAL threshold = (REAL)activation_infos[head->activation.kind].threshold;
+    const int log_link = head->loss >= 0 && loss_infos[head->loss].log_link;
     for (int64_t i = 0; i < m; i++) {
         const int64_t row = index ? index[i] : i;
-        if (tally->hits)
-            tally_class(targets, row, head->outputs, limit, a + i * ld, tally);
+        if (sums->hits)
+            add_class(targets, row, head->outputs, threshold, a + i * ld, sums);
         else
-            tally_reals(targets, row, head->outputs, is_logarithm(head->loss), a + i * ld, tally);
-        tally->samples += 1;
+            add_values(targets, row, head->outputs, log_link, a + i * ld, sums);
+        sums->samples += 1;
     }
 }
 

@@ -83,15 +83,15 @@ static void normalize_layer(int64_t m, int64_t n, int64_t outputs, double epsilo
         REAL *row = ROW_OF(z, i), *normal = h ? ROW_OF(h, i) : NULL;
         V sums = splat(0), squares = splat(0);
         for (int64_t j = 0; j < n; j += LANES)
-            sums += keep(load(row + j), j, outputs, 0);
+            sums += mask_columns(load(row + j), j, outputs, 0);
         const REAL mean = sum_lanes(sums) / (REAL)outputs;
         for (int64_t j = 0; j < n; j += LANES) {
-            V x = keep(load(row + j) - mean, j, outputs, 0);
+            V x = mask_columns(load(row + j) - mean, j, outputs, 0);
             squares += x * x;
         }
         const V r = 1 / v_sqrt(splat(sum_lanes(squares) / (REAL)outputs + (REAL)epsilon));
         for (int64_t j = 0; j < n; j += LANES) {
-            V x = keep((load(row + j) - mean) * r, j, outputs, 0);
+            V x = mask_columns((load(row + j) - mean) * r, j, outputs, 0);
             if (h)
                 store(normal + j, x);
             store(row + j, load((const REAL *)scale + j) * x + load((const REAL *)shift + j));
@@ -119,7 +119,7 @@ static void normalize_layer_backward(int64_t m, int64_t n, int64_t outputs, cons
         const REAL sum = sum_lanes(sums) / (REAL)outputs, along = sum_lanes(alongs) / (REAL)outputs;
         for (int64_t j = 0; j < n; j += LANES) {
             V g = load(row + j) * load((const REAL *)scale + j);
-            store(row + j, keep(r * (g - sum - load(normal + j) * along), j, outputs, 0));
+            store(row + j, mask_columns(r * (g - sum - load(normal + j) * along), j, outputs, 0));
         }
     }
 }

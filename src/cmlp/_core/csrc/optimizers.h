@@ -88,7 +88,7 @@
     X(lion, 1,                                                                    \
       c[0] = 1 - h[0]; c[1] = 1 - h[1]; c[2] = -rate; c[3] = 1 - rate * h[2],     \
       const V way = s0 + k0 * (g - s0);                                           \
-      w = w * k3 + k2 * v_select(way > 0, splat(1), v_select(way < 0, splat(-1), way)); \
+      w = w * k3 + k2 * SIGN(way); \
       s0 += k1 * (g - s0))
 
 enum optimizer {
@@ -97,11 +97,11 @@ enum optimizer {
 #undef X
 };
 
-static const char *const optimizer_names[] = {
-#define X(name, states, constants, update) #name,
+static const cmlp_optimizer_info optimizer_infos[] = {
+#define X(name, states, constants, update) {#name, states},
     OPTIMIZERS(X)
 #undef X
-    NULL
+    {NULL, 0}
 };
 
 static void begin_step(cmlp_optimizer *optimizer)
@@ -118,8 +118,6 @@ static void begin_step(cmlp_optimizer *optimizer)
 #undef X
     }
 }
-
-#define SIGN_OF(w) v_select(w > 0, splat(1), v_select(w < 0, splat(-1), w))
 
 /* What may be done to a gradient: nothing; decay of the weights alone, which is common; and
  * whatever there is: it is scaled for its norm (Pascanu, Mikolov and Bengio, ICML 2013,
@@ -140,7 +138,7 @@ enum { PLAIN, DECAYED, SHAPED };
             g += l2 * w;                                                    \
         if (shape == SHAPED)                                                \
             if (optimizer->l1 != 0)                                         \
-                g += l1 * SIGN_OF(w);                                       \
+                g += l1 * SIGN(w);                                       \
         update;                                                             \
         store(p + j, w);                                                    \
         store(a0 + j, s0);                                                  \

@@ -1,5 +1,4 @@
-/* The three products of a dense layer: forward, backward, and the update
- * accumulated into the weights. */
+/* The products of a dense layer: forward, backward, and the update accumulated into the weights. */
 #ifndef CMLP_PRODUCTS_H
 #define CMLP_PRODUCTS_H
 
@@ -7,22 +6,21 @@
 #include "streams.h"
 #include "tiles.h"
 
-/* A panel is worth packing when so many rows use it. */
-#define PACK_ROWS (2 * TILE_ROWS)
-
+/* C (m, n) = A (m, k) W (k, n) + bias (n,); leading dimensions ldc, lda, ldw; W, bias and C
+ * padded. */
 static void affine(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *w,
                    int64_t ldw, const void *bias, void *c, int64_t ldc)
 {
     const product p = {.k = k, .a = a, .a_row = lda, .a_col = 1, .b = w, .ldb = ldw,
                        .row = bias, .c = c, .ldc = ldc};
-    if (m < PACK_ROWS)
-        in_place(m, n, &p);
+    if (m < PACK_MIN_ROWS)
+        compute_unpacked(m, n, &p);
     else
-        paneled(m, n, 0, 0, 0, &p);
+        compute_packed(m, n, 0, 0, 0, &p);
 }
 
-/* The rows of W are the columns of W^T.  The last panel may end at the padding
- * of C, one vector earlier. */
+/* C (m, k) = D (m, n) W (k, n)^T; leading dimensions ldc, ldd, ldw.  The rows of D and W are
+ * padded, n need not be; the columns of C beyond k up to a whole vector become 0. */
 static void affine_backward(int64_t m, int64_t n, int64_t k, const void *d, int64_t ldd,
                             const void *w, int64_t ldw, void *c, int64_t ldc)
 {
@@ -31,21 +29,23 @@ static void affine_backward(int64_t m, int64_t n, int64_t k, const void *d, int6
     const int64_t width = (k + LANES - 1) / LANES * LANES;
     for (int64_t i = 0; i < m; i++)
         memset((REAL *)c + i * ldc, 0, (size_t)width * sizeof(REAL));
-    paneled(m, width, 1, k, 0, &p);
+    compute_packed(m, width, 1, k, 0, &p);
 }
 
+/* W (k, n) += A (m, k)^T D (m, n); leading dimensions ldw, lda, ldd; W and D padded. */
 static void accumulate(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda,
                        const void *d, int64_t ldd, void *w, int64_t ldw)
 {
-    if (m < PACK_ROWS) {
-        stream(m, n, k, a, lda, d, ldd, w, ldw);
+    if (m < PACK_MIN_ROWS) {
+        stream_update(m, n, k, a, lda, d, ldd, w, ldw);
         return;
     }
     const product p = {.k = m, .a = a, .a_row = 1, .a_col = lda, .b = d, .ldb = ldd,
                        .row = NULL, .c = w, .ldc = ldw};
-    paneled(k, n, 0, 0, GROUP_ROWS > 0, &p);
+    compute_packed(k, n, 0, 0, A_BLOCK_ROWS > 0, &p);
 }
 
+/* bias (n,) += sum over the rows of D (m, n), leading dimension ldd; padded. */
 static void accumulate_bias(int64_t m, int64_t n, const void *d_, int64_t ldd, void *bias_)
 {
     const REAL *d = d_;

@@ -1,6 +1,6 @@
-/* Vectors of REAL over the GCC/Clang vector extensions, and the block sizes
- * that fit each instruction set's registers.  Everything above this file is
- * written once, for any width.
+/* Vectors of REAL by the GCC/Clang vector extensions.
+ *
+ * The headers above this one are written once, for any vector width.
  */
 #ifndef CMLP_SIMD_H
 #define CMLP_SIMD_H
@@ -11,7 +11,9 @@
 #include <immintrin.h>
 #endif
 
-/* Set by the build: 4 for float, 8 for double. */
+#include "policy.h"
+
+/* Size of a real in bytes, defined by setup.py: 4 for float, 8 for double. */
 #ifndef CMLP_REAL_BYTES
 #error "compile with -DCMLP_REAL_BYTES=4 or 8"
 #endif
@@ -19,8 +21,8 @@
 #if CMLP_REAL_BYTES == 4
 typedef float REAL;
 typedef int32_t INT;
-#define REAL_MIN 0x1p-126f
-#define REAL_MANTISSA 23
+#define REAL_MIN 0x1p-126f /* smallest positive normal number */
+#define REAL_MANTISSA 23   /* stored bits of the mantissa */
 #define REAL_BIAS 127
 #else
 typedef double REAL;
@@ -30,125 +32,108 @@ typedef int64_t INT;
 #define REAL_BIAS 1023
 #endif
 
-/* Block sizes that fit the registers.  A tile holds TILE_ROWS x 2 accumulators, or
- * fewer rows of 4 or 8 vectors; what is left takes the operands.  A panel is
- * PANEL_VECTORS wide and meets tiles of PANEL_ROWS; where the panel is narrow, the
- * other operand of an update is packed too, GROUP_ROWS at a time (0: it is not).
- * STREAM_VECTORS are what a pass over the weights keeps in registers beside the row
- * that it changes, for STREAM_ROWS samples at most.  What does not fit spills, and
- * spilling costs more than any blocking wins. */
 #if defined(__AVX512F__)
 #define VECTOR_BYTES 64
-#define TILE_ROWS 12
-#define TILE_ROWS_4 6
-#define TILE_ROWS_8 3
-#define PANEL_VECTORS 4
-#define PANEL_ROWS 6
-#define GROUP_ROWS 0
-#define STREAM_VECTORS 20
-#define STREAM_ROWS 10
 #elif defined(__AVX2__)
 #define VECTOR_BYTES 32
-#define TILE_ROWS 6
-#define TILE_ROWS_4 2
-#define TILE_ROWS_8 1
-#define PANEL_VECTORS 2
-#define PANEL_ROWS 6
-#define GROUP_ROWS 96
-#define STREAM_VECTORS 10
-#define STREAM_ROWS 5
-#elif defined(__aarch64__)
-#define VECTOR_BYTES 16
-#define TILE_ROWS 8
-#define TILE_ROWS_4 5
-#define TILE_ROWS_8 2
-#define PANEL_VECTORS 4
-#define PANEL_ROWS 5
-#define GROUP_ROWS 96
-#define STREAM_VECTORS 20
-#define STREAM_ROWS 10
 #else
 #define VECTOR_BYTES 16
-#define TILE_ROWS 5
-#define TILE_ROWS_4 2
-#define TILE_ROWS_8 1
-#define PANEL_VECTORS 2
-#define PANEL_ROWS 5
-#define GROUP_ROWS 96
-#define STREAM_VECTORS 10
-#define STREAM_ROWS 5
 #endif
 
+/* Reals per vector. */
 #define LANES (VECTOR_BYTES / CMLP_REAL_BYTES)
 
 typedef REAL V __attribute__((vector_size(VECTOR_BYTES), may_alias));
 typedef INT VI __attribute__((vector_size(VECTOR_BYTES), may_alias));
 
-#define AT_MOST(x, most) ((x) < (most) ? (x) : (most))
+/* Maximum number of vectors of a row that a kernel keeps in registers. */
+#define MAX_VECTORS 8
+
+#define MIN(x, y) ((x) < (y) ? (x) : (y))
 #define INLINE static inline __attribute__((always_inline))
-/* Keeps the compiler from splitting a pointer to a row into one for each vector of it. */
-#define ONE_POINTER(p) __asm__("" : "+r"(p))
 #define UNROLL _Pragma("GCC unroll 32")
 
+/* Prevent the compiler from replacing a pointer to a row by one pointer per vector of the row,
+ * which would need more registers than there are. */
+#define ONE_POINTER(p) __asm__("" : "+r"(p))
+
+/* Addresses must be multiples of VECTOR_BYTES. */
 INLINE V load(const REAL *p) { return *(const V *)p; }
 INLINE void store(REAL *p, V v) { *(V *)p = v; }
+
 INLINE V splat(REAL x) { return (V){0} + x; }
 
-/* A comparison of vectors gives all ones or all zeros in each lane. */
+/* Return the lanes of `yes` where the mask is all ones, and those of `no` where it is all zeros.
+ * Comparisons of vectors return such masks. */
 INLINE V v_select(VI mask, V yes, V no)
 {
     return (V)((mask & (VI)yes) | (~mask & (VI)no));
 }
-/* A NaN in x stays, so that a diverged network shows. */
+
+/* Maximum.  A NaN in x is returned, so that a diverged network stays visible. */
 INLINE V v_max(V x, V y) { return v_select(x < y, y, x); }
+
+/* Absolute value; -0 is returned unchanged. */
 INLINE V v_abs(V x) { return v_select(x < 0, -x, x); }
 
-/* Keeps the lanes whose column, j for the first, is below n. */
-INLINE V keep(V v, int64_t j, int64_t n, REAL otherwise)
+/* Bound x to [low, high].  NaN is returned unchanged. */
+INLINE V v_clip(V x, REAL low, REAL high)
+{
+    return v_select(x < low, splat(low), v_select(x > high, splat(high), x));
+}
+
+/* Sign: -1 or 1; zeros and NaN are returned unchanged. */
+#define SIGN(x) v_select((x) > 0, splat(1), v_select((x) < 0, splat(-1), (x)))
+
+/* Replace the lanes whose column is n or greater by `fill`; the column of lane 0 is j. */
+INLINE V mask_columns(V v, int64_t j, int64_t n, REAL fill)
 {
     if (j + LANES <= n)
         return v;
     VI column;
     for (int i = 0; i < LANES; i++)
         column[i] = (INT)(j + i);
-    return v_select(column < (INT)n, v, splat(otherwise));
+    return v_select(column < (INT)n, v, splat(fill));
 }
 
-/* A vector by its sixteenths of bytes, which every ISA can add and compare. */
+/* A vector as an array of 16-byte vectors, which every ISA can add and compare. */
 typedef REAL V16 __attribute__((vector_size(16), may_alias));
 typedef INT VI16 __attribute__((vector_size(16), may_alias));
-#define PARTS (VECTOR_BYTES / 16)
+#define SUBVECTORS (VECTOR_BYTES / 16)
 typedef union {
     V whole;
-    V16 part[PARTS];
-} parted;
+    V16 sub[SUBVECTORS];
+} split_vector;
 
+/* Sum of the lanes: pairwise over 16-byte vectors, then in order. */
 INLINE REAL sum_lanes(V v)
 {
-    parted p = {.whole = v};
-    UNROLL for (int half = PARTS / 2; half > 0; half /= 2)
+    split_vector p = {.whole = v};
+    UNROLL for (int half = SUBVECTORS / 2; half > 0; half /= 2)
         UNROLL for (int i = 0; i < half; i++)
-            p.part[i] += p.part[i + half];
-    REAL s = p.part[0][0];
+            p.sub[i] += p.sub[i + half];
+    REAL s = p.sub[0][0];
     for (int i = 1; i < 16 / CMLP_REAL_BYTES; i++)
-        s += p.part[0][i];
-    return s;
-}
-INLINE REAL max_lanes(V v)
-{
-    parted p = {.whole = v};
-    UNROLL for (int half = PARTS / 2; half > 0; half /= 2)
-        UNROLL for (int i = 0; i < half; i++) {
-            VI16 less = p.part[i] < p.part[i + half];
-            p.part[i] = (V16)((less & (VI16)p.part[i + half]) | (~less & (VI16)p.part[i]));
-        }
-    REAL s = p.part[0][0];
-    for (int i = 1; i < 16 / CMLP_REAL_BYTES; i++)
-        s = p.part[0][i] > s ? p.part[0][i] : s;
+        s += p.sub[0][i];
     return s;
 }
 
-/* The lanes of x and y in turn: of their lower and of their upper halves. */
+/* Maximum of the lanes. */
+INLINE REAL max_lanes(V v)
+{
+    split_vector p = {.whole = v};
+    UNROLL for (int half = SUBVECTORS / 2; half > 0; half /= 2)
+        UNROLL for (int i = 0; i < half; i++) {
+            VI16 less = p.sub[i] < p.sub[i + half];
+            p.sub[i] = (V16)((less & (VI16)p.sub[i + half]) | (~less & (VI16)p.sub[i]));
+        }
+    REAL s = p.sub[0][0];
+    for (int i = 1; i < 16 / CMLP_REAL_BYTES; i++)
+        s = p.sub[0][i] > s ? p.sub[0][i] : s;
+    return s;
+}
+
+/* Lane indices that interleave the lower halves of two vectors, and the upper halves. */
 #if VECTOR_BYTES / CMLP_REAL_BYTES == 2
 #define LOWER_LANES 0, 2
 #define UPPER_LANES 1, 3
@@ -168,9 +153,8 @@ INLINE REAL max_lanes(V v)
 #define SHUFFLE(x, y, ...) __builtin_shuffle(x, y, (VI){__VA_ARGS__})
 #endif
 
-/* A square of LANES vectors, transposed by log2(LANES) perfect shuffles (Stone,
- * "Parallel processing with the perfect shuffle", IEEE Trans. Computers C-20(2),
- * 1971). */
+/* Transpose a square matrix of LANES vectors in place, by log2(LANES) perfect shuffles (Stone,
+ * "Parallel processing with the perfect shuffle", IEEE Trans. Computers C-20(2), 1971). */
 INLINE void transpose(V square[LANES])
 {
     V next[LANES];

@@ -14,19 +14,12 @@
 
 /* Bytes of rows that many samples meet before others come: half as much again as the
  * first cache has, as fewer and longer turns were measured to make up for its misses. */
-#define TURN_BYTES (48 << 10)
 
 /* Turns are worth it for so many vectors, samples, and entries of each in each turn.  More
  * samples than a group take turns one group after the other. */
-#define TURN_VECTORS 3
-#define TURN_SAMPLES 8
-#define TURN_ENTRIES 8
-#define GROUP_SAMPLES 256
 
 /* So many samples are worth a copy of parts of rows, which then lie side by side; where rows
  * are a multiple of so many bytes the first cache has room for too few that do not. */
-#define PACKED_SAMPLES 64
-#define ALIASED_ROWS 2048
 
 /* Runs `call` over n columns, `v` being the first of so many vectors: a constant up to 8, and
  * as even as they can be shared out. */
@@ -97,7 +90,7 @@ INLINE void sparse_columns(const int vecs, int64_t first, int64_t m, const cmlp_
                            const REAL *w, int64_t ldw, const REAL *bias, REAL *c, int64_t ldc)
 {
     int64_t i = 0;
-    if (vecs <= 2)
+    if (vecs <= SPARSE_PAIR_MAX_VECTORS)
         for (; i + 2 <= m; i += 2) {
             sparse_sum s, u;
             sparse_begin(vecs, &s, batch, first + i, bias);
@@ -124,11 +117,11 @@ INLINE void sparse_columns(const int vecs, int64_t first, int64_t m, const cmlp_
 INLINE int64_t turns_of(const int vecs, int64_t first, int64_t m, int64_t k,
                         const cmlp_entries *batch, int64_t ldw)
 {
-    const int64_t turns = (k * vecs * VECTOR_BYTES + TURN_BYTES - 1) / TURN_BYTES;
+    const int64_t turns = (k * vecs * VECTOR_BYTES + SPARSE_PASS_BYTES - 1) / SPARSE_PASS_BYTES;
     const int64_t entries = batch->spans[first + m - 1].end - batch->spans[first].begin;
-    const int suits = vecs >= TURN_VECTORS && m >= TURN_SAMPLES
-        && (m >= PACKED_SAMPLES || ldw * sizeof(REAL) % ALIASED_ROWS != 0)
-        && entries >= TURN_ENTRIES * m * turns;
+    const int suits = vecs >= SPARSE_PASS_MIN_VECTORS && m >= SPARSE_PASS_MIN_SAMPLES
+        && (m >= SPARSE_PACK_MIN_SAMPLES || ldw * sizeof(REAL) % SPARSE_ALIASED_STRIDE_BYTES != 0)
+        && entries >= SPARSE_PASS_MIN_ENTRIES * m * turns;
     return suits ? turns : 0;
 }
 
@@ -137,9 +130,9 @@ INLINE void sparse_turns(const int vecs, int64_t turns, int64_t first, int64_t m
                          const cmlp_entries *batch, const REAL *w, int64_t ldw, const REAL *bias,
                          REAL *c, int64_t ldc)
 {
-    REAL packed[TURN_BYTES / sizeof(REAL) + 8 * LANES] __attribute__((aligned(CMLP_PAD)));
-    const int packs = m >= PACKED_SAMPLES && ldw != vecs * LANES;
-    int64_t done[GROUP_SAMPLES] = {0};
+    REAL packed[SPARSE_PASS_BYTES / sizeof(REAL) + 8 * LANES] __attribute__((aligned(CMLP_PAD)));
+    const int packs = m >= SPARSE_PACK_MIN_SAMPLES && ldw != vecs * LANES;
+    int64_t done[SPARSE_GROUP_SAMPLES] = {0};
     for (int64_t turn = 0, row = 0, end; turn < turns; turn++, row = end) {
         const REAL *rows = w + row * ldw;
         int64_t ld = ldw;
@@ -169,7 +162,7 @@ static void sparse_affine(int64_t first, int64_t m, int64_t n, int64_t k,
 {
     const REAL *w = w_, *bias = bias_;
     for (const int64_t end = first + m; first < end; first += m) {
-        m = AT_MOST(end - first, GROUP_SAMPLES);
+        m = MIN(end - first, SPARSE_GROUP_SAMPLES);
         REAL *c = (REAL *)c_ + first * ldc;
         BY_VECTORS(n, const int64_t turns = turns_of(vecs, first, m, k, batch, ldw);
                    if (turns > 0)

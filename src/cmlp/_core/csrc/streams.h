@@ -1,32 +1,36 @@
-/* The update by few samples: their deltas stay in registers while the rows of W
- * stream through, each read and written once.  An update that waits for the next
- * forward product shares that one pass with it.
+/* Updates by few samples, and the pass over W that an update shares with a forward product.
+ *
+ * The deltas of the samples stay in registers while the rows of W are read, updated and written
+ * once.  A step that is bound by reading and writing W defers its update to the next forward
+ * product, and both share one pass (accumulate_affine).
  */
 #ifndef CMLP_STREAMS_H
 #define CMLP_STREAMS_H
 
 #include "tiles.h"
 
+/* The operands of a pass over W, at its first row and column. */
 typedef struct {
     int64_t k;             /* rows of W */
-    const REAL *a;         /* inputs that W is updated by, (rows, k) */
+    const REAL *a;         /* A (rows, k), inputs of the update */
     int64_t lda;
-    const REAL *d;         /* deltas, (rows, vecs) */
+    const REAL *d;         /* D (rows, n), deltas */
     int64_t ldd;
-    REAL *w;
+    REAL *w;               /* W (k, n) */
     int64_t ldw;
-    const REAL *next;      /* inputs that go forward through the new W */
+    const REAL *next;      /* N (rows, k), inputs of the forward product */
     int64_t ldnext;
-    const REAL *bias;      /* what C begins with; NULL: itself */
-    REAL *c;
+    const REAL *bias;      /* (n,): start of each row of C; NULL: C itself */
+    REAL *c;               /* C (rows, n) */
     int64_t ldc;
 } pass;
 
-/* Each element of W, and each of C, is one chain of multiply-adds in the order
- * of the tiles, so that the bits are theirs too. */
+/* W += A^T D and, with `forward`, C = start + N W, for `rows` samples and vecs vectors of W's
+ * columns.  Every element of W and of C is one chain of multiply-adds in the order of
+ * compute_tile, so that the results have the same bits. */
 INLINE void stream_tile(const int rows, const int vecs, const int forward, const pass *p)
 {
-    V delta[STREAM_ROWS][8], sum[STREAM_ROWS][8];
+    V delta[STREAM_ROWS][MAX_VECTORS], sum[STREAM_ROWS][MAX_VECTORS];
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int j = 0; j < vecs; j++) {
             delta[i][j] = load(p->d + i * p->ldd + j * LANES);
@@ -37,7 +41,7 @@ INLINE void stream_tile(const int rows, const int vecs, const int forward, const
     const int64_t lda = p->lda, ldnext = p->ldnext, ldw = p->ldw;
     REAL *w = p->w;
     for (int64_t t = 0; t < p->k; t++, w += ldw) {
-        V row[8];
+        V row[MAX_VECTORS];
         UNROLL for (int j = 0; j < vecs; j++)
             row[j] = load(w + j * LANES);
         UNROLL for (int i = 0; i < rows; i++) {
@@ -60,21 +64,21 @@ INLINE void stream_tile(const int rows, const int vecs, const int forward, const
                 store(p->c + i * p->ldc + j * LANES, sum[i][j]);
 }
 
-/* A pass that goes forward too takes two lines of each row, an update whole vectors:
- * more at once was measured to be slower. */
-#define WIDEST(forward) ((forward) ? 128 / VECTOR_BYTES : 8)
+/* Maximum vectors per pass, and whether the deltas and sums of a tile fit the registers. */
+#define PASS_VECTORS(forward) ((forward) ? SHARED_PASS_BYTES / VECTOR_BYTES : UPDATE_PASS_VECTORS)
+#define FITS(rows, vecs, forward) ((rows) * (vecs) * (1 + (forward)) <= STREAM_REGISTERS)
 
-/* Chooses the compiled tile; one that would spill is never asked for. */
-#define FITS(rows, vecs, forward) ((rows) * (vecs) * (1 + (forward)) <= STREAM_VECTORS)
-#define STREAM_CASE(rows)                                                          \
-    case rows:                                                                     \
-        if (vecs == 8) stream_tile(FITS(rows, 8, forward) ? rows : 1, 8, forward, p);   \
+/* Call the compiled tile.  Callers request no tile that does not fit; the 1 keeps such tiles out
+ * of the code. */
+#define STREAM_CASE(rows)                                                                  \
+    case rows:                                                                             \
+        if (vecs == 8) stream_tile(FITS(rows, 8, forward) ? rows : 1, 8, forward, p);      \
         else if (vecs == 4) stream_tile(FITS(rows, 4, forward) ? rows : 1, 4, forward, p); \
         else if (vecs == 2) stream_tile(FITS(rows, 2, forward) ? rows : 1, 2, forward, p); \
-        else stream_tile(FITS(rows, 1, forward) ? rows : 1, 1, forward, p);            \
+        else stream_tile(FITS(rows, 1, forward) ? rows : 1, 1, forward, p);                \
         break;
 
-INLINE void any_stream_tile(int64_t rows, int vecs, const int forward, const pass *p)
+INLINE void dispatch_stream_tile(int64_t rows, int vecs, const int forward, const pass *p)
 {
     switch (rows) {
         STREAM_CASE(1)
@@ -92,34 +96,36 @@ INLINE void any_stream_tile(int64_t rows, int vecs, const int forward, const pas
     }
 }
 
+/* A pass over all n columns of W by `rows` samples, at most STREAM_ROWS. */
 INLINE void stream_rows(int64_t rows, int64_t n, const int forward, const pass *all)
 {
-    const int64_t most = block_rows(all->k, n);
+    const int64_t depth = choose_block_rows(all->k, n);
     pass p = *all;
-    for (int64_t t = 0; t < all->k; t += most) {
-        p.k = AT_MOST(all->k - t, most);
+    for (int64_t t = 0; t < all->k; t += depth) {
+        p.k = MIN(all->k - t, depth);
         p.a = all->a + t;
         p.next = all->next + t;
         for (int64_t j = 0; j < n;) {
-            int vecs = WIDEST(forward);
+            int vecs = PASS_VECTORS(forward);
             while (vecs > 1 && (j + vecs * LANES > n || !FITS(rows, vecs, forward)))
                 vecs /= 2;
-            const int64_t chunk = vecs * LANES, left = n - j - chunk;
+            const int64_t width = vecs * LANES, left = n - j - width;
             p.d = all->d + j;
             p.w = all->w + t * all->ldw + j;
             p.c = all->c + j;
             p.bias = t == 0 ? all->bias + j : NULL;
-            if (most < all->k)
-                touch_chunk(p.k, AT_MOST(left, chunk), p.w + chunk, all->ldw);
-            any_stream_tile(rows, vecs, forward, &p);
-            j += chunk;
+            if (depth < all->k)
+                prefetch_block(p.k, MIN(left, width), p.w + width, all->ldw);
+            dispatch_stream_tile(rows, vecs, forward, &p);
+            j += width;
         }
     }
 }
 
-/* W (k, n) += A (m, k)^T D (m, n), a few samples at a time. */
-static void stream(int64_t m, int64_t n, int64_t k, const REAL *a, int64_t lda, const REAL *d,
-                   int64_t ldd, REAL *w, int64_t ldw)
+/* W (k, n) += A (m, k)^T D (m, n), leading dimensions ldw, lda, ldd, in passes of at most
+ * STREAM_ROWS samples. */
+static void stream_update(int64_t m, int64_t n, int64_t k, const REAL *a, int64_t lda,
+                          const REAL *d, int64_t ldd, REAL *w, int64_t ldw)
 {
     const int64_t blocks = (m + STREAM_ROWS - 1) / STREAM_ROWS;
     for (int64_t block = 0, i = 0; block < blocks; block++) {
@@ -131,11 +137,12 @@ static void stream(int64_t m, int64_t n, int64_t k, const REAL *a, int64_t lda, 
     }
 }
 
-/* The most samples whose update and next forward product a pass can share: as long
- * as two vectors of each fit. */
-#define SHARED_PASS_ROWS (STREAM_VECTORS / 4)
+/* Maximum batch size of accumulate_affine: two vectors of deltas and of sums per sample must fit
+ * the registers. */
+#define SHARED_PASS_ROWS (STREAM_REGISTERS / 4)
 
-/* W += A^T D and then C (m, n) = N (m, k) W + bias, for so many samples at most. */
+/* W (k, n) += A (m, k)^T D (m, n), then C (m, n) = N (m, k) W + bias (n,), in one pass over W; m
+ * at most SHARED_PASS_ROWS; leading dimensions ldw, lda, ldd, ldc, ldnext; W, D, bias, C padded. */
 static void accumulate_affine(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda,
                               const void *d, int64_t ldd, void *w, int64_t ldw, const void *next,
                               int64_t ldnext, const void *bias, void *c, int64_t ldc)

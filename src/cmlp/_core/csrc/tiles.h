@@ -1,28 +1,33 @@
-/* The register tile that all dense products rest on, and matrices made of tiles.
+/* Dense products from register tiles.
  *
- * A tile is rows x vecs accumulators that run over the summed index in order.
- * Every element of a result is thus one chain of multiply-adds in a fixed order,
- * and how a product is cut into tiles, panels or threads does not change its bits.
+ * A tile is a block of rows x vecs accumulators that runs over the summed index in order.  So every
+ * element of a result is one chain of multiply-adds in a fixed order, and the partition of a
+ * product into tiles, panels, blocks or threads does not change a bit of it.
  */
 #ifndef CMLP_TILES_H
 #define CMLP_TILES_H
 
+#include "kernels.h"
 #include "simd.h"
 
+/* A product C (m, n) = start + A (m, k) B (k, n).  A has any two strides; the rows of B and C are
+ * aligned and contiguous. */
 typedef struct {
     int64_t k;             /* length of the sum */
-    const REAL *a;         /* element (i, t) at a[i * a_row + t * a_col] */
+    const REAL *a;         /* element (i, t) is at a[i * a_row + t * a_col] */
     int64_t a_row, a_col;
-    const REAL *b;         /* row t at b + t * ldb */
+    const REAL *b;         /* row t is at b + t * ldb */
     int64_t ldb;
-    const REAL *row;       /* what each row of the result begins with; NULL: itself */
-    REAL *c;
+    const REAL *row;       /* (n,): start of each row of C; NULL: C itself */
+    REAL *c;               /* row i is at c + i * ldc */
     int64_t ldc;
 } product;
 
-INLINE void tile(const int rows, const int vecs, const product *p)
+/* Compute rows x vecs vectors of C.  Both sizes are constants after inlining, so that the
+ * accumulators stay in registers. */
+INLINE void compute_tile(const int rows, const int vecs, const product *p)
 {
-    V acc[TILE_ROWS][8];
+    V acc[TILE_ROWS][MAX_VECTORS];
     const REAL *begin = p->row ? p->row : p->c;
     const int64_t step = p->row ? 0 : p->ldc;
     UNROLL for (int i = 0; i < rows; i++)
@@ -31,7 +36,7 @@ INLINE void tile(const int rows, const int vecs, const product *p)
     const REAL *a = p->a, *b = p->b;
     const int64_t a_row = p->a_row, a_col = p->a_col, ldb = p->ldb;
     for (int64_t t = p->k; t > 0; t--) {
-        V row[8];
+        V row[MAX_VECTORS];
         UNROLL for (int j = 0; j < vecs; j++)
             row[j] = load(b + j * LANES);
         UNROLL for (int i = 0; i < rows; i++) {
@@ -47,17 +52,17 @@ INLINE void tile(const int rows, const int vecs, const product *p)
             store(p->c + i * p->ldc + j * LANES, acc[i][j]);
 }
 
-/* Chooses the compiled tile.  A size that TILE_ROWS* of this ISA excludes is
- * never asked for, and its case folds into the one below it. */
+/* Call the compiled tile.  Callers request no tile that TILE_ROWS* of this ISA exclude; MIN keeps
+ * such tiles out of the code. */
 #define TILE_CASE(rows)                                                       \
     case rows:                                                                \
-        if (vecs == 8) tile(AT_MOST(rows, TILE_ROWS_8), 8, p);                \
-        else if (vecs == 4) tile(AT_MOST(rows, TILE_ROWS_4), 4, p);           \
-        else if (vecs == 2) tile(AT_MOST(rows, TILE_ROWS), 2, p);             \
-        else tile(AT_MOST(rows, TILE_ROWS), 1, p);                            \
+        if (vecs == 8) compute_tile(MIN(rows, TILE_ROWS_8), 8, p);            \
+        else if (vecs == 4) compute_tile(MIN(rows, TILE_ROWS_4), 4, p);       \
+        else if (vecs == 2) compute_tile(MIN(rows, TILE_ROWS), 2, p);         \
+        else compute_tile(MIN(rows, TILE_ROWS), 1, p);                        \
         break;
 
-static void any_tile(int64_t rows, int vecs, const product *p)
+static void dispatch_tile(int64_t rows, int vecs, const product *p)
 {
     switch (rows) {
         TILE_CASE(1)
@@ -81,9 +86,9 @@ static void any_tile(int64_t rows, int vecs, const product *p)
     }
 }
 
-/* Few rows leave registers for wider tiles, which hide the latency of the
- * multiply-add.  Returns the vectors of the next tile of `left` vectors. */
-INLINE int tile_vectors(int64_t rows, int64_t left)
+/* Return the vectors of the next tile when `left` vectors of its rows are left.  Tiles of few rows
+ * are wider, to hide the latency of the multiply-add. */
+INLINE int choose_tile_vectors(int64_t rows, int64_t left)
 {
     if (rows <= TILE_ROWS_8 && left >= 8)
         return 8;
@@ -92,77 +97,74 @@ INLINE int tile_vectors(int64_t rows, int64_t left)
     return left >= 2 ? 2 : 1;
 }
 
-/* C (m, n) from tiles of at most so many rows, which are shared out evenly: 14 as
+/* Compute C (m, n) from tiles of at most `max_rows` rows.  The rows are distributed evenly: 14 as
  * 7 + 7, not 12 + 2. */
-static void tiles(int64_t most, int64_t m, int64_t n, const product *all)
+static void compute_tiles(int64_t max_rows, int64_t m, int64_t n, const product *all)
 {
-    const int64_t blocks = (m + most - 1) / most;
+    const int64_t blocks = (m + max_rows - 1) / max_rows;
     product p = *all;
     for (int64_t block = 0, i = 0; block < blocks; block++) {
         const int64_t rows = (m - i) / (blocks - block);
         p.a = all->a + i * all->a_row;
         for (int64_t j = 0; j < n;) {
-            const int vecs = tile_vectors(rows, (n - j) / LANES);
+            const int vecs = choose_tile_vectors(rows, (n - j) / LANES);
             p.b = all->b + j;
             p.row = all->row ? all->row + j : NULL;
             p.c = all->c + i * all->ldc + j;
-            any_tile(rows, vecs, &p);
+            dispatch_tile(rows, vecs, &p);
             j += vecs * LANES;
         }
         i += rows;
     }
 }
 
-/* The rows of a B that no second cache holds are taken in blocks, so that few pages
- * of memory are in use, and while one chunk of their columns is computed with, the
- * next is asked for. */
-#define BLOCK_ROWS 64
-#define LARGE_BYTES (1 << 21)
-
-INLINE int64_t block_rows(int64_t k, int64_t n)
+/* Rows of a B (k, n) to process at a time; see LARGE_MATRIX_BYTES. */
+INLINE int64_t choose_block_rows(int64_t k, int64_t n)
 {
-    return k * n * CMLP_REAL_BYTES > LARGE_BYTES ? BLOCK_ROWS : k;
+    return k * n * CMLP_REAL_BYTES > LARGE_MATRIX_BYTES ? LARGE_MATRIX_BLOCK_ROWS : k;
 }
 
-INLINE void touch_chunk(int64_t rows, int64_t columns, const REAL *b, int64_t ldb)
+/* Prefetch a block (rows, columns) of B into the L2 cache. */
+INLINE void prefetch_block(int64_t rows, int64_t columns, const REAL *b, int64_t ldb)
 {
     for (int64_t t = 0; t < rows; t++)
         for (int64_t j = 0; j < columns; j += CMLP_PAD / CMLP_REAL_BYTES)
             __builtin_prefetch(b + t * ldb + j, 0, 2);
 }
 
-/* C (m, n) from tiles of a B that is read where it lies. */
-static void in_place(int64_t m, int64_t n, const product *all)
+/* Compute C (m, n) without packing B. */
+static void compute_unpacked(int64_t m, int64_t n, const product *all)
 {
-    const int64_t most = block_rows(all->k, n), blocks = (m + TILE_ROWS - 1) / TILE_ROWS;
+    const int64_t depth = choose_block_rows(all->k, n), blocks = (m + TILE_ROWS - 1) / TILE_ROWS;
     product p = *all;
-    for (int64_t t = 0; t < all->k; t += most) {
-        p.k = AT_MOST(all->k - t, most);
+    for (int64_t t = 0; t < all->k; t += depth) {
+        p.k = MIN(all->k - t, depth);
         for (int64_t j = 0; j < n;) {
-            const int vecs = tile_vectors((m + blocks - 1) / blocks, (n - j) / LANES);
-            const int64_t chunk = vecs * LANES, left = n - j - chunk;
+            const int vecs = choose_tile_vectors((m + blocks - 1) / blocks, (n - j) / LANES);
+            const int64_t width = vecs * LANES, left = n - j - width;
             p.b = all->b + t * all->ldb + j;
-            if (most < all->k)
-                touch_chunk(p.k, AT_MOST(left, chunk), p.b + chunk, all->ldb);
+            if (depth < all->k)
+                prefetch_block(p.k, MIN(left, width), p.b + width, all->ldb);
             for (int64_t block = 0, i = 0; block < blocks; block++) {
                 const int64_t rows = (m - i) / (blocks - block);
                 p.a = all->a + i * all->a_row + t * all->a_col;
                 p.row = t == 0 && all->row ? all->row + j : NULL;
                 p.c = all->c + i * all->ldc + j;
-                any_tile(rows, vecs, &p);
+                dispatch_tile(rows, vecs, &p);
                 i += rows;
             }
-            j += chunk;
+            j += width;
         }
     }
 }
 
-/* A panel is a few columns of B, packed so that tiles stream them: whatever the
- * stride of B, its lines then do not fall on one another in the cache. */
+/* A panel is a block (depth, columns) of B that is copied so that tiles read it sequentially:
+ * whatever the stride of B, its rows then do not map to the same cache sets. */
 #define PANEL_COLUMNS (PANEL_VECTORS * LANES)
-#define PANEL_DEPTH (2048 / CMLP_REAL_BYTES)
+#define PANEL_DEPTH (PANEL_DEPTH_BYTES / CMLP_REAL_BYTES)
 
-/* The columns beside these are asked for: they are the next panel. */
+/* Copy B (depth, columns), leading dimension ldb, to a panel, and prefetch the columns to its
+ * right, which are the next panel. */
 INLINE void pack(int64_t depth, int64_t columns, const REAL *b, int64_t ldb, REAL *panel)
 {
     for (int64_t t = 0; t < depth; t++)
@@ -172,7 +174,7 @@ INLINE void pack(int64_t depth, int64_t columns, const REAL *b, int64_t ldb, REA
         }
 }
 
-/* The same of the transpose of B, whose rows are then the columns of the panel. */
+/* Copy the transpose of B (columns, depth), leading dimension ldb, to a panel. */
 INLINE void pack_transposed(int64_t depth, int64_t columns, const REAL *b, int64_t ldb,
                             REAL *panel)
 {
@@ -187,46 +189,48 @@ INLINE void pack_transposed(int64_t depth, int64_t columns, const REAL *b, int64
         }
 }
 
-/* A group is a few columns of an A whose columns are the rows of the product. */
-#define MOST_GROUP (GROUP_ROWS ? GROUP_ROWS : 1)
-INLINE void pack_group(int64_t depth, int64_t rows, const REAL *a, int64_t lda, REAL *group)
+/* Copy `rows` columns of an A (depth, lda), whose columns are the rows of the product, to a
+ * contiguous block. */
+#define A_BLOCK_STRIDE (A_BLOCK_ROWS ? A_BLOCK_ROWS : 1)
+INLINE void pack_a(int64_t depth, int64_t rows, const REAL *a, int64_t lda, REAL *block)
 {
     for (int64_t t = 0; t < depth; t++)
-        if (rows == MOST_GROUP)
-            memcpy(group + t * MOST_GROUP, a + t * lda, MOST_GROUP * sizeof(REAL));
+        if (rows == A_BLOCK_STRIDE)
+            memcpy(block + t * A_BLOCK_STRIDE, a + t * lda, A_BLOCK_STRIDE * sizeof(REAL));
         else
-            memcpy(group + t * MOST_GROUP, a + t * lda, (size_t)rows * sizeof(REAL));
+            memcpy(block + t * A_BLOCK_STRIDE, a + t * lda, (size_t)rows * sizeof(REAL));
 }
 
-/* C (m, n) from panels of B, or, when `transposed`, of B^T, whose rows are
- * `columns`; with `grouped`, from groups of A too. */
-INLINE void paneled(int64_t m, int64_t n, const int transposed, int64_t columns,
-                    const int grouped, const product *p)
+/* Compute C (m, n) from packed panels of B or, with `transposed`, of B^T, where B has `b_rows`
+ * rows.  With `packs_a`, blocks of A are packed too. */
+INLINE void compute_packed(int64_t m, int64_t n, const int transposed, int64_t b_rows,
+                           const int packs_a, const product *p)
 {
     REAL panel[PANEL_DEPTH * PANEL_COLUMNS] __attribute__((aligned(CMLP_PAD)));
-    REAL group[grouped ? PANEL_DEPTH * MOST_GROUP : 1] __attribute__((aligned(CMLP_PAD)));
-    const int64_t most = grouped ? MOST_GROUP : m;
+    REAL a_block[packs_a ? PANEL_DEPTH * A_BLOCK_STRIDE : 1] __attribute__((aligned(CMLP_PAD)));
+    const int64_t max_rows = packs_a ? A_BLOCK_STRIDE : m;
     for (int64_t t = 0; t < p->k; t += PANEL_DEPTH)
-        for (int64_t i = 0; i < m; i += most) {
-            const int64_t depth = AT_MOST(p->k - t, PANEL_DEPTH), rows = AT_MOST(m - i, most);
+        for (int64_t i = 0; i < m; i += max_rows) {
+            const int64_t depth = MIN(p->k - t, PANEL_DEPTH), rows = MIN(m - i, max_rows);
             product part = {.k = depth, .a = p->a + i * p->a_row + t * p->a_col,
                             .a_row = p->a_row, .a_col = p->a_col,
                             .b = panel, .ldb = PANEL_COLUMNS, .ldc = p->ldc};
-            if (grouped) {
-                pack_group(depth, rows, part.a, p->a_col, group);
-                part.a = group;
-                part.a_col = MOST_GROUP;
+            if (packs_a) {
+                pack_a(depth, rows, part.a, p->a_col, a_block);
+                part.a = a_block;
+                part.a_col = A_BLOCK_STRIDE;
             }
             for (int64_t j = 0; j < n; j += PANEL_COLUMNS) {
-                const int64_t width = AT_MOST(n - j, PANEL_COLUMNS);
+                const int64_t width = MIN(n - j, PANEL_COLUMNS);
                 if (transposed)
-                    pack_transposed(depth, AT_MOST(columns - j, PANEL_COLUMNS),
+                    pack_transposed(depth, MIN(b_rows - j, PANEL_COLUMNS),
                                     p->b + j * p->ldb + t, p->ldb, panel);
                 else
                     pack(depth, width, p->b + t * p->ldb + j, p->ldb, panel);
                 part.row = t == 0 && p->row ? p->row + j : NULL;
                 part.c = p->c + i * p->ldc + j;
-                tiles(width == PANEL_COLUMNS ? PANEL_ROWS : TILE_ROWS, rows, width, &part);
+                compute_tiles(width == PANEL_COLUMNS ? PANEL_TILE_ROWS : TILE_ROWS, rows, width,
+                              &part);
             }
         }
 }

@@ -1,21 +1,18 @@
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any
 
 from numpy import float64, floating, uint32
 from numpy.typing import NDArray
 
-from cmlp._core.engine import Program
-from cmlp._core.samples import Rows, Tally, Targets
+from cmlp._core.inputs import MetricSums, Rows, Targets
+from cmlp._core.program import Program
 
-BREATH: float
-
-# Of each layer the weights, the bias and the scale, padded.
-Arrays: TypeAlias = Sequence[tuple[NDArray[floating], NDArray[floating], NDArray[floating] | None]]
+TIME_SLICE: float
 
 def shuffle(order: NDArray[uint32], seed: int, epoch: int) -> None: ...
 
-class Optimizer:
+class OptimizerKernel:
     position: tuple[int, float]
     @property
     def plain(self) -> bool: ...
@@ -30,17 +27,15 @@ class Optimizer:
         clip_norm: float = 0,
         penalty: float = -1,
         accumulate: int = 1,
-        gradient: Arrays | None = None,
-        states: Sequence[Arrays] = (),
-        means: Arrays | None = None,
-        average: float = 0,
+        gradient: NDArray[floating] | None = None,
+        states: Sequence[NDArray[floating]] = (),
+        mean: NDArray[floating] | None = None,
+        mean_rate: float = 0,
     ) -> None: ...
 
-class Epoch:
+class EpochRun:
     @property
     def done(self) -> int: ...
-    @property
-    def total(self) -> int: ...
     @property
     def loss(self) -> float: ...
     @property
@@ -63,15 +58,15 @@ class Epoch:
         rate: float,
         threads: int,
         *,
-        optimizer: Optimizer | None = None,
+        optimizer: OptimizerKernel | None = None,
         rates: NDArray[float64] | None = None,
         noise: tuple[int, int] | None = None,
-        tally: Tally | None = None,
+        sums: MetricSums | None = None,
         loss: Callable[[NDArray[floating], Any], tuple[float, NDArray[floating]]] | None = None,
         values: NDArray[Any] | None = None,
-        part: tuple[int, int, int] | None = None,
+        chunk: tuple[int, int, int] | None = None,
     ) -> None: ...
-    def __enter__(self) -> Epoch: ...
+    def __enter__(self) -> EpochRun: ...
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -81,7 +76,7 @@ class Epoch:
     def resume(self, done: int, loss: float, weight: float, penalty: float) -> None: ...
     def run(self, steps: int = 0, seconds: float = ...) -> bool: ...
 
-def train(
+def train_epoch(
     program: Program,
     rows: Rows,
     targets: Targets,
@@ -89,6 +84,5 @@ def train(
     batch_size: int,
     rate: float,
     threads: int,
-    tick: Callable[[int], object] | None = None,
     **options: Any,
 ) -> tuple[float, float]: ...

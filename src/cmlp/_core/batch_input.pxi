@@ -1,0 +1,73 @@
+# Stage 1 of a step: read a batch, convert it, apply the input layers, prefetch the next one.
+
+cdef inline bint reads_sparse_rows(const Job *job, int l) noexcept nogil:
+    # Return whether the input of layer l is a batch of compressed sparse rows.
+    return l == 0 and job.input.rows.start != NULL
+
+
+cdef cmlp_rng_key get_rng_key(const Job *job, uint32_t layer) noexcept nogil:
+    # Return the key of a layer's random numbers. 0 is the input; dense layer l has l + 1.
+    cdef cmlp_rng_key key = job.key
+    key.layer = layer
+    return key
+
+
+cdef bint reads_rows_in_place(const Job *job) noexcept nogil:
+    # Return whether the samples themselves serve as the converted batch: they are in order
+    # and of the parameters' type, and no input layer changes them.
+    cdef const cmlp_rows *rows = &job.input.rows
+    return (job.input.order == NULL and job.input.layer_count == 0
+            and rows.kind == <int32_t> (CMLP_F32 if job.itemsize == 4 else CMLP_F64)
+            and rows.stride % job.itemsize == 0 and rows.stride >= 0)
+
+
+cdef Matrix get_batch_input(const Job *job, int64_t sample) noexcept nogil:
+    # Return the converted batch that begins with `sample`, once it has been read.
+    if reads_sparse_rows(job, 0):
+        return Matrix(NULL, 0)
+    if reads_rows_in_place(job):
+        return Matrix(<const char *> job.input.rows.data + sample * job.input.rows.stride,
+                      job.input.rows.stride // job.itemsize)
+    return Matrix(job.input.converted, job.input.ld)
+
+
+cdef void transform_rows(Job *job, int64_t first, int64_t m, int64_t sample) noexcept nogil:
+    # Apply the input layers to rows first .. first + m of the batch.
+    cdef BatchInput *input = &job.input
+    cdef cmlp_rng_key key = get_rng_key(job, 0)
+    cdef int64_t offset = job.sample_offset + sample + first
+    cdef int i
+    for i in range(input.layer_count):
+        if reads_sparse_rows(job, 0):
+            job.kernels.transform_sparse_input(&input.layers[i], &key, offset, first, m,
+                                               &input.entries)
+        else:
+            job.kernels.transform_input(&input.layers[i], &key, offset, m, input.rows.width,
+                                        at(input.converted, first * input.ld, job.itemsize),
+                                        input.ld)
+
+
+cdef void read_rows(Job *job, int64_t first, int64_t m, int64_t sample) noexcept nogil:
+    # Read rows first .. first + m of the batch that begins with `sample`.
+    cdef BatchInput *input = &job.input
+    cdef cmlp_rows rows = input.rows
+    cdef const uint32_t *order = input.order + sample if input.order != NULL else NULL
+    if rows.start != NULL:
+        if order == NULL:
+            rows.start += sample
+        job.kernels.gather_sparse(&rows, order, first, m, &input.entries)
+    elif not reads_rows_in_place(job):
+        if order == NULL:
+            rows.data = <const char *> rows.data + (sample + first) * rows.stride
+        else:
+            order += first
+        job.kernels.gather(&rows, order, m,
+                           at(input.converted, first * input.ld, job.itemsize), input.ld)
+    transform_rows(job, first, m, sample)
+
+
+cdef void prefetch_rows(Job *job, int64_t first, int64_t end) noexcept nogil:
+    # Prefetch samples first .. end, which a later batch will read.
+    end = min(end, job.total)
+    if job.input.prefetches and first < end:
+        job.kernels.prefetch(&job.input.rows, job.input.order + first, end - first)

@@ -1,0 +1,61 @@
+/* The kinds of input layer, which transform a batch before the first dense layer reads it.
+ *
+ * To add a kind: a header with its functions, its #include, and one line here.  A line is the
+ * name, whose position in the list is the code, the function for dense rows and the one for
+ * sparse rows.  The functions' arguments are those of the table's entries transform_input and
+ * transform_sparse_input in kernels.h, with the parameter in place of the layer.
+ */
+#ifndef CMLP_INPUT_LAYERS_H
+#define CMLP_INPUT_LAYERS_H
+
+#include "input_dropout.h"
+#include "input_noise.h"
+
+/* For a kind that would destroy sparsity; Python refuses sparse rows for it. */
+#define NO_SPARSE_FORM(...) ((void)0)
+
+#define INPUT_LAYERS(X)                       \
+    X(input_noise, add_noise, NO_SPARSE_FORM) \
+    X(input_dropout, drop_input, drop_sparse)
+
+enum input_layer {
+#define X(name, dense, sparse) INPUT_LAYER_##name,
+    INPUT_LAYERS(X)
+#undef X
+};
+
+static const char *const input_layer_names[] = {
+#define X(name, dense, sparse) #name,
+    INPUT_LAYERS(X)
+#undef X
+    NULL
+};
+
+static void transform_input(const cmlp_input_layer *layer, const cmlp_rng_key *key,
+                            int64_t sample, int64_t m, int64_t n, void *x, int64_t ldx)
+{
+    switch (layer->kind) {
+#define X(name, dense, sparse)                                \
+    case INPUT_LAYER_##name:                                  \
+        dense(layer->parameter, key, sample, m, n, x, ldx);   \
+        break;
+        INPUT_LAYERS(X)
+#undef X
+    }
+}
+
+static void transform_sparse_input(const cmlp_input_layer *layer, const cmlp_rng_key *key,
+                                   int64_t sample, int64_t first, int64_t m,
+                                   const cmlp_entries *batch)
+{
+    switch (layer->kind) {
+#define X(name, dense, sparse)                                \
+    case INPUT_LAYER_##name:                                  \
+        sparse(layer->parameter, key, sample, first, m, batch); \
+        break;
+        INPUT_LAYERS(X)
+#undef X
+    }
+}
+
+#endif

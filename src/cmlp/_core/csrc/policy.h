@@ -1,0 +1,270 @@
+/* All tuning constants of the C kernels and of the compiled engine.
+ *
+ * Each states what it controls, how it was chosen and what happens if it is wrong.  Measurements
+ * are of one core of an AMD EPYC with Zen 4 cores (32 KiB L1 data cache, 1 MiB L2) unless stated
+ * otherwise, with `python -m bench`.  "Not measured separately" means that the value was chosen
+ * by reasoning, or together with the code around it, and that no measurement of it is recorded.
+ *
+ * A wrong value costs time or memory only: it changes no result, except where "changes bits" is
+ * stated.  A rule that uses a constant depends on shapes, batch size and ISA, never on a timing.
+ *
+ * The constants of the engine (prefix CMLP_) come first; those of the kernels, which only
+ * kernels.c sees, follow.
+ */
+#ifndef CMLP_POLICY_H
+#define CMLP_POLICY_H
+
+/* --- Control flow ------------------------------------------------------------------------- */
+
+/* Seconds of training or inference between two returns to Python, for signals, progress and
+ * checkpoints.  Chosen so that Ctrl-C feels immediate; not measured separately.
+ * Longer: slow reaction.  Shorter: more of the fixed cost of a return. */
+#define CMLP_TIME_SLICE_SECONDS 0.05
+
+/* Polling interval of the clock during training, in multiply-adds: about 35 us at the core's peak
+ * of 58e9 multiply-adds per second in float32.  Not measured separately.
+ * Larger: time slices of slow networks get longer.  Smaller: small steps read the clock often. */
+#define CMLP_CLOCK_POLL_MULTIPLY_ADDS 2e6
+
+/* Rows per batch of inference.  Not measured separately.
+ * Larger: activations leave the L2 cache.  Smaller: packing a panel of weights is amortized over
+ * fewer rows. */
+#define CMLP_INFERENCE_BATCH_ROWS 256
+
+/* --- Threads ------------------------------------------------------------------------------ */
+
+/* Minimum number of multiply-adds of a batch's forward product per thread; a batch with less
+ * uses fewer threads.  The search for cliffs (`python -m bench --scaling`) checks it: no shape may
+ * take more than 1.3 times as long as with fewer threads.  Not measured separately.
+ * Larger: medium networks use too few threads.  Smaller: barriers cost more than they save. */
+#define CMLP_THREAD_MULTIPLY_ADDS 2e6
+
+/* Cost of one entry of a sparse row per unit of the first layer, in multiply-adds of a dense
+ * product.  Used to estimate the work of a batch.  Not measured separately.
+ * Wrong: sparse batches use too many or too few threads. */
+#define CMLP_SPARSE_ENTRY_COST 3.0
+
+/* Granularity of the partition of a layer's columns among threads, in bytes: two cache lines, as
+ * the adjacent-line prefetcher fetches lines in pairs.  Not measured separately.
+ * Smaller: threads share cache lines or line pairs.  Larger: uneven shares of narrow layers. */
+#define CMLP_COLUMN_BLOCK_BYTES 128
+
+/* Granularity of the partition of the rows of W among threads in an update, in rows, when our own
+ * kernels compute it.  Not measured separately.
+ * Smaller: tiles of W with few rows at the borders.  Larger: uneven shares. */
+#define CMLP_UPDATE_BLOCK_ROWS 16
+
+/* --- BLAS --------------------------------------------------------------------------------- */
+
+/* The BLAS is used only if the vectors of the chosen ISA are at most this wide, in bytes.  Our
+ * AVX2 and AVX-512 products were faster than those of NumPy's OpenBLAS for SkylakeX (92 to 96% of
+ * the core's peak); our baseline products are slower than a BLAS that uses wider vectors.
+ * Wrong: the slower of the two computes large products.  Changes bits. */
+#define CMLP_BLAS_MAX_VECTOR_BYTES 16
+
+/* Minimum size of a product given to the BLAS: multiply-adds, and rows of the batch.  Not measured
+ * separately.
+ * Smaller: the call, which packs its operands, costs more than it saves.  Changes bits. */
+#define CMLP_BLAS_MULTIPLY_ADDS 2e6
+#define CMLP_BLAS_MIN_ROWS 8
+
+/* Rows of the batch per call of the BLAS; updates use twice as many rows of W.  A BLAS may sum in
+ * a different order for another shape: fixed blocks keep results independent of the number of
+ * threads.  Not measured separately.
+ * Smaller: more calls.  Larger: uneven shares of the batch.  Changes bits. */
+#define CMLP_BLAS_BLOCK_ROWS 64
+
+/* --- Updates ------------------------------------------------------------------------------ */
+
+/* The optimizer processes the gradient of a layer in blocks of this many bytes, right after they
+ * are computed, while they are in the L1 or L2 cache.  Not measured separately.
+ * Larger: the gradient is read from the L3 cache or memory.  Smaller: more calls. */
+#define CMLP_GRADIENT_BLOCK_BYTES (1 << 16)
+
+/* Rows per block of the sum of squares of gradients or weights.  The blocks are summed in order,
+ * so that norms are independent of the number of threads.  Not measured separately.
+ * Larger: uneven shares.  Smaller: more partial sums.  Changes bits. */
+#define CMLP_SQUARES_BLOCK_ROWS 64
+
+/* The update by a sparse batch goes over the columns of the batch, through a word of marks per
+ * column and 64 samples (marked_accumulate), if each word has this many entries on average and a
+ * row of W has this many bytes; otherwise over the entries of each sample (sparse_accumulate).
+ * Where it pays was measured over widths and batch sizes.  At 200 MNIST digits and 112 units the
+ * update took 93 us by marks, and 180 us by the sorted entries that they replaced.
+ * Smaller: finding the entries costs more than reading and writing W once saves. */
+#define CMLP_MARKED_ENTRIES_PER_WORD 2
+#define CMLP_MARKED_ROW_BYTES 256
+
+/* --- Memory layout and prefetching -------------------------------------------------------- */
+
+/* A workspace buffer whose rows are a multiple of this many bytes apart gets one more vector of
+ * padding per row, as such rows map to few sets of the L1 cache.  Not measured separately.
+ * Larger: conflict misses of column-wise access.  Smaller: unused padding. */
+#define CMLP_ALIASED_STRIDE_BYTES (1 << 10)
+
+/* The rows of the next batch are prefetched into the L2 cache if the batch has at most this many
+ * bytes, at 8 bytes per element.  Not measured separately.  (Prefetching inside the forward product
+ * instead of before and after a step's work made training on MNIST with batches of 200 7% slower.)
+ * Larger: prefetched rows evict weights.  Smaller: gathering waits for memory, as random 3 KB
+ * rows take 2.4 us per batch of ten. */
+#define CMLP_PREFETCH_BATCH_BYTES (1 << 18)
+
+/* --- Compression of dense input into sparse rows ------------------------------------------ */
+
+/* Number of evenly spaced rows from which the density of a dense input is estimated.  Not
+ * measured separately.
+ * Larger: slower start of fit.  Smaller: wrong decisions for inputs with uneven rows. */
+#define CMLP_DENSITY_SAMPLE_ROWS 256
+
+/* Dense input is compressed if its density (fraction of non-zeros) is at most this and a row has
+ * this many columns.  An entry of a sparse row costs as much as two to five elements of a dense
+ * row, and compressing costs less than one epoch saves (28 ms for MNIST in float32).
+ * Larger density, smaller width: training on sparse rows is slower than on dense ones. */
+#define CMLP_SPARSE_MAX_DENSITY 0.25
+#define CMLP_SPARSE_MIN_COLUMNS 64
+
+/* The largest density in the wide case: the ISA's vectors, a row of the first layer's weights and
+ * the batch have at least these sizes.  An entry then costs less than two dense elements.
+ * Measured on Fashion-MNIST: 784-128-10 with batches of 32 takes 98 us per step instead of 136.
+ * Larger density, smaller sizes: as above. */
+#define CMLP_WIDE_MAX_DENSITY 0.55
+#define CMLP_WIDE_VECTOR_BYTES 32
+#define CMLP_WIDE_LAYER_BYTES 256
+#define CMLP_WIDE_BATCH_ROWS 32
+
+#ifdef CMLP_REAL_BYTES /* kernels.c */
+
+/* --- Dense products: register tiles and panels, by ISA ------------------------------------ */
+
+/* TILE_ROWS, TILE_ROWS_4, TILE_ROWS_8: maximum rows of a register tile of at most 2, of 4 and of
+ * 8 vectors.  rows x vectors accumulators, the vectors of a row of B and a broadcast element of A
+ * must fit into the registers: 32 (AVX-512, NEON) or 16.
+ *
+ * PANEL_VECTORS, PANEL_TILE_ROWS: width of a packed panel of B, and rows of the tiles that use it.
+ *
+ * A_BLOCK_ROWS: rows of the result per packed block of A in an update; 0: A is not packed.  Tiles
+ * that are wide enough hide the strided access to A.
+ *
+ * STREAM_REGISTERS, STREAM_ROWS: vectors of deltas (and, in a shared pass, of sums) that a pass
+ * over W keeps in registers, and the maximum number of samples per pass.
+ *
+ * They were chosen together, by looking at the assembly and at the fraction of the core's peak
+ * (`python -m bench --roofline`): tiles reach 97%, products with packing 92 to 96%, with AVX-512
+ * and AVX2.  NEON and the baseline ISA follow from their number of registers; not measured.
+ * Larger: spills, which cost more than any blocking saves.  Smaller: exposed latency of the
+ * multiply-adds, and more loads per multiply-add. */
+#if defined(__AVX512F__)
+#define TILE_ROWS 12
+#define TILE_ROWS_4 6
+#define TILE_ROWS_8 3
+#define PANEL_VECTORS 4
+#define PANEL_TILE_ROWS 6
+#define A_BLOCK_ROWS 0
+#define STREAM_REGISTERS 20
+#define STREAM_ROWS 10
+#elif defined(__AVX2__)
+#define TILE_ROWS 6
+#define TILE_ROWS_4 2
+#define TILE_ROWS_8 1
+#define PANEL_VECTORS 2
+#define PANEL_TILE_ROWS 6
+#define A_BLOCK_ROWS 96
+#define STREAM_REGISTERS 10
+#define STREAM_ROWS 5
+#elif defined(__aarch64__)
+#define TILE_ROWS 8
+#define TILE_ROWS_4 5
+#define TILE_ROWS_8 2
+#define PANEL_VECTORS 4
+#define PANEL_TILE_ROWS 5
+#define A_BLOCK_ROWS 96
+#define STREAM_REGISTERS 20
+#define STREAM_ROWS 10
+#else
+#define TILE_ROWS 5
+#define TILE_ROWS_4 2
+#define TILE_ROWS_8 1
+#define PANEL_VECTORS 2
+#define PANEL_TILE_ROWS 5
+#define A_BLOCK_ROWS 96
+#define STREAM_REGISTERS 10
+#define STREAM_ROWS 5
+#endif
+
+/* Depth of a panel (rows of B) in bytes of reals: 512 rows in float32, 256 in float64, so that a
+ * panel of AVX-512 has 128 or 64 KiB and stays in the L2 cache.  Not measured separately.
+ * Larger: panels leave the L2 cache.  Smaller: C is read and written more often. */
+#define PANEL_DEPTH_BYTES 2048
+
+/* Minimum batch size for which panels are packed: a packed panel must be used by two tiles at
+ * least.  Not measured separately.
+ * Smaller: packing costs more than it saves.  Larger: conflict and TLB misses. */
+#define PACK_MIN_ROWS (2 * TILE_ROWS)
+
+/* Products that do not pack process a B (or W) larger than LARGE_MATRIX_BYTES, which no L2 cache
+ * holds, in blocks of LARGE_MATRIX_BLOCK_ROWS rows, and prefetch the columns that they need next:
+ * few pages are in use at a time.  Not measured separately.
+ * Larger blocks: TLB misses.  Smaller blocks: C is read and written more often. */
+#define LARGE_MATRIX_BYTES (1 << 21)
+#define LARGE_MATRIX_BLOCK_ROWS 64
+
+/* Columns of W per pass, in bytes, of a shared pass (accumulate_affine), and in vectors, of an
+ * update (stream_update).  Wider passes were measured to be slower.  A shared pass over W of
+ * 784-128-10 at batch size 1 takes 4.3 us with 512-bit and 3.9 us with 256-bit vectors.
+ * Narrower: fewer multiply-adds in flight, and partial use of cache lines.
+ * The vectors of a pass must be a power of two and at most 8. */
+#define SHARED_PASS_BYTES 128
+#define UPDATE_PASS_VECTORS 8
+
+/* --- Sparse products ---------------------------------------------------------------------- */
+
+/* Bytes of W processed per pass of all samples over a block of its rows: 1.5 x L1.  Measured
+ * faster than 1 x L1, because fewer, longer passes outweigh the extra L1 misses.  At 200 MNIST
+ * digits and 112 units passes over up to eight vectors reduced the forward product from 147 us to
+ * 88 us.
+ * Larger: W is read from L2 for every sample.  Smaller: sums are stored and loaded more often. */
+#define SPARSE_PASS_BYTES (48 << 10)
+
+/* Minimum vectors per row of W, samples, and entries per sample and pass for which passes pay.
+ * Measured over widths and batch sizes.
+ * Smaller: storing and loading the sums costs more than L1 misses do. */
+#define SPARSE_PASS_MIN_VECTORS 3
+#define SPARSE_PASS_MIN_SAMPLES 8
+#define SPARSE_PASS_MIN_ENTRIES 8
+
+/* Maximum samples that go through the passes together; larger batches are split.  It bounds a
+ * buffer on the stack.  Not measured separately.
+ * Larger: the sums of the samples leave the L2 cache.  Smaller: W is read more often. */
+#define SPARSE_GROUP_SAMPLES 256
+
+/* Minimum samples for which a pass copies its columns of W into a contiguous buffer, and stride
+ * of W in bytes from whose multiples on passes pay only with such a copy, as the rows map to few
+ * sets of the L1 cache.  Measured: 128 MNIST digits through 784-512 take 297 us instead of 386.
+ * Fewer samples: the copy costs more than it saves.  More: conflict misses. */
+#define SPARSE_PACK_MIN_SAMPLES 64
+#define SPARSE_ALIASED_STRIDE_BYTES 2048
+
+/* Maximum vectors per row of W for which two samples are processed at a time: the sums of one
+ * are too few to hide the latency of the multiply-add.  Not measured separately.
+ * Smaller: exposed latency in narrow layers.  Larger: spills. */
+#define SPARSE_PAIR_MAX_VECTORS 2
+
+/* --- Reading rows ------------------------------------------------------------------------- */
+
+/* While a sparse row is copied, the row this many positions later is prefetched.  Not measured
+ * separately.
+ * Larger: rows are evicted before they are used.  Smaller: they arrive too late. */
+#define GATHER_PREFETCH_ROWS 2
+
+/* Elements counted in integers of the element's width before they are added to the total.
+ * At most 255, the largest count of a byte, and a multiple of 64, the bytes of the widest vector.
+ * Not measured separately.  Larger: wrong counts.  Smaller: more additions. */
+#define COUNT_BLOCK_ELEMENTS 192
+
+/* Elements that the fast loops of compress() may write beyond the end of a row: the lanes of the
+ * widest vector.  Rows closer than this to the end of a thread's share use the exact loop.
+ * Smaller: writes into another thread's share.  Larger: the exact loop is used more often. */
+#define COMPRESS_OVERRUN_ELEMENTS 16
+
+#endif
+#endif

@@ -1,0 +1,116 @@
+# Stage 3 of a step, the head: outputs, losses and their gradient. Also what follows from them:
+# metrics, and the sums over the samples.
+
+cdef bint has_targets(const Job *job) noexcept nogil:
+    return job.targets.labels != NULL or job.targets.values != NULL
+
+
+cdef double sum_weights(const Job *job, int64_t sample, int64_t m) noexcept nogil:
+    cdef double weight = 0
+    cdef int64_t i
+    if job.targets.weights == NULL:
+        return m
+    for i in range(sample, sample + m):
+        weight += job.targets.weights[job.input.order[i] if job.input.order != NULL else i]
+    return weight
+
+
+cdef int64_t get_step_number(const TrainingJob *training, int64_t sample) noexcept nogil:
+    # Return the number, within the epoch, of the step whose batch begins with `sample`.
+    return training.first_step + sample // training.job.batch
+
+
+cdef double compute_update_factor(const TrainingJob *training, int64_t sample) noexcept nogil:
+    cdef int64_t accumulate = training.optimizer.accumulate, first
+    if training.optimizer.optimizers == NULL:
+        if training.rates == NULL:
+            return training.update_factor
+        return -training.rates[sample // training.job.batch]
+    if accumulate == 1:
+        return training.update_factor
+    # With gradient accumulation, every batch of a group has equal weight.
+    first = get_step_number(training, sample) // accumulate * accumulate
+    return training.update_factor / min(accumulate, training.steps - first)
+
+
+cdef double compute_gradient_scale(const TrainingJob *training, int64_t sample,
+                                   int64_t m) noexcept nogil:
+    # Return the factor that turns the sum of the samples' gradients into an update.
+    cdef double weight = sum_weights(&training.job, sample, m)
+    return compute_update_factor(training, sample) / weight if weight > 0 else 0
+
+
+cdef const uint32_t *locate_targets(const Job *job, int64_t sample,
+                                    cmlp_targets *targets) noexcept nogil:
+    # Fill in the targets from `sample` on as the kernels take them; return the index of their
+    # rows, or NULL if they follow one another.
+    targets[0] = job.targets
+    if job.input.order != NULL:
+        return job.input.order + sample
+    if targets.labels != NULL:
+        targets.labels += sample
+    else:
+        targets.values = at(targets.values, sample * targets.ld, job.itemsize)
+    if targets.weights != NULL:
+        targets.weights += sample
+    return NULL
+
+
+cdef void compute_head(Job *job, int64_t first, int64_t m, int64_t sample,
+                       double scale) noexcept nogil:
+    # Turn rows first .. first + m of the last layer's pre-activations into outputs and
+    # losses, and write `scale` times the gradient of the loss to its delta.
+    cdef Layer *last = &job.layers[job.depth - 1]
+    cdef cmlp_targets targets
+    cdef const uint32_t *index = locate_targets(job, sample + first, &targets)
+    job.kernels.head(&job.head, &targets, index, m, scale,
+                     element(job, last.output, last, first, 0),
+                     element(job, last.slope, last, first, 0),
+                     element(job, last.delta, last, first, 0), last.ld, job.losses + first)
+
+
+cdef void run_head(TrainingJob *training, int64_t first, int64_t m, int64_t sample,
+                   double scale) noexcept nogil:
+    # The head of a training step. A loss in Python splits it: FORWARD ends with the outputs,
+    # which Python turns into the gradient with respect to them, and BACKWARD begins with that.
+    cdef Job *job = &training.job
+    cdef Layer *last = &job.layers[job.depth - 1]
+    if training.phase == WHOLE_STEP:
+        compute_head(job, first, m, sample, scale)
+    elif training.phase == FORWARD:
+        activate(job, job.depth - 1, sample, first, m, 0, last.n, last.outputs)
+    else:
+        activate_backward(job, last, first, m, 0, last.n)
+
+
+cdef void accumulate_metrics(Job *job, int64_t sample, int64_t m) noexcept nogil:
+    cdef Layer *last = &job.layers[job.depth - 1]
+    cdef cmlp_targets targets
+    cdef const uint32_t *index = locate_targets(job, sample, &targets)
+    job.kernels.accumulate_metrics(&job.head, &targets, index, m, last.output, last.ld, job.sums)
+
+
+cdef void finish_step(TrainingJob *training, int64_t m) noexcept nogil:
+    # Add the losses of the batch in order, and decide whether to stop. Called by one thread.
+    cdef Job *job = &training.job
+    cdef double loss = 0, weight = sum_weights(job, job.done, m)
+    cdef int64_t i
+    for i in range(m):
+        loss += job.losses[i]
+    if job.sums != NULL:
+        accumulate_metrics(job, job.done, m)
+    training.last_loss = loss / weight if weight > 0 else 0
+    if training.penalty.is_active:  # batches are then weighted by their number of samples
+        training.last_loss += training.penalty.batch
+        training.penalty.total += training.penalty.batch * m
+        loss, weight = training.last_loss * m, m
+    job.loss += loss
+    job.weight += weight
+    job.done += m
+    training.unclocked_work += m * job.work
+    training.has_diverged = not isfinite(loss)
+    training.stop = (training.has_diverged or job.done >= training.limit
+                     or training.phase == BACKWARD)
+    if training.unclocked_work > CMLP_CLOCK_POLL_MULTIPLY_ADDS:
+        training.unclocked_work = 0
+        training.stop = training.stop or cmlp_now() > job.deadline

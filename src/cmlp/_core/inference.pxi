@@ -1,0 +1,45 @@
+# Inference: batch after batch, returning to Python after each time slice.
+
+cdef double compute_mean_loss(const Job *job) noexcept:
+    return job.loss / job.weight if job.weight > 0 else 0
+
+
+cdef void infer_time_slice(InferenceJob *inference, int threads) noexcept nogil:
+    # The clock is not read before the second batch: few calls have one.
+    cdef Job *job = &inference.job
+    cdef int64_t i, m
+    while True:
+        m = min(job.batch, job.total - job.done)
+        cmlp_parallel(infer_threads, inference, threads)
+        if has_targets(job):
+            for i in range(m):
+                job.loss += job.losses[i]
+            job.weight += sum_weights(job, job.done, m)
+        if job.sums != NULL:
+            accumulate_metrics(job, job.done, m)
+        job.done += m
+        if job.done >= job.total or inference.has_non_finite:
+            return
+        if job.deadline == 0:
+            job.deadline = cmlp_now() + CMLP_TIME_SLICE_SECONDS
+        elif cmlp_now() > job.deadline:
+            job.deadline = 0
+            return
+
+
+cdef object run_inference(InferenceJob *inference, int threads, tick):
+    cdef Job *job = &inference.job
+    if job.blas != NULL:
+        enter_single_threaded()
+    try:
+        while True:
+            with nogil:
+                infer_time_slice(inference, threads)
+            if tick is not None:
+                tick(job.done)
+            if job.done >= job.total or inference.has_non_finite:
+                return
+            PyErr_CheckSignals()
+    finally:
+        if job.blas != NULL:
+            leave_single_threaded()

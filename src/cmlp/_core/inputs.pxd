@@ -1,0 +1,33 @@
+# What the engine reads and sums: samples, targets, metrics.
+from libc.stdint cimport int32_t, int64_t
+
+from cpython.buffer cimport Py_buffer
+
+from cmlp._core.kernels cimport cmlp_metric_sums, cmlp_rows, cmlp_targets
+
+
+cdef class Rows:
+    cdef cmlp_rows view
+    cdef int64_t longest, nonzeros      # of sparse rows: entries of the longest row, and of all
+    cdef Py_buffer buffer
+    cdef bint holds_buffer
+    cdef object references              # of sparse rows: the arrays that `view` points into
+
+
+cdef class Targets:
+    cdef cmlp_targets view
+    cdef readonly Py_ssize_t n
+    cdef const int32_t[::1] labels
+    cdef const float[:, ::1] float_values
+    cdef const double[:, ::1] double_values
+    cdef const double[::1] weights
+
+
+cdef class MetricSums:
+    cdef cmlp_metric_sums sums
+    cdef readonly dict arrays
+
+
+# Fill in `view` from a 2-D buffer of uint8, float32 or float64 whose rows are contiguous.
+# Return False if the buffer is anything else.
+cdef bint describe_rows(const Py_buffer *buffer, cmlp_rows *view) noexcept

@@ -1,0 +1,306 @@
+"""Samples as the engine reads them (dense or compressed sparse rows), targets, metric sums."""
+import numpy as np
+
+from libc.stdint cimport int32_t, int64_t
+
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
+
+from cmlp._core.kernels cimport (
+    CMLP_DENSITY_SAMPLE_ROWS, CMLP_F32, CMLP_F64, CMLP_U8, cmlp_kernels, cmlp_rows, table)
+from cmlp._core.threads cimport Range, cmlp_parallel, split_range
+
+# dtype.str without the byte order -> cmlp_kind, and cmlp_kind -> dtype.
+KINDS = {"u1": CMLP_U8, "f4": CMLP_F32, "f8": CMLP_F64}
+DTYPES = {CMLP_U8: np.uint8, CMLP_F32: np.float32, CMLP_F64: np.float64}
+
+
+cdef bint describe_rows(const Py_buffer *buffer, cmlp_rows *view) noexcept:
+    cdef const char *kind = buffer.format
+    if buffer.ndim != 2 or kind == NULL or kind[0] == 0 or kind[1] != 0:
+        return False
+    if kind[0] == b"B":
+        view.kind = CMLP_U8
+    elif kind[0] == b"f":
+        view.kind = CMLP_F32
+    elif kind[0] == b"d":
+        view.kind = CMLP_F64
+    else:
+        return False
+    view.data = buffer.buf
+    view.n, view.width = buffer.shape[0], buffer.shape[1]
+    view.stride = buffer.strides[0]
+    return view.width < 2 or buffer.strides[1] == buffer.itemsize
+
+
+ctypedef fused index:
+    int32_t
+    int64_t
+
+
+cdef bint are_increasing(const index *column, const int64_t *start, int64_t n) noexcept nogil:
+    # Return whether the column indices of each of n rows are strictly increasing.
+    cdef int64_t i, t
+    for i in range(n):
+        for t in range(start[i] + 1, start[i + 1]):
+            if column[t] <= column[t - 1]:
+                return False
+    return True
+
+
+cdef class Rows:
+    """Samples of a 2-D array, which is not copied.
+
+    Parameters
+    ----------
+    array : ndarray of uint8, float32 or float64, shape (n_samples, n_features)
+        The elements of each row must be contiguous; rows may have any stride. The engine
+        divides uint8 by 255.
+
+    Raises
+    ------
+    ValueError
+        If the array has another number of dimensions, dtype or memory layout.
+    """
+
+    def __init__(self, array):
+        PyObject_GetBuffer(array, &self.buffer, PyBUF_STRIDES | PyBUF_FORMAT)
+        self.holds_buffer = True
+        if not describe_rows(&self.buffer, &self.view):
+            raise ValueError(f"array must be 2-D, of uint8, float32 or float64, with contiguous "
+                             f"rows; got {array.dtype}, shape {array.shape}, "
+                             f"strides {array.strides}")
+
+    def __dealloc__(self):
+        if self.holds_buffer:
+            PyBuffer_Release(&self.buffer)
+
+    @staticmethod
+    def sparse(values, columns, start, int64_t width):
+        """Return samples of a matrix in CSR format, whose arrays are not copied.
+
+        Parameters
+        ----------
+        values : ndarray of uint8, float32 or float64, shape (nnz,)
+        columns : ndarray of uint16, int32 or int64, shape (nnz,)
+            Column of each element: less than `width`, strictly increasing within a row. The
+            caller checks that; see `has_sorted_columns`.
+        start : ndarray of int64, shape (n_samples + 1,)
+            Index of the first element of each row; not decreasing.
+        width : int
+            Number of features.
+
+        Returns
+        -------
+        Rows
+        """
+        cdef Rows rows = Rows.__new__(Rows)
+        cdef const int64_t[::1] begin = start
+        cdef size_t address
+        cdef int64_t i
+        rows.references = (values, columns, start)
+        rows.view.n, rows.view.width = len(start) - 1, width
+        rows.view.kind = KINDS[values.dtype.str[1:]]
+        rows.view.column_bytes = columns.itemsize
+        address = values.ctypes.data
+        rows.view.data = <const void *> address
+        address = columns.ctypes.data
+        rows.view.column = <const void *> address
+        rows.view.start = &begin[0]
+        for i in range(rows.view.n):
+            rows.longest = max(rows.longest, begin[i + 1] - begin[i])
+        rows.nonzeros = begin[rows.view.n] - begin[0]
+        return rows
+
+    def __len__(self):
+        return self.view.n
+
+    @property
+    def width(self):
+        """Number of features."""
+        return self.view.width
+
+    @property
+    def arrays(self):
+        """Tuple (values, columns, start) of sparse rows; None for dense ones."""
+        return self.references
+
+    @property
+    def is_sparse(self):
+        """Whether these are compressed sparse rows."""
+        return self.view.start != NULL
+
+    @property
+    def has_sorted_columns(self):
+        """Whether the columns of every sparse row are strictly increasing.
+
+        The columns must be int32 or int64.
+        """
+        if self.view.column_bytes == 4:
+            return are_increasing(<const int32_t *> self.view.column, self.view.start, self.view.n)
+        return are_increasing(<const int64_t *> self.view.column, self.view.start, self.view.n)
+
+    def first_not_finite(self):
+        """Return the index of the first row with NaN or infinity, or -1."""
+        cdef const cmlp_kernels *kernels = table(4)
+        cdef int64_t row
+        with nogil:
+            row = kernels.first_not_finite(&self.view)
+        return row
+
+    def density(self):
+        """Return the fraction of elements that are not zero.
+
+        For dense rows it is estimated from a few hundred equally spaced ones. Without
+        elements it is 1.
+        """
+        cdef const cmlp_kernels *kernels = table(4)
+        cdef int64_t sampled = min(self.view.n, CMLP_DENSITY_SAMPLE_ROWS), nonzeros = 0, i, row
+        cdef cmlp_rows view = self.view
+        cdef int64_t count
+        if view.n == 0 or view.width == 0:
+            return 1.0
+        if view.start != NULL:
+            return self.nonzeros / (<double> view.n * view.width)
+        for i in range(sampled):
+            row = i * self.view.n // sampled
+            view.data = <const char *> self.view.data + row * self.view.stride
+            kernels.count_nonzeros(&view, 0, 1, &count)
+            nonzeros += count
+        return nonzeros / (<double> sampled * view.width)
+
+    def compressed(self, int threads=1):
+        """Return dense samples as compressed sparse rows, computed by `threads` threads."""
+        cdef int64_t n = self.view.n
+        cdef int64_t[::1] begin = np.zeros(n + 1, np.int64)
+        cdef Compression job
+        job.kernels, job.rows, job.counts = table(4), &self.view, &begin[0] + 1
+        job.out.start = NULL
+        with nogil:
+            cmlp_parallel(compress_threads, &job, threads)
+        start = np.cumsum(begin)
+        values = np.empty(start[n], DTYPES[self.view.kind])
+        columns = np.empty(start[n], np.uint16 if self.view.width <= 1 << 16 else np.int32)
+        cdef Rows rows = Rows.sparse(values, columns, start, self.view.width)
+        job.out = rows.view
+        with nogil:
+            cmlp_parallel(compress_threads, &job, threads)
+        return rows
+
+
+cdef struct Compression:
+    const cmlp_kernels *kernels
+    const cmlp_rows *rows       # dense
+    int64_t *counts             # (n,): written by the first pass: elements of each row
+    cmlp_rows out               # written by the second pass, whose `start` is not NULL
+
+
+cdef void compress_threads(void *arg, int thread, int threads) noexcept nogil:
+    # Thread body: count the elements of this thread's rows, or copy them.
+    cdef Compression *job = <Compression *> arg
+    cdef Range rows = split_range(job.rows.n, 1, thread, threads)
+    if job.out.start == NULL:
+        job.kernels.count_nonzeros(job.rows, rows.first, rows.size, job.counts)
+    else:
+        job.kernels.compress(job.rows, rows.first, rows.size, &job.out)
+
+
+cdef class Targets:
+    """What outputs are compared with; the array is not copied.
+
+    Parameters
+    ----------
+    array : ndarray
+        Class labels, int32 (n_samples,), or values, (n_samples, n_outputs), C-contiguous, of
+        the parameters' dtype.
+
+    Attributes
+    ----------
+    n : int
+        Number of samples.
+    """
+
+    def __init__(self, array):
+        self.n = array.shape[0]
+        self.view.ld = array.shape[array.ndim - 1]
+        if self.n == 0:
+            return
+        if array.ndim == 1:
+            self.labels = array
+            self.view.labels = &self.labels[0]
+        elif array.itemsize == 4:
+            self.float_values = array
+            self.view.values = &self.float_values[0, 0]
+        else:
+            self.double_values = array
+            self.view.values = &self.double_values[0, 0]
+
+    def weighted(self, weights):
+        """Set the sample weights, and return the same object.
+
+        Parameters
+        ----------
+        weights : ndarray of float64, shape (n_samples,), or None
+            None: every sample has weight 1.
+
+        Returns
+        -------
+        Targets
+        """
+        if weights is None:
+            self.view.weights = NULL
+        else:
+            self.weights = weights
+            self.view.weights = &self.weights[0]
+        return self
+
+
+# Arrays of metric sums for class labels, and for real targets; see csrc/kernels.h.
+CLASS_SUMS = ("hits", "predicted", "actual", "ranks")
+REAL_SUMS = ("first", "target", "target_square", "error", "error_square")
+
+
+cdef class MetricSums:
+    """Sums over samples from which metrics are computed (see csrc/kernels.h).
+
+    Parameters
+    ----------
+    classes : bool
+        Whether outputs are compared with class labels; a single output distinguishes two.
+    outputs : int
+        Number of outputs.
+
+    Attributes
+    ----------
+    arrays : dict of str to ndarray of float64
+        The sums by name: of shape (n_classes,) or (n_outputs,).
+    samples : float
+        Number of samples.
+    """
+
+    def __init__(self, bint classes, int outputs):
+        length = max(outputs, 2) if classes else outputs
+        self.arrays = {name: np.zeros(length) for name in (CLASS_SUMS if classes else REAL_SUMS)}
+        if classes:
+            self.sums.hits = get_address(self.arrays["hits"])
+            self.sums.predicted = get_address(self.arrays["predicted"])
+            self.sums.actual = get_address(self.arrays["actual"])
+            self.sums.ranks = get_address(self.arrays["ranks"])
+        else:
+            self.sums.first = get_address(self.arrays["first"])
+            self.sums.target = get_address(self.arrays["target"])
+            self.sums.target_square = get_address(self.arrays["target_square"])
+            self.sums.error = get_address(self.arrays["error"])
+            self.sums.error_square = get_address(self.arrays["error_square"])
+
+    @property
+    def samples(self):
+        return self.sums.samples
+
+    @samples.setter
+    def samples(self, double samples):
+        self.sums.samples = samples
+
+
+cdef double *get_address(array) except NULL:
+    cdef double[::1] view = array
+    return &view[0]

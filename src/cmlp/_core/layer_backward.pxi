@@ -1,0 +1,59 @@
+# Stage 4 of a step: one layer backward, from its delta (the gradient with respect to its
+# pre-activations) to the delta of the layer below.
+
+cdef void affine_backward_rows(Job *job, Layer *layer, Layer *below, int64_t first,
+                               int64_t m) noexcept nogil:
+    # Compute rows first .. first + m of the gradient with respect to the outputs of `below`.
+    cdef int s = job.itemsize
+    cdef const void *w = layer.tensors[WEIGHT].value
+    cdef char *d = at(layer.delta, first * layer.ld, s)
+    cdef char *c = at(below.delta, first * below.ld, s)
+    if uses_blas(job, m, layer.n, layer.inputs):
+        gemm(job.blas, s, False, True, m, layer.inputs, layer.outputs, d, layer.ld, w, layer.n, 0,
+             c, below.ld)
+    else:
+        job.kernels.affine_backward(m, layer.outputs, layer.inputs, d, layer.ld, w, layer.n, c,
+                                    below.ld)
+
+
+cdef void affine_backward_columns(Job *job, Layer *layer, Layer *below, int64_t m, int64_t column,
+                                  int64_t n) noexcept nogil:
+    # Compute columns column .. column + n of the same for all m samples of the batch.
+    cdef int s = job.itemsize
+    job.kernels.affine_backward(
+        m, layer.outputs, n, layer.delta, layer.ld,
+        at(layer.tensors[WEIGHT].value, column * layer.n, s), layer.n,
+        at(below.delta, column, s), below.ld)
+
+
+cdef void activate_backward(Job *job, Layer *layer, int64_t row, int64_t m, int64_t column,
+                            int64_t n) noexcept nogil:
+    # Multiply a block (m, n) of the gradient with respect to the layer's outputs by the
+    # derivative of dropout and activation.
+    cdef char *d = element(job, layer.delta, layer, row, column)
+    if layer.slope != NULL:
+        job.kernels.multiply(m, n, element(job, layer.slope, layer, row, column), layer.ld, d,
+                             layer.ld)
+    else:
+        job.kernels.activate_backward(&layer.activation, m, n,
+                                      element(job, layer.output, layer, row, column), layer.ld,
+                                      d, layer.ld)
+
+
+cdef void normalize_rows_backward(Job *job, Layer *layer, int64_t row, int64_t m) noexcept nogil:
+    if layer.normalization == OVER_LAYER:
+        job.kernels.normalize_layer_backward(
+            m, layer.n, layer.outputs, layer.tensors[SCALE].value,
+            element(job, layer.normal, layer, row, 0), at(layer.inverse, row, job.itemsize),
+            element(job, layer.delta, layer, row, 0), layer.ld,
+            element(job, layer.shift_delta, layer, row, 0))
+
+
+cdef void normalize_columns_backward(Job *job, Layer *layer, int64_t m, int64_t column,
+                                     int64_t n) noexcept nogil:
+    cdef int s = job.itemsize
+    if layer.normalization == OVER_BATCH:
+        job.kernels.normalize_batch_backward(
+            m, n, at(layer.tensors[SCALE].value, column, s), at(layer.normal, column, s),
+            at(layer.inverse, column, s), at(layer.delta, column, s), layer.ld,
+            at(layer.shift_delta, column, s))

@@ -1,0 +1,107 @@
+# Stage 2 of a step: one layer forward. By rows: m samples, all columns. By columns: n columns,
+# all samples of the batch.
+
+cdef bint suits_blas(int64_t m, int64_t n, int64_t k) noexcept nogil:
+    return m >= CMLP_BLAS_MIN_ROWS and <double> m * n * k >= CMLP_BLAS_MULTIPLY_ADDS
+
+
+cdef inline bint uses_blas(const Job *job, int64_t m, int64_t n, int64_t k) noexcept nogil:
+    return job.blas != NULL and suits_blas(m, n, k)
+
+
+cdef inline char *element(const Job *job, const void *buffer, const Layer *layer, int64_t row,
+                          int64_t column) noexcept nogil:
+    # Return the address of an element of a layer's buffer, or NULL if there is no buffer.
+    return at(buffer, row * layer.ld + column, job.itemsize) if buffer != NULL else NULL
+
+
+cdef inline Matrix get_output(const Layer *layer) noexcept nogil:
+    return Matrix(layer.output, layer.ld)
+
+
+cdef void affine_rows(Job *job, int l, Matrix a, int64_t first, int64_t m) noexcept nogil:
+    # Compute rows first .. first + m of layer l's pre-activations from its input a.
+    cdef int s = job.itemsize
+    cdef Layer *layer = &job.layers[l]
+    cdef const void *w = layer.tensors[WEIGHT].value
+    cdef const char *x = at(a.data, first * a.ld, s)
+    cdef char *z = at(layer.output, first * layer.ld, s)
+    cdef int64_t i
+    if reads_sparse_rows(job, l):
+        job.kernels.sparse_affine(first, m, layer.n, layer.inputs, &job.input.entries, w, layer.n,
+                                  layer.start, layer.output, layer.ld)
+    elif uses_blas(job, m, layer.n, layer.inputs):
+        for i in range(m):
+            memcpy(z + i * layer.ld * s, layer.start, layer.n * s)
+        gemm(job.blas, s, False, False, m, layer.n, layer.inputs, x, a.ld, w, layer.n, 1, z,
+             layer.ld)
+    else:
+        job.kernels.affine(m, layer.n, layer.inputs, x, a.ld, w, layer.n, layer.start, z,
+                           layer.ld)
+
+
+cdef void affine_columns(TrainingJob *training, int l, Matrix a, int64_t m, int64_t column,
+                         int64_t n) noexcept nogil:
+    # Compute columns column .. column + n of layer l's pre-activations. If an update is
+    # deferred, apply it to these columns first, in the same pass over the weights.
+    cdef Job *job = &training.job
+    cdef int s = job.itemsize
+    cdef Layer *layer = &job.layers[l]
+    cdef char *z = at(layer.output, column, s)
+    cdef char *d = at(layer.delta, column, s)
+    cdef char *w = at(layer.tensors[WEIGHT].value, column, s)
+    cdef char *start = at(layer.start, column, s)
+    if reads_sparse_rows(job, l):
+        job.kernels.sparse_affine(0, m, n, layer.inputs, &job.input.entries, w, layer.n, start, z,
+                                  layer.ld)
+    elif training.deferred:
+        # d still belongs to the previous batch. Updates are deferred only if no layer is
+        # normalized, so `start` is the bias.
+        job.kernels.accumulate_bias(m, n, d, layer.ld, start)
+        job.kernels.accumulate_affine(
+            m, n, layer.inputs, layer.previous_input.data, layer.previous_input.ld, d, layer.ld,
+            w, layer.n, a.data, a.ld, start, z, layer.ld)
+    else:
+        job.kernels.affine(m, n, layer.inputs, a.data, a.ld, w, layer.n, start, z, layer.ld)
+
+
+cdef void normalize_rows(Job *job, Layer *layer, int64_t row, int64_t m) noexcept nogil:
+    # Normalize rows of the pre-activations, independently of all others: over the layer, or,
+    # in inference, by the running statistics of the batches.
+    cdef char *z = element(job, layer.output, layer, row, 0)
+    if layer.normalization == OVER_LAYER:
+        job.kernels.normalize_layer(
+            m, layer.n, layer.outputs, layer.epsilon, layer.tensors[SCALE].value,
+            layer.tensors[BIAS].value, z, layer.ld, element(job, layer.normal, layer, row, 0),
+            at(layer.inverse, row, job.itemsize))
+    elif layer.normalization == OVER_BATCH:
+        job.kernels.normalize_by_running(
+            m, layer.n, layer.epsilon, layer.tensors[SCALE].value, layer.tensors[BIAS].value,
+            layer.running_mean, layer.running_variance, z, layer.ld)
+
+
+cdef void normalize_columns(Job *job, Layer *layer, int64_t m, int64_t column,
+                            int64_t n) noexcept nogil:
+    # Normalize columns of the pre-activations over the m samples of the batch.
+    cdef int s = job.itemsize
+    if layer.normalization == OVER_BATCH:
+        job.kernels.normalize_batch(
+            m, n, layer.epsilon, layer.momentum, at(layer.tensors[SCALE].value, column, s),
+            at(layer.tensors[BIAS].value, column, s), at(layer.running_mean, column, s),
+            at(layer.running_variance, column, s), at(layer.output, column, s), layer.ld,
+            at(layer.normal, column, s), at(layer.inverse, column, s))
+
+
+cdef void activate(Job *job, int l, int64_t sample, int64_t row, int64_t m, int64_t column,
+                   int64_t n, int64_t outputs) noexcept nogil:
+    # Turn a block (m, n) of layer l's pre-activations into activations, and apply dropout.
+    # `outputs` is the number of columns of the block that are not padding.
+    cdef Layer *layer = &job.layers[l]
+    cdef char *a = element(job, layer.output, layer, row, column)
+    cdef char *slope = element(job, layer.slope, layer, row, column)
+    cdef cmlp_rng_key key
+    job.kernels.activate(&layer.activation, m, n, outputs, a, layer.ld, slope)
+    if job.drops and layer.dropout.dropped:
+        key = get_rng_key(job, l + 1)
+        job.kernels.drop(&layer.activation, &layer.dropout, &key,
+                         job.sample_offset + sample + row, column, m, n, a, layer.ld, slope)

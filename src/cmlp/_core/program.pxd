@@ -1,0 +1,58 @@
+# A network in the form that the engine runs, and the memory of its calls.
+from libc.stdint cimport int64_t
+
+from cmlp._core.inputs cimport Rows, Targets
+from cmlp._core.kernels cimport cmlp_head, cmlp_input_layer, cmlp_kernels, cmlp_rows
+from cmlp._core.steps cimport Job, Layer, Tensor, TrainingJob
+
+
+cdef class Workspace:
+    cdef char *memory
+    cdef size_t used            # bytes given out by `take`
+    cdef Layer *layers          # (depth,): the program's, with buffers
+    cdef int64_t capacity       # samples of a batch
+    cdef int64_t entries        # entries of a sparse batch; 0: batches are dense
+    cdef int64_t input_ld
+    cdef bint has_previous      # whether there are buffers for a deferred update
+
+    cdef void *take(self, size_t size) noexcept
+    cdef void assign_input(self, Job *job, int64_t inputs) noexcept
+    cdef void assign_layer(self, Job *job, Layer *layer) noexcept
+    cdef void assign_buffers(self, Job *job) noexcept
+
+
+cdef class Program:
+    cdef const cmlp_kernels *kernels
+    cdef cmlp_input_layer *input_layers
+    cdef int input_layer_count
+    cdef Layer *layers          # dense layers
+    cdef int depth
+    cdef int itemsize           # bytes of a parameter
+    cdef cmlp_head head
+    cdef int64_t inputs         # of the network
+    cdef bint normalizes_batches, limits_norms
+    cdef readonly object dtype
+    cdef object parameters, statistics  # the blocks
+    cdef list free_workspaces
+
+    cdef Tensor describe_tensor(self, int64_t offset, int64_t rows, int64_t columns, group)
+    cdef bint has_randomness(self) noexcept
+    cdef bint can_defer_updates(self) noexcept
+    cdef Workspace take_workspace(self, Job *job, int64_t longest)
+    cdef void plan_job(self, Job *job, const cmlp_rows *rows, int64_t batch,
+                       int64_t entries) noexcept
+    cdef Workspace prepare_job(self, Job *job, const cmlp_rows *rows, Targets targets, order,
+                               int64_t batch, int64_t longest, bint drops)
+    cdef Workspace prepare_training(self, TrainingJob *training, Rows rows, Targets targets,
+                                    order, int64_t batch, bint drops)
+    cdef void release_workspace(self, Workspace workspace) noexcept
+    cdef int choose_threads(self, const Job *job, int threads) noexcept
+    cdef char *address_block(self, str name, block) except NULL
+    cdef object infer_few(self, const cmlp_rows *rows)
+
+
+# Train for one time slice, or run one phase of a step whose loss is in Python.
+cdef object run_training(TrainingJob *training, int threads)
+
+# Return the address of a C-contiguous, writable array of float32 or float64.
+cdef char *address_array(array, int ndim) except NULL

@@ -1,0 +1,47 @@
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from numpy import dtype, floating, uint32
+from numpy.typing import NDArray
+
+from cmlp._core.inputs import MetricSums, Rows, Targets
+
+HAVE_THREADS: bool
+LAYERS: dict[str, Callable[[Program, Any, dict[str, int]], None]]
+
+class Program:
+    @property
+    def dtype(self) -> dtype[Any]: ...
+    def __init__(
+        self,
+        inputs: int,
+        layers: Sequence[tuple[Any, dict[str, int]]],
+        loss: Any,
+        parameters: NDArray[floating],
+        statistics: NDArray[floating],
+    ) -> None: ...
+    def gradient(
+        self,
+        rows: Rows,
+        targets: Targets,
+        gradient_block: NDArray[floating],
+        threads: int,
+        momentum: float = 0,
+    ) -> float: ...
+    def infer(
+        self,
+        rows: Rows,
+        targets: Targets | None,
+        order: NDArray[uint32] | None,
+        out: NDArray[floating] | None,
+        threads: int,
+        check_finite: bool = False,
+        sums: MetricSums | None = None,
+        tick: Callable[[int], object] | None = None,
+    ) -> float | None: ...
+    def plan(self, batch_size: int, threads: int) -> tuple[int, list[str]]: ...
+    def predict_small(self, array: Any) -> NDArray[floating] | None: ...
+
+def add_input_noise(program: Program, specification: Any, offsets: dict[str, int]) -> None: ...
+def add_input_dropout(program: Program, specification: Any, offsets: dict[str, int]) -> None: ...
+def add_dense(program: Program, specification: Any, offsets: dict[str, int]) -> None: ...

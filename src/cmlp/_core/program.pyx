@@ -1,0 +1,465 @@
+"""`Program`: a network in the form that the engine runs.
+
+`steps.pyx` has what its threads do, `training.pyx` the training of a program.
+"""
+from libc.math cimport INFINITY
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+from posix.stdlib cimport posix_memalign
+
+from cpython.buffer cimport (
+    Py_buffer, PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE,
+    PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer)
+from cpython.exc cimport PyErr_CheckSignals
+
+import numpy as np
+
+from cmlp._core.blas cimport enter_single_threaded, hooks, leave_single_threaded
+from cmlp._core.inputs cimport MetricSums, Rows, Targets, describe_rows
+from cmlp._core.kernels cimport (
+    CMLP_ALIASED_STRIDE_BYTES, CMLP_BLAS_MAX_VECTOR_BYTES, CMLP_INFERENCE_BATCH_ROWS, CMLP_PAD,
+    CMLP_PREFETCH_BATCH_BYTES, CMLP_SPARSE_ENTRY_COST, CMLP_THREAD_MULTIPLY_ADDS,
+    CMLP_TIME_SLICE_SECONDS, cmlp_input_layer, cmlp_rows, cmlp_span, dropout_of, table)
+from cmlp._core.kernels import INPUT_LAYERS
+from cmlp._core.steps cimport (
+    BIAS, BIASES, NOT_NORMALIZED, OVER_BATCH, OVER_LAYER, SCALE, WEIGHT, WEIGHTS, InferenceJob,
+    Job, Layer, Tensor, TrainingJob, accumulate_metrics, at, has_targets, infer_threads,
+    suits_blas, sum_weights, train_threads)
+from cmlp._core.threads cimport CMLP_HAVE_THREADS, cmlp_parallel, cmlp_survive_fork
+
+cdef extern from "clock.h" nogil:
+    double cmlp_now()
+
+include "workspace.pxi"
+include "inference.pxi"
+
+cmlp_survive_fork()
+
+HAVE_THREADS = bool(CMLP_HAVE_THREADS)
+
+
+cdef class Program:
+    """A network in the form that the engine runs.
+
+    Parameters
+    ----------
+    inputs : int
+        Number of inputs of the network.
+    layers : sequence of (specification, dict)
+        The layers in order, input layers first. A specification has the attribute ``kind``,
+        one of `LAYERS`, and those that this kind needs; the dict maps the names of the
+        layer's tensors to the index of their first element in `parameters`, and those of
+        its running statistics to that in `statistics`. Rows are padded with zeros to
+        `kernels.PAD` bytes, and so are the offsets multiples of that.
+
+        - ``"input_noise"``: ``deviation``, a standard deviation.
+        - ``"input_dropout"``: ``rate``.
+        - ``"dense"``: ``units``; ``activation`` with ``code`` and ``parameter``; ``dropout``,
+          a rate; ``max_norm`` or None; ``normalization``: None, or with ``name``
+          (``"batch"``, ``"layer"``), ``eps`` and, for batches, ``momentum``. Tensors:
+          ``weight`` (inputs, padded units), ``bias`` (padded units,) and, if it is
+          normalized, ``scale`` (padded units,). Statistics over batches: ``running_mean``,
+          ``running_variance`` (padded units,).
+    loss : cmlp.losses.Loss
+        ``code``, -1 for a Python callable, and ``parameter``.
+    parameters, statistics : ndarray of float32 or float64, shape (n_elements,)
+        Blocks that start on a boundary of `kernels.PAD` bytes. They are used in place.
+
+    Raises
+    ------
+    ValueError
+        If a block has another dtype or layout, or a tensor does not fit into it.
+    """
+
+    def __cinit__(self, int64_t inputs, layers, loss, parameters, statistics):
+        self.dtype = parameters.dtype
+        self.itemsize = parameters.itemsize
+        self.kernels = table(self.itemsize)
+        self.inputs = inputs
+        self.parameters, self.statistics = parameters, statistics
+        self.free_workspaces = []
+        self.input_layers = <cmlp_input_layer *> calloc(len(layers), sizeof(cmlp_input_layer))
+        self.layers = <Layer *> calloc(len(layers), sizeof(Layer))
+        if self.input_layers == NULL or self.layers == NULL:
+            raise MemoryError
+        for specification, offsets in layers:
+            LAYERS[specification.kind](self, specification, offsets)
+        if self.depth == 0:
+            raise ValueError("layers must contain a dense layer; got none")
+        self.head.activation = self.layers[self.depth - 1].activation
+        self.head.outputs = self.layers[self.depth - 1].outputs
+        self.head.loss, self.head.parameter = loss.code, loss.parameter
+
+    def __dealloc__(self):
+        free(self.input_layers)
+        free(self.layers)
+
+    cdef Tensor describe_tensor(self, int64_t offset, int64_t rows, int64_t columns, group):
+        # Return a tensor of `parameters`.
+        cdef Tensor tensor
+        memset(&tensor, 0, sizeof(tensor))
+        tensor.offset, tensor.rows, tensor.columns, tensor.group = offset, rows, columns, group
+        tensor.value = tensor.into = address_part(self.parameters, offset, rows * columns)
+        return tensor
+
+    cdef bint has_randomness(self) noexcept:
+        # Return whether training uses random numbers: dropout, or input layers.
+        cdef int l
+        for l in range(self.depth):
+            if self.layers[l].dropout.dropped:
+                return True
+        return self.input_layer_count > 0
+
+    cdef bint can_defer_updates(self) noexcept:
+        # Return whether nothing comes between an update and the next forward product.
+        cdef int l
+        for l in range(self.depth):
+            if self.layers[l].normalization != NOT_NORMALIZED:
+                return False
+        return not self.limits_norms
+
+    cdef Workspace take_workspace(self, Job *job, int64_t longest):
+        # Return a free workspace if one is large enough, else a new one. Concurrent calls
+        # each have their own. `longest`: entries of the longest sparse row.
+        cdef Workspace w
+        cdef int64_t entries = 0
+        cdef bint fits
+        if job.input.rows.start != NULL:
+            entries = max(1, min(job.batch * longest, job.input.rows.start[job.input.rows.n]))
+        while self.free_workspaces:
+            w = self.free_workspaces.pop()
+            fits = w.entries >= entries > 0 or w.entries == entries == 0
+            if w.capacity >= job.batch and fits:
+                w.assign_buffers(job)
+                return w
+        return allocate_workspace(job, self.layers, self.inputs, entries)
+
+    cdef void release_workspace(self, Workspace workspace) noexcept:
+        # Keep a workspace for later calls. Its layers become like the program's again:
+        # without gradients and optimizer state.
+        cdef int l
+        for l in range(self.depth):
+            workspace.layers[l].tensors = self.layers[l].tensors
+            workspace.layers[l].momentum = self.layers[l].momentum
+        self.free_workspaces.append(workspace)
+
+    cdef void plan_job(self, Job *job, const cmlp_rows *rows, int64_t batch,
+                       int64_t entries) noexcept:
+        # Fill in what follows from the network and the shape of the samples: dense, or with
+        # so many sparse entries in all.
+        cdef double first = rows.width
+        cdef bint suits = False
+        cdef int l
+        memset(job, 0, sizeof(Job))
+        job.kernels, job.depth, job.head = self.kernels, self.depth, self.head
+        job.itemsize = self.itemsize
+        job.input.rows = rows[0]
+        job.total = rows.n
+        job.batch = min(batch, rows.n)
+        if entries:
+            first = min(first, CMLP_SPARSE_ENTRY_COST * <double> entries / rows.n)
+        for l in range(self.depth):
+            suits = suits or suits_blas(job.batch, self.layers[l].n, self.layers[l].inputs)
+            job.work += (first if l == 0 else self.layers[l].inputs) * self.layers[l].n
+        job.blas = hooks()
+        if (not suits or job.blas.sgemm == NULL or self.normalizes_batches
+                or self.kernels.vector_bytes > CMLP_BLAS_MAX_VECTOR_BYTES):
+            job.blas = NULL
+
+    cdef Workspace prepare_job(self, Job *job, const cmlp_rows *rows, Targets targets, order,
+                               int64_t batch, int64_t longest, bint drops):
+        # Fill in a job over these samples, in this order if one is given. `drops`: whether
+        # dropout is active.
+        cdef const uint32_t[::1] index
+        self.plan_job(job, rows, batch,
+                      rows.start[rows.n] - rows.start[0] if rows.start != NULL else 0)
+        job.drops = drops
+        if order is not None:
+            index = order
+            job.input.order, job.total = &index[0], index.shape[0]
+            job.input.prefetches = job.batch * rows.width * 8 <= CMLP_PREFETCH_BATCH_BYTES
+        if targets is not None:
+            job.targets = targets.view
+        return self.take_workspace(job, longest)
+
+    cdef Workspace prepare_training(self, TrainingJob *training, Rows rows, Targets targets,
+                                    order, int64_t batch, bint drops):
+        # Fill in a training job. `drops`: whether dropout and input layers are active.
+        cdef Job *job = &training.job
+        cdef Workspace workspace
+        memset(training, 0, sizeof(TrainingJob))
+        workspace = self.prepare_job(job, &rows.view, targets, order, batch, rows.longest, drops)
+        training.splits_columns = self.normalizes_batches
+        training.limits_norms = self.limits_norms
+        training.limit = job.total
+        training.optimizer.accumulate = 1
+        if drops:
+            job.input.layers = self.input_layers
+            job.input.layer_count = self.input_layer_count
+        return workspace
+
+    cdef int choose_threads(self, const Job *job, int threads) noexcept:
+        # Return how many threads pay for a batch of this job, at most `threads`.
+        return max(1, <int> min(<double> threads, job.batch * job.work / CMLP_THREAD_MULTIPLY_ADDS))
+
+    cdef char *address_block(self, str name, block) except NULL:
+        # Return the address of a block laid out like `parameters`.
+        if block.dtype != self.dtype or block.shape != self.parameters.shape:
+            raise ValueError(f"{name} must be {self.dtype} of shape {self.parameters.shape}; "
+                             f"got {block.dtype} of shape {block.shape}")
+        return address_array(block, 1)
+
+    def gradient(self, Rows rows not None, Targets targets not None, gradient_block, int threads,
+                 double momentum=0):
+        """Add the gradient of the mean loss over all samples to a block.
+
+        Dropout and input layers are inactive.
+
+        Parameters
+        ----------
+        rows : Rows
+        targets : Targets
+        gradient_block : ndarray, shape of `parameters`
+        threads : int
+            Upper limit.
+        momentum : float, default 0
+            Batch normalization uses the statistics of all samples; the running ones move by
+            this fraction of the difference.
+
+        Returns
+        -------
+        float
+            The mean loss.
+        """
+        cdef TrainingJob training
+        cdef Job *job = &training.job
+        cdef char *into = self.address_block("gradient_block", gradient_block)
+        cdef Workspace workspace
+        cdef Layer *layer
+        cdef int l, t
+        workspace = self.prepare_training(&training, rows, targets, None, rows.view.n, False)
+        try:
+            for l in range(self.depth):
+                layer = &job.layers[l]
+                layer.momentum = momentum
+                for t in range(layer.tensor_count):
+                    layer.tensors[t].into = at(into, layer.tensors[t].offset, self.itemsize)
+            training.update_factor = 1
+            training.steps = 1
+            job.deadline = INFINITY
+            run_training(&training, self.choose_threads(job, threads))
+        finally:
+            self.release_workspace(workspace)
+        return training.last_loss
+
+    def infer(self, Rows rows not None, Targets targets, order, out, int threads,
+              bint check_finite=False, MetricSums sums=None, tick=None):
+        """Compute the outputs of samples, their loss and metrics.
+
+        Parameters
+        ----------
+        rows : Rows
+        targets : Targets or None
+            None: outputs only.
+        order : ndarray of uint32 or None
+            The samples to take, in this order; None: all, as stored.
+        out : ndarray, shape (n_samples, n_outputs), or None
+            Receives the outputs; C-contiguous, of the parameters' dtype. None: they are not
+            wanted.
+        threads : int
+            Upper limit.
+        check_finite : bool, default False
+            Whether to stop at samples with NaN or infinity. This is cheaper than a separate
+            pass, because the samples are in the cache.
+        sums : MetricSums, optional
+        tick : callable, optional
+            Called with the number of samples processed, after each time slice.
+
+        Returns
+        -------
+        float or None
+            The mean loss, 0 without targets; None if it stopped at a sample that is not
+            finite.
+        """
+        cdef InferenceJob inference
+        cdef Job *job = &inference.job
+        cdef Workspace workspace
+        memset(&inference, 0, sizeof(inference))
+        workspace = self.prepare_job(job, &rows.view, targets, order, CMLP_INFERENCE_BATCH_ROWS,
+                                     rows.longest, False)
+        try:
+            if out is not None:
+                inference.out = address_array(out, 2)
+            if sums is not None:
+                job.sums = &sums.sums
+            inference.checks_finite = check_finite
+            run_inference(&inference, self.choose_threads(job, threads), tick)
+        finally:
+            self.free_workspaces.append(workspace)
+        return None if inference.has_non_finite else compute_mean_loss(job)
+
+    def plan(self, int64_t batch_size, int threads):
+        """Return what the engine chooses for a batch of dense samples.
+
+        Parameters
+        ----------
+        batch_size : int
+        threads : int
+            Upper limit.
+
+        Returns
+        -------
+        threads : int
+            Number of threads that it uses.
+        products : list of str
+            What computes the products of each layer: ``"kernels"``, ``"BLAS"``, or
+            ``"kernels, update and forward in one pass"``.
+        """
+        cdef Job job
+        cdef cmlp_rows rows
+        cdef Layer *layer
+        cdef int l
+        memset(&rows, 0, sizeof(rows))
+        rows.n, rows.width = batch_size, self.inputs
+        self.plan_job(&job, &rows, batch_size, 0)
+        is_shared = batch_size <= self.kernels.shared_pass_rows and self.can_defer_updates()
+        products = []
+        for l in range(self.depth):
+            layer = &self.layers[l]
+            if job.blas != NULL and suits_blas(batch_size, layer.n, layer.inputs):
+                products.append("BLAS")
+            else:
+                products.append("kernels" + ", update and forward in one pass" * is_shared)
+        return self.choose_threads(&job, threads), products
+
+    def predict_small(self, array):
+        """Return the outputs of a few samples with little overhead, or None.
+
+        Parameters
+        ----------
+        array : object
+            Served are 2-D buffers of uint8, float32 or float64 with contiguous rows, of the
+            network's width, finite, and not worth a second thread.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs), or None
+            None for everything else: `infer` serves it, or its caller explains what is wrong.
+        """
+        cdef Py_buffer buffer
+        cdef cmlp_rows rows
+        if not PyObject_CheckBuffer(array):
+            return None
+        PyObject_GetBuffer(array, &buffer, PyBUF_STRIDES | PyBUF_FORMAT)
+        try:
+            memset(&rows, 0, sizeof(rows))
+            if describe_rows(&buffer, &rows) and rows.width == self.inputs and rows.n:
+                return self.infer_few(&rows)
+        finally:
+            PyBuffer_Release(&buffer)
+
+    cdef object infer_few(self, const cmlp_rows *rows):
+        cdef InferenceJob inference
+        cdef Workspace workspace
+        if rows.n > CMLP_INFERENCE_BATCH_ROWS:
+            return None
+        memset(&inference, 0, sizeof(inference))
+        workspace = self.prepare_job(&inference.job, rows, None, None, CMLP_INFERENCE_BATCH_ROWS, 0,
+                                     False)
+        try:
+            if self.choose_threads(&inference.job, 2) > 1:
+                return None
+            out = np.empty((rows.n, self.head.outputs), self.dtype)
+            inference.out = address_array(out, 2)
+            inference.checks_finite = True
+            run_inference(&inference, 1, None)
+            return None if inference.has_non_finite else out
+        finally:
+            self.free_workspaces.append(workspace)
+
+
+def add_input_noise(Program program, specification, dict offsets):
+    """Append an input layer that adds normal noise."""
+    program.input_layers[program.input_layer_count] = cmlp_input_layer(
+        INPUT_LAYERS["input_noise"], specification.deviation)
+    program.input_layer_count += 1
+
+
+def add_input_dropout(Program program, specification, dict offsets):
+    """Append an input layer that drops inputs."""
+    program.input_layers[program.input_layer_count] = cmlp_input_layer(
+        INPUT_LAYERS["input_dropout"], specification.rate)
+    program.input_layer_count += 1
+
+
+def add_dense(Program program, specification, dict offsets):
+    """Append a dense layer."""
+    cdef Layer *layer = &program.layers[program.depth]
+    cdef int64_t lanes = CMLP_PAD // program.itemsize
+    normalization = specification.normalization
+    layer.inputs = program.layers[program.depth - 1].outputs if program.depth else program.inputs
+    layer.outputs = specification.units
+    layer.n = (layer.outputs + lanes - 1) // lanes * lanes
+    layer.ld = pad_leading(layer.n, program.itemsize)
+    layer.activation.kind = specification.activation.code
+    layer.activation.parameter = specification.activation.parameter
+    layer.dropout = dropout_of(specification.dropout)
+    layer.max_norm = specification.max_norm or 0
+    layer.tensors[WEIGHT] = program.describe_tensor(offsets["weight"], layer.inputs, layer.n,
+                                                    WEIGHTS)
+    layer.tensors[BIAS] = program.describe_tensor(offsets["bias"], 1, layer.n, BIASES)
+    layer.tensor_count = 2
+    if normalization is not None:
+        layer.tensors[SCALE] = program.describe_tensor(offsets["scale"], 1, layer.n, BIASES)
+        layer.tensor_count = 3
+        layer.epsilon = normalization.eps
+        layer.normalization = OVER_LAYER
+        if normalization.name == "batch":
+            layer.normalization = OVER_BATCH
+            layer.momentum = normalization.momentum
+            layer.running_mean = address_part(program.statistics, offsets["running_mean"], layer.n)
+            layer.running_variance = address_part(program.statistics, offsets["running_variance"],
+                                                  layer.n)
+            program.normalizes_batches = True
+    program.limits_norms = program.limits_norms or layer.max_norm > 0
+    program.depth += 1
+
+
+# Kind of a layer specification -> function that appends the layer to a program.
+LAYERS = {"input_noise": add_input_noise, "input_dropout": add_input_dropout, "dense": add_dense}
+
+
+cdef object run_training(TrainingJob *training, int threads):
+    cdef bint uses_blas = training.job.blas != NULL
+    if uses_blas:
+        enter_single_threaded()
+    try:
+        training.stop = False
+        with nogil:
+            cmlp_parallel(train_threads, training, threads)
+    finally:
+        if uses_blas:
+            leave_single_threaded()
+
+
+cdef char *address_array(array, int ndim) except NULL:
+    cdef Py_buffer buffer
+    PyObject_GetBuffer(array, &buffer, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+    cdef char *address = <char *> buffer.buf
+    cdef bint fits = buffer.ndim == ndim and buffer.itemsize in (4, 8)
+    PyBuffer_Release(&buffer)
+    if not fits:
+        raise ValueError(f"array must be {ndim}-D, of float32 or float64; got {array.dtype}, "
+                         f"shape {array.shape}")
+    return address
+
+
+cdef char *address_part(block, int64_t offset, int64_t size) except NULL:
+    # Return the address of `size` elements of a block, aligned as the kernels need it.
+    cdef int64_t itemsize = block.itemsize
+    cdef char *address = address_array(block, 1) + offset * itemsize
+    if not 0 <= offset <= block.size - size or <size_t> address % CMLP_PAD:
+        raise ValueError(f"offset must be that of {size} elements of a block of {block.size}, "
+                         f"on a boundary of {CMLP_PAD} bytes; got {offset}")
+    return address

@@ -1,0 +1,374 @@
+"""Training a `Program`: an epoch that runs one time slice at a time, and its optimizer."""
+from libc.math cimport INFINITY
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+import numpy as np
+
+from cmlp._core.inputs cimport MetricSums, Rows, Targets
+from cmlp._core.kernels cimport CMLP_TIME_SLICE_SECONDS, cmlp_optimizer
+from cmlp._core.kernels import OPTIMIZERS
+from cmlp._core.program cimport Program, Workspace, address_array, run_training
+from cmlp._core.steps cimport (
+    BACKWARD, BIASES, FORWARD, GROUPS, MAX_STATES, WEIGHTS, Job, Layer, Tensor, TrainingJob,
+    address, at, compute_update_factor, count_square_blocks, sum_weights)
+
+cdef extern from "random.h" nogil:
+    void cmlp_shuffle(uint32_t *order, uint32_t n, uint64_t seed, uint32_t epoch)
+
+cdef extern from "clock.h" nogil:
+    double cmlp_now()
+
+# Seconds after which training returns to Python for signals, progress and checkpoints.
+TIME_SLICE = CMLP_TIME_SLICE_SECONDS
+
+
+def shuffle(uint32_t[::1] order, uint64_t seed, uint32_t epoch):
+    """Fill `order` with a random permutation of 0 .. n - 1.
+
+    Parameters
+    ----------
+    order : ndarray of uint32, shape (n,)
+    seed, epoch : int
+        The permutation is a function of these alone.
+    """
+    if order.shape[0]:
+        cmlp_shuffle(&order[0], order.shape[0], seed, epoch)
+
+
+cdef class OptimizerKernel:
+    """The compiled form of an optimizer: its settings and the blocks that it works on.
+
+    Blocks are laid out like the program's `parameters`.
+
+    Parameters
+    ----------
+    name : str
+        ``"sgd"`` for plain gradient descent, which has no blocks but `mean` and ignores the
+        other settings, or one of `kernels.OPTIMIZERS`.
+    hyper, bias_hyper : sequence of float
+        Hyper-parameters, in the order that csrc/optimizers.h states for each optimizer: of
+        weights, and of biases and scales.
+    l1, l2 : tuple of (float, float)
+        Factors of each parameter's sign and value that are added to its gradient: of weights,
+        and of biases and scales.
+    clip_value, clip_norm : float
+        Largest absolute value of an element of the gradient, and largest norm of all
+        gradients together; 0: no limit.
+    penalty : float
+        If it is at least 0, penalty / 2 * sum of squared weights / weight of the batch is
+        part of each batch's loss, and batches are weighted by their number of samples.
+    accumulate : int
+        Number of batches whose mean gradient makes one step.
+    gradient : ndarray, optional
+        Block of zeros. Required unless the optimizer is plain.
+    states : sequence of ndarray
+        One block for each state array of the optimizer.
+    mean : ndarray, optional
+        Block of running means of the parameters.
+    mean_rate : float
+        Each step moves the running means by this fraction of the difference.
+
+    Attributes
+    ----------
+    plain : bool
+        Whether it is plain gradient descent.
+    position : tuple of (int, float)
+        Number of steps taken, and the running product of momenta that NAdam needs.
+    """
+    cdef cmlp_optimizer[2] settings     # WEIGHTS, BIASES
+    cdef readonly bint plain
+    cdef double clip_norm, penalty, mean_rate
+    cdef int64_t accumulate
+    cdef object gradient, states, mean
+
+    def __init__(self, str name, hyper=(), bias_hyper=(), l1=(0, 0), l2=(0, 0),
+                 double clip_value=0, double clip_norm=0, double penalty=-1,
+                 int64_t accumulate=1, gradient=None, states=(), mean=None, double mean_rate=0):
+        cdef int group
+        self.plain = name == "sgd"
+        self.gradient, self.states, self.mean = gradient, states, mean
+        self.clip_norm, self.penalty = clip_norm, penalty
+        self.accumulate, self.mean_rate = accumulate, mean_rate
+        if self.plain:
+            return
+        for group in range(GROUPS):
+            self.settings[group].kind = OPTIMIZERS[name].code
+            self.settings[group].clip_value = clip_value
+            self.settings[group].scale = 1
+            self.settings[group].l1, self.settings[group].l2 = l1[group], l2[group]
+        for i, (weights, biases) in enumerate(zip(hyper, bias_hyper, strict=True)):
+            self.settings[WEIGHTS].hyper[i], self.settings[BIASES].hyper[i] = weights, biases
+
+    @property
+    def position(self):
+        return self.settings[WEIGHTS].step, self.settings[WEIGHTS].product
+
+    @position.setter
+    def position(self, position):
+        cdef int group
+        for group in range(GROUPS):
+            self.settings[group].step, self.settings[group].product = position
+
+    cdef int attach(self, TrainingJob *training, Program program, double rate) except -1:
+        # Let the job accumulate gradients in their block and update by this optimizer.
+        cdef Layer *layer
+        cdef char *gradient = program.address_block("gradient", self.gradient)
+        cdef char *mean = NULL
+        cdef address[MAX_STATES] states
+        cdef int l, t, count = 0
+        for state in self.states:
+            states[count] = program.address_block("states", state)
+            count += 1
+        if self.mean is not None:
+            mean = program.address_block("mean", self.mean)
+        for group in range(GROUPS):
+            self.settings[group].rate = rate
+        training.optimizer.optimizers = self.settings
+        training.optimizer.accumulate = self.accumulate
+        training.optimizer.mean_rate = self.mean_rate
+        training.clipping.max_norm = self.clip_norm
+        training.penalty.is_active = self.penalty >= 0
+        training.penalty.factor = self.penalty
+        training.update_factor = 1
+        for l in range(training.job.depth):
+            layer = &training.job.layers[l]
+            for t in range(layer.tensor_count):
+                attach_blocks(&layer.tensors[t], program.itemsize, gradient, states, count, mean)
+        return 0
+
+
+cdef void attach_blocks(Tensor *tensor, int itemsize, char *gradient, address *states, int count,
+                        char *mean) noexcept:
+    cdef int i
+    tensor.into = at(gradient, tensor.offset, itemsize)
+    for i in range(count):
+        tensor.state[i] = at(states[i], tensor.offset, itemsize)
+    tensor.mean = at(mean, tensor.offset, itemsize) if mean != NULL else NULL
+
+
+cdef class EpochRun:
+    """One epoch of gradient descent, or a chunk of one.
+
+    It owns a workspace of the program until it is left as a context manager.
+
+    Parameters
+    ----------
+    program : Program
+    rows : Rows
+    targets : Targets
+        As many as rows, at least one.
+    order : ndarray of uint32 or None
+        The samples to take, in this order; None: all, as stored.
+    batch_size : int
+    rate : float
+        Learning rate.
+    threads : int
+        Upper limit; small work uses fewer.
+    optimizer : OptimizerKernel, optional
+        Without one, each batch subtracts `rate` times its mean gradient.
+    rates : ndarray of float64, optional
+        Learning rate of each step, instead of `rate`.
+    noise : tuple of (seed, epoch), optional
+        Selects the random numbers of dropout and input layers, which are inactive without.
+    sums : MetricSums, optional
+        Receives the metric sums of the outputs in training.
+    loss : callable, optional
+        Replaces the program's loss: of the outputs (m, n_outputs) of a batch and its part of
+        `values`; returns their mean loss and its gradient with respect to the outputs.
+    values : ndarray, optional
+        Targets of such a loss, one item per row.
+    chunk : tuple of (sample_offset, first_step, steps), optional
+        If the samples are a chunk of an epoch: position of their first sample in the epoch,
+        number of their first step, and number of steps of the epoch.
+    """
+    cdef TrainingJob training
+    cdef Program program
+    cdef Workspace workspace
+    cdef int threads
+    cdef object references              # owners of the memory that the job points to
+    cdef object loss_function, values, order
+    cdef double[::1] squares
+
+    def __init__(self, Program program not None, Rows rows not None, Targets targets not None,
+                 order, int64_t batch_size, double rate, int threads, *,
+                 OptimizerKernel optimizer=None, rates=None, noise=None, MetricSums sums=None,
+                 loss=None, values=None, chunk=None):
+        cdef const double[::1] step_rates
+        cdef TrainingJob *training = &self.training
+        cdef Job *job = &training.job
+        self.program, self.loss_function, self.values = program, loss, values
+        self.order = order
+        self.references = rows, targets, order, rates, sums, optimizer
+        self.workspace = program.prepare_training(
+            training, rows, targets, order, batch_size,
+            noise is not None and program.has_randomness())
+        training.update_factor = -rate
+        if rates is not None:
+            step_rates = rates
+            training.rates = &step_rates[0]
+        if noise is not None:
+            job.key.seed, job.key.epoch = noise
+        if sums is not None:
+            job.sums = &sums.sums
+        training.steps = (job.total + job.batch - 1) // job.batch
+        if chunk is not None:
+            job.sample_offset, training.first_step, training.steps = chunk
+        if optimizer is not None and not optimizer.plain:
+            optimizer.attach(training, program, rate)
+            self.squares = np.empty(count_square_blocks(job.layers, job.depth))
+            training.squares = &self.squares[0]
+        training.is_small = (loss is None and self.workspace.has_previous
+                             and job.batch <= program.kernels.shared_pass_rows)
+        training.defers_updates = (training.is_small and training.optimizer.optimizers == NULL
+                                   and program.can_defer_updates())
+        self.threads = program.choose_threads(job, threads)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.workspace is not None:
+            self.program.release_workspace(self.workspace)
+            self.workspace = None
+
+    def resume(self, int64_t done, double loss, double weight, double penalty):
+        """Continue where another run of the same samples was.
+
+        Parameters
+        ----------
+        done : int
+        loss, weight, penalty : float
+            That run's properties of these names.
+        """
+        self.training.job.done = done
+        self.training.job.loss, self.training.job.weight = loss, weight
+        self.training.penalty.total = penalty
+
+    def run(self, int64_t steps=0, double seconds=CMLP_TIME_SLICE_SECONDS):
+        """Train for some steps or, by default, for a time slice.
+
+        The parameters are consistent whenever it returns. Training ends when all samples are
+        processed, or when a loss is not finite.
+
+        Parameters
+        ----------
+        steps : int, default 0
+            Number of steps; 0: as many as fit into `seconds`.
+        seconds : float, default TIME_SLICE
+
+        Returns
+        -------
+        bool
+            Whether there is more to do.
+
+        Raises
+        ------
+        ValueError
+            If the context has been left.
+        """
+        cdef TrainingJob *training = &self.training
+        cdef Job *job = &training.job
+        if self.workspace is None:
+            raise ValueError("run() must be called before the context is left")
+        if training.has_diverged or job.done >= job.total:
+            return False
+        training.limit = min(job.total, job.done + steps * job.batch) if steps else job.total
+        job.deadline = INFINITY if steps else cmlp_now() + seconds
+        if self.loss_function is None:
+            run_training(training, self.threads)
+        else:
+            self.run_with_function(seconds if not steps else INFINITY)
+        return not (training.has_diverged or job.done >= job.total)
+
+    cdef object run_with_function(self, double seconds):
+        # Run steps in two phases, between which the loss in Python is called.
+        cdef TrainingJob *training = &self.training
+        cdef double end = cmlp_now() + seconds
+        while True:
+            training.phase = FORWARD
+            run_training(training, self.threads)
+            self.call_function()
+            training.phase = BACKWARD
+            run_training(training, self.threads)
+            if (training.has_diverged or training.job.done >= training.limit
+                    or cmlp_now() > end):
+                return
+
+    cdef object call_function(self):
+        # Call the loss in Python with the outputs of the batch; store its loss and gradient.
+        cdef Job *job = &self.training.job
+        cdef Layer *last = &job.layers[job.depth - 1]
+        cdef int64_t m = min(job.batch, job.total - job.done), i
+        cdef int64_t width = last.outputs * job.itemsize
+        cdef double factor = compute_update_factor(&self.training, job.done)
+        cdef char *row
+        outputs = np.empty((m, last.outputs), self.program.dtype)
+        row = address_array(outputs, 2)
+        for i in range(m):
+            memcpy(row + i * width, at(last.output, i * last.ld, job.itemsize), width)
+        batch = slice(job.done, job.done + m)
+        index = batch if self.order is None else self.order[batch]
+        loss, gradient = self.loss_function(outputs, self.values[index])
+        gradient = np.ascontiguousarray(gradient * factor, self.program.dtype)
+        row = address_array(gradient, 2)
+        for i in range(m):
+            memcpy(at(last.delta, i * last.ld, job.itemsize), row + i * width, width)
+        memset(job.losses, 0, m * sizeof(double))
+        job.losses[0] = loss * sum_weights(job, job.done, m)
+
+    @property
+    def done(self):
+        """Number of samples processed."""
+        return self.training.job.done
+
+    @property
+    def loss(self):
+        """Sum of the losses of the samples processed, each times its weight."""
+        return self.training.job.loss
+
+    @property
+    def weight(self):
+        """Sum of the weights of the samples processed."""
+        return self.training.job.weight
+
+    @property
+    def penalty(self):
+        """The part of `loss` that is the optimizer's penalty."""
+        return self.training.penalty.total
+
+    @property
+    def mean_loss(self):
+        """Mean loss of the samples processed; 0 before the first."""
+        cdef Job *job = &self.training.job
+        return job.loss / job.weight if job.weight > 0 else 0.0
+
+    @property
+    def last_loss(self):
+        """Mean loss of the last batch."""
+        return self.training.last_loss
+
+    @property
+    def diverged(self):
+        """Whether the loss of the last batch is not finite."""
+        return self.training.has_diverged
+
+
+def train_epoch(Program program, Rows rows, Targets targets, order, int64_t batch_size,
+                double rate, int threads, **options):
+    """Train for one epoch.
+
+    Parameters
+    ----------
+    program, rows, targets, order, batch_size, rate, threads, **options
+        As for `EpochRun`.
+
+    Returns
+    -------
+    loss, last_loss : float
+        Mean over the epoch, and over its last batch.
+    """
+    with EpochRun(program, rows, targets, order, batch_size, rate, threads, **options) as run:
+        while run.run():
+            pass
+        return run.mean_loss, run.last_loss

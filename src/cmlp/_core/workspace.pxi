@@ -1,0 +1,91 @@
+# The memory of a call: the batch and, for each layer, its outputs and gradients.
+
+cdef int64_t pad_leading(int64_t n, int itemsize) noexcept:
+    # Return the leading dimension of a workspace buffer with rows of n elements: whole vectors,
+    # but not a multiple of CMLP_ALIASED_STRIDE_BYTES, as such rows would share few cache sets.
+    cdef int64_t lanes = CMLP_PAD // itemsize
+    cdef int64_t ld = (n + lanes - 1) // lanes * lanes
+    return ld + lanes if ld * itemsize % CMLP_ALIASED_STRIDE_BYTES == 0 else ld
+
+
+cdef class Workspace:
+    """The memory of one call.
+
+    It is zeroed once. The elements between a row's width and its padded width stay finite,
+    so that kernels may process whole vectors.
+    """
+    def __dealloc__(self):
+        free(self.memory)
+        free(self.layers)
+
+    cdef void *take(self, size_t size) noexcept:
+        # Return the next `size` bytes. As long as there is no memory, only count them.
+        cdef size_t offset = self.used
+        self.used += (size + CMLP_PAD - 1) // CMLP_PAD * CMLP_PAD
+        return self.memory + offset if self.memory != NULL else NULL
+
+    cdef void assign_input(self, Job *job, int64_t inputs) noexcept:
+        cdef int s = job.itemsize
+        job.input.ld = self.input_ld
+        if not self.entries:
+            job.input.converted = self.take(self.capacity * self.input_ld * s)
+            job.input.previous = NULL
+            if self.has_previous:
+                job.input.previous = self.take(self.capacity * self.input_ld * s)
+            return
+        job.input.entries.spans = <cmlp_span *> self.take(self.capacity * sizeof(cmlp_span))
+        job.input.entries.column = <int32_t *> self.take(self.entries * sizeof(int32_t))
+        job.input.entries.value = self.take(self.entries * s)
+        job.input.entries.marks = NULL
+        if inputs <= self.entries:
+            job.input.entries.marks = <uint64_t *> self.take(inputs * sizeof(uint64_t))
+
+    cdef void assign_layer(self, Job *job, Layer *layer) noexcept:
+        cdef int s = job.itemsize
+        cdef size_t size = self.capacity * layer.ld * s
+        cdef bint stores_slope = job.kernels.stores_slope(layer.activation.kind)
+        layer.output = self.take(size)
+        layer.previous_output = self.take(size) if self.has_previous else NULL
+        layer.slope = NULL
+        if stores_slope or layer.dropout.dropped:
+            layer.slope = self.take(size)
+        if not (stores_slope or job.drops):
+            layer.slope = NULL
+        layer.delta = self.take(size)
+        layer.start = layer.tensors[BIAS].value
+        if layer.normalization != NOT_NORMALIZED:
+            layer.start = self.take(layer.n * s)
+            layer.normal = self.take(size)
+            layer.shift_delta = self.take(size)
+            layer.inverse = self.take(max(self.capacity, layer.n) * s)
+
+    cdef void assign_buffers(self, Job *job) noexcept:
+        # Point the job, and the layers, to their buffers. The layout depends only on the
+        # workspace and the program, never on the job.
+        cdef int l
+        self.used = 0
+        self.assign_input(job, self.layers[0].inputs)
+        for l in range(job.depth):
+            self.assign_layer(job, &self.layers[l])
+        job.losses = <double *> self.take(self.capacity * sizeof(double))
+        job.layers = self.layers
+
+
+cdef Workspace allocate_workspace(Job *job, const Layer *layers, int64_t inputs,
+                                  int64_t entries):
+    # Return a new workspace for batches of job.batch samples and `entries` sparse entries.
+    cdef Workspace w = Workspace()
+    w.capacity, w.entries = job.batch, entries
+    w.input_ld = pad_leading(inputs, job.itemsize)
+    w.has_previous = job.batch <= job.kernels.shared_pass_rows
+    w.layers = <Layer *> calloc(job.depth, sizeof(Layer))
+    if w.layers == NULL:
+        raise MemoryError
+    memcpy(w.layers, layers, job.depth * sizeof(Layer))
+    w.assign_buffers(job)
+    if posix_memalign(<void **> &w.memory, CMLP_PAD, w.used) != 0:
+        w.memory = NULL
+        raise MemoryError(f"cannot allocate {w.used} bytes for a batch of {job.batch} samples")
+    memset(w.memory, 0, w.used)
+    w.assign_buffers(job)
+    return w

@@ -1,0 +1,352 @@
+"""What both estimators share: cmlp's network behind scikit-learn's attributes, and its training."""
+
+import operator
+import warnings
+from functools import partial
+from itertools import pairwise
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.optimize import _check_optimize_result
+from sklearn.utils.validation import validate_data
+
+from cmlp._core.inputs import Targets
+from cmlp._model.optimizer_state import OptimizerState
+from cmlp._training import lbfgs
+from cmlp._training.inputs import prepare_rows, split_pair
+from cmlp._training.loop import TrainingRun
+from cmlp._training.progress import choose_progress
+from cmlp._utils.threads import available_cpus, resolve_threads
+from cmlp.activations import ACTIVATIONS, Activation
+from cmlp.callbacks import resolve_callbacks
+from cmlp.errors import TrainingDiverged
+from cmlp.formats.sklearn_mlp import SKLEARN_OUTPUTS, to_cmlp_activation
+from cmlp.network import Network
+from cmlp.optimizers import LBFGS, Optimizer
+from cmlp.schedules import start_schedule
+from cmlp.sklearn.optimizers import choose_optimizer
+from cmlp.sklearn.schedules import start_learning_rate
+from cmlp.sklearn.sources import ScikitSource
+from cmlp.sklearn.stopping import TrainingMonitor
+from cmlp.sklearn.validation import WeightedSamples, split_samples
+
+HIDDEN_ACTIVATIONS = {name for name, activation in ACTIVATIONS.items() if activation.hidden}
+
+# Constraints of the arguments that cmlp adds or extends, in scikit-learn's format.
+CONSTRAINTS = {
+    "activation": [StrOptions(HIDDEN_ACTIVATIONS | {"logistic"}), list, tuple, Activation],
+    "optimizer": [Optimizer, None],
+    "schedule": "no_validation",
+    "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
+    "batch_norm": ["boolean"],
+    "callbacks": "no_validation",
+    "dtype": [StrOptions({"float32", "float64"}), None],
+    "n_jobs": [Integral, None],
+    "threads": [Interval(Integral, 1, None, closed="left"), None],
+}
+
+
+class EngineMixin:
+    """Train and evaluate a scikit-learn multilayer perceptron with cmlp.
+
+    It precedes scikit-learn's class in the bases of an estimator and overrides the private methods
+    of it that initialize, train and evaluate. `coefs_` and `intercepts_` are views of the network's
+    parameters if the network has the dtype of X, and copies otherwise.
+    """
+
+    def fit(self, X, y, sample_weight=None, *, validation_data=None):
+        """Fit the model, like scikit-learn's `fit`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+        y : array-like, shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like, shape (n_samples,), optional
+        validation_data : tuple (X, y), optional
+            The data that `validation_scores_` and early stopping use, instead of a fraction of X.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit, or if training diverges.
+        """
+        self._validation_data = validation_data
+        try:
+            return super().fit(X, y, sample_weight)
+        finally:
+            del self._validation_data
+
+    @property
+    def network_(self):
+        """The trained `cmlp.Network`, with the current values of `coefs_` and `intercepts_`."""
+        return self._synchronize()
+
+    # The network and scikit-learn's attributes.
+
+    def _initialize(self, y, layer_units, dtype):
+        super()._initialize(y, layer_units, dtype)
+        # The network of an earlier fit has other sizes, or running statistics of other data.
+        self.__dict__.pop("_network", None)
+        self.__dict__.pop("_optimizer", None)
+
+    def _init_coef(self, fan_in, fan_out, dtype):
+        # scikit-learn's bound depends on one activation's name; a list or an Activation has the
+        # bound of every name but "logistic".
+        activation = self.activation
+        self.activation = activation if isinstance(activation, str) else "relu"
+        try:
+            return super()._init_coef(fan_in, fan_out, dtype)
+        finally:
+            self.activation = activation
+
+    def _make_network(self, sizes, dtype):
+        loss, output = SKLEARN_OUTPUTS[self.out_activation_]
+        if isinstance(self.activation, (list, tuple)):
+            activation = [to_cmlp_activation(name) for name in self.activation]
+        else:
+            activation = to_cmlp_activation(self.activation)
+        seed = self._random_state.randint(2**31) if np.any(self.dropout) else 0
+        return Network(
+            sizes, activation=activation, output=output, loss=loss, init="zeros", dtype=dtype,
+            dropout=self.dropout, normalization="batch" if self.batch_norm else None, seed=seed,
+        )  # fmt: skip
+
+    def _synchronize(self):
+        # Return the network. If `coefs_` or `intercepts_` have been assigned to, it takes their
+        # values first.
+        network = self.__dict__.get("_network")
+        arrays = [*self.coefs_, *self.intercepts_]
+        exposed = self.__dict__.get("_exposed", ())
+        if (
+            network is not None
+            and len(arrays) == len(exposed)
+            and all(map(operator.is_, arrays, exposed))
+        ):
+            return network
+        sizes = [coef.shape[0] for coef in self.coefs_] + [self.coefs_[-1].shape[1]]
+        dtype = np.dtype(self.dtype or self.coefs_[0].dtype)
+        if network is None or network.size != sizes or network.dtype != dtype:
+            network = self._make_network(sizes, dtype)
+            self.__dict__.pop("_optimizer", None)  # its state has the layout of other parameters
+        network.weight = [coef.T for coef in self.coefs_]
+        network.bias = [intercept[:, None] for intercept in self.intercepts_]
+        self._network, self._exposed = network, arrays
+        return network
+
+    def _expose_parameters(self):
+        # Set `coefs_` and `intercepts_`, in the dtype of X, from the network.
+        network = self._network
+        dtype = self.__dict__.get("_input_dtype", network.dtype)
+        self.coefs_ = [weight.T.astype(dtype, copy=False) for weight in network.weight]
+        self.intercepts_ = [bias[:, 0].astype(dtype, copy=False) for bias in network.bias]
+        self._exposed = [*self.coefs_, *self.intercepts_]
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if "_network" in self.__dict__:  # a pickled view is an array of its own
+            self._synchronize()
+            self._expose_parameters()
+
+    # Training.
+
+    def _resolve_threads(self):
+        if self.threads is not None or self.n_jobs is None:
+            return resolve_threads(self.threads)
+        if self.n_jobs == 0:
+            raise ValueError("n_jobs must not be 0; use -1 for all CPUs")
+        # Joblib's rule: -2 means all CPUs but one.
+        jobs = self.n_jobs if self.n_jobs > 0 else max(1, available_cpus() + 1 + self.n_jobs)
+        return resolve_threads(int(jobs))
+
+    def _combine_weights(self, y, sample_weight):
+        # Return the weights to train with, float64, shape (n_samples,), or None.
+        return sample_weight
+
+    def _prepare_data(self, samples, batch_size):
+        # Return the rows and weighted targets that the compiled code reads.
+        X, y, sample_weight = samples
+        network = self._network
+        # scikit-learn has checked that X is finite.
+        rows = prepare_rows(
+            X, network.state.architecture, batch_size=batch_size,
+            threads=self._resolve_threads(), check_finite=False,
+        )  # fmt: skip
+        if self.out_activation_ == "softmax":
+            targets = Targets(y.argmax(axis=1).astype(np.int32))
+        else:
+            targets = Targets(np.ascontiguousarray(y, network.dtype))
+        if sample_weight is not None:
+            sample_weight = np.ascontiguousarray(sample_weight, np.float64)
+        return rows, targets.weighted(sample_weight)
+
+    def _fit_stochastic(self, X, y, sample_weight, activations, deltas, coef_grads,
+                        intercept_grads, layer_units, incremental):  # fmt: skip
+        # scikit-learn's `fit` and `partial_fit` call this. `activations` to `intercept_grads` are
+        # workspaces of its own solver.
+        network = self._synchronize()
+        self._input_dtype = X.dtype
+        if not incremental or "_optimizer" not in self.__dict__:
+            # Named as in scikit-learn: `_optimizer.learning_rate` is the current learning rate.
+            self._optimizer = start_learning_rate(
+                self, OptimizerState(choose_optimizer(self), network.state.parameters)
+            )
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        samples, held_out = self._split_validation(
+            WeightedSamples(X, y, self._combine_weights(y, sample_weight))
+        )
+        batch_size = self._resolve_batch_size(samples.X.shape[0])
+        source = ScikitSource(
+            *self._prepare_data(samples, batch_size), batch_size,
+            self._random_state if self.shuffle else None,
+        )  # fmt: skip
+        monitor = TrainingMonitor(
+            self, source.n_samples, self._optimizer, self._no_improvement_count,
+            None if held_out is None else partial(self._score_held_out, held_out), incremental,
+        )  # fmt: skip
+        try:
+            stopped = self._train(source, monitor, 1 if incremental else self.max_iter)
+        finally:
+            self._no_improvement_count = monitor.rule.count
+        if not incremental and not stopped and self.n_iter_ == self.max_iter:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
+                "optimization hasn't converged yet.", ConvergenceWarning, stacklevel=2,
+            )  # fmt: skip
+        if monitor.best is not None:
+            network.state.restore(monitor.best)
+        self._expose_parameters()
+
+    def _train(self, source, monitor, epochs):
+        # Return whether a stopping rule or a callback has ended training.
+        optimizer_state = self._optimizer.optimizer_state
+        run = TrainingRun(
+            self._network, source, validate=None, epochs=epochs,
+            optimizer=optimizer_state.optimizer, optimizer_state=optimizer_state,
+            schedule=self._optimizer if self.schedule is None else start_schedule(self.schedule),
+            callbacks=[monitor, *resolve_callbacks(self.callbacks or (), None)], metrics=(),
+            progress=choose_progress(None, 1 if self.verbose and self.verbose > 1 else 0, epochs,
+                                     source.n_samples),
+            threads=self._resolve_threads(),
+        )  # fmt: skip
+        self.n_iter_ = 0
+        try:
+            self.history_ = run.run()
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=3)
+        except TrainingDiverged as error:
+            if monitor.best is None:
+                self._expose_parameters()
+                raise ValueError(
+                    "Solver produced non-finite parameter weights. The input data may contain "
+                    f"large values and need to be preprocessed. ({error})"
+                ) from error
+            # The caller restores the best parameters so far, as after any early stopping.
+            self.validation_scores_.append(np.nan)
+            warnings.warn(str(error), ConvergenceWarning, stacklevel=3)
+            return True
+        return run.is_stopped
+
+    def _resolve_batch_size(self, n_samples):
+        if self.batch_size == "auto":
+            return min(200, n_samples)
+        if self.batch_size > n_samples:
+            warnings.warn("Got `batch_size` less than 1 or larger than "
+                          "sample size. It is going to be clipped", stacklevel=3)  # fmt: skip
+        return int(min(self.batch_size, n_samples))
+
+    def _split_validation(self, samples):
+        # Return the `WeightedSamples` to train on, and those to validate with or None.
+        validation_data = self.__dict__.get("_validation_data")
+        if validation_data is not None:
+            if self.validation_scores_ is None:
+                self.validation_scores_ = []
+            X, y = split_pair("validation_data", validation_data)
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+            return samples, WeightedSamples(X, np.asarray(y))
+        if not self.early_stopping:
+            return samples, None
+        is_classifier = hasattr(self, "_label_binarizer")
+        stratify = samples.y if is_classifier and self.n_outputs_ == 1 else None
+        samples, held_out = split_samples(
+            samples, self.validation_fraction, self._random_state, stratify
+        )
+        if is_classifier:
+            held_out = held_out._replace(y=self._label_binarizer.inverse_transform(held_out.y))
+        return samples, held_out
+
+    def _score_held_out(self, held_out):
+        self._expose_parameters()
+        return self._score(held_out.X, held_out.y, sample_weight=held_out.sample_weight)
+
+    def _fit_lbfgs(self, X, y, sample_weight, activations, deltas, coef_grads, intercept_grads,
+                   layer_units):  # fmt: skip
+        network = self._synchronize()
+        self._input_dtype = X.dtype
+        self._check_lbfgs_arguments()
+        self._set_packed_layout(layer_units)
+        samples = WeightedSamples(X, y, self._combine_weights(y, sample_weight))
+        rows, targets = self._prepare_data(samples, X.shape[0])
+        total = len(rows) if samples.sample_weight is None else samples.sample_weight.sum()
+        optimizer = LBFGS(tol=self.tol, max_fun=self.max_fun, decay_bias=False,
+                          weight_decay=self.alpha / total)  # fmt: skip
+        objective = lbfgs.Objective(
+            network.state, rows, targets, optimizer, self._resolve_threads()
+        )
+
+        def print_loss(epoch):
+            if self.verbose:
+                print(f"Iteration {epoch + 1}, loss = {objective.last_loss:.8f}")
+
+        result = lbfgs.minimize(objective, optimizer, self.max_iter, print_loss)
+        self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
+        self.loss_ = result.fun
+        self._expose_parameters()
+
+    def _check_lbfgs_arguments(self):
+        values = {name: getattr(self, name) for name in ("optimizer", "schedule", "callbacks")}
+        values["validation_data"] = self.__dict__.get("_validation_data")
+        values["dropout"] = self.dropout if np.any(self.dropout) else None
+        for name, value in values.items():
+            if value is not None:
+                raise ValueError(f"solver='lbfgs' does not support {name}")
+
+    def _set_packed_layout(self, layer_units):
+        # The offsets of the parameters in the vector that scikit-learn's `_loss_grad_lbfgs` takes.
+        shapes = list(pairwise(layer_units))
+        counts = [i * o for i, o in shapes] + [o for _, o in shapes]
+        spans = list(pairwise(np.cumsum([0, *counts]).tolist()))
+        self._coef_indptr = [
+            (*span, shape) for span, shape in zip(spans[: len(shapes)], shapes, strict=True)
+        ]
+        self._intercept_indptr = spans[len(shapes) :]
+
+    # Prediction.
+
+    def _forward_pass_fast(self, X, check_input=True):
+        if check_input:
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        return self._convert_outputs(self._synchronize()(X, threads=self._resolve_threads()))
+
+    def _convert_outputs(self, outputs):
+        # Return the network's outputs as predictions, in the dtype of X.
+        if self.out_activation_ == "exp":
+            outputs = np.exp(outputs)
+        return outputs.astype(self.__dict__.get("_input_dtype", outputs.dtype), copy=False)
+
+    def _predict_small(self, X):
+        # Return the predictions for a few samples without scikit-learn's checks, which take many
+        # times longer than the prediction. None if X needs one of the checks: if it is not a plain
+        # array of reals of the right shape, not finite, or large, or if names of features were
+        # fitted.
+        is_plain = type(X) is np.ndarray and X.dtype.kind == "f" and X.dtype.itemsize in (4, 8)
+        if not is_plain or "_network" not in self.__dict__ or "feature_names_in_" in self.__dict__:
+            return None
+        outputs = self._synchronize().state.program.predict_small(X)
+        return None if outputs is None else self._convert_outputs(outputs)
