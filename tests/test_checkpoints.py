@@ -190,14 +190,14 @@ def test_a_checkpoint_is_a_network(tmp_path, data):
     net.fit(*data, epochs=2, optimizer=Adam(), callbacks=Checkpoint(tmp_path / "run.npz"))
     assert (Network.load(tmp_path / "run.npz")(data[0]) == net(data[0])).all()
     net.save(tmp_path / "net.npz")
-    with pytest.raises(ValueError, match="is a network, but no checkpoint of its training"):
+    with pytest.raises(ValueError, match="is a network without a checkpoint of its training"):
         Network.resume(tmp_path / "net.npz")
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"batch_size": 16}, "batch_size must be what it was for training to go on: 8; got 16"),
+        ({"batch_size": 16}, "batch_size must be what it was for training to resume: 8; got 16"),
         ({"optimizer": SGD(0.2)}, "optimizer must be what it was"),
         ({"shuffle": False}, "shuffle must be what it was"),
         ({"metrics": "accuracy"}, "metrics must be what it was"),

@@ -61,7 +61,7 @@ def test_functions_are_shared_and_callback_instances_are_copied(data):
 def test_errors(data):
     X, y = data
     nets = networks(3)
-    with pytest.raises(ValueError, match="networks must all be different"):
+    with pytest.raises(ValueError, match="networks must be different objects"):
         fit_many([nets[0], nets[0]], X, y)
     with pytest.raises(TypeError, match="networks must be instances of Network; got 'a'"):
         fit_many("ab", X, y)
@@ -87,7 +87,7 @@ def test_resumed_networks_train_together(tmp_path, data):
     for i, net in enumerate(whole):
         net.fit(*data, epochs=2, **options(i))
     resumed = [Network.resume(tmp_path / f"{i}.npz") for i in range(2)]
-    with pytest.raises(ValueError, match="in the middle of fit, not with partial_fit"):
+    with pytest.raises(ValueError, match="must continue with fit, not with partial_fit"):
         resumed[0].partial_fit(*data, optimizer=Adam())
     histories = fit_many(resumed, *data, epochs=4, **options("both"))
     assert [len(history) for history in histories] == [4, 4]
