@@ -1,4 +1,4 @@
-"""Activations with a slope or alpha of their own, one a layer; files; bad arguments."""
+"""Activations with parameters, one for each layer; files; bad arguments."""
 
 import numpy as np
 import oracle
@@ -8,9 +8,10 @@ from cmlp import SGD, Network, activations
 from cmlp._core import kernels
 
 
-def test_the_table_is_the_kernels():
+def test_each_activation_has_a_kernel_an_oracle_and_a_formula():
     assert set(activations.ACTIVATIONS) == set(kernels.ACTIVATIONS)
     assert set(oracle.ACTIVATIONS) == set(kernels.ACTIVATIONS)
+    assert set(oracle.DERIVATIVES) == set(kernels.ACTIVATIONS) - {"softmax"}
     for name in kernels.ACTIVATIONS:
         assert f'``"{name}"``' in activations.__doc__
 
@@ -22,11 +23,13 @@ FORMULAS = {
 }
 
 
-@pytest.mark.parametrize("name", FORMULAS)
+@pytest.mark.parametrize("name", activations.WITH_PARAMETER)
 @pytest.mark.parametrize("parameter", [0.05, 0.7, 1.0, 2.5])
 def test_values_and_gradients(isa, rng, name, parameter):
-    made = activations.WITH_PARAMETER[name](parameter)
-    net = Network([4, 6, 2], activation=made, output=made, loss="mse", dtype="float64", seed=1)
+    activation = activations.WITH_PARAMETER[name](parameter)
+    net = Network(
+        [4, 6, 2], activation=activation, output=activation, loss="mse", dtype="float64", seed=1
+    )
     x, y = rng.normal(size=(1, 4)), rng.normal(size=(1, 2))
 
     def outputs():
@@ -62,10 +65,10 @@ def test_one_for_each_layer(tmp_path, rng):
     ("make", "error", "message"),
     [
         (lambda: activations.leaky_relu(-0.1), ValueError, "slope must be finite and not negative"),
-        (lambda: activations.elu(0), ValueError, "alpha must be positive and finite, got 0"),
-        (lambda: activations.celu("a"), TypeError, "alpha must be a number, got 'a'"),
+        (lambda: activations.elu(0), ValueError, "alpha must be positive and finite; got 0"),
+        (lambda: activations.celu("a"), TypeError, "alpha must be a number; got 'a'"),
         (lambda: Network([2, 2, 2], activation=[["relu", 2]]), ValueError, "'relu' is unknown"),
-        (lambda: Network([2, 2, 2], activation=3), TypeError, "activation must be a name, got 3"),
+        (lambda: Network([2, 2, 2], activation=3), TypeError, "activation must be a name; got 3"),
         (lambda: Network([2, 2], output=["mish", 2]), ValueError, "output='mish' is unknown"),
     ],
 )

@@ -170,7 +170,7 @@ def test_a_checkpoint_stores_arrays_in_records(tmp_path, data):
     history = Network.resume(path).fit(*data, epochs=3, **options)
     assert [len(norms) for norms in history["norms"]] == [9, 9, 9]
     bad = [Checkpoint(path), lambda net, epoch, record: record.update(thing=object())]
-    with pytest.raises(TypeError, match="a file can hold numbers and lists of them, got <object"):
+    with pytest.raises(TypeError, match="a file can hold numbers and lists of them; got <object"):
         network().fit(*data, callbacks=bad)
 
 
@@ -197,7 +197,7 @@ def test_a_checkpoint_is_a_network(tmp_path, data):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"batch_size": 16}, "batch_size must be what it was for training to go on: 8, got 16"),
+        ({"batch_size": 16}, "batch_size must be what it was for training to go on: 8; got 16"),
         ({"optimizer": SGD(0.2)}, "optimizer must be what it was"),
         ({"shuffle": False}, "shuffle must be what it was"),
         ({"metrics": "accuracy"}, "metrics must be what it was"),
@@ -218,8 +218,8 @@ def test_resuming_with_other_arguments_raises(tmp_path, data, changed, message):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (("run.h5",), ValueError, "path must end in .npz, got 'run.h5'"),
-        (("run.npz", 0), ValueError, "every must be at least 1, got 0"),
+        (("run.h5",), ValueError, "path must end in .npz; got 'run.h5'"),
+        (("run.npz", 0), ValueError, "every must be at least 1; got 0"),
         (("run.npz", 0, "seconds"), ValueError, "every must be positive"),
         (("run.npz", 1, "hours"), ValueError, "unit must be 'epochs', 'steps' or 'seconds'"),
         (("run.npz", 1, "steps", 0), ValueError, "keep must be at least 1"),

@@ -1,4 +1,4 @@
-"""Files into arrays, and digits drawn."""
+"""Readers of IDX, CSV and NPZ files, and generated digits."""
 
 import gzip
 import struct
@@ -27,7 +27,7 @@ ARRAYS = hnp.arrays(
 
 @given(array=ARRAYS, packed=st.booleans())
 @settings(max_examples=60)
-def test_any_idx_file(tmp_path_factory, array, packed):
+def test_idx_files_of_any_type_and_shape(tmp_path_factory, array, packed):
     path = tmp_path_factory.mktemp("idx") / "file"
     data = idx_bytes(array)
     path.write_bytes(gzip.compress(data) if packed else data)
@@ -70,7 +70,7 @@ def test_corrupt_gzip(tmp_path):
             datasets.load_idx(path)
 
 
-def test_digits_are_drawn_by_their_seed():
+def test_generated_digits_depend_on_the_seed():
     X, y = datasets.make_digits(300, 5)
     assert (X.dtype, X.shape, y.dtype, y.shape) == (np.uint8, (300, 28, 28), np.uint8, (300,))
     assert set(y) == set(range(10))
@@ -84,7 +84,7 @@ def test_digits_are_drawn_by_their_seed():
         datasets.make_digits(-1)
 
 
-def test_digits_can_be_learnt_but_not_wholly():
+def test_generated_digits_are_as_hard_as_mnist():
     train, test = datasets.make_digits(20_000, 0), datasets.make_digits(4_000, 1)
     net = MLP([784, 30, 10], seed=0)
     net.fit(*train, epochs=10, batch_size=10, optimizer=SGD(3.0))

@@ -1,4 +1,4 @@
-"""Downloads, from a server on loopback: whole, cut, wrong, absent."""
+"""Downloads from a local server: complete, interrupted, wrong, missing."""
 
 import functools
 import gzip
@@ -25,7 +25,7 @@ PACKED = {f"/{name}.gz": gzip.compress(data) for name, data in CONTENT.items()}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves PACKED; /cut/ breaks off in the middle, /wrong/ and /junk/ send other bytes."""
+    """Serves PACKED: /cut/ closes the connection early, /wrong/ and /junk/ send other bytes."""
 
     def do_GET(self):
         self.server.asked.append((self.path, self.headers.get("Range")))
@@ -48,15 +48,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_response(200)
         self.send_header("Content-Length", str(len(data) - start))
         self.end_headers()
-        part = data[start:]
+        body = data[start:]
         if kind == "stuck" or (kind in ("cut", "restart") and not wanted):
-            part = part[: len(part) // 2 if kind != "stuck" else 0]
+            body = body[: len(body) // 2 if kind != "stuck" else 0]
         if kind == "slow":
-            for byte in part:
+            for byte in body:
                 time.sleep(0.05)
                 self.wfile.write(bytes([byte]))
                 self.wfile.flush()
-        self.wfile.write(part)
+        self.wfile.write(body)
 
     def log_message(self, *args):
         pass
@@ -77,7 +77,7 @@ def server():
 
 @pytest.fixture
 def source(server, monkeypatch, tmp_path):
-    """A function that makes MNIST come from these kinds of mirrors, into an empty cache."""
+    """Return a function that sets MNIST's mirrors to these kinds; the cache is empty."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.delenv("CMLP_DATA", raising=False)
@@ -110,8 +110,8 @@ def test_download(source, server, kinds):
     assert len(server.asked) == asked
     folder = mnist.get_cache_directory() / "mnist"
     assert sorted(p.name for p in folder.iterdir()) == sorted(f"{n}.gz" for n in mnist.FILES)
-    if kinds == ["cut"]:
-        assert any(wanted for _, wanted in server.asked)
+    resumed = {wanted for _, wanted in server.asked if wanted}
+    assert bool(resumed) == (kinds[0] in ("cut", "restart"))
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_download(source, server, kinds):
         (["stuck"], "the connection was cut after 0 bytes"),
     ],
 )
-def test_failure_says_why_and_leaves_nothing(source, kinds, reason):
+def test_a_failed_download_names_the_reason_and_leaves_no_file(source, kinds, reason):
     source(*kinds)
     with pytest.raises(FileNotFoundError, match=reason) as caught:
         datasets.load_mnist()
@@ -143,14 +143,14 @@ def test_hash_of_the_packed_file(source, server, tmp_path):
         downloads.download(name, mirrors, packed, tmp_path)
 
 
-def test_patience(source):
+def test_a_slow_download_is_abandoned(source):
     source("slow")
     with pytest.raises(FileNotFoundError, match="it takes too long"):
         datasets.load_mnist(patience=0.3)
 
 
 def test_offline(source, monkeypatch):
-    # Port 9 of loopback refuses; a name that the resolver does not answer for times out.
+    # Port 9 of the local host refuses connections; the resolver does not answer in time.
     monkeypatch.setattr(mnist, "MNIST", replace(source(), mirrors=("http://127.0.0.1:9/",) * 2))
     with pytest.raises(FileNotFoundError, match="refused"):
         datasets.load_mnist()
@@ -159,7 +159,7 @@ def test_offline(source, monkeypatch):
         downloads.resolve_host("nowhere", 0.1)
 
 
-def test_where_files_are_found(source, tmp_path, monkeypatch):
+def test_directories_that_are_searched(source, tmp_path, monkeypatch):
     source()
     with pytest.raises(FileNotFoundError, match="may not be downloaded"):
         datasets.load_mnist(download=False)

@@ -176,15 +176,15 @@ def test_sparse_samples_take_input_dropout_but_no_noise():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"dropout": 1.0}, ValueError, "dropout must be at least 0 and below 1, got 1.0"),
+        ({"dropout": 1.0}, ValueError, "dropout must be at least 0 and below 1; got 1.0"),
         ({"dropout": -0.1}, ValueError, "dropout must be at least 0"),
-        ({"dropout": "half"}, TypeError, "dropout must be a number, got 'half'"),
+        ({"dropout": "half"}, TypeError, "dropout must be a number; got 'half'"),
         ({"dropout": [0.5]}, ValueError, "dropout must be one for all or one for each of 2 hidden"),
         ({"dropout": [0.5, np.nan]}, ValueError, "dropout must be at least 0"),
         ({"input_dropout": 1}, ValueError, "input_dropout must be at least 0 and below 1"),
         ({"input_noise": -1}, ValueError, "input_noise must be finite and not negative"),
         ({"input_noise": None}, TypeError, "input_noise must be a number"),
-        ({"max_norm": 0}, ValueError, "max_norm must be positive and finite, got 0"),
+        ({"max_norm": 0}, ValueError, "max_norm must be positive and finite; got 0"),
     ],
 )
 def test_bad_arguments(arguments, error, message):

@@ -1,4 +1,4 @@
-"""The training loop: time slices, signals, forks, Python threads, environment variables."""
+"""The compiled loop: time slices, signals, forks, Python threads, environment variables."""
 
 import multiprocessing
 import os
@@ -6,13 +6,15 @@ import signal
 import subprocess
 import sys
 import threading
-from itertools import pairwise
+import time
 
 import numpy as np
 import pytest
+from conftest import assert_same_state, read_data
 
-from cmlp import SGD, Network, fitting, threads
+from cmlp import SGD, Network
 from cmlp._core import kernels, training
+from cmlp._utils import threads
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def trained(X, y, seed=0, **options):
     return np.concatenate([w.ravel() for w in net.weight])
 
 
-def test_shuffle_is_a_permutation_and_a_function_of_its_key():
+def test_shuffle_returns_a_permutation_that_depends_on_seed_and_epoch():
     orders = [np.empty(1000, np.uint32) for _ in range(4)]
     for order, (seed, epoch) in zip(orders, [(1, 0), (1, 0), (1, 1), (2, 0)], strict=True):
         training.shuffle(order, seed, epoch)
@@ -38,8 +40,8 @@ def test_shuffle_is_a_permutation_and_a_function_of_its_key():
 
 
 def test_shuffles_are_uniform():
-    # Where each of five items goes in 20,000 orders: chi-squared, 16 degrees of freedom,
-    # exceeds 51 once in 65,000 times.
+    # Positions of five items in 20,000 orders. Chi-squared with 16 degrees of freedom exceeds 51
+    # with probability 1 / 65,000.
     counts = np.zeros((5, 5))
     order = np.empty(5, np.uint32)
     for epoch in range(20_000):
@@ -52,44 +54,47 @@ def test_interruption_leaves_a_consistent_network(data):
     net = Network([64, 100, 10], loss="cross_entropy", seed=0)
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
-    with pytest.raises(KeyboardInterrupt):  # by itself it would go on for hours
+    with pytest.raises(KeyboardInterrupt):  # without the signal it would train for hours
         net.fit(*data, epochs=10_000_000, optimizer=SGD(0.01))
+    X, y = data
     assert all(np.isfinite(w).all() for w in net.weight)
-    assert net.score(*data) > 0
-    net.fit(*data, epochs=1)
+    assert net.score(X, y) == (net.predict(X) == y).mean()
+    # All that training reads is in the state: a copy continues with the same bits.
+    twin = net.copy()
+    assert net.fit(X, y, epochs=2)["loss"] == twin.fit(X, y, epochs=2)["loss"]
+    assert_same_state(net, twin)
 
 
-def test_two_networks_train_at_once(data):
+def test_networks_train_at_the_same_time_in_python_threads(data):
     alone = [trained(*data, seed=seed, threads=2) for seed in range(4)]
     together = [None] * 4
 
     def work(seed):
         together[seed] = trained(*data, seed=seed, threads=2)
 
-    team = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
-    for thread in team:
-        thread.start()
-    for thread in team:
-        thread.join()
+    workers = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
     assert all((a == b).all() for a, b in zip(alone, together, strict=True))
 
 
-def test_one_network_answers_several_threads(data):
+def test_one_network_predicts_in_several_python_threads(data):
     X, _ = data
     net = Network([64, 100, 10], seed=0)
-    want, wrong = net(X), []
+    want, equal = net(X), []
 
     def work():
         for _ in range(20):
-            if not (net(X) == want).all():
-                wrong.append(1)
+            equal.append((net(X) == want).all())
 
-    team = [threading.Thread(target=work) for _ in range(4)]
-    for thread in team:
-        thread.start()
-    for thread in team:
-        thread.join()
-    assert not wrong
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert equal == [True] * 80
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
@@ -104,19 +109,23 @@ def trained_on_four(X, y):
     return trained(X, y, threads=4)
 
 
-def test_an_epoch_returns_to_python_after_each_time_slice(rng):
+def test_an_epoch_returns_after_each_time_slice(rng):
     X, y = rng.random((200_000, 64), dtype=np.float32), rng.integers(0, 10, 200_000)
     net = Network([64, 128, 10], seed=0)
-    rows, targets, _ = fitting.data(net, X, y)
-    done = [0]
-    with training.EpochRun(net._program, rows, targets, None, 1, 0.01, 1) as run:
+    rows, targets = read_data(net, X, y)
+    done, times = [], [time.perf_counter()]
+    with training.EpochRun(net.state.program, rows, targets, None, 1, 0.01, 1) as run:
         while run.run():
             done.append(run.done)
-    assert len(done) > 1
-    assert all(a < b < len(X) for a, b in pairwise(done))
+            times.append(time.perf_counter())
+        assert run.done == 200_000
+    assert len(done) > 2
+    assert np.diff([0, *done, 200_000]).min() > 0
+    # The slices of a machine under load are longer, never shorter.
+    assert np.diff(times).min() > 0.5 * training.TIME_SLICE
 
 
-def in_a_new_process(code, **environment):
+def run_code(code, **environment):
     return subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, **environment},
         capture_output=True, text=True, check=False,
@@ -124,39 +133,44 @@ def in_a_new_process(code, **environment):
 
 
 @pytest.mark.parametrize("isa", kernels.available())
-def test_isa_by_the_environment(isa):
-    done = in_a_new_process("import cmlp; cmlp.show_config()", CMLP_ISA=isa)
+def test_the_environment_selects_the_isa(isa):
+    done = run_code("import cmlp; cmlp.show_config()", CMLP_ISA=isa)
     assert f"isa:     {isa} (of " in done.stdout
 
 
 def test_a_wrong_isa_is_named():
-    done = in_a_new_process("import cmlp", CMLP_ISA="avx1024")
+    done = run_code("import cmlp", CMLP_ISA="avx1024")
     assert "ValueError: CMLP_ISA must be one of " in done.stderr
 
 
-def test_threads_by_the_environment(monkeypatch):
+def test_the_environment_limits_threads(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
     monkeypatch.delenv("CMLP_NUM_THREADS", raising=False)
-    assert threads.resolve() == 3
+    assert threads.resolve_threads() == 3
     monkeypatch.setenv("CMLP_NUM_THREADS", "2")
-    assert threads.resolve() == 2
-    assert threads.resolve(5) == 5
+    assert threads.resolve_threads() == 2
+    assert threads.resolve_threads(5) == 5
     for wrong in ("0", "many"):
         monkeypatch.setenv("CMLP_NUM_THREADS", wrong)
         with pytest.raises(ValueError, match="CMLP_NUM_THREADS must be"):
-            threads.resolve()
+            threads.resolve_threads()
     monkeypatch.delenv("CMLP_NUM_THREADS")
     monkeypatch.delenv("OMP_NUM_THREADS")
-    assert threads.resolve() == threads.available()
+    assert threads.resolve_threads() == threads.available_cpus()
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity mask here")
-def test_threads_by_the_affinity_mask():
-    code = "import os; os.sched_setaffinity(0, {0}); import cmlp.threads as t; print(t.available())"
-    assert in_a_new_process(code).stdout == "1\n"
+def test_the_affinity_mask_limits_threads():
+    code = """
+import os
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+from cmlp._utils import threads
+print(threads.available_cpus())
+"""
+    assert run_code(code).stdout == "1\n"
 
 
-def test_threads_by_the_control_groups(tmp_path, monkeypatch):
+def test_control_groups_limit_threads(tmp_path, monkeypatch):
     def grant(folder, **files):
         path = tmp_path / folder
         path.mkdir(parents=True, exist_ok=True)
@@ -182,20 +196,21 @@ def test_threads_by_the_control_groups(tmp_path, monkeypatch):
     grant("root/cpu/old", cpu__cfs_quota_us="-1\n")
     assert limit("3:cpu,cpuacct:/old\n") == np.inf
     assert threads.cgroup_limit(tmp_path, tmp_path / "none") == np.inf
-    assert 1 <= threads.available() <= os.cpu_count()
-    for granted, want in ((0.5, 1), (1e9, threads.available()), (np.inf, threads.available())):
+    assert 1 <= threads.available_cpus() <= os.cpu_count()
+    cpus = threads.available_cpus()
+    for granted, want in ((0.5, 1), (1e9, cpus), (np.inf, cpus)):
         monkeypatch.setattr(threads, "cgroup_limit", lambda granted=granted: granted)
-        assert threads.available() == want
+        assert threads.available_cpus() == want
 
 
-def test_import_brings_nothing_heavy():
+def test_importing_cmlp_imports_no_heavy_package():
     heavy = ("scipy", "tqdm", "ssl", "sklearn", "torch", "matplotlib", "asyncio", "cmlp.datasets")
-    done = in_a_new_process(f"import cmlp, sys; print([m for m in {heavy} if m in sys.modules])")
+    done = run_code(f"import cmlp, sys; print([m for m in {heavy} if m in sys.modules])")
     assert done.stdout == "[]\n"
 
 
-def test_the_face_hands_on_all_that_it_names():
-    done = in_a_new_process(
+def test_every_public_name_can_be_imported():
+    done = run_code(
         "import cmlp; print([n for n in cmlp.__all__ if not hasattr(cmlp, n)]);"
         "print(cmlp.datasets.make_digits.__name__); cmlp.dataset"
     )

@@ -103,13 +103,13 @@ def test_files_and_copies_store_the_parameter_of_a_loss(tmp_path):
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: losses.huber(0), ValueError, "delta must be positive and finite, got 0"),
-        (lambda: losses.huber("1"), TypeError, "delta must be a number, got '1'"),
+        (lambda: losses.huber(0), ValueError, "delta must be positive and finite; got 0"),
+        (lambda: losses.huber("1"), TypeError, "delta must be a number; got '1'"),
         (lambda: losses.cross_entropy(1), ValueError, "label_smoothing must be at least 0 and"),
         (lambda: losses.cross_entropy(None), TypeError, "label_smoothing must be a number"),
         (lambda: Network([2, 2], loss="hubert"), ValueError, r"unknown \(did you mean 'huber'"),
         (lambda: Network([2, 2], loss=("mse", 1)), ValueError, "loss='mse' is unknown; allowed"),
-        (lambda: Network([2, 2], loss=3), TypeError, "loss must be a name, got 3"),
+        (lambda: Network([2, 2], loss=3), TypeError, "loss must be a name; got 3"),
         (lambda: Network([2, 2], loss="hinge", output="softmax"), ValueError, "does not suit"),
     ],
 )
@@ -120,7 +120,7 @@ def test_bad_losses(make, error, message):
 
 def test_targets_out_of_bounds_are_named():
     X = np.ones((2, 2))
-    with pytest.raises(ValueError, match="y must not be negative for poisson, got values from -1"):
+    with pytest.raises(ValueError, match="y must not be negative for poisson; got values from -1"):
         Network([2, 1], loss="poisson").fit(X, [-1, 2])
-    with pytest.raises(ValueError, match="y must lie between 0 and 1 for hinge, got values from"):
+    with pytest.raises(ValueError, match="y must lie between 0 and 1 for hinge; got values from"):
         Network([2, 1], loss="hinge").fit(X, [-1, 1])

@@ -63,11 +63,11 @@ def test_errors(data):
     nets = networks(3)
     with pytest.raises(ValueError, match="networks must all be different"):
         fit_many([nets[0], nets[0]], X, y)
-    with pytest.raises(TypeError, match="networks must be instances of Network, got 'a'"):
+    with pytest.raises(TypeError, match="networks must be instances of Network; got 'a'"):
         fit_many("ab", X, y)
     with pytest.raises(TypeError, match="fit_many has no argument 'epoch'"):
         fit_many(nets, X, y, epoch=3)
-    with pytest.raises(ValueError, match="epochs must be one for all or a list of 3, got 2"):
+    with pytest.raises(ValueError, match="epochs must be one for all or a list of 3; got 2"):
         fit_many(nets, X, y, epochs=[1, 2])
     with pytest.raises(ValueError, match="X must have 5 columns"):
         fit_many([*nets, Network([5, 3])], X, y)

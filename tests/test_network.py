@@ -169,7 +169,7 @@ def test_show_config_prints_the_plan_of_a_network(capsys):
     assert "layer 1: 784 -> 30, kernels, update and forward in one pass\n" in shown
     cmlp.show_config(Network([784, 30, 10]), batch_size=64)
     assert "layer 2: 30 -> 10, kernels\n" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="batch_size must be at least 1; got 0"):
         cmlp.show_config(Network([784, 30, 10]), batch_size=0)
 
 
@@ -198,9 +198,9 @@ def test_assigning_parameters_takes_effect():
     sums = 4 / (1 + np.exp(-2.0))
     np.testing.assert_allclose(net(x), 1 / (1 + np.exp(-sums)) * np.ones((1, 2)), rtol=1e-6)
     net.weight[1] = net.weight[1][::-1]
-    with pytest.raises(ValueError, match=r"weight must have shape \(4, 3\), got \(3, 4\)"):
+    with pytest.raises(ValueError, match=r"weight must have shape \(4, 3\); got \(3, 4\)"):
         net.weight[0] = np.zeros((3, 4))
-    with pytest.raises(ValueError, match="takes 2 arrays, got 1"):
+    with pytest.raises(ValueError, match="takes 2 arrays; got 1"):
         net.bias = [np.zeros((4, 1))]
     with pytest.raises(TypeError, match="one array a layer"):
         net.weight.append(np.zeros(3))
@@ -288,9 +288,9 @@ def test_repr_and_summary(capsys):
     ("arguments", "error", "message"),
     [
         (([3],), ValueError, "sizes must hold the inputs and at least one layer"),
-        (("784",), TypeError, "sizes must be a sequence of whole numbers, got '784'"),
-        (([3, 0],), ValueError, r"sizes\[1\] must be at least 1, got 0"),
-        (([3, 2.5],), TypeError, r"sizes\[1\] must be a whole number, got 2.5"),
+        (("784",), TypeError, "sizes must be a sequence of whole numbers; got '784'"),
+        (([3, 0],), ValueError, r"sizes\[1\] must be at least 1; got 0"),
+        (([3, 2.5],), TypeError, r"sizes\[1\] must be a whole number; got 2.5"),
         (([3, 2], {"loss": "cross-entropy"}), ValueError, "did you mean 'cross_entropy'"),
         (([3, 2, 2], {"activation": "rellu"}), ValueError, "did you mean 'relu'"),
         (([3, 2, 2], {"activation": "softmax"}), ValueError, "activation='softmax' is unknown"),
@@ -324,8 +324,8 @@ X0, Y0 = np.ones((4, 3)), np.array([0, 1, 1, 0])
         (np.where(np.eye(4, 3), np.nan, X0), Y0, {}, ValueError, "X must be finite; row 0"),
         (np.where(np.eye(4, 3, -3), np.inf, X0), Y0, {}, ValueError, "X must be finite; row 3"),
         (X0, Y0[:3], {}, ValueError, "y must have as many samples as X, 4"),
-        (X0, [0, 1, 2, 0], {}, ValueError, "labels from 0 to 1, got 0 to 2"),
-        (X0, [0, -1, 0, 0], {}, ValueError, "labels from 0 to 1, got -1 to 0"),
+        (X0, [0, 1, 2, 0], {}, ValueError, "labels from 0 to 1; got 0 to 2"),
+        (X0, [0, -1, 0, 0], {}, ValueError, "labels from 0 to 1; got -1 to 0"),
         (X0, [0, 0.5, 0, 0], {}, ValueError, "read as labels, which must be whole"),
         (X0, np.full((4, 2), np.nan), {}, ValueError, "y must be finite"),
         (X0, np.full((4, 2), 1.5), {}, ValueError, "y must lie between 0 and 1 for cross_entropy"),

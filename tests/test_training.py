@@ -328,8 +328,8 @@ def test_history(data):
 
 def test_arguments_that_must_be_sequences_or_paths(tmp_path, data):
     for options, message in (
-        ({"metrics": 3}, "metrics must be a sequence of names, got 3"),
-        ({"metrics": None}, "metrics must be a sequence of names, got None"),
+        ({"metrics": 3}, "metrics must be a sequence of names; got 3"),
+        ({"metrics": None}, "metrics must be a sequence of names; got None"),
         ({"callbacks": None}, "callbacks must be a sequence of instances of Callback"),
     ):
         with pytest.raises(TypeError, match=message):
@@ -366,7 +366,7 @@ def test_verbose_and_progress(capsys, data):
     assert "samples" in capsys.readouterr().err
     network().predict(data[0], progress=True)
     assert "50.0/50.0" in capsys.readouterr().err
-    with pytest.raises(ValueError, match="verbose must be 0, 1 or 2, got 3"):
+    with pytest.raises(ValueError, match="verbose must be 0, 1 or 2; got 3"):
         network().fit(*data, verbose=3)
     with pytest.raises(ValueError, match="progress and verbose exclude each other"):
         network().fit(*data, verbose=1, progress=True)
