@@ -41,11 +41,12 @@ AISTATS 2010, section 3. Bridle, Neurocomputing, 1990, section 2.2.
 from dataclasses import dataclass, replace
 
 from cmlp._core import kernels
+from cmlp._utils.fields import Record
 from cmlp._utils.validation import check_non_negative, check_positive, look_up
 
 
-@dataclass(frozen=True)
-class Activation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Activation(Record):
     """An activation function: a name of the kernel table and a parameter.
 
     Attributes

@@ -40,13 +40,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cmlp._core import kernels
+from cmlp._utils.fields import Record
 from cmlp._utils.validation import check_fraction, check_positive, look_up
 
 UNBOUNDED, UNIT_INTERVAL, NON_NEGATIVE = (-math.inf, math.inf), (0.0, 1.0), (0.0, math.inf)
 
 
-@dataclass(frozen=True)
-class Loss:
+@dataclass(frozen=True, eq=False, repr=False)
+class Loss(Record):
     """A loss function: a name of the kernel table and a parameter, or a Python callable.
 
     Attributes

@@ -7,12 +7,12 @@ add the bias: scale * (z - mean) / sqrt(variance + eps) + bias. Scales start at 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cmlp._utils.fields import check_fields, checked_field
+from cmlp._utils.fields import Record, check_fields, checked_field
 from cmlp._utils.validation import check_fraction, check_positive, look_up
 
 
-@dataclass(frozen=True)
-class BatchNorm:
+@dataclass(frozen=True, eq=False, repr=False)
+class BatchNorm(Record):
     """Normalize each unit over the samples of a batch.
 
     Inference uses running estimates of mean and variance, which every training step updates.
@@ -49,8 +49,8 @@ class BatchNorm:
         return [self.name, self.momentum, self.eps]
 
 
-@dataclass(frozen=True)
-class LayerNorm:
+@dataclass(frozen=True, eq=False, repr=False)
+class LayerNorm(Record):
     """Normalize each sample over the units of a layer.
 
     Ba, Kiros and Hinton, "Layer normalization", arXiv:1607.06450, 2016, eq. 4.

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from cmlp._core import kernels
-from cmlp._utils.fields import check_fields, checked_field
+from cmlp._utils.fields import Record, check_fields, checked_field
 from cmlp._utils.validation import (
     check_bool,
     check_fraction,
@@ -24,8 +24,8 @@ from cmlp._utils.validation import (
 )
 
 
-@dataclass(frozen=True)
-class Optimizer:
+@dataclass(frozen=True, eq=False, repr=False)
+class Optimizer(Record):
     """Base class: gradient processing, penalties and parameter averaging.
 
     The gradient of the mean loss over a batch is averaged over `accumulate` batches, scaled to
@@ -137,7 +137,7 @@ def check_betas(argument, value):
         check_fraction(f"{argument}[{i}]", beta)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class SGD(Optimizer):
     """Stochastic gradient descent, optionally with momentum.
 
@@ -188,7 +188,7 @@ class SGD(Optimizer):
         return "momentum" if self.momentum or self.has_extras else "sgd"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Adam(Optimizer):
     """Adam: adaptive moment estimation.
 
@@ -235,7 +235,7 @@ class Adam(Optimizer):
         return "amsgrad" if self.amsgrad else "adam"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class AdamW(Adam):
     """Adam with decoupled weight decay.
 
@@ -262,7 +262,7 @@ class AdamW(Adam):
         return "amsgrad" if self.amsgrad else "adamw"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class NAdam(Optimizer):
     """Adam with Nesterov momentum.
 
@@ -292,7 +292,7 @@ class NAdam(Optimizer):
     momentum_decay: float = checked_field(check_non_negative, 4e-3)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class RMSprop(Optimizer):
     """RMSprop: the gradient is divided by the root of a moving average of its square.
 
@@ -328,7 +328,7 @@ class RMSprop(Optimizer):
     centered: bool = checked_field(check_bool, False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Adagrad(Optimizer):
     """Adagrad: the gradient is divided by the root of the sum of all squared gradients.
 
@@ -366,7 +366,7 @@ class Adagrad(Optimizer):
         return self.initial_accumulator_value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Adadelta(Optimizer):
     """Adadelta: updates scaled by the root mean squares of earlier updates and gradients.
 
@@ -395,7 +395,7 @@ class Adadelta(Optimizer):
     weight_decay: float = checked_field(check_non_negative, 0.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Lion(Optimizer):
     """Lion: the update is the learning rate times the sign of interpolated momentum.
 
@@ -432,8 +432,8 @@ OPTIMIZERS = {
 }
 
 
-@dataclass(frozen=True)
-class LBFGS:
+@dataclass(frozen=True, eq=False, repr=False)
+class LBFGS(Record):
     """Limited-memory BFGS over all samples at once, by SciPy.
 
     An epoch is one iteration of L-BFGS-B. The batch size and the sample order have no effect,

@@ -24,7 +24,7 @@ from functools import partial
 
 import numpy as np
 
-from cmlp._utils.fields import check_fields, checked_field
+from cmlp._utils.fields import Record, check_fields, checked_field
 from cmlp._utils.validation import (
     check_integer,
     check_non_negative,
@@ -36,8 +36,8 @@ from cmlp.metrics import check_monitor, minimized_value
 check_count = partial(check_integer, minimum=0)
 
 
-@dataclass(frozen=True)
-class Schedule:
+@dataclass(frozen=True, eq=False, repr=False)
+class Schedule(Record):
     """Base class of the schedules.
 
     Raises
@@ -77,7 +77,7 @@ class Schedule:
         """Process the record of a finished epoch, a dict from quantity to float."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Constant(Schedule):
     """A constant factor.
 
@@ -94,7 +94,7 @@ class Constant(Schedule):
         return np.full(len(steps), float(self.factor))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Step(Schedule):
     """Multiply by `factor` every `every` epochs, as PyTorch's StepLR.
 
@@ -114,7 +114,7 @@ class Step(Schedule):
         return np.full(len(steps), float(self.factor) ** (epoch // self.every))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Exponential(Schedule):
     """Multiply by `factor` after every epoch, as PyTorch's ExponentialLR.
 
@@ -131,7 +131,7 @@ class Exponential(Schedule):
         return np.full(len(steps), float(self.factor) ** epoch)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class InverseScaling(Schedule):
     """Decay as a power of the step: (step + 1) ** -power, as scikit-learn's "invscaling".
 
@@ -148,7 +148,7 @@ class InverseScaling(Schedule):
         return (steps + 1) ** -float(self.power)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Polynomial(Schedule):
     """Decay from 1 to `end` as a power of the fraction of steps that remains.
 
@@ -172,7 +172,7 @@ class Polynomial(Schedule):
         return rise * (self.end + (1 - self.end) * (1 - progress) ** self.power)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Cosine(Schedule):
     """Decay from 1 to `end` along half a cosine, optionally with warm restarts.
 
@@ -222,7 +222,7 @@ def warm_up(steps, warmup, total):
     return rise, np.clip((steps - warmup) / max(total - warmup, 1), 0, 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class OneCycle(Schedule):
     """Rise from `start` to 1, then decay to `end`, both along cosines; as PyTorch's OneCycleLR.
 
@@ -263,7 +263,7 @@ def interpolate_cosine(first, last, progress):
     return last + (first - last) * (1 + np.cos(np.pi * progress)) / 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ReduceOnPlateau(Schedule):
     """Multiply by `factor` when a quantity has not improved for more than `patience` epochs.
 
@@ -348,8 +348,8 @@ class Plateau:
             self.waited, self.cooling = 0, settings.cooldown
 
 
-@dataclass(frozen=True)
-class Custom:
+@dataclass(frozen=True, eq=False, repr=False)
+class Custom(Record):
     """A callable ``(step, epoch) -> factor`` with the methods of a running schedule."""
 
     call: Callable

@@ -8,6 +8,7 @@ import numpy as np
 from cmlp import losses
 from cmlp._model.layers import Dense, InputDropout, InputNoise, Layer, layer_from_header
 from cmlp._model.parameters import Tensor
+from cmlp._utils.fields import Record
 from cmlp._utils.validation import (
     broadcast_per_layer,
     check_fraction,
@@ -23,8 +24,8 @@ from cmlp.normalizations import resolve_normalization
 OPTIONS = ("dropout", "input_dropout", "input_noise", "normalization", "max_norm")
 
 
-@dataclass(frozen=True)
-class Architecture:
+@dataclass(frozen=True, eq=False, repr=False)
+class Architecture(Record):
     """A list of layers, a loss, and how a network of them is initialized.
 
     Attributes

@@ -11,7 +11,7 @@ from cmlp._model.optimizer_state import OptimizerState
 from cmlp._model.parameters import TensorBlock
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class TrainingSnapshot:
     """Data of an interrupted training run that a checkpoint stores beside the network.
 

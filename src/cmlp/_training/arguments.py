@@ -37,7 +37,7 @@ def check_validation_split(name, value):
         raise ValueError(f"{name} must be in [0, 1); got {value!r}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class FitOptions:
     """The keyword arguments of `Network.fit`, which documents them."""
 

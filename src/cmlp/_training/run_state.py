@@ -49,7 +49,7 @@ class Position(NamedTuple):
         )  # fmt: skip
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class RunState:
     """Everything about a training run but the network: what a checkpoint stores.
 

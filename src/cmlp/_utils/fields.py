@@ -1,4 +1,4 @@
-"""Dataclass fields that carry the validator of their value."""
+"""Dataclasses that are cheap to import, and fields that carry the validator of their value."""
 
 from dataclasses import MISSING, field, fields
 
@@ -35,3 +35,29 @@ def check_fields(instance):
         value = getattr(instance, each.name)
         if check is not None and not (value is None and each.metadata["optional"]):
             check(each.name, value)
+
+
+class Record:
+    """Comparison, hash and repr of a frozen dataclass.
+
+    Subclasses are decorated with ``@dataclass(frozen=True, eq=False, repr=False)``. Generating
+    these methods for each class took a quarter of the time of `import cmlp`.
+    """
+
+    def __eq__(self, other):
+        if type(other) is not type(self):
+            return NotImplemented
+        return list_values(self) == list_values(other)
+
+    def __hash__(self):
+        return hash(tuple(list_values(self)))
+
+    def __repr__(self):
+        values = zip(fields(self), list_values(self), strict=True)
+        shown = ", ".join(f"{field.name}={value!r}" for field, value in values)
+        return f"{type(self).__qualname__}({shown})"
+
+
+def list_values(instance):
+    """Return the values of a dataclass instance in the order of its fields."""
+    return [getattr(instance, field.name) for field in fields(instance)]

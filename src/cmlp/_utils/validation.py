@@ -1,7 +1,6 @@
 """Validation of arguments. Each `check_` function raises an error that names the argument."""
 
 import math
-from difflib import get_close_matches
 from importlib import import_module
 
 import numpy as np
@@ -27,6 +26,8 @@ def look_up(argument, name, table):
     if not isinstance(name, str):
         raise TypeError(f"{argument} must be a name; got {name!r} ({type(name).__name__})")
     if name not in table:
+        from difflib import get_close_matches  # only for an error: it slows down the import
+
         near = get_close_matches(name, table, 1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise ValueError(f"{argument}={name!r} is unknown{hint}; allowed are {', '.join(table)}")

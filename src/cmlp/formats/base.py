@@ -32,11 +32,12 @@ How to add a format
 from dataclasses import dataclass
 from importlib import import_module
 
+from cmlp._utils.fields import Record
 from cmlp._utils.validation import import_optional
 
 
-@dataclass(frozen=True)
-class Format:
+@dataclass(frozen=True, eq=False, repr=False)
+class Format(Record):
     """An entry of the registry.
 
     Attributes

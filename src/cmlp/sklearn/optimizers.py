@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from cmlp.optimizers import SGD, Adam
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ScikitAdam(Adam):
     """Adam as scikit-learn computes it.
 

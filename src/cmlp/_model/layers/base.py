@@ -3,10 +3,10 @@
 from dataclasses import MISSING, fields
 from typing import ClassVar
 
-from cmlp._utils.fields import check_fields
+from cmlp._utils.fields import Record, check_fields
 
 
-class Layer:
+class Layer(Record):
     """A layer's specification: everything about it but its parameters.
 
     Subclasses are frozen dataclasses. By default a layer has no parameters and keeps the number

@@ -19,7 +19,7 @@ def check_activation(argument, value):
         raise TypeError(f"{argument} must be an Activation; got {value!r}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dense(Layer):
     """f(normalize(x W^T) + b) for rows x, with dropout of the outputs while training.
 

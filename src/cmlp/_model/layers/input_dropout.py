@@ -8,7 +8,7 @@ from cmlp._utils.fields import checked_field
 from cmlp._utils.validation import check_fraction
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class InputDropout(Layer):
     """Dropout of elements of the input while training.
 

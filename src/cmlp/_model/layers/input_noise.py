@@ -8,7 +8,7 @@ from cmlp._utils.fields import checked_field
 from cmlp._utils.validation import check_positive
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class InputNoise(Layer):
     """Normal noise that training adds to the inputs.
 
