@@ -50,15 +50,15 @@ IS_X86 = platform.machine().lower() in ("x86_64", "amd64") and "arm64" not in os
 ISAS = X86 if IS_X86 else {"baseline": []}
 
 
-def openmp_flags():
-    """Return the compiler's flags for OpenMP; an empty list if it has no OpenMP."""
+def find_openmp_flags():
+    """Return the compiler flags for OpenMP; an empty list if the compiler does not support it."""
     program = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, "try.c")
+        source = Path(folder, "program.c")
         source.write_text(program)
         command = [*os.environ.get("CC", "cc").split(), str(source), "-fopenmp"]
-        done = subprocess.run([*command, "-o", str(Path(folder, "try"))], capture_output=True)
-    return ["-fopenmp"] if done.returncode == 0 else []
+        result = subprocess.run([*command, "-o", str(Path(folder, "program"))], capture_output=True)
+    return ["-fopenmp"] if result.returncode == 0 else []
 
 
 class BuildKernels(build_ext):
@@ -89,23 +89,22 @@ class BuildKernels(build_ext):
         """
         macros = [
             ("CMLP_REAL_BYTES", str(real)),
-            ("CMLP_ISA", isa),
             ("CMLP_TABLE", f"cmlp_{isa}_{real}"),
         ]
         # All tables have the same source name: each needs its own directory.
-        [built] = self.compiler.compile(
+        [object_file] = self.compiler.compile(
             [str(CSRC / "kernels.c")],
             output_dir=os.path.join(self.build_temp, f"{isa}_{real}"),
             macros=macros,
             include_dirs=[str(CSRC)],
             extra_postargs=[*COMMON, *KERNEL, *ISAS[isa]],
         )
-        return built
+        return object_file
 
 
-def extension(name, **options):
+def make_extension(name):
     """Return the extension module cmlp._core.<name>."""
-    openmp = openmp_flags() if name in THREADED else []
+    openmp = find_openmp_flags() if name in THREADED else []
     return Extension(
         f"cmlp._core.{name}",
         [str(CORE / f"{name}.pyx")],
@@ -115,13 +114,12 @@ def extension(name, **options):
         extra_compile_args=[*COMMON, *openmp],
         extra_link_args=[*LINK, *openmp],
         depends=[str(path) for path in (*CSRC.iterdir(), *CORE.glob("*.px[di]"))],
-        **options,
     )
 
 
 setup(
     ext_modules=cythonize(
-        [extension(name) for name in MODULES],
+        [make_extension(name) for name in MODULES],
         include_path=["src"],
         compiler_directives={
             "language_level": 3,

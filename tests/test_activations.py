@@ -39,13 +39,13 @@ def test_values_and_gradients(isa, rng, name, parameter):
     np.testing.assert_allclose(net(x), outputs(), rtol=1e-13)
     nabla_w, _, _ = net.backprop(x[0], y[0])
     for array, nabla in zip(net.weight, nabla_w, strict=True):
-        for at in np.ndindex(*array.shape):
-            kept, losses = array[at], []
+        for index in np.ndindex(*array.shape):
+            value, losses = array[index], []
             for step in (1e-6, -1e-6):
-                array[at] = kept + step
+                array[index] = value + step
                 losses.append(((outputs() - y) ** 2).mean())
-            array[at] = kept
-            assert nabla[at] == pytest.approx((losses[0] - losses[1]) / 2e-6, abs=1e-7)
+            array[index] = value
+            assert nabla[index] == pytest.approx((losses[0] - losses[1]) / 2e-6, abs=1e-7)
 
 
 def test_one_for_each_layer(tmp_path, rng):

@@ -186,7 +186,7 @@ cdef extern from "kernels.h" nogil:
         double (*sum_of_squares)(
             int64_t rows, int64_t n, int64_t ld, const void *gradient) noexcept nogil
         void (*average)(
-            int64_t rows, int64_t n, int64_t ld, double part, const void *w,
+            int64_t rows, int64_t n, int64_t ld, double fraction, const void *w,
             void *mean) noexcept nogil
         void (*limit_norms)(
             int64_t k, int64_t n, double limit, void *w, int64_t ldw) noexcept nogil

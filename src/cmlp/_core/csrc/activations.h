@@ -35,12 +35,12 @@
     X(softplus, 0, 0, v_softplus(z), -v_expm1(-a))                                              \
     X(softsign, 0, 0, z / (1 + v_abs(z)), (1 - v_abs(a)) * (1 - v_abs(a)))
 
-#define SLOPED_ACTIVATIONS(X)                                                                   \
-    X(gelu, 0, 0, v_gelu(z, v_normal_tail(z), v_gaussian(z)),                                   \
-      gelu_slope(z, v_normal_tail(z), v_gaussian(z)))                                           \
-    X(gelu_tanh, 0, 0, z * v_sigmoid(GELU_ARGUMENT),                                            \
-      gated_slope(z, v_sigmoid(GELU_ARGUMENT), GELU_SLOPE))                                     \
-    X(silu, 0, 0, v_silu(z), gated_slope(z, v_sigmoid(z), splat(1)))                            \
+#define SLOPED_ACTIVATIONS(X)                                        \
+    X(gelu, 0, 0, v_gelu(z, v_normal_tail(z), v_gaussian(z)),        \
+      gelu_slope(z, v_normal_tail(z), v_gaussian(z)))                \
+    X(gelu_tanh, 0, 0, z * v_sigmoid(GELU_ARGUMENT),                 \
+      gated_slope(z, v_sigmoid(GELU_ARGUMENT), GELU_SLOPE))          \
+    X(silu, 0, 0, v_silu(z), gated_slope(z, v_sigmoid(z), splat(1))) \
     X(mish, 0, 0, z * tanh_softplus(z), mish_slope(z))
 
 /* The argument of gelu_tanh's sigmoid, u = 2 sqrt(2/pi) (z + 0.044715 z^3), and du/dz. */

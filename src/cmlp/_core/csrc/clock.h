@@ -1,9 +1,10 @@
-/* A clock that only goes forward, in seconds. */
+/* Monotonic clock. */
 #ifndef CMLP_CLOCK_H
 #define CMLP_CLOCK_H
 
 #include <time.h>
 
+/* Return the time in seconds since an arbitrary start. */
 static inline double cmlp_now(void)
 {
     struct timespec t;

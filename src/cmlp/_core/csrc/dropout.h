@@ -5,6 +5,11 @@
 #include "activations.h"
 #include "dropout_masks.h"
 
+/* Apply dropout to the outputs A (m, n) of f, leading dimension lda, padded: columns column ..
+ * column + n of the samples at offsets sample .. sample + m of the epoch.  The slopes, laid out
+ * like A, become the derivative of the dropped outputs.  If f does not store slopes, they are
+ * computed here, from the outputs before dropout, as activate_backward could not compute them
+ * from the dropped outputs. */
 static void drop(const cmlp_activation *f, const cmlp_dropout *dropout, const cmlp_rng_key *key,
                  int64_t sample, int64_t column, int64_t m, int64_t n, void *a_, int64_t lda,
                  void *slopes_)

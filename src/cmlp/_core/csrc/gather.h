@@ -1,21 +1,21 @@
-/* Reading the caller's rows: gathered, converted and, when they are sparse,
- * expanded into a batch; and dense rows compressed once into sparse ones. */
+/* Reading the caller's rows: gather them into a batch and convert their elements; look for NaN and
+ * infinity. */
 #ifndef CMLP_GATHER_H
 #define CMLP_GATHER_H
 
 #include "kernels.h"
 #include "simd.h"
 
-#define AS_IT_IS(x) (REAL)(x)
-#define AS_FRACTION(x) ((REAL)(x) * (1 / (REAL)255))
+#define CONVERT_REAL(x) (REAL)(x)
+#define CONVERT_BYTE(x) ((REAL)(x) * (1 / (REAL)255))
 
-/* Each kind of element: its code, its type, an integer as wide, and what makes a
- * real of it. */
+/* The element kinds: code, type, unsigned integer of the same size, conversion to REAL. */
 #define KINDS(X)                               \
-    X(CMLP_U8, uint8_t, uint8_t, AS_FRACTION)  \
-    X(CMLP_F32, float, uint32_t, AS_IT_IS)     \
-    X(CMLP_F64, double, uint64_t, AS_IT_IS)
+    X(CMLP_U8, uint8_t, uint8_t, CONVERT_BYTE) \
+    X(CMLP_F32, float, uint32_t, CONVERT_REAL) \
+    X(CMLP_F64, double, uint64_t, CONVERT_REAL)
 
+/* Size of an element in bytes. */
 INLINE int64_t element_bytes(int32_t kind)
 {
     return kind == CMLP_U8 ? 1 : kind == CMLP_F32 ? 4 : 8;
@@ -26,26 +26,29 @@ INLINE const void *dense_row(const cmlp_rows *rows, int64_t row)
     return (const char *)rows->data + row * rows->stride;
 }
 
+/* Copy rows index[0 .. m] or, if index is NULL, rows 0 .. m of dense rows to OUT (m, width),
+ * leading dimension ld, converted. */
 static void gather(const cmlp_rows *rows, const uint32_t *index, int64_t m, void *out, int64_t ld)
 {
     const int64_t width = rows->width;
     switch (rows->kind) {
-#define X(code, type, counter, convert)                                           \
-    case code:                                                           \
-        for (int64_t i = 0; i < m; i++) {                                \
+#define X(code, type, counter, convert)                                        \
+    case code:                                                                 \
+        for (int64_t i = 0; i < m; i++) {                                      \
             const type *restrict from = dense_row(rows, index ? index[i] : i); \
-            REAL *restrict to = (REAL *)out + i * ld;                    \
-            for (int64_t j = 0; j < width; j++)                          \
-                to[j] = convert(from[j]);                                \
-        }                                                                \
+            REAL *restrict to = (REAL *)out + i * ld;                          \
+            for (int64_t j = 0; j < width; j++)                                \
+                to[j] = convert(from[j]);                                      \
+        }                                                                      \
         break;
         KINDS(X)
 #undef X
     }
 }
 
-/* Columns of compressed rows have 2 bytes where we made them, 4 or 8 where SciPy did. */
-INLINE void expand_columns(const cmlp_rows *rows, int64_t begin, int64_t n, int32_t *restrict to)
+/* Copy n column indices from entry `begin` on.  An index has 2 bytes if compress() wrote it and the
+ * rows are narrow, otherwise 4, or 8 as in SciPy's matrices. */
+INLINE void convert_columns(const cmlp_rows *rows, int64_t begin, int64_t n, int32_t *restrict to)
 {
     if (rows->column_bytes == 2) {
         const uint16_t *restrict from = (const uint16_t *)rows->column + begin;
@@ -60,215 +63,90 @@ INLINE void expand_columns(const cmlp_rows *rows, int64_t begin, int64_t n, int3
     }
 }
 
-INLINE void expand_values(const cmlp_rows *rows, int64_t begin, int64_t n, REAL *restrict to)
+/* Copy n values from entry `begin` on, converted. */
+INLINE void convert_values(const cmlp_rows *rows, int64_t begin, int64_t n, REAL *restrict to)
 {
     switch (rows->kind) {
-#define X(code, type, counter, convert)                                         \
-    case code: {                                                       \
-        const type *restrict from = (const type *)rows->data + begin;  \
-        for (int64_t j = 0; j < n; j++)                                \
-            to[j] = convert(from[j]);                                  \
-        break;                                                         \
+#define X(code, type, counter, convert)                               \
+    case code: {                                                      \
+        const type *restrict from = (const type *)rows->data + begin; \
+        for (int64_t j = 0; j < n; j++)                               \
+            to[j] = convert(from[j]);                                 \
+        break;                                                        \
     }
         KINDS(X)
 #undef X
     }
 }
 
-/* Asks for all lines that so many bytes lie on, into the second cache: the first has
- * no room to spare, and fewer requests can be under way to it. */
-INLINE void touch(const void *p, int64_t bytes)
+/* Prefetch the cache lines of a range of bytes into the L2 cache.  The L1 cache holds the operands
+ * of the running product, and supports fewer outstanding requests. */
+INLINE void prefetch_bytes(const void *p, int64_t bytes)
 {
     const char *line = (const char *)p - (uintptr_t)p % 64, *end = (const char *)p + bytes;
     for (; line < end; line += 64)
         __builtin_prefetch(line, 0, 2);
 }
 
-INLINE void touch_sparse(const cmlp_rows *rows, int64_t row)
+/* Prefetch the entries of a sparse row. */
+INLINE void prefetch_sparse_row(const cmlp_rows *rows, int64_t row)
 {
     const int64_t begin = rows->start[row], n = rows->start[row + 1] - begin;
     const int64_t bytes = element_bytes(rows->kind);
-    touch((const char *)rows->data + begin * bytes, n * bytes);
-    touch((const char *)rows->column + begin * rows->column_bytes, n * rows->column_bytes);
+    prefetch_bytes((const char *)rows->data + begin * bytes, n * bytes);
+    prefetch_bytes((const char *)rows->column + begin * rows->column_bytes, n * rows->column_bytes);
 }
 
-/* While a row is copied, the one that is so many further on is asked for. */
-
+/* Copy rows first .. first + m of a batch of sparse rows, converted, to their offsets in the batch,
+ * and set their spans.  The offsets follow from the lengths of the rows before `first`, so that
+ * threads can copy different rows. */
 static void gather_sparse(const cmlp_rows *rows, const uint32_t *index, int64_t first, int64_t m,
                           const cmlp_entries *batch)
 {
-    int64_t place = 0;
+    int64_t offset = 0;
     for (int64_t i = 0; i < first + m; i++) {
         const int64_t row = index ? index[i] : i;
         const int64_t begin = rows->start[row], n = rows->start[row + 1] - begin;
         if (i >= first) {
             if (index && i + GATHER_PREFETCH_ROWS < first + m)
-                touch_sparse(rows, index[i + GATHER_PREFETCH_ROWS]);
-            batch->spans[i] = (cmlp_span){place, place + n};
-            expand_columns(rows, begin, n, batch->column + place);
-            expand_values(rows, begin, n, (REAL *)batch->value + place);
+                prefetch_sparse_row(rows, index[i + GATHER_PREFETCH_ROWS]);
+            batch->spans[i] = (cmlp_span){offset, offset + n};
+            convert_columns(rows, begin, n, batch->column + offset);
+            convert_values(rows, begin, n, (REAL *)batch->value + offset);
         }
-        place += n;
+        offset += n;
     }
 }
 
+/* Prefetch rows index[0 .. m], dense or sparse. */
 static void prefetch(const cmlp_rows *rows, const uint32_t *index, int64_t m)
 {
     const int64_t bytes = rows->width * element_bytes(rows->kind);
     for (int64_t i = 0; i < m; i++)
         if (rows->start)
-            touch_sparse(rows, index[i]);
+            prefetch_sparse_row(rows, index[i]);
         else
-            touch(dense_row(rows, index[i]), bytes);
+            prefetch_bytes(dense_row(rows, index[i]), bytes);
 }
 
-/* Counts in integers of the elements' width, as vectors like it, and so in blocks
- * that a byte can count. */
-static void count_nonzeros(const cmlp_rows *rows, int64_t first, int64_t m, int64_t *counts)
-{
-    switch (rows->kind) {
-#define X(code, type, counter, convert)                          \
-    case code:                                                   \
-        for (int64_t i = first; i < first + m; i++) {            \
-            const type *x = dense_row(rows, i);                  \
-            counts[i] = 0;                                       \
-            for (int64_t j = 0; j < rows->width; j += COUNT_BLOCK_ELEMENTS) {     \
-                const int64_t end = MIN(rows->width, j + COUNT_BLOCK_ELEMENTS); \
-                counter n = 0;                                   \
-                for (int64_t q = j; q < end; q++)                \
-                    n += x[q] != 0;                              \
-                counts[i] += (int64_t)n;                         \
-            }                                                    \
-        }                                                        \
-        break;
-        KINDS(X)
-#undef X
-    }
-}
-
-/* Copies the elements j .. of a row that are not zero, and their columns; a branch
- * for each, and not a byte too many. */
-#define COMPRESS_REST(type, column_type)             \
-    for (; j < width; j++)                           \
-        if (x[j] != 0) {                             \
-            to[n] = x[j];                            \
-            column[n++] = (column_type)j;            \
-        }
-
-/* The same by words of eight bytes, most of which are zero: no branch for each
- * element, but up to COMPRESS_OVERRUN_ELEMENTS elements too many are written. */
-#define COMPRESS_WORDS(type, column_type)                             \
-    for (const int64_t step = 8 / sizeof(type); j + step <= width; j += step) { \
-        uint64_t word;                                                \
-        memcpy(&word, x + j, sizeof word);                            \
-        if (word == 0)                                                \
-            continue;                                                 \
-        UNROLL for (int64_t q = j; q < j + step; q++) {               \
-            to[n] = x[q];                                             \
-            column[n] = (column_type)q;                               \
-            n += x[q] != 0;                                           \
-        }                                                             \
-    }
-
-/* What is written past a row's elements must be the same thread's to write. */
-#define COMPRESS(type, column_type)                                                     \
-    for (int64_t i = first; i < first + m; i++) {                                       \
-        const type *restrict x = dense_row(rows, i);                                    \
-        type *restrict to = (type *)out->data + out->start[i];                          \
-        column_type *restrict column = (column_type *)out->column + out->start[i];      \
-        int64_t n = 0, j = 0;                                                           \
-        if (out->start[i + 1] + COMPRESS_OVERRUN_ELEMENTS <= out->start[first + m]) {                        \
-            COMPRESS_FAST(type, column_type)                                            \
-        }                                                                               \
-        COMPRESS_REST(type, column_type)                                                \
-    }
-
-#ifdef __AVX512F__
-/* Sixteen elements at a time, or eight of eight bytes: those that are not zero, in order. */
-INLINE int64_t keep_columns(__mmask16 mask, int64_t first, uint16_t *column)
-{
-    const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    const __m512i at = _mm512_add_epi32(lanes, _mm512_set1_epi32((int)first));
-    _mm256_storeu_si256((__m256i *)column,
-                        _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(mask, at)));
-    return __builtin_popcount(mask);
-}
-
-INLINE __mmask16 keep_u8(const uint8_t *x, uint8_t *to)
-{
-    const __m512i v = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)x));
-    const __mmask16 mask = _mm512_test_epi32_mask(v, v);
-    _mm_storeu_si128((__m128i *)to, _mm512_cvtepi32_epi8(_mm512_maskz_compress_epi32(mask, v)));
-    return mask;
-}
-
-INLINE __mmask16 keep_f32(const float *x, float *to)
-{
-    const __m512 v = _mm512_loadu_ps(x);
-    const __mmask16 mask = _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_NEQ_UQ);
-    _mm512_storeu_ps(to, _mm512_maskz_compress_ps(mask, v));
-    return mask;
-}
-
-INLINE __mmask16 keep_f64(const double *x, double *to)
-{
-    const __m512d v = _mm512_loadu_pd(x);
-    const __mmask8 mask = _mm512_cmp_pd_mask(v, _mm512_setzero_pd(), _CMP_NEQ_UQ);
-    _mm512_storeu_pd(to, _mm512_maskz_compress_pd(mask, v));
-    return mask;
-}
-
-#define KEEP(type, keep_some)                                                              \
-    for (const int64_t step = sizeof(type) == 8 ? 8 : 16; j + step <= width; j += step)    \
-        n += keep_columns(keep_some((const void *)(x + j), (void *)(to + n)), j,           \
-                          (uint16_t *)column + n);
-#define COMPRESS_FAST(type, column_type)                                               \
-    if (sizeof(column_type) != 2) {                                                    \
-        COMPRESS_WORDS(type, column_type)                                              \
-    } else if (sizeof(type) == 1) {                                                    \
-        KEEP(type, keep_u8)                                                            \
-    } else if (sizeof(type) == 4) {                                                    \
-        KEEP(type, keep_f32)                                                           \
-    } else {                                                                           \
-        KEEP(type, keep_f64)                                                           \
-    }
-#else
-#define COMPRESS_FAST COMPRESS_WORDS
-#endif
-
-static void compress(const cmlp_rows *rows, int64_t first, int64_t m, const cmlp_rows *out)
-{
-    const int64_t width = rows->width;
-    switch (rows->kind) {
-#define X(code, type, counter, convert)         \
-    case code:                                  \
-        if (out->column_bytes == 2) {           \
-            COMPRESS(type, uint16_t)            \
-        } else {                                \
-            COMPRESS(type, int32_t)             \
-        }                                       \
-        break;
-        KINDS(X)
-#undef X
-    }
-}
-
+/* Bit patterns of floats. */
 typedef uint32_t u32_alias __attribute__((may_alias));
 typedef uint64_t u64_alias __attribute__((may_alias));
 
-/* A number is finite unless its exponent is all ones. */
-#define FIND_NOT_FINITE(type, exponent)                             \
-    for (int64_t i = 0; i < rows->n; i++) {                         \
-        const type *x = rows->start ? (const type *)rows->data + rows->start[i] \
-                                    : dense_row(rows, i);           \
+/* A number is NaN or infinite if all bits of its exponent are set. */
+#define FIND_NOT_FINITE(type, exponent)                                                    \
+    for (int64_t i = 0; i < rows->n; i++) {                                                \
+        const type *x = rows->start ? (const type *)rows->data + rows->start[i]            \
+                                    : dense_row(rows, i);                                  \
         const int64_t n = rows->start ? rows->start[i + 1] - rows->start[i] : rows->width; \
-        type bad = 0;                                               \
-        for (int64_t j = 0; j < n; j++)                             \
-            bad |= (x[j] & (exponent)) == (exponent);               \
-        if (bad)                                                    \
-            return i;                                               \
+        type found = 0;                                                                    \
+        for (int64_t j = 0; j < n; j++)                                                    \
+            found |= (x[j] & (exponent)) == (exponent);                                    \
+        if (found)                                                                         \
+            return i;                                                                      \
     }
 
+/* Return the index of the first row, dense or sparse, that contains NaN or infinity, or -1. */
 static int64_t first_not_finite(const cmlp_rows *rows)
 {
     if (rows->kind == CMLP_F32) {

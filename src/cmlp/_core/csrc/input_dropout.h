@@ -4,16 +4,20 @@
 
 #include "dropout_masks.h"
 
-static void drop_input(double rate, const cmlp_rng_key *key, int64_t sample, int64_t m,
-                       int64_t n, void *x, int64_t ldx)
+/* Apply dropout of this rate to X (m, n), leading dimension ldx, padded: the samples at offsets
+ * sample .. sample + m of the epoch. */
+static void drop_input(double rate, const cmlp_rng_key *key, int64_t sample, int64_t m, int64_t n,
+                       void *x, int64_t ldx)
 {
     const cmlp_dropout dropout = cmlp_dropout_of(rate);
     for (int64_t i = 0; i < m; i++)
         drop_row(&dropout, key, sample + i, 0, n, (REAL *)x + i * ldx, NULL);
 }
 
-static void drop_sparse(double rate, const cmlp_rng_key *key, int64_t sample,
-                        int64_t first, int64_t m, const cmlp_entries *batch)
+/* The same for rows first .. first + m of a sparse batch; an entry gets the factor that its column
+ * has in a dense row. */
+static void drop_sparse(double rate, const cmlp_rng_key *key, int64_t sample, int64_t first,
+                        int64_t m, const cmlp_entries *batch)
 {
     const cmlp_dropout dropout = cmlp_dropout_of(rate);
     REAL factors[DROP_BLOCK];
@@ -23,7 +27,7 @@ static void drop_sparse(double rate, const cmlp_rng_key *key, int64_t sample,
             const int64_t column = batch->column[e];
             if (column / DROP_BLOCK != block) {
                 block = column / DROP_BLOCK;
-                drop_factors(&dropout, key, sample + i - first, block, factors);
+                compute_dropout_factors(&dropout, key, sample + i - first, block, factors);
             }
             ((REAL *)batch->value)[e] *= factors[column % DROP_BLOCK];
         }

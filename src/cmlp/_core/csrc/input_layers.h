@@ -2,8 +2,8 @@
  *
  * To add a kind: a header with its functions, its #include, and one line here.  A line is the
  * name, whose position in the list is the code, the function for dense rows and the one for
- * sparse rows.  The functions' arguments are those of the table's entries transform_input and
- * transform_sparse_input in kernels.h, with the parameter in place of the layer.
+ * sparse rows.  The functions take the arguments of the table's entries transform_input and
+ * transform_sparse_input in kernels.h, except for the first, which is the layer's parameter.
  */
 #ifndef CMLP_INPUT_LAYERS_H
 #define CMLP_INPUT_LAYERS_H
@@ -31,13 +31,13 @@ static const char *const input_layer_names[] = {
     NULL
 };
 
-static void transform_input(const cmlp_input_layer *layer, const cmlp_rng_key *key,
-                            int64_t sample, int64_t m, int64_t n, void *x, int64_t ldx)
+static void transform_input(const cmlp_input_layer *layer, const cmlp_rng_key *key, int64_t sample,
+                            int64_t m, int64_t n, void *x, int64_t ldx)
 {
     switch (layer->kind) {
-#define X(name, dense, sparse)                                \
-    case INPUT_LAYER_##name:                                  \
-        dense(layer->parameter, key, sample, m, n, x, ldx);   \
+#define X(name, dense, sparse)                              \
+    case INPUT_LAYER_##name:                                \
+        dense(layer->parameter, key, sample, m, n, x, ldx); \
         break;
         INPUT_LAYERS(X)
 #undef X
@@ -49,8 +49,8 @@ static void transform_sparse_input(const cmlp_input_layer *layer, const cmlp_rng
                                    const cmlp_entries *batch)
 {
     switch (layer->kind) {
-#define X(name, dense, sparse)                                \
-    case INPUT_LAYER_##name:                                  \
+#define X(name, dense, sparse)                                  \
+    case INPUT_LAYER_##name:                                    \
         sparse(layer->parameter, key, sample, first, m, batch); \
         break;
         INPUT_LAYERS(X)

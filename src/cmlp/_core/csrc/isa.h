@@ -1,5 +1,5 @@
-/* The tables that this build has, by ISA.  setup.py defines CMLP_HAVE_X86 where
- * it compiled kernels.c for AVX2 and AVX-512 too. */
+/* The kernel tables of this build, by ISA.  setup.py defines CMLP_HAVE_X86 if it compiles kernels.c
+ * for AVX2 and AVX-512 too. */
 #ifndef CMLP_ISA_H
 #define CMLP_ISA_H
 
@@ -12,6 +12,7 @@ extern const cmlp_kernels cmlp_baseline_4, cmlp_baseline_8;
 extern const cmlp_kernels cmlp_avx2_4, cmlp_avx2_8, cmlp_avx512_4, cmlp_avx512_8;
 #endif
 
+/* Return the table of an ISA for reals of 4 or 8 bytes, or NULL if this build has no such ISA. */
 static inline const cmlp_kernels *cmlp_table(const char *isa, int itemsize)
 {
     const int wide = itemsize == 8;
@@ -26,8 +27,7 @@ static inline const cmlp_kernels *cmlp_table(const char *isa, int itemsize)
     return NULL;
 }
 
-/* Asks the CPU and, through the compiler's run-time, whether the operating
- * system saves the wide registers. */
+/* Return whether the CPU supports the ISA and the operating system saves its registers. */
 static inline int cmlp_cpu_runs(const char *isa)
 {
 #ifdef CMLP_HAVE_X86

@@ -1,8 +1,10 @@
-/* Compiled once for each instruction set and real type; CMLP_TABLE names the
- * table that this build exports. */
+/* The kernel table of one instruction set and real type; see kernels.h.  setup.py compiles this
+ * file once for each of them and defines CMLP_TABLE, the name of the table, and
+ * CMLP_REAL_BYTES. */
 #include "kernels.h"
 
 #include "activations.h"
+#include "compress.h"
 #include "dropout.h"
 #include "gather.h"
 #include "input_layers.h"

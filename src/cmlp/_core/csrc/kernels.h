@@ -1,9 +1,13 @@
-/* The table of kernels: what the engine may call, and nothing of how it is done.
+/* The kernel table: every function that the engine may call, and the structures that they share.
  *
- * kernels.c is compiled once for each instruction set and each real type, and
- * each build exports one table.  Matrices are row-major.  A leading dimension
- * (`ld`) counts reals; where a comment says "padded", the row length `n` is a
- * multiple of CMLP_PAD bytes and the rows start on that boundary.
+ * kernels.c is compiled once for each instruction set and each real type (REAL: float or double),
+ * and each build exports one table.
+ *
+ * Matrices are row-major.  "X (m, n)" is a matrix of m rows and n columns.  A leading dimension
+ * (ld) is the distance between two rows, in elements.  "Padded" means that each row is a multiple
+ * of CMLP_PAD bytes long (n includes the padding), starts at such a multiple, and holds zeros, or
+ * at least finite numbers, in the padding.  `void *` points to REAL unless stated otherwise.  The
+ * functions neither allocate nor own memory.
  */
 #ifndef CMLP_KERNELS_H
 #define CMLP_KERNELS_H
@@ -11,80 +15,83 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Rows are padded to this many bytes: the widest vector of any ISA. */
+/* Row alignment and padding in bytes: the widest vector of any ISA, and a cache line. */
 #define CMLP_PAD 64
 
-/* Samples that are marked together in a column of a sparse batch: the bits of a word. */
+/* Samples per word of marks: the bits of a word. */
 #define CMLP_MARKS 64
 
+/* Element types of the caller's samples. */
 typedef enum { CMLP_U8, CMLP_F32, CMLP_F64 } cmlp_kind;
 
-/* The caller's samples: `n` rows of `width` elements, `stride` bytes apart; or, when
- * `start` is given, compressed sparse rows: of row i the elements start[i] ..
- * start[i + 1] of `data`, in the columns that `column` names. */
+/* The caller's samples: n rows of `width` elements.
+ * Dense (start == NULL): row i is contiguous, at data + i * stride bytes.
+ * Sparse (CSR): row i has the entries start[i] .. start[i + 1] of data and column. */
 typedef struct {
-    const void *data;
-    ptrdiff_t stride;
+    const void *data;     /* elements of type `kind` */
+    ptrdiff_t stride;     /* bytes */
     int64_t n, width;
-    int32_t kind;
-    int32_t column_bytes; /* 2, 4 or 8 */
-    const int64_t *start;
-    const void *column;
+    int32_t kind;         /* a cmlp_kind */
+    int32_t column_bytes; /* size of a column index: 2, 4 or 8 */
+    const int64_t *start; /* (n + 1,) or NULL */
+    const void *column;   /* column indices, increasing within a row */
 } cmlp_rows;
 
-/* A batch of sparse rows, converted: of row i the entries begin .. end, by column. */
+/* The entries begin .. end of a sparse sample. */
 typedef struct {
     int64_t begin, end;
 } cmlp_span;
+
+/* A batch of sparse samples, converted to REAL. */
 typedef struct {
-    cmlp_span *spans;
-    int32_t *column;
-    void *value; /* reals of the table's type */
-    uint64_t *marks; /* room for a word of each column; NULL where batches have few entries */
+    cmlp_span *spans; /* one per sample of the batch */
+    int32_t *column;  /* column index per entry, increasing within a sample */
+    void *value;      /* REAL per entry */
+    uint64_t *marks;  /* workspace: one word per column; NULL if batches have few entries */
 } cmlp_entries;
 
-/* What the outputs are compared with: class labels, or rows of reals. */
+/* The targets of all samples: class labels or values. */
 typedef struct {
-    const int32_t *labels; /* NULL when `values` is given */
-    const void *values;    /* reals of the table's type */
+    const int32_t *labels; /* (n,), or NULL if values are given */
+    const void *values;    /* REAL (n, outputs), leading dimension ld */
     int64_t ld;
-    const double *weights; /* of the samples; NULL: all 1 */
+    const double *weights; /* sample weights (n,); NULL: all 1 */
 } cmlp_targets;
 
-/* An activation by its code, and its slope or alpha where it has one. */
+/* An activation. */
 typedef struct {
-    int32_t kind;
-    double parameter;
+    int32_t kind;     /* its code */
+    double parameter; /* slope or alpha, if it has one */
 } cmlp_activation;
 
-/* The last layer's activation and the loss by its code. */
+/* The last layer's activation, and the loss. */
 typedef struct {
     cmlp_activation activation;
-    int32_t loss;
-    int64_t outputs;  /* without the padding */
+    int32_t loss;     /* its code; -1: a loss in Python */
+    int64_t outputs;  /* without padding */
     double parameter; /* of the loss */
 } cmlp_head;
 
-/* An optimizer with state, by its code; see optimizers.h. */
+/* An optimizer with state, its hyperparameters and its position; see optimizers.h. */
 typedef struct {
-    int32_t kind;
-    int64_t step; /* how many have begun */
+    int32_t kind;                /* its code */
+    int64_t step;                /* number of steps begun */
     double rate, l1, l2, hyper[4];
-    double clip_value;           /* what an element of the gradient may be; 0: anything */
-    double scale;                /* what the gradient is multiplied by, its norm being too great */
-    double constant[6], product; /* of the step that has begun */
+    double clip_value;           /* bound of the gradient's elements; 0: none */
+    double scale;                /* factor of the gradient, from clipping by norm */
+    double constant[6], product; /* of the current step */
 } cmlp_optimizer;
 
-/* The part of the random number generator's counter that a batch shares.  A random number is
- * a pure function of the seed, the epoch, the layer, the sample's offset in the epoch, the
- * column and the purpose. */
+/* Arguments of the random number generator that are common to a batch.  A random number is a pure
+ * function of the seed, the epoch, the layer, the sample's offset in the epoch, the column and the
+ * purpose.  The input has layer 0, the outputs of hidden layer l (from 0) have layer l + 1. */
 typedef struct {
     uint64_t seed;
     uint32_t epoch, layer;
 } cmlp_rng_key;
 
-/* Dropout: an element is dropped with probability dropped / 65536, and multiplied by `scale`
- * otherwise. */
+/* Dropout: an element is dropped with probability dropped / 65536, and otherwise multiplied by
+ * `scale`. */
 typedef struct {
     uint32_t dropped;
     double scale;
@@ -124,40 +131,53 @@ typedef struct {
     int32_t states; /* number of state arrays per parameter tensor: 1 to 3 */
 } cmlp_optimizer_info;
 
-/* The sums that metrics are made of: for classes (classes,) each, or for real targets
- * (outputs,) each. */
+/* The sums from which metrics are computed.  Classifiers: arrays (classes,).  Regressors: arrays
+ * (outputs,), with target y and prediction a; y is shifted by the first target, which avoids
+ * cancellation in its variance. */
 typedef struct {
-    double samples;
-    double *hits, *predicted, *actual; /* classes: right answers, answers, truths */
-    double *ranks; /* how often so many outputs were greater than the true class's */
-    /* reals: the first y, and the sums of y and y^2 counted from it, of |y-a|, of (y-a)^2 */
-    double *first, *target, *target_square, *error, *error_square;
+    double samples;        /* number of samples */
+    double *hits;          /* samples per class that are predicted correctly */
+    double *predicted;     /* predictions per class */
+    double *actual;        /* samples per class */
+    double *ranks;         /* ranks[r]: samples with r outputs greater than the true class's */
+    double *first;         /* y of the first sample */
+    double *target;        /* sum of y - first */
+    double *target_square; /* sum of (y - first)^2 */
+    double *error;         /* sum of |y - a| */
+    double *error_square;  /* sum of (y - a)^2 */
 } cmlp_metric_sums;
 
 typedef struct {
-    int32_t vector_bytes;
+    int32_t vector_bytes; /* width of the ISA's vectors */
     const cmlp_activation_info *activations;
     const cmlp_loss_info *losses;
     const cmlp_optimizer_info *optimizers;
     const char *const *input_layers; /* names in the order of their codes; ends with NULL */
-    /* The most samples that accumulate_affine takes. */
-    int64_t shared_pass_rows;
+    int64_t shared_pass_rows;        /* maximum batch size of accumulate_affine */
 
-    /* out[i, :] = rows[index ? index[i] : i, :], bytes scaled by 1/255. */
+    /* --- Reading rows --- */
+
+    /* OUT (m, width), leading dimension ld: dense rows index[0 .. m] or, if index is NULL, 0 .. m,
+     * converted to REAL; bytes are multiplied by 1/255. */
     void (*gather)(const cmlp_rows *rows, const uint32_t *index, int64_t m,
                    void *out, int64_t ld);
-    /* Rows first .. first + m of a batch of sparse rows; `index` is that of row 0. */
+    /* Write rows first .. first + m of a batch of sparse rows, with the same conversion, to
+     * `batch`; index[0] is row 0 of the batch. */
     void (*gather_sparse)(const cmlp_rows *rows, const uint32_t *index, int64_t first, int64_t m,
                           const cmlp_entries *batch);
-    /* Asks for the rows that a gather will read. */
+    /* Prefetch rows index[0 .. m]. */
     void (*prefetch)(const cmlp_rows *rows, const uint32_t *index, int64_t m);
-    /* Of the dense rows first .. first + m the number of elements that are not zero,
-     * and those elements into the arrays of `out`, whose starts are set. */
+    /* Write the number of non-zeros of the dense rows first .. first + m to counts (n,). */
     void (*count_nonzeros)(const cmlp_rows *rows, int64_t first, int64_t m, int64_t *counts);
+    /* Copy the non-zeros of the dense rows first .. first + m to the sparse rows `out`, whose
+     * `start` is set and whose arrays are writable. */
     void (*compress)(const cmlp_rows *rows, int64_t first, int64_t m, const cmlp_rows *out);
-    /* The first row that holds NaN or infinity, or -1. */
+    /* Return the index of the first row that contains NaN or infinity, or -1. */
     int64_t (*first_not_finite)(const cmlp_rows *rows);
-    /* C (m, n) = A (m, k) W (k, n) + bias; W, bias and C padded. */
+
+    /* --- Products --- */
+
+    /* C (m, n) = A (m, k) W (k, n) + bias (n,); W, bias and C padded. */
     void (*affine)(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda,
                    const void *w, int64_t ldw, const void *bias, void *c, int64_t ldc);
     /* C (m, k) = D (m, n) W (k, n)^T; the rows of D and W are padded, n need not be. */
@@ -166,33 +186,38 @@ typedef struct {
     /* W (k, n) += A (m, k)^T D (m, n); W and D padded. */
     void (*accumulate)(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda,
                        const void *d, int64_t ldd, void *w, int64_t ldw);
-    /* W += A^T D, then C (m, n) = N (m, k) W + bias, in one pass over W. */
+    /* W (k, n) += A (m, k)^T D (m, n), then C (m, n) = N (m, k) W + bias (n,), in one pass over
+     * W; m is at most shared_pass_rows; N is `next`; W, D, bias and C padded. */
     void (*accumulate_affine)(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda,
                               const void *d, int64_t ldd, void *w, int64_t ldw, const void *next,
                               int64_t ldnext, const void *bias, void *c, int64_t ldc);
-    /* affine and accumulate for sparse A: rows first .. first + m of the batch, and
-     * its first m rows. */
+    /* affine for rows first .. first + m of a sparse batch; c points to row 0 of C. */
     void (*sparse_affine)(int64_t first, int64_t m, int64_t n, int64_t k,
                           const cmlp_entries *batch, const void *w, int64_t ldw,
                           const void *bias, void *c, int64_t ldc);
+    /* accumulate for the first m rows of a sparse batch. */
     void (*sparse_accumulate)(int64_t m, int64_t n, const cmlp_entries *batch, const void *d,
                               int64_t ldd, void *w, int64_t ldw);
-    /* The same for rows first .. first + k of W, each read and written once for many
-     * samples: for batches with many entries a column. */
+    /* The same for rows first .. first + k of W; w points to row `first`.  Each row is read and
+     * written once per CMLP_MARKS samples.  For batches with many entries per column. */
     void (*marked_accumulate)(int64_t m, int64_t n, int64_t first, int64_t k,
                               const cmlp_entries *batch, const void *d, int64_t ldd, void *w,
                               int64_t ldw);
-    /* bias (n) += sum over the rows of D (m, n); padded. */
+    /* bias (n,) += sum over the rows of D (m, n); padded. */
     void (*accumulate_bias)(int64_t m, int64_t n, const void *d, int64_t ldd, void *bias);
-    /* Whether the derivative takes the input and is kept as the slope. */
+
+    /* --- Activations and dropout --- */
+
+    /* Return whether the derivative needs the input, so that `activate` stores the slope. */
     int32_t (*stores_slope)(int32_t activation);
-    /* A (m, n) = f(A) in place, and, where slopes are kept and wanted, those; padded. */
+    /* A (m, n) = f(A) in place and, if f stores slopes and `slopes` is not NULL, slopes = f'(A),
+     * laid out like A; padded.  `outputs` is the number of columns without padding. */
     void (*activate)(const cmlp_activation *f, int64_t m, int64_t n, int64_t outputs,
                      void *a, int64_t lda, void *slopes);
-    /* D (m, n) *= f'(A) by the outputs A of f; padded. */
+    /* D (m, n) *= f'(A), given the outputs A (m, n) of an f that stores no slopes; padded. */
     void (*activate_backward)(const cmlp_activation *f, int64_t m, int64_t n, const void *a,
                               int64_t lda, void *d, int64_t ldd);
-    /* D (m, n) *= S, the slopes; padded. */
+    /* D (m, n) *= S (m, n), the slopes; padded. */
     void (*multiply)(int64_t m, int64_t n, const void *s, int64_t lds, void *d, int64_t ldd);
     /* Apply dropout to the outputs A (m, n) of f, padded: columns column .. column + n of the
      * samples at offsets sample .. sample + m of the epoch.  The slopes become the derivative
@@ -207,33 +232,41 @@ typedef struct {
     void (*transform_sparse_input)(const cmlp_input_layer *layer, const cmlp_rng_key *key,
                                    int64_t sample, int64_t first, int64_t m,
                                    const cmlp_entries *batch);
-    /* Normalisations: Z (m, n) becomes H = (Z - mean) * inverse, which is kept, and then
-     * scale * H + shift; all padded.  The backward ones turn the gradient with respect to
-     * that, in D, which is kept in S, into the gradient with respect to Z.
-     * Over the batch: mean and variance are a column's, inverse is (n,); the running ones
-     * go a part `momentum` of the way. */
+
+    /* --- Normalization: Z, H, D, S (m, n) share the leading dimension ld; padded --- */
+
+    /* Z becomes scale * H + shift with H = (Z - mean) * inverse; H and inverse are stored.  Over
+     * the batch: mean and variance per column, inverse (n,).  The running statistics (n,) move by
+     * the fraction `momentum` towards the batch's. */
     void (*normalize_batch)(int64_t m, int64_t n, double epsilon, double momentum,
                             const void *scale, const void *shift, void *running_mean,
                             void *running_variance, void *z, int64_t ld, void *h, void *inverse);
+    /* D: gradient with respect to scale * H + shift in, with respect to Z out; S: a copy of the
+     * former. */
     void (*normalize_batch_backward)(int64_t m, int64_t n, const void *scale, const void *h,
                                      const void *inverse, void *d, int64_t ld, void *s);
-    /* By the running mean and variance. */
+    /* Inference: by the running mean and variance. */
     void (*normalize_by_running)(int64_t m, int64_t n, double epsilon, const void *scale,
                                  const void *shift, const void *running_mean,
                                  const void *running_variance, void *z, int64_t ld);
-    /* Over the layer: mean and variance are a row's, inverse is (m,). */
+    /* Over the layer: mean and variance per row, of its `outputs` columns, inverse (m,); h and
+     * inverse may be NULL. */
     void (*normalize_layer)(int64_t m, int64_t n, int64_t outputs, double epsilon,
                             const void *scale, const void *shift, void *z, int64_t ld, void *h,
                             void *inverse);
     void (*normalize_layer_backward)(int64_t m, int64_t n, int64_t outputs, const void *scale,
                                      const void *h, const void *inverse, void *d, int64_t ld,
                                      void *s);
-    /* scale (n) += sum over the rows of S * H; padded. */
+    /* scale (n,) += sum over the rows of S * H. */
     void (*accumulate_scale)(int64_t m, int64_t n, const void *s, const void *h, int64_t ld,
                              void *scale);
-    /* The end of the network, row by row: Z (m, ld) becomes its activation,
-     * D (m, ld) `scale` times the gradient of the loss with respect to Z,
-     * losses (m) the loss.  `index` as in gather. */
+
+    /* --- Loss and metrics --- */
+
+    /* The end of the network, row by row.  Z (m, ld): pre-activations in, outputs out; slopes as in
+     * activate; D (m, ld): `scale` times the gradient of the weighted loss with respect to the
+     * pre-activations out; losses (m,): weighted losses out.  The targets are rows index[0 .. m],
+     * or 0 .. m if index is NULL. */
     void (*head)(const cmlp_head *head, const cmlp_targets *targets,
                  const uint32_t *index, int64_t m, double scale, void *z, void *slopes,
                  void *d, int64_t ld, double *losses);
@@ -241,19 +274,25 @@ typedef struct {
     void (*accumulate_metrics)(const cmlp_head *head, const cmlp_targets *targets,
                                const uint32_t *index, int64_t m, const void *a, int64_t ld,
                                cmlp_metric_sums *sums);
-    /* What the parameters of an optimizer's next step have in common. */
+
+    /* --- Optimizers: parameters W (rows, n), leading dimension ld, padded --- */
+
+    /* Begin the optimizer's next step: compute what its parameters have in common. */
     void (*begin_step)(cmlp_optimizer *optimizer);
-    /* That step over (rows, n) parameters of leading dimension ld; the states and the
-     * gradient, which is zeroed, lie as they do. */
+    /* Take that step; the gradient, which becomes 0, and the states are laid out like W. */
     void (*optimize)(const cmlp_optimizer *optimizer, int64_t rows, int64_t n, int64_t ld,
                      void *w, void *gradient, void *const *state);
-    /* The sum of the squares of (rows, n) elements; padded. */
+    /* Return the sum of squares of a matrix laid out like W. */
     double (*sum_of_squares)(int64_t rows, int64_t n, int64_t ld, const void *gradient);
-    /* A running mean of (rows, n) parameters goes a part of the way to them; padded. */
-    void (*average)(int64_t rows, int64_t n, int64_t ld, double part, const void *w, void *mean);
-    /* Scales those columns of W (k, n) down whose norm exceeds the limit; padded. */
+    /* mean += fraction * (W - mean), with the mean laid out like W. */
+    void (*average)(int64_t rows, int64_t n, int64_t ld, double fraction, const void *w,
+                    void *mean);
+    /* Scale down the columns of W (k, n) whose norm exceeds the limit; padded. */
     void (*limit_norms)(int64_t k, int64_t n, double limit, void *w, int64_t ldw);
-    /* Multiply-adds at the peak of the core; returns how many. */
+
+    /* --- Benchmarks --- */
+
+    /* Run multiply-adds at the core's peak rate; return how many. */
     int64_t (*multiply_adds)(int64_t rounds);
 } cmlp_kernels;
 

@@ -114,14 +114,14 @@ static double output_loss_row(const cmlp_head *head, REAL scale, const REAL *z, 
     const V k = splat((REAL)head->parameter);
     V losses = splat(0);
     switch (head->loss) {
-#define X(name, parameters, log_link, value, gradient)                              \
-    case LOSS_##name:                                         \
-        for (int64_t j = 0; j < n; j += LANES) {              \
-            V a = load(z + j), y = load(d + j);               \
-            (void)k;                                          \
-            losses += mask_columns(value, j, n, 0);                   \
-            store(d + j, mask_columns((gradient) * scale, j, n, 0));  \
-        }                                                     \
+#define X(name, parameters, log_link, value, gradient)               \
+    case LOSS_##name:                                                \
+        for (int64_t j = 0; j < n; j += LANES) {                     \
+            V a = load(z + j), y = load(d + j);                      \
+            (void)k;                                                 \
+            losses += mask_columns(value, j, n, 0);                  \
+            store(d + j, mask_columns((gradient) * scale, j, n, 0)); \
+        }                                                            \
         break;
         LOSSES(X)
 #undef X
@@ -152,8 +152,8 @@ static void smooth_labels(int64_t n, REAL smoothing, REAL *y)
 
 /* Multiply the losses (m,) and the rows of D (m, ld) by the samples' weights.  `index` as in
  * gather. */
-static void weigh_rows(const double *weights, const uint32_t *index, int64_t m, REAL *d, int64_t ld,
-                       double *losses)
+static void weigh_rows(const double *weights, const uint32_t *index, int64_t m, REAL *d,
+                       int64_t ld, double *losses)
 {
     for (int64_t i = 0; i < m; i++) {
         const double weight = weights[index ? index[i] : i];

@@ -8,8 +8,8 @@
  * A wrong value costs time or memory only: it changes no result, except where "changes bits" is
  * stated.  A rule that uses a constant depends on shapes, batch size and ISA, never on a timing.
  *
- * The constants of the engine (prefix CMLP_) come first; those of the kernels, which only
- * kernels.c sees, follow.
+ * The constants of the engine (prefix CMLP_) come first.  The constants of the kernels follow; only
+ * kernels.c sees them.
  */
 #ifndef CMLP_POLICY_H
 #define CMLP_POLICY_H
@@ -68,9 +68,9 @@
 #define CMLP_BLAS_MULTIPLY_ADDS 2e6
 #define CMLP_BLAS_MIN_ROWS 8
 
-/* Rows of the batch per call of the BLAS; updates use twice as many rows of W.  A BLAS may sum in
- * a different order for another shape: fixed blocks keep results independent of the number of
- * threads.  Not measured separately.
+/* Rows of the batch per call of the BLAS; updates use twice this number of rows of W.  A BLAS may
+ * sum in a different order for another shape: fixed blocks keep results independent of the number
+ * of threads.  Not measured separately.
  * Smaller: more calls.  Larger: uneven shares of the batch.  Changes bits. */
 #define CMLP_BLAS_BLOCK_ROWS 64
 

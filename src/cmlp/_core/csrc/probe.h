@@ -1,11 +1,11 @@
-/* What the core can do at most, for the benchmarks. */
+/* Measurement of the core's peak rate of multiply-adds, for the benchmarks. */
 #ifndef CMLP_PROBE_H
 #define CMLP_PROBE_H
 
 #include "simd.h"
 
-/* So many rounds of multiply-adds that wait for nothing but themselves; returns how
- * many single ones they were. */
+/* Run `rounds` rounds of independent chains of multiply-adds, long enough to hide their latency;
+ * return the number of multiply-adds of single reals. */
 static int64_t multiply_adds(int64_t rounds)
 {
     enum { CHAINS = 2 * TILE_ROWS };

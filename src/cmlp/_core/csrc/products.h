@@ -33,8 +33,8 @@ static void affine_backward(int64_t m, int64_t n, int64_t k, const void *d, int6
 }
 
 /* W (k, n) += A (m, k)^T D (m, n); leading dimensions ldw, lda, ldd; W and D padded. */
-static void accumulate(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda,
-                       const void *d, int64_t ldd, void *w, int64_t ldw)
+static void accumulate(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *d,
+                       int64_t ldd, void *w, int64_t ldw)
 {
     if (m < PACK_MIN_ROWS) {
         stream_update(m, n, k, a, lda, d, ldd, w, ldw);

@@ -10,19 +10,19 @@
 #include "kernels.h"
 #include "random.h"
 
-/* Counters per block of columns; Philox computes four words from a counter.  Dropout takes two
- * columns from a word, noise one.  Fixed: another value changes the random numbers. */
+/* Counters per block of columns.  Philox computes four 32-bit words from a counter; dropout takes
+ * two columns from a word, noise one.  Not tunable: another value gives other random numbers. */
 #define COUNTERS 16
 #define DROP_BLOCK (8 * COUNTERS)
 #define NOISE_BLOCK (4 * COUNTERS)
 
-/* Words in lanes of 64 bits, whose upper halves may hold anything: the product of the
- * lower ones is what a multiplier of words gives. */
+/* Vectors of 32-bit words in 64-bit lanes, as the multiplication of words computes 64-bit products.
+ * The upper halves of the lanes are arbitrary. */
 typedef uint64_t W __attribute__((vector_size(VECTOR_BYTES)));
 typedef int32_t I32 __attribute__((vector_size(VECTOR_BYTES)));
 #define WORDS ((int)(VECTOR_BYTES / sizeof(uint64_t)))
 
-/* The lower halves of the lanes of two of them. */
+/* The lower halves of the lanes of two such vectors, as one vector of words. */
 #if VECTOR_BYTES == 64
 #define EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
 #elif VECTOR_BYTES == 32
@@ -36,6 +36,7 @@ typedef int32_t I32 __attribute__((vector_size(VECTOR_BYTES)));
 #define LOWER_HALVES(x, y) __builtin_shuffle((I32)(x), (I32)(y), (I32){EVEN})
 #endif
 
+/* The 64-bit products of the lower halves of the lanes. */
 #if VECTOR_BYTES == 64
 #define MULTIPLY_WORDS(x, y) ((W)_mm512_mul_epu32((__m512i)(x), (__m512i)(y)))
 #elif VECTOR_BYTES == 32
@@ -46,10 +47,11 @@ typedef int32_t I32 __attribute__((vector_size(VECTOR_BYTES)));
 #define MULTIPLY_WORDS(x, y) (((x) & 0xffffffff) * ((y) & 0xffffffff))
 #endif
 
-/* The words of a block, word w of counter c at [w][c]: the formula of cmlp_philox for
- * several counters at a time. */
-INLINE void random_words(const cmlp_rng_key *key, uint32_t stream, int64_t sample, uint32_t block,
-                         uint32_t words[4][COUNTERS])
+/* Compute the random words of a block of columns of one sample; words[w][c] is word w of counter c.
+ * The same function as cmlp_philox, for several counters at a time.  `stream` is the purpose,
+ * `sample` the sample's offset in the epoch. */
+INLINE void compute_random_words(const cmlp_rng_key *key, uint32_t stream, int64_t sample,
+                                 uint32_t block, uint32_t words[4][COUNTERS])
 {
     const W zero = {0}, m0 = zero + CMLP_PHILOX_0, m1 = zero + CMLP_PHILOX_1;
     for (int first = 0; first < COUNTERS; first += 2 * WORDS) {
@@ -83,14 +85,14 @@ INLINE void random_words(const cmlp_rng_key *key, uint32_t stream, int64_t sampl
     }
 }
 
-/* The sine and cosine of a turn's part u in [0, 1], by their Taylor polynomials for a
- * quarter of the angle, which is then doubled twice. */
-INLINE void sine_cosine(V u, V *sine, V *cosine)
+/* sin and cos of 2 pi (u - 1/2) for u in [0, 1]: Taylor polynomials for a quarter of the angle,
+ * which is then doubled twice. */
+INLINE void compute_sine_cosine(V u, V *sine, V *cosine)
 {
     V t = (u - (REAL)0.5) * (REAL)1.57079632679489661923, q = t * t;
     V s = ((((q / 72 - 1) * q / 42 + 1) * q / 20 - 1) * q / 6 + 1) * t;
     V c = ((((q / 56 - 1) * q / 30 + 1) * q / 12 - 1) * q / 2 + 1);
-    for (int twice = 0; twice < 2; twice++) {
+    for (int doubling = 0; doubling < 2; doubling++) {
         V doubled = 2 * s * c;
         c = 1 - 2 * s * s;
         s = doubled;
@@ -99,22 +101,22 @@ INLINE void sine_cosine(V u, V *sine, V *cosine)
     *cosine = c;
 }
 
-/* Normal numbers of a block, two from two words (Box and Muller, Annals of Mathematical
- * Statistics 29, 1958). */
-static void normal_numbers(const cmlp_rng_key *key, int64_t sample, int64_t block,
-                           REAL numbers[NOISE_BLOCK])
+/* Compute the standard normal numbers of a block of columns of one sample, two from two uniform
+ * numbers (Box and Muller, Annals of Mathematical Statistics 29, 1958). */
+static void compute_normal_numbers(const cmlp_rng_key *key, int64_t sample, int64_t block,
+                                   REAL numbers[NOISE_BLOCK])
 {
-    const REAL unit = (REAL)0x1p-24; /* of which a word gives so many */
+    const REAL unit = (REAL)0x1p-24; /* a word yields 24 random bits */
     uint32_t words[4][COUNTERS];
     REAL uniform[4][COUNTERS] __attribute__((aligned(64)));
-    random_words(key, CMLP_NOISE, sample, (uint32_t)block, words);
+    compute_random_words(key, CMLP_NOISE, sample, (uint32_t)block, words);
     for (int w = 0; w < 4; w++)
         for (int c = 0; c < COUNTERS; c++)
             uniform[w][c] = ((REAL)(int32_t)(words[w][c] >> 8) + (REAL)0.5) * unit;
     for (int w = 0; w < 4; w += 2)
         for (int c = 0; c < COUNTERS; c += LANES) {
             V sine, cosine, radius = v_sqrt(-2 * v_log(load(uniform[w] + c)));
-            sine_cosine(load(uniform[w + 1] + c), &sine, &cosine);
+            compute_sine_cosine(load(uniform[w + 1] + c), &sine, &cosine);
             store(numbers + w * COUNTERS + c, radius * sine);
             store(numbers + (w + 1) * COUNTERS + c, radius * cosine);
         }

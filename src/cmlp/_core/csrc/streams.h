@@ -23,12 +23,12 @@ typedef struct {
     const REAL *bias;      /* (n,): start of each row of C; NULL: C itself */
     REAL *c;               /* C (rows, n) */
     int64_t ldc;
-} pass;
+} stream_operands;
 
 /* W += A^T D and, with `forward`, C = start + N W, for `rows` samples and vecs vectors of W's
  * columns.  Every element of W and of C is one chain of multiply-adds in the order of
  * compute_tile, so that the results have the same bits. */
-INLINE void stream_tile(const int rows, const int vecs, const int forward, const pass *p)
+INLINE void stream_tile(const int rows, const int vecs, const int forward, const stream_operands *p)
 {
     V delta[STREAM_ROWS][MAX_VECTORS], sum[STREAM_ROWS][MAX_VECTORS];
     UNROLL for (int i = 0; i < rows; i++)
@@ -78,7 +78,8 @@ INLINE void stream_tile(const int rows, const int vecs, const int forward, const
         else stream_tile(FITS(rows, 1, forward) ? rows : 1, 1, forward, p);                \
         break;
 
-INLINE void dispatch_stream_tile(int64_t rows, int vecs, const int forward, const pass *p)
+INLINE void dispatch_stream_tile(int64_t rows, int vecs, const int forward,
+                                 const stream_operands *p)
 {
     switch (rows) {
         STREAM_CASE(1)
@@ -97,10 +98,10 @@ INLINE void dispatch_stream_tile(int64_t rows, int vecs, const int forward, cons
 }
 
 /* A pass over all n columns of W by `rows` samples, at most STREAM_ROWS. */
-INLINE void stream_rows(int64_t rows, int64_t n, const int forward, const pass *all)
+INLINE void stream_rows(int64_t rows, int64_t n, const int forward, const stream_operands *all)
 {
     const int64_t depth = choose_block_rows(all->k, n);
-    pass p = *all;
+    stream_operands p = *all;
     for (int64_t t = 0; t < all->k; t += depth) {
         p.k = MIN(all->k - t, depth);
         p.a = all->a + t;
@@ -130,8 +131,8 @@ static void stream_update(int64_t m, int64_t n, int64_t k, const REAL *a, int64_
     const int64_t blocks = (m + STREAM_ROWS - 1) / STREAM_ROWS;
     for (int64_t block = 0, i = 0; block < blocks; block++) {
         const int64_t rows = (m - i) / (blocks - block);
-        const pass p = {.k = k, .a = a + i * lda, .lda = lda, .d = d + i * ldd, .ldd = ldd,
-                        .w = w, .ldw = ldw};
+        const stream_operands p = {.k = k, .a = a + i * lda, .lda = lda, .d = d + i * ldd,
+                                   .ldd = ldd, .w = w, .ldw = ldw};
         stream_rows(rows, n, 0, &p);
         i += rows;
     }
@@ -147,8 +148,9 @@ static void accumulate_affine(int64_t m, int64_t n, int64_t k, const void *a, in
                               const void *d, int64_t ldd, void *w, int64_t ldw, const void *next,
                               int64_t ldnext, const void *bias, void *c, int64_t ldc)
 {
-    const pass p = {.k = k, .a = a, .lda = lda, .d = d, .ldd = ldd, .w = w, .ldw = ldw,
-                    .next = next, .ldnext = ldnext, .bias = bias, .c = c, .ldc = ldc};
+    const stream_operands p = {.k = k, .a = a, .lda = lda, .d = d, .ldd = ldd, .w = w,
+                               .ldw = ldw, .next = next, .ldnext = ldnext, .bias = bias, .c = c,
+                               .ldc = ldc};
     stream_rows(m, n, 1, &p);
 }
 

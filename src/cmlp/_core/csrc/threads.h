@@ -1,4 +1,4 @@
-/* A team of threads, by OpenMP where the compiler has it. */
+/* Parallel regions and barriers, by OpenMP if the compiler supports it; otherwise one thread. */
 #ifndef CMLP_THREADS_H
 #define CMLP_THREADS_H
 
@@ -10,9 +10,11 @@
 #define CMLP_HAVE_THREADS 0
 #endif
 
+/* The body of a parallel region: called once per thread, with its index in [0, threads). */
 typedef void (*cmlp_body)(void *arg, int thread, int threads);
 
-/* Runs body on each of a team of `threads`, the caller among them. */
+/* Run body(arg, thread, threads) on `threads` threads, one of them the caller; return when all have
+ * finished. */
 static inline void cmlp_parallel(cmlp_body body, void *arg, int threads)
 {
 #ifdef _OPENMP
@@ -26,7 +28,7 @@ static inline void cmlp_parallel(cmlp_body body, void *arg, int threads)
     body(arg, 0, 1);
 }
 
-/* Waits for the whole team; for use inside a body. */
+/* Wait until all threads of the parallel region have called this; for use inside a body. */
 static inline void cmlp_barrier(int threads)
 {
 #ifdef _OPENMP
@@ -38,17 +40,18 @@ static inline void cmlp_barrier(int threads)
 }
 
 #ifdef _OPENMP
-/* The threads of a pool do not live on in a forked child, but GCC's OpenMP
- * would wait for them: let the pool go before the fork, both sides make a new
- * one when they need it. */
+/* Before a fork, end the worker threads: they do not exist in the child, whose next parallel region
+ * would wait for them forever with GCC's OpenMP.  Parent and child create new ones on demand. */
 static void cmlp_release_threads(void)
 {
-#if _OPENMP >= 201811 || (defined(__GNUC__) && !defined(__clang__)) /* GCC 9 has it early */
+    /* GCC supports it from version 9, but declares an older version of OpenMP. */
+#if _OPENMP >= 201811 || (defined(__GNUC__) && !defined(__clang__))
     omp_pause_resource_all(omp_pause_hard);
 #endif
 }
 #endif
 
+/* Make fork safe after parallel regions have run.  Call once, at import. */
 static inline void cmlp_survive_fork(void)
 {
 #ifdef _OPENMP

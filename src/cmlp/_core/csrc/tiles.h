@@ -54,12 +54,12 @@ INLINE void compute_tile(const int rows, const int vecs, const product *p)
 
 /* Call the compiled tile.  Callers request no tile that TILE_ROWS* of this ISA exclude; MIN keeps
  * such tiles out of the code. */
-#define TILE_CASE(rows)                                                       \
-    case rows:                                                                \
-        if (vecs == 8) compute_tile(MIN(rows, TILE_ROWS_8), 8, p);            \
-        else if (vecs == 4) compute_tile(MIN(rows, TILE_ROWS_4), 4, p);       \
-        else if (vecs == 2) compute_tile(MIN(rows, TILE_ROWS), 2, p);         \
-        else compute_tile(MIN(rows, TILE_ROWS), 1, p);                        \
+#define TILE_CASE(rows)                                                 \
+    case rows:                                                          \
+        if (vecs == 8) compute_tile(MIN(rows, TILE_ROWS_8), 8, p);      \
+        else if (vecs == 4) compute_tile(MIN(rows, TILE_ROWS_4), 4, p); \
+        else if (vecs == 2) compute_tile(MIN(rows, TILE_ROWS), 2, p);   \
+        else compute_tile(MIN(rows, TILE_ROWS), 1, p);                  \
         break;
 
 static void dispatch_tile(int64_t rows, int vecs, const product *p)
