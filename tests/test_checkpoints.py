@@ -170,8 +170,23 @@ def test_a_checkpoint_stores_arrays_in_records(tmp_path, data):
     history = Network.resume(path).fit(*data, epochs=3, **options)
     assert [len(norms) for norms in history["norms"]] == [9, 9, 9]
     bad = [Checkpoint(path), lambda net, epoch, record: record.update(thing=object())]
-    with pytest.raises(TypeError, match="a file can hold numbers and lists of them, got <object"):
+    with pytest.raises(TypeError, match="a file can hold numbers and lists of them; got <object"):
         network().fit(*data, callbacks=bad)
+
+
+def test_a_checkpoint_records_the_arguments_under_the_names_of_version_0_1_0(tmp_path, data):
+    # Values that `fit` compares when it resumes: other ones would reject the files of 0.1.0.
+    path, optimizer = tmp_path / "run.npz", Adam(0.01)
+    options = {"epochs": 1, "batch_size": 8, "optimizer": optimizer, "metrics": "accuracy",
+               "early_stopping": 2, "validation_data": data}  # fmt: skip
+    for schedule, name in ((lambda step, epoch: 1.0, "Custom"), (schedules.Cosine(), "Cosine"),
+                           (schedules.ReduceOnPlateau(), "Plateau"), (None, None)):  # fmt: skip
+        network().fit(*data, **options, schedule=schedule, callbacks=[Checkpoint(path), do_nothing])
+        assert Network.resume(path).state.checkpoint.fields["alike"] == {
+            "samples": 60, "batch_size": 8, "shuffle": True, "optimizer": repr(optimizer),
+            "schedule": name, "metrics": ["accuracy"],
+            "callbacks": ["Checkpoint", "Function", "EarlyStopping"],
+        }  # fmt: skip
 
 
 def test_keep_limits_the_number_of_files(tmp_path, data):
@@ -190,14 +205,16 @@ def test_a_checkpoint_is_a_network(tmp_path, data):
     net.fit(*data, epochs=2, optimizer=Adam(), callbacks=Checkpoint(tmp_path / "run.npz"))
     assert (Network.load(tmp_path / "run.npz")(data[0]) == net(data[0])).all()
     net.save(tmp_path / "net.npz")
-    with pytest.raises(ValueError, match="is a network, but no checkpoint of its training"):
+    with pytest.raises(
+        ValueError, match="is a network without a checkpoint of its training; use load"
+    ):
         Network.resume(tmp_path / "net.npz")
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"batch_size": 16}, "batch_size must be what it was for training to go on: 8, got 16"),
+        ({"batch_size": 16}, "batch_size must be what it was for training to resume: 8; got 16"),
         ({"optimizer": SGD(0.2)}, "optimizer must be what it was"),
         ({"shuffle": False}, "shuffle must be what it was"),
         ({"metrics": "accuracy"}, "metrics must be what it was"),
@@ -218,7 +235,7 @@ def test_resuming_with_other_arguments_raises(tmp_path, data, changed, message):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (("run.h5",), ValueError, "path must end in .npz, got 'run.h5'"),
+        (("run.h5",), ValueError, "path must end in .npz; got 'run.h5'"),
         (("run.npz", 0), ValueError, "every must be at least 1, got 0"),
         (("run.npz", 0, "seconds"), ValueError, "every must be positive"),
         (("run.npz", 1, "hours"), ValueError, "unit must be 'epochs', 'steps' or 'seconds'"),

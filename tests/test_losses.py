@@ -74,7 +74,9 @@ def test_the_hinges_classify(rng):
             assert net.is_classifier
             assert net.score(X, y) > 0.95
             assert set(net.predict(X)) == {0, 1}
-            with pytest.raises(TypeError, match="predict_proba needs the output 'softmax'"):
+            with pytest.raises(
+                TypeError, match="predict_proba needs a network with output 'softmax'"
+            ):
                 net.predict_proba(X)
 
 
@@ -120,7 +122,7 @@ def test_bad_losses(make, error, message):
 
 def test_targets_out_of_bounds_are_named():
     X = np.ones((2, 2))
-    with pytest.raises(ValueError, match="y must not be negative for poisson, got values from -1"):
+    with pytest.raises(ValueError, match="y must not be negative for poisson; got values from -1"):
         Network([2, 1], loss="poisson").fit(X, [-1, 2])
-    with pytest.raises(ValueError, match="y must lie between 0 and 1 for hinge, got values from"):
+    with pytest.raises(ValueError, match="y must lie between 0 and 1 for hinge; got values from"):
         Network([2, 1], loss="hinge").fit(X, [-1, 1])

@@ -61,13 +61,13 @@ def test_functions_are_shared_and_callback_instances_are_copied(data):
 def test_errors(data):
     X, y = data
     nets = networks(3)
-    with pytest.raises(ValueError, match="networks must all be different"):
+    with pytest.raises(ValueError, match="networks must be different objects"):
         fit_many([nets[0], nets[0]], X, y)
-    with pytest.raises(TypeError, match="networks must be instances of Network, got 'a'"):
+    with pytest.raises(TypeError, match="networks must be instances of Network; got 'a'"):
         fit_many("ab", X, y)
     with pytest.raises(TypeError, match="fit_many has no argument 'epoch'"):
         fit_many(nets, X, y, epoch=3)
-    with pytest.raises(ValueError, match="epochs must be one for all or a list of 3, got 2"):
+    with pytest.raises(ValueError, match="epochs must be one for all or a list of 3; got 2"):
         fit_many(nets, X, y, epochs=[1, 2])
     with pytest.raises(ValueError, match="X must have 5 columns"):
         fit_many([*nets, Network([5, 3])], X, y)
@@ -87,7 +87,9 @@ def test_resumed_networks_train_together(tmp_path, data):
     for i, net in enumerate(whole):
         net.fit(*data, epochs=2, **options(i))
     resumed = [Network.resume(tmp_path / f"{i}.npz") for i in range(2)]
-    with pytest.raises(ValueError, match="in the middle of fit, not with partial_fit"):
+    with pytest.raises(
+        ValueError, match="a resumed network must continue with fit, not with partial_fit"
+    ):
         resumed[0].partial_fit(*data, optimizer=Adam())
     histories = fit_many(resumed, *data, epochs=4, **options("both"))
     assert [len(history) for history in histories] == [4, 4]

@@ -198,11 +198,11 @@ def test_assigning_parameters_takes_effect():
     sums = 4 / (1 + np.exp(-2.0))
     np.testing.assert_allclose(net(x), 1 / (1 + np.exp(-sums)) * np.ones((1, 2)), rtol=1e-6)
     net.weight[1] = net.weight[1][::-1]
-    with pytest.raises(ValueError, match=r"weight must have shape \(4, 3\), got \(3, 4\)"):
+    with pytest.raises(ValueError, match=r"weight must have shape \(4, 3\); got \(3, 4\)"):
         net.weight[0] = np.zeros((3, 4))
-    with pytest.raises(ValueError, match="takes 2 arrays, got 1"):
+    with pytest.raises(ValueError, match="takes 2 arrays; got 1"):
         net.bias = [np.zeros((4, 1))]
-    with pytest.raises(TypeError, match="one array a layer"):
+    with pytest.raises(TypeError, match="one array for each layer"):
         net.weight.append(np.zeros(3))
 
 
@@ -224,7 +224,9 @@ def test_regression(rng):
     assert net.predict(X).shape == (500,)
     assert net.score(X, y) > 0.99
     assert history["val_r2"][-1] > 0.99
-    with pytest.raises(TypeError, match="predict_proba needs the output 'softmax' or 'sigmoid'"):
+    with pytest.raises(
+        TypeError, match="predict_proba needs a network with output 'softmax' or 'sigmoid'"
+    ):
         net.predict_proba(X)
 
 
@@ -287,8 +289,8 @@ def test_repr_and_summary(capsys):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (([3],), ValueError, "sizes must hold the inputs and at least one layer"),
-        (("784",), TypeError, "sizes must be a sequence of whole numbers, got '784'"),
+        (([3],), ValueError, "sizes must have the inputs and at least one layer"),
+        (("784",), TypeError, "sizes must be a sequence of integers; got '784'"),
         (([3, 0],), ValueError, r"sizes\[1\] must be at least 1, got 0"),
         (([3, 2.5],), TypeError, r"sizes\[1\] must be a whole number, got 2.5"),
         (([3, 2], {"loss": "cross-entropy"}), ValueError, "did you mean 'cross_entropy'"),
@@ -296,7 +298,7 @@ def test_repr_and_summary(capsys):
         (([3, 2, 2], {"activation": "softmax"}), ValueError, "activation='softmax' is unknown"),
         (([3, 2, 2], {"activation": ["relu"] * 2}), ValueError, "each of 1 hidden layers"),
         (([3, 2], {"loss": "cross_entropy", "output": "tanh"}), ValueError, "does not suit"),
-        (([3, 1], {"loss": "cross_entropy"}), ValueError, "single output is always 1"),
+        (([3, 1], {"loss": "cross_entropy"}), ValueError, "softmax of one is always 1"),
         (([3, 2], {"dtype": "float16"}), ValueError, "dtype must be float32 or float64"),
         (([3, 2], {"dtype": "real"}), TypeError, "dtype must be float32 or float64"),
         (([3, 2], {"seed": -1}), ValueError, "seed must be at least 0"),
@@ -324,8 +326,8 @@ X0, Y0 = np.ones((4, 3)), np.array([0, 1, 1, 0])
         (np.where(np.eye(4, 3), np.nan, X0), Y0, {}, ValueError, "X must be finite; row 0"),
         (np.where(np.eye(4, 3, -3), np.inf, X0), Y0, {}, ValueError, "X must be finite; row 3"),
         (X0, Y0[:3], {}, ValueError, "y must have as many samples as X, 4"),
-        (X0, [0, 1, 2, 0], {}, ValueError, "labels from 0 to 1, got 0 to 2"),
-        (X0, [0, -1, 0, 0], {}, ValueError, "labels from 0 to 1, got -1 to 0"),
+        (X0, [0, 1, 2, 0], {}, ValueError, "labels from 0 to 1; got 0 to 2"),
+        (X0, [0, -1, 0, 0], {}, ValueError, "labels from 0 to 1; got -1 to 0"),
         (X0, [0, 0.5, 0, 0], {}, ValueError, "read as labels, which must be whole"),
         (X0, np.full((4, 2), np.nan), {}, ValueError, "y must be finite"),
         (X0, np.full((4, 2), 1.5), {}, ValueError, "y must lie between 0 and 1 for cross_entropy"),
@@ -338,7 +340,7 @@ X0, Y0 = np.ones((4, 3)), np.array([0, 1, 1, 0])
         (X0, Y0, {"progress": "bar"}, TypeError, "progress must be True, False or None"),
         (X0, Y0, {"validation_data": 3}, TypeError, r"validation_data must be a pair \(X, y\)"),
         (X0, Y0, {"validation_data": (X0[:, :2], Y0)}, ValueError, "X of validation_data must"),
-        (X0, Y0, {"validation_split": 1.0}, ValueError, r"validation_split must lie in \[0, 1\)"),
+        (X0, Y0, {"validation_split": 1.0}, ValueError, r"validation_split must be in \[0, 1\)"),
         (X0, Y0, {"validation_split": 0.01}, ValueError, "leaves 4 to train on and 0"),
     ],
 )

@@ -95,18 +95,18 @@ def test_equal_to_pytorch():
 
 
 def test_reduce_on_plateau():
-    running = schedules.ReduceOnPlateau(patience=1, factor=0.5, cooldown=1, least=0.2).start()
+    running = schedules.ReduceOnPlateau(patience=1, factor=0.5, cooldown=1, least=0.2).begin()
     seen = []
     for loss in [1.0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.4, 0.4, 0.4, 0.4]:
         running.observe({"val_loss": loss})
         seen.append(running.factors(np.zeros(1), 0, 1, 1)[0])
     assert seen == [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25, 0.2, 0.2]
-    rising = schedules.ReduceOnPlateau("val_accuracy", patience=0).start()
+    rising = schedules.ReduceOnPlateau("val_accuracy", patience=0).begin()
     for accuracy, want in ((0.5, 1), (0.6, 1), (0.6, 0.1)):
         rising.observe({"val_accuracy": accuracy})
         assert rising.factor == pytest.approx(want)
     with pytest.raises(ValueError, match="monitor='val_loss' is not in the history"):
-        schedules.ReduceOnPlateau().start().observe({"loss": 1.0})
+        schedules.ReduceOnPlateau().begin().observe({"loss": 1.0})
 
 
 @pytest.mark.parametrize("optimizer", [SGD(0.1), Adam(0.01)], ids=str)

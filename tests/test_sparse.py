@@ -199,16 +199,16 @@ def csr(values=(1.0, 2.0), columns=(0, 1), start=(0, 1, 2), shape=(2, 3)):
 @pytest.mark.parametrize(
     ("X", "options", "message"),
     [
-        (csr(columns=(0, 3)), {}, "column indices must lie from 0 to 2, got 0 to 3"),
-        (csr(columns=(-1, 1)), {}, "column indices must lie from 0 to 2, got -1 to 1"),
-        (csr(start=(0, 2, 1)), {}, "its indptr does not rise"),
-        (csr(start=(0, 1, 9)), {}, "its indptr does not rise from 0 to nnz"),
+        (csr(columns=(0, 3)), {}, "column indices must be in \\[0, 3\\); got 0 to 3"),
+        (csr(columns=(-1, 1)), {}, "column indices must be in \\[0, 3\\); got -1 to 1"),
+        (csr(start=(0, 2, 1)), {}, "not a valid CSR matrix: indptr must start at 0"),
+        (csr(start=(0, 1, 9)), {}, "indptr must start at 0, be non-decreasing and end at nnz"),
         (csr(values=(np.nan, 1)), {}, "X must be finite; row 0 holds NaN"),
         (csr(values=(1, np.inf)), {}, "X must be finite; row 1 holds NaN"),
         (scipy.sparse.csr_matrix((2, 4)), {}, r"X must have 3 columns .* got shape \(2, 4\)"),
         (csr(), {"sparse": False}, "sparse=False does not suit a sparse X"),
-        (np.ones((2, 3)), {"sparse": "yes"}, "sparse must be 'auto', True or False, got 'yes'"),
-        (np.ones((2, 3)), {"sparse": 1}, "sparse must be 'auto', True or False, got 1"),
+        (np.ones((2, 3)), {"sparse": "yes"}, "sparse must be 'auto', True or False; got 'yes'"),
+        (np.ones((2, 3)), {"sparse": 1}, "sparse must be 'auto', True or False; got 1"),
     ],
 )
 def test_bad_input_leaves_the_network_as_it_was(X, options, message):

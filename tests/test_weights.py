@@ -89,7 +89,7 @@ def test_the_validation_loss_is_weighted(data):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"sample_weight": np.ones(39)}, ValueError, r"sample_weight must have shape \(40,\), got"),
+        ({"sample_weight": np.ones(39)}, ValueError, r"sample_weight must have shape \(40,\); got"),
         ({"sample_weight": np.ones((40, 1))}, ValueError, "sample_weight must have shape"),
         ({"sample_weight": -np.ones(40)}, ValueError, "sample_weight must be finite and not neg"),
         ({"sample_weight": np.full(40, np.nan)}, ValueError, "sample_weight must be finite"),
