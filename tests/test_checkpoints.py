@@ -205,9 +205,7 @@ def test_a_checkpoint_is_a_network(tmp_path, data):
     net.fit(*data, epochs=2, optimizer=Adam(), callbacks=Checkpoint(tmp_path / "run.npz"))
     assert (Network.load(tmp_path / "run.npz")(data[0]) == net(data[0])).all()
     net.save(tmp_path / "net.npz")
-    with pytest.raises(
-        ValueError, match="is a network without a checkpoint of its training; use load"
-    ):
+    with pytest.raises(ValueError, match="is a network without a checkpoint of its training"):
         Network.resume(tmp_path / "net.npz")
 
 
@@ -236,7 +234,7 @@ def test_resuming_with_other_arguments_raises(tmp_path, data, changed, message):
     ("arguments", "error", "message"),
     [
         (("run.h5",), ValueError, "path must end in .npz; got 'run.h5'"),
-        (("run.npz", 0), ValueError, "every must be at least 1, got 0"),
+        (("run.npz", 0), ValueError, "every must be at least 1; got 0"),
         (("run.npz", 0, "seconds"), ValueError, "every must be positive"),
         (("run.npz", 1, "hours"), ValueError, "unit must be 'epochs', 'steps' or 'seconds'"),
         (("run.npz", 1, "steps", 0), ValueError, "keep must be at least 1"),

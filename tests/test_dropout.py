@@ -162,7 +162,7 @@ def test_dropout_preserves_the_mean(rng):
 def test_sparse_samples_take_input_dropout_but_no_noise():
     X = sparse.random(20, 21, 0.2, format="csr", random_state=0)
     y = np.arange(20) % 3
-    with pytest.raises(ValueError, match="X must be dense with input_noise; pass"):
+    with pytest.raises(ValueError, match="must be dense with input_noise"):
         Network(SIZES, input_noise=0.1).fit(X, y)
     nets = [Network(SIZES, input_dropout=0.1, loss="cross_entropy", seed=0) for _ in range(2)]
     for net, data in zip(nets, (X, X.toarray()), strict=True):
@@ -176,15 +176,15 @@ def test_sparse_samples_take_input_dropout_but_no_noise():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"dropout": 1.0}, ValueError, "dropout must be at least 0 and below 1, got 1.0"),
+        ({"dropout": 1.0}, ValueError, "dropout must be at least 0 and below 1; got 1.0"),
         ({"dropout": -0.1}, ValueError, "dropout must be at least 0"),
-        ({"dropout": "half"}, TypeError, "dropout must be a number, got 'half'"),
+        ({"dropout": "half"}, TypeError, "dropout must be a number; got 'half'"),
         ({"dropout": [0.5]}, ValueError, "dropout must be one for all or one for each of 2 hidden"),
         ({"dropout": [0.5, np.nan]}, ValueError, "dropout must be at least 0"),
         ({"input_dropout": 1}, ValueError, "input_dropout must be at least 0 and below 1"),
         ({"input_noise": -1}, ValueError, "input_noise must be finite and not negative"),
         ({"input_noise": None}, TypeError, "input_noise must be a number"),
-        ({"max_norm": 0}, ValueError, "max_norm must be positive and finite, got 0"),
+        ({"max_norm": 0}, ValueError, "max_norm must be positive and finite; got 0"),
     ],
 )
 def test_bad_arguments(arguments, error, message):

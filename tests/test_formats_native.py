@@ -542,7 +542,8 @@ def test_training_continues_with_the_same_bits(format, tmp_path, rng):
         n.partial_fit(X, y, optimizer=Adam(0.01, average=0.9))
         n.fit(X, y, epochs=2)
     assert_equal_arrays(twin.state.to_arrays(), net.state.to_arrays())
-    assert (twin.state.epoch, twin.state.training) == (net.state.epoch, net.state.training)
+    assert twin.state.epoch == net.state.epoch
+    assert twin.state.training["loss"] == net.state.training["loss"]
 
 
 def test_a_subclass_is_loaded_as_itself(format, tmp_path):

@@ -1,10 +1,11 @@
-"""The registry of formats: every entry agrees with its module."""
+"""All formats of the registry: their entries, missing packages, the contract of write and read."""
 
 import sys
 import tomllib
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cmlp import Network, formats
@@ -51,6 +52,64 @@ def test_formats_are_found_by_name():
     assert formats.get_format("onnx") is FORMATS["onnx"]
     with pytest.raises(ValueError, match=r"format='onxx' is unknown .*did you mean 'onnx'"):
         formats.get_format("onxx")
+
+
+@pytest.fixture(params=[name for name, format in FORMATS.items() if format.writes])
+def written(request, tmp_path):
+    """Return a format, a network and what `write` made of it: a path or an object."""
+    format = FORMATS[request.param]
+    if format.package:
+        pytest.importorskip(format.package)
+    net = Network([4, 6, 5, 3], activation=["relu", "tanh"], loss="cross_entropy",
+                  normalization=["batch", None], dropout=0.1, seed=0)  # fmt: skip
+    for arrays in (net.bias, net.scale[:1], net.running_variance[:1]):
+        for array in arrays:
+            array[:] = np.linspace(0.5, 2, array.size)[:, None]
+    net.expected_arrays = {name: a.copy() for name, a in net.state.to_arrays().items()}
+    path = tmp_path / f"net{format.extension}"
+    result = format.write(net.state, path if format.extension else None)
+    return format, net, path if format.extension else result
+
+
+def test_write_does_not_change_the_state(written):
+    _, net, _ = written
+    for name, array in net.state.to_arrays().items():
+        assert (array == net.expected_arrays[name]).all(), name
+
+
+def test_two_writes_give_the_same_bytes(written, tmp_path):
+    format, net, result = written
+    if format.extension is None:
+        pytest.skip("the format has no files")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert result.name in before
+    format.write(net.state, result)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_round_trip_keeps_the_outputs(written, rng):
+    format, net, result = written
+    if not format.reads:
+        pytest.skip("the format cannot be read")
+    twin = Network.from_state(format.read(result))
+    X = rng.normal(size=(20, 4)).astype(np.float32)
+    np.testing.assert_allclose(twin(X), net(X), rtol=1e-5, atol=2e-6)
+    assert (twin.activation, twin.output, twin.loss) == (net.activation, net.output, net.loss)
+
+
+@pytest.mark.parametrize("name", [name for name, format in FORMATS.items() if format.reads])
+def test_other_sources_are_refused(name, tmp_path):
+    format = FORMATS[name]
+    if format.package:
+        pytest.importorskip(format.package)
+    source = object()
+    if format.extension:
+        source = tmp_path / f"net{format.extension}"
+        with pytest.raises(FileNotFoundError):
+            format.read(source)
+        source.write_bytes(b"something else")
+    with pytest.raises((TypeError, ValueError), match=r"is not|must be"):
+        format.read(source)
 
 
 def test_export_formats_write_files():

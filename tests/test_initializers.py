@@ -59,8 +59,8 @@ def test_numbers_and_callables(tmp_path):
     ("init", "error", "message"),
     [
         ("hee_normal", ValueError, "init='hee_normal' is unknown .did you mean 'he_normal'"),
-        (np.nan, ValueError, "init must be finite, got nan"),
-        (None, TypeError, "init must be a number, got None"),
+        (np.nan, ValueError, "init must be finite; got nan"),
+        (None, TypeError, "init must be a number; got None"),
         (lambda rng, i, o: np.zeros((i, o)), ValueError, r"init must return .* shape \(4, 3\)"),
         (lambda rng, i, o: np.full((o, i), np.inf), ValueError, "init must return finite weights"),
     ],

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cmlp import activations
 from cmlp._core import kernels
-from cmlp.parameters import aligned_zeros
+from cmlp._model.parameters import aligned_zeros
 
 DTYPES = (np.float32, np.float64)
 # Around the vector widths, and across the 256 rows of a transposed panel.

@@ -114,7 +114,7 @@ def test_validation_has_the_same_metrics(rng):
     [
         ("acuracy", ValueError, "metrics='acuracy' is unknown .did you mean 'accuracy'"),
         (["r2"], ValueError, "metrics='r2' does not suit a classifier"),
-        ([3], TypeError, "metrics must be a name, got 3"),
+        ([3], TypeError, "metrics must be a name; got 3"),
         ("top_0", ValueError, "metrics='top_0' is unknown"),
     ],
 )

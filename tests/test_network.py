@@ -169,7 +169,7 @@ def test_show_config_prints_the_plan_of_a_network(capsys):
     assert "layer 1: 784 -> 30, kernels, update and forward in one pass\n" in shown
     cmlp.show_config(Network([784, 30, 10]), batch_size=64)
     assert "layer 2: 30 -> 10, kernels\n" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="batch_size must be at least 1; got 0"):
         cmlp.show_config(Network([784, 30, 10]), batch_size=0)
 
 
@@ -224,9 +224,7 @@ def test_regression(rng):
     assert net.predict(X).shape == (500,)
     assert net.score(X, y) > 0.99
     assert history["val_r2"][-1] > 0.99
-    with pytest.raises(
-        TypeError, match="predict_proba needs a network with output 'softmax' or 'sigmoid'"
-    ):
+    with pytest.raises(TypeError, match="predict_proba needs a network with output 'softmax' or 'sigmoid'"):
         net.predict_proba(X)
 
 
@@ -291,8 +289,8 @@ def test_repr_and_summary(capsys):
     [
         (([3],), ValueError, "sizes must have the inputs and at least one layer"),
         (("784",), TypeError, "sizes must be a sequence of integers; got '784'"),
-        (([3, 0],), ValueError, r"sizes\[1\] must be at least 1, got 0"),
-        (([3, 2.5],), TypeError, r"sizes\[1\] must be a whole number, got 2.5"),
+        (([3, 0],), ValueError, r"sizes\[1\] must be at least 1; got 0"),
+        (([3, 2.5],), TypeError, r"sizes\[1\] must be a whole number; got 2.5"),
         (([3, 2], {"loss": "cross-entropy"}), ValueError, "did you mean 'cross_entropy'"),
         (([3, 2, 2], {"activation": "rellu"}), ValueError, "did you mean 'relu'"),
         (([3, 2, 2], {"activation": "softmax"}), ValueError, "activation='softmax' is unknown"),

@@ -195,7 +195,7 @@ def test_normalized_networks_learn(digits):
     ("normalization", "error", "message"),
     [
         ("bacth", ValueError, "normalization='bacth' is unknown .did you mean 'batch'"),
-        (3, TypeError, "normalization must be a name, got 3"),
+        (3, TypeError, "normalization must be a name; got 3"),
         (["batch"], ValueError, "normalization must be one for all or one for each of 2 hidden"),
         (["batch", "none"], ValueError, "normalization='none' is unknown"),
     ],

@@ -205,15 +205,15 @@ def test_a_schedule_and_batch_callbacks_combine_with_all_options(data):
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: SGD(l1=-1), ValueError, "l1 must be finite and not negative, got -1"),
-        (lambda: SGD(clip_norm=0), ValueError, "clip_norm must be positive and finite, got 0"),
+        (lambda: SGD(l1=-1), ValueError, "l1 must be finite and not negative; got -1"),
+        (lambda: SGD(clip_norm=0), ValueError, "clip_norm must be positive and finite; got 0"),
         (lambda: Adam(clip_value=np.inf), ValueError, "clip_value must be positive and finite"),
-        (lambda: Adam(accumulate=0), ValueError, "accumulate must be at least 1, got 0"),
-        (lambda: Adam(accumulate=1.5), TypeError, "accumulate must be a whole number, got 1.5"),
-        (lambda: Adam(average=1), ValueError, "average must be at least 0 and below 1, got 1"),
-        (lambda: SGD(penalty=-1), ValueError, "penalty must be finite and not negative, got -1"),
+        (lambda: Adam(accumulate=0), ValueError, "accumulate must be at least 1; got 0"),
+        (lambda: Adam(accumulate=1.5), TypeError, "accumulate must be a whole number; got 1.5"),
+        (lambda: Adam(average=1), ValueError, "average must be at least 0 and below 1; got 1"),
+        (lambda: SGD(penalty=-1), ValueError, "penalty must be finite and not negative; got -1"),
         (lambda: Adam(penalty=1, weight_decay=1), ValueError, "exclude each other"),
-        (lambda: Adam(decay_bias=None), TypeError, "decay_bias must be True or False, got None"),
+        (lambda: Adam(decay_bias=None), TypeError, "decay_bias must be True or False; got None"),
     ],
 )
 def test_bad_options(make, error, message):

@@ -143,13 +143,13 @@ def test_the_engine_uses_the_rate_of_each_step(rng, optimizer, batch_size, spars
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: schedules.Step(0), ValueError, "every must be at least 1, got 0"),
-        (lambda: schedules.Step(2.5), TypeError, "every must be a whole number, got 2.5"),
+        (lambda: schedules.Step(0), ValueError, "every must be at least 1; got 0"),
+        (lambda: schedules.Step(2.5), TypeError, "every must be a whole number; got 2.5"),
         (lambda: schedules.Exponential(-1), ValueError, "factor must be positive and finite"),
-        (lambda: schedules.Cosine(end=2), ValueError, "end must be from 0 to 1, got 2"),
-        (lambda: schedules.Cosine(restarts=-1), ValueError, "restarts must be at least 0, got -1"),
+        (lambda: schedules.Cosine(end=2), ValueError, "end must be from 0 to 1; got 2"),
+        (lambda: schedules.Cosine(restarts=-1), ValueError, "restarts must be at least 0; got -1"),
         (lambda: schedules.Polynomial(power=np.nan), ValueError, "power must be finite and not"),
-        (lambda: schedules.OneCycle(rise="x"), TypeError, "rise must be a number, got 'x'"),
+        (lambda: schedules.OneCycle(rise="x"), TypeError, "rise must be a number; got 'x'"),
         (lambda: schedules.ReduceOnPlateau(3), TypeError, "monitor must be a name of the history"),
     ],
 )

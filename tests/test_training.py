@@ -66,9 +66,7 @@ def test_a_loss_in_python_may_take_any_targets(data):
     words = np.array(["a", "b"] * 25)
     net.fit(data[0], words, epochs=1, batch_size=20)
     assert sorted(np.concatenate(seen)) == sorted(words)
-    with pytest.raises(
-        ValueError, match="sample_weight and class_weight must not be given with a loss"
-    ):
+    with pytest.raises(ValueError, match="must not be given with a loss that is a callable"):
         net.fit(*data, sample_weight=np.ones(50))
     with pytest.raises(TypeError, match="methods need a loss of cmlp"):
         net.backprop(data[0][0], 1)
@@ -166,9 +164,7 @@ def test_an_error_leaves_the_last_iteration_of_lbfgs(data):
     with pytest.raises(KeyboardInterrupt):
         net.fit(*data, epochs=20, optimizer=LBFGS(), callbacks=fail)
     assert (net.state.parameters.block == kept[3]).all()
-    with pytest.raises(
-        ValueError, match="partial_fit does not support LBFGS, which needs all samples"
-    ):
+    with pytest.raises(ValueError, match="partial_fit does not support LBFGS"):
         net.partial_fit(*data, optimizer=LBFGS())
 
 
@@ -179,10 +175,7 @@ def test_an_error_leaves_the_last_iteration_of_lbfgs(data):
         ({"validation_split": 0.2}, "LBFGS supports validation_data, but not validation_split"),
         ({"metrics": "f1"}, "LBFGS supports neither schedule nor metrics"),
         ({"restore_good": True}, "LBFGS supports neither max_norm nor restore_good"),
-        (
-            {"callbacks": callbacks.Checkpoint("run.npz")},
-            "LBFGS does not support per-batch callbacks or Checkpoint",
-        ),
+        ({"callbacks": callbacks.Checkpoint("run.npz")}, "LBFGS does not support per-batch callbacks or Checkpoint"),
     ],
 )
 def test_lbfgs_rejects_options_of_batches(data, options, message):
@@ -255,7 +248,7 @@ def test_bad_iterables(data):
         net.fit(iter([(X, y)]), epochs=2)
     with pytest.raises(ValueError, match="X must have a length"):
         net.fit(iter([(X, y)]), schedule=schedules.Cosine())
-    with pytest.raises(ValueError, match="must not be given with an iterable of batches"):
+    with pytest.raises(ValueError, match="validation_split, sample_weight and class_weight must not be given"):
         net.fit([(X, y)], validation_split=0.5)
     with pytest.raises(ValueError, match="X of batch 1 must have 6 columns"):
         net.fit([(X, y), (X[:, :2], y)])
@@ -338,8 +331,8 @@ def test_history(data):
 
 def test_arguments_that_must_be_sequences_or_paths(tmp_path, data):
     for options, message in (
-        ({"metrics": 3}, "metrics must be a sequence of names, got 3"),
-        ({"metrics": None}, "metrics must be a sequence of names, got None"),
+        ({"metrics": 3}, "metrics must be a sequence of names; got 3"),
+        ({"metrics": None}, "metrics must be a sequence of names; got None"),
         ({"callbacks": None}, "callbacks must be a sequence of instances of Callback"),
     ):
         with pytest.raises(TypeError, match=message):
@@ -361,9 +354,7 @@ def test_plots_need_matplotlib(monkeypatch, data):
 
 def test_lbfgs_needs_scipy(monkeypatch, data):
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
-    with pytest.raises(
-        ImportError, match=r"LBFGS requires SciPy; install it with: pip install 'cmlp\[lbfgs\]'"
-    ):
+    with pytest.raises(ImportError, match=r"LBFGS requires SciPy; install it with: pip install 'cmlp\[lbfgs\]'"):
         network().fit(*data, optimizer=LBFGS())
 
 

@@ -62,7 +62,7 @@ class Callback:
         """Restore what `state` returned; called after `on_train_begin`."""
 
 
-class FunctionCallback(Callback):
+class Function(Callback):
     """A callable of (network, epoch, record), called after each epoch.
 
     Parameters
@@ -308,7 +308,7 @@ def as_callback(callback):
     if isinstance(callback, Callback):
         return callback
     if callable(callback) and not isinstance(callback, type):
-        return FunctionCallback(callback)
+        return Function(callback)
     raise TypeError(
         f"callbacks must be instances of cmlp.callbacks.Callback or callables of "
         f"(network, epoch, record); got {callback!r}"

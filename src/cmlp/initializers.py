@@ -92,7 +92,7 @@ def resolve_initializer(init):
         return init
     check_number("init", init)
     if not math.isfinite(init):
-        raise ValueError(f"init must be finite, got {init!r}")
+        raise ValueError(f"init must be finite; got {init!r}")
     return float(init)
 
 

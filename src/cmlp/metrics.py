@@ -186,7 +186,7 @@ def resolve_metrics(metrics, is_classifier, outputs):
 def check_monitor(argument, value):
     """Raise `TypeError` unless `value` is a string, the name of a quantity of the history."""
     if not isinstance(value, str):
-        raise TypeError(f"{argument} must be a name of the history, got {value!r}")
+        raise TypeError(f"{argument} must be a name of the history; got {value!r}")
 
 
 def minimized_value(record, monitor):

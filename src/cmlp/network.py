@@ -133,6 +133,10 @@ class Network(FileMethods, ReferenceMethods):
         network._set_state(state)
         return network
 
+    @staticmethod
+    def _from_foreign(state):
+        return Network.from_state(state)
+
     def _set_state(self, state):
         self.state = state
         architecture = state.architecture

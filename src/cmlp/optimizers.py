@@ -132,7 +132,7 @@ class Optimizer:
 def check_betas(argument, value):
     """Raise unless `value` is a tuple or list of two numbers in [0, 1)."""
     if not (isinstance(value, (tuple, list)) and len(value) == 2):
-        raise TypeError(f"{argument} must be two numbers, got {value!r}")
+        raise TypeError(f"{argument} must be two numbers; got {value!r}")
     for i, beta in enumerate(value):
         check_fraction(f"{argument}[{i}]", beta)
 
@@ -489,5 +489,5 @@ def resolve_optimizer(optimizer):
         return SGD()
     if not isinstance(optimizer, (Optimizer, LBFGS)):
         names = ", ".join([kind.__name__ for kind in OPTIMIZERS.values()] + ["LBFGS"])
-        raise TypeError(f"optimizer must be an instance of one of {names}, got {optimizer!r}")
+        raise TypeError(f"optimizer must be an instance of one of {names}; got {optimizer!r}")
     return optimizer

@@ -398,5 +398,5 @@ def start_schedule(schedule):
     if callable(schedule) and not isinstance(schedule, type):
         return Custom(schedule)
     raise TypeError(
-        f"schedule must be one of cmlp.schedules or a callable of (step, epoch), got {schedule!r}"
+        f"schedule must be one of cmlp.schedules or a callable of (step, epoch); got {schedule!r}"
     )

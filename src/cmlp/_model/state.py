@@ -52,6 +52,8 @@ class ModelState:
         State of the optimizer of `partial_fit`.
     checkpoint : TrainingSnapshot or None
         Training run that the next call of `fit` resumes.
+    program : cmlp._core.program.Program
+        The compiled form of the network, which uses parameters and statistics in place.
     """
 
     def __init__(self, architecture):
@@ -62,7 +64,7 @@ class ModelState:
         self.training: dict | None = None
         self.optimizer: OptimizerState | None = None
         self.checkpoint: TrainingSnapshot | None = None
-        self._program: Program | None = None
+        self.program = self._compile()
 
     @classmethod
     def initialize(cls, architecture):
@@ -113,21 +115,17 @@ class ModelState:
         by_key = {tensor.key: view for tensor, view in views.items()}
         return {key: by_key[key] for key in self.architecture.shapes}
 
-    @property
-    def program(self):
-        """The compiled form of the network, which uses the parameters in place."""
-        if self._program is None:
-            hooks.use()
-            layers = [
-                (layer, {**self.parameters.offsets_of_layer(position),
-                         **self.statistics.offsets_of_layer(position)})
-                for position, layer in enumerate(self.architecture.layers)
-            ]  # fmt: skip
-            self._program = Program(
-                self.architecture.inputs, layers, self.architecture.loss, self.parameters.block,
-                self.statistics.block,
-            )  # fmt: skip
-        return self._program
+    def _compile(self):
+        hooks.use()
+        layers = [
+            (layer, {**self.parameters.offsets_of_layer(position),
+                     **self.statistics.offsets_of_layer(position)})
+            for position, layer in enumerate(self.architecture.layers)
+        ]  # fmt: skip
+        return Program(
+            self.architecture.inputs, layers, self.architecture.loss, self.parameters.block,
+            self.statistics.block,
+        )  # fmt: skip
 
     def snapshot(self):
         """Return copies of parameters and statistics, for `restore`; a tuple of ndarray."""

@@ -103,6 +103,6 @@ def resolve_threads(threads=None):
                 return check_integer(variable, int(text))
             except ValueError:
                 raise ValueError(
-                    f"{variable} must be a whole number of at least 1, got {text!r}"
+                    f"{variable} must be a whole number of at least 1; got {text!r}"
                 ) from None
     return available_cpus()

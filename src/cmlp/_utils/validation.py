@@ -25,7 +25,7 @@ def look_up(argument, name, table):
         If `name` is not a key of `table`; the message suggests the most similar key.
     """
     if not isinstance(name, str):
-        raise TypeError(f"{argument} must be a name, got {name!r} ({type(name).__name__})")
+        raise TypeError(f"{argument} must be a name; got {name!r} ({type(name).__name__})")
     if name not in table:
         near = get_close_matches(name, table, 1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
@@ -36,52 +36,52 @@ def look_up(argument, name, table):
 def check_number(argument, value):
     """Raise `TypeError` unless `value` is a real number; a bool is not accepted."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)):
-        raise TypeError(f"{argument} must be a number, got {value!r} ({type(value).__name__})")
+        raise TypeError(f"{argument} must be a number; got {value!r} ({type(value).__name__})")
 
 
 def check_positive(argument, value):
     """Raise unless `value` is a finite number greater than 0."""
     check_number(argument, value)
     if not (value > 0 and math.isfinite(value)):
-        raise ValueError(f"{argument} must be positive and finite, got {value!r}")
+        raise ValueError(f"{argument} must be positive and finite; got {value!r}")
 
 
 def check_non_negative(argument, value):
     """Raise unless `value` is a finite number and at least 0."""
     check_number(argument, value)
     if not (value >= 0 and math.isfinite(value)):
-        raise ValueError(f"{argument} must be finite and not negative, got {value!r}")
+        raise ValueError(f"{argument} must be finite and not negative; got {value!r}")
 
 
 def check_fraction(argument, value):
     """Raise unless `value` is a number in the half-open interval [0, 1)."""
     check_number(argument, value)
     if not 0 <= value < 1:
-        raise ValueError(f"{argument} must be at least 0 and below 1, got {value!r}")
+        raise ValueError(f"{argument} must be at least 0 and below 1; got {value!r}")
 
 
 def check_unit_interval(argument, value):
     """Raise unless `value` is a number in the closed interval [0, 1]."""
     check_number(argument, value)
     if not 0 <= value <= 1:
-        raise ValueError(f"{argument} must be from 0 to 1, got {value!r}")
+        raise ValueError(f"{argument} must be from 0 to 1; got {value!r}")
 
 
 def check_integer(argument, value, minimum=1):
     """Return `value` as an int; raise unless it is an integer and at least `minimum`."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(
-            f"{argument} must be a whole number, got {value!r} ({type(value).__name__})"
+            f"{argument} must be a whole number; got {value!r} ({type(value).__name__})"
         )
     if value < minimum:
-        raise ValueError(f"{argument} must be at least {minimum}, got {value}")
+        raise ValueError(f"{argument} must be at least {minimum}; got {value}")
     return int(value)
 
 
 def check_bool(argument, value):
     """Raise `TypeError` unless `value` is True or False."""
     if not isinstance(value, bool):
-        raise TypeError(f"{argument} must be True or False, got {value!r}")
+        raise TypeError(f"{argument} must be True or False; got {value!r}")
 
 
 def broadcast_per_layer(argument, value, count, what="hidden layers"):
@@ -106,7 +106,7 @@ def broadcast_per_layer(argument, value, count, what="hidden layers"):
         return [value] * count
     if len(value) != count:
         raise ValueError(
-            f"{argument} must be one for all or one for each of {count} {what}, got {value!r}"
+            f"{argument} must be one for all or one for each of {count} {what}; got {value!r}"
         )
     return list(value)
 
@@ -128,7 +128,7 @@ def to_list(argument, value, what):
         If `value` is a string, bytes or not iterable.
     """
     if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
-        raise TypeError(f"{argument} must be a sequence of {what}, got {value!r}")
+        raise TypeError(f"{argument} must be a sequence of {what}; got {value!r}")
     return list(value)
 
 

@@ -21,9 +21,9 @@ How to add a format
 3. Add one entry to `FORMATS` in ``__init__.py``; an optional package gets an extra of the same
    name in ``pyproject.toml``.
 4. Add `to_<name>` or `from_<name>` to `Network`, one line each, unless the format is native.
-5. Add the table of step 2 to `ACTIVATION_TABLES` in ``tests/test_formats_export.py`` and a round
-   trip or a comparison of outputs there. A native format is covered by ``test_formats_native.py``
-   once it has an entry in `RAW_ACCESS` there.
+5. ``tests/test_formats_registry.py`` covers the entry. Add the table of step 2 to
+   `ACTIVATION_TABLES` in ``tests/test_formats_export.py``, and a comparison of outputs there. A
+   native format needs an entry in `RAW_ACCESS` of ``tests/test_formats_native.py``.
 6. Describe it in ``docs/formats.md``.
 """
 

@@ -9,15 +9,21 @@ from cmlp.normalizations import BatchNorm, LayerNorm
 # Activation functions that Keras names differently.
 RENAMED = {"linear": "identity", "swish": "silu"}
 
-# Names that both have, not verified to mean the same.
-UNSUPPORTED = ("celu",)
+# Refused although Keras has the same function: version 0.1.0 did not accept it.
+REFUSED = ("celu",)
+
+FUNCTIONS = ", ".join(
+    name
+    for name in (*RENAMED, *ACTIVATIONS)
+    if name not in (*REFUSED, *RENAMED.values(), "gelu_tanh")
+)
 
 # Layers that do not change a prediction for rows.
 IGNORED = ("InputLayer", "Flatten", "Identity")
 
 SUPPORTED = (
-    "Dense, BatchNormalization, LayerNormalization, Dropout, Activation, ReLU, LeakyReLU, ELU, "
-    f"Softmax, {', '.join(IGNORED)}"
+    "Dense, BatchNormalization, LayerNormalization, Dropout, Activation, ReLU (without threshold "
+    f"and max_value), LeakyReLU, ELU, Softmax, {', '.join(IGNORED)}"
 )
 
 
@@ -88,11 +94,10 @@ def convert_function(function, label):
     if name == "leaky_relu":
         return leaky_relu(0.2)  # the function's default
     name = RENAMED.get(name, name)
-    if name not in ACTIVATIONS or name in UNSUPPORTED:
-        supported = ", ".join(n for n in [*RENAMED, *ACTIVATIONS] if n not in UNSUPPORTED)
+    if name not in ACTIVATIONS or name in REFUSED:
         raise ValueError(
             f"{label} with activation {name!r} is not supported; supported activations are "
-            f"{supported}"
+            f"{FUNCTIONS}"
         )
     if name == "gelu":
         # A model does not store the function's argument `approximate`; gelu(1.5) shows it.

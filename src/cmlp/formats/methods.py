@@ -4,7 +4,12 @@ from cmlp import formats
 
 
 class FileMethods:
-    """A mixin of `Network`: it uses the attribute `state` and the class method `from_state`."""
+    """A mixin of `Network`: it uses the attribute `state` and the constructors of `Network`.
+
+    `load` and `resume` return an instance of the class that they are called on. The methods that
+    read another framework's model return a plain `Network`, as such a model need not be one that
+    a subclass stands for.
+    """
 
     def save(self, path, *, optimizer=False):
         """Write the network to a file; an existing file is replaced only by a complete one.
@@ -21,7 +26,10 @@ class FileMethods:
         ValueError
             If the path has another extension, or there is no such optimizer.
         """
-        formats.native_format(path).write(self.state, path, optimizer=optimizer)
+        state = self.state
+        # A run to resume is the business of its `Checkpoint` callback.
+        state = state.share(epoch=state.epoch, optimizer=state.optimizer, checkpoint=None)
+        formats.native_format(path).write(state, path, optimizer=optimizer)
 
     @classmethod
     def load(cls, path, *, loss=None):
@@ -120,7 +128,7 @@ class FileMethods:
             If the package onnx is not installed.
         """
         state = formats.get_format("onnx").read(path, loss=loss, output=output, dtype=dtype)
-        return cls.from_state(state)
+        return cls._from_foreign(state)
 
     def to_c(self, path, *, name="model", weights="float32", own_math=False):
         """Write the network as one self-contained C99 file with a header beside it.
@@ -182,7 +190,7 @@ class FileMethods:
         ImportError
             If PyTorch is not installed.
         """
-        return cls.from_state(formats.get_format("torch").read(module, loss=loss))
+        return cls._from_foreign(formats.get_format("torch").read(module, loss=loss))
 
     @classmethod
     def from_keras(cls, model, *, loss=None):
@@ -200,7 +208,7 @@ class FileMethods:
         ValueError
             If a layer is not supported; the message names it.
         """
-        return cls.from_state(formats.get_format("keras").read(model, loss=loss))
+        return cls._from_foreign(formats.get_format("keras").read(model, loss=loss))
 
     @classmethod
     def from_sklearn(cls, estimator):
@@ -220,4 +228,4 @@ class FileMethods:
         ImportError
             If scikit-learn is not installed.
         """
-        return cls.from_state(formats.get_format("sklearn").read(estimator))
+        return cls._from_foreign(formats.get_format("sklearn").read(estimator))

@@ -120,20 +120,17 @@ class EngineMixin:
     def _synchronize(self):
         # Return the network. If `coefs_` or `intercepts_` have been assigned to, it takes their
         # values first.
-        network = self.__dict__.get("_network")
+        attributes = self.__dict__
+        network, exposed = attributes.get("_network"), attributes.get("_exposed", ())
         arrays = [*self.coefs_, *self.intercepts_]
-        exposed = self.__dict__.get("_exposed", ())
-        if (
-            network is not None
-            and len(arrays) == len(exposed)
-            and all(map(operator.is_, arrays, exposed))
-        ):
+        is_current = len(arrays) == len(exposed) and all(map(operator.is_, arrays, exposed))
+        if network is not None and is_current:
             return network
         sizes = [coef.shape[0] for coef in self.coefs_] + [self.coefs_[-1].shape[1]]
         dtype = np.dtype(self.dtype or self.coefs_[0].dtype)
         if network is None or network.size != sizes or network.dtype != dtype:
             network = self._make_network(sizes, dtype)
-            self.__dict__.pop("_optimizer", None)  # its state has the layout of other parameters
+            attributes.pop("_optimizer", None)  # its state has the layout of other parameters
         network.weight = [coef.T for coef in self.coefs_]
         network.bias = [intercept[:, None] for intercept in self.intercepts_]
         self._network, self._exposed = network, arrays
@@ -338,15 +335,20 @@ class EngineMixin:
         # Return the network's outputs as predictions, in the dtype of X.
         if self.out_activation_ == "exp":
             outputs = np.exp(outputs)
-        return outputs.astype(self.__dict__.get("_input_dtype", outputs.dtype), copy=False)
+        dtype = self.__dict__.get("_input_dtype")
+        if dtype is None or outputs.dtype == dtype:
+            return outputs
+        return outputs.astype(dtype)
 
     def _predict_small(self, X):
         # Return the predictions for a few samples without scikit-learn's checks, which take many
         # times longer than the prediction. None if X needs one of the checks: if it is not a plain
-        # array of reals of the right shape, not finite, or large, or if names of features were
-        # fitted.
-        is_plain = type(X) is np.ndarray and X.dtype.kind == "f" and X.dtype.itemsize in (4, 8)
-        if not is_plain or "_network" not in self.__dict__ or "feature_names_in_" in self.__dict__:
+        # array of float32 or float64 of the right shape, not finite, or large, or if names of
+        # features were fitted.
+        fitted = self.__dict__
+        if type(X) is not np.ndarray or X.dtype.char not in "fd":
+            return None
+        if "_network" not in fitted or "feature_names_in_" in fitted:
             return None
         outputs = self._synchronize().state.program.predict_small(X)
         return None if outputs is None else self._convert_outputs(outputs)

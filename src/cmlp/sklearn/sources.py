@@ -23,7 +23,7 @@ class ScikitSource(ArraySource):
         self.index, self.random_state = np.arange(len(rows)), random_state
 
     def draw_order(self, seed, epoch):
-        """Return the order of the next epoch, uint32, shape (n,), or None to keep the rows' order."""
+        """Return the order of the next epoch, uint32, shape (n,), or None for the stored order."""
         if self.random_state is None:
             return None
         self.index = shuffle(self.index, random_state=self.random_state)
