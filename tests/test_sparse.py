@@ -199,8 +199,8 @@ def csr(values=(1.0, 2.0), columns=(0, 1), start=(0, 1, 2), shape=(2, 3)):
 @pytest.mark.parametrize(
     ("X", "options", "message"),
     [
-        (csr(columns=(0, 3)), {}, "column indices must be in \[0, 3\); got 0 to 3"),
-        (csr(columns=(-1, 1)), {}, "column indices must be in \[0, 3\); got -1 to 1"),
+        (csr(columns=(0, 3)), {}, r"column indices must be in \[0, 3\); got 0 to 3"),
+        (csr(columns=(-1, 1)), {}, r"column indices must be in \[0, 3\); got -1 to 1"),
         (csr(start=(0, 2, 1)), {}, "indptr must start at 0, be non-decreasing"),
         (csr(start=(0, 1, 9)), {}, "indptr must start at 0, be non-decreasing and end at nnz"),
         (csr(values=(np.nan, 1)), {}, "X must be finite; row 0 holds NaN"),

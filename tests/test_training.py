@@ -175,7 +175,10 @@ def test_an_error_leaves_the_last_iteration_of_lbfgs(data):
         ({"validation_split": 0.2}, "LBFGS supports validation_data, but not validation_split"),
         ({"metrics": "f1"}, "LBFGS supports neither schedule nor metrics"),
         ({"restore_good": True}, "LBFGS supports neither max_norm nor restore_good"),
-        ({"callbacks": callbacks.Checkpoint("run.npz")}, "LBFGS does not support per-batch callbacks or Checkpoint"),
+        (
+            {"callbacks": callbacks.Checkpoint("run.npz")},
+            "does not support per-batch callbacks or Checkpoint",
+        ),
     ],
 )
 def test_lbfgs_rejects_options_of_batches(data, options, message):
@@ -248,7 +251,7 @@ def test_bad_iterables(data):
         net.fit(iter([(X, y)]), epochs=2)
     with pytest.raises(ValueError, match="X must have a length"):
         net.fit(iter([(X, y)]), schedule=schedules.Cosine())
-    with pytest.raises(ValueError, match="validation_split, sample_weight and class_weight must not be given"):
+    with pytest.raises(ValueError, match="must not be given with an iterable"):
         net.fit([(X, y)], validation_split=0.5)
     with pytest.raises(ValueError, match="X of batch 1 must have 6 columns"):
         net.fit([(X, y), (X[:, :2], y)])
@@ -354,7 +357,7 @@ def test_plots_need_matplotlib(monkeypatch, data):
 
 def test_lbfgs_needs_scipy(monkeypatch, data):
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
-    with pytest.raises(ImportError, match=r"LBFGS requires SciPy; install it with: pip install 'cmlp\[lbfgs\]'"):
+    with pytest.raises(ImportError, match=r"LBFGS requires SciPy; .* 'cmlp\[lbfgs\]'"):
         network().fit(*data, optimizer=LBFGS())
 
 

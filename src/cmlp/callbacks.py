@@ -222,7 +222,7 @@ class Checkpoint(Callback):
         """Start the timer; raise now rather than after an epoch if the directory is missing."""
         directory = os.path.dirname(self.path) or "."
         if not os.path.isdir(directory):
-            raise FileNotFoundError(f"the directory of path {self.path!r} does not exist")
+            raise FileNotFoundError(f"path must be in an existing directory; got {self.path!r}")
         self._steps = 0
         self._last = time.monotonic() if self.unit == "seconds" else 0
 

@@ -154,7 +154,7 @@ class Network(FileMethods, ReferenceMethods):
     def _views(self, name):
         # One view for each dense layer; None for layers without such a tensor.
         parameters, statistics = self.state.parameters.views, self.state.statistics.views
-        views = {tensor.index: view for views in (parameters, statistics)
+        views = {tensor.number: view for views in (parameters, statistics)
                  for tensor, view in views.items() if tensor.name == name}  # fmt: skip
         return LayerViews(name, [views.get(l) for l in range(self.num_layers)])
 

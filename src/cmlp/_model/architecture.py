@@ -184,9 +184,9 @@ class Architecture:
     def _list_tensors(self, get_shapes):
         found, columns, counts = [], self.inputs, {}
         for position, layer in enumerate(self.layers):
-            index = counts[layer.kind] = counts.get(layer.kind, -1) + 1
+            number = counts[layer.kind] = counts.get(layer.kind, -1) + 1
             shapes = get_shapes(layer, columns)
-            found += [Tensor(position, index, name, *shape) for name, shape in shapes.items()]
+            found += [Tensor(position, number, name, *shape) for name, shape in shapes.items()]
             columns = layer.count_outputs(columns)
         return found
 

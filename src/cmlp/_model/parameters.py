@@ -22,7 +22,7 @@ class Tensor(NamedTuple):
     ----------
     layer : int
         Index of the layer among all layers of the architecture.
-    index : int
+    number : int
         Index of the layer among those of its kind, which numbers the array in a file.
     name : str
         ``"weight"``, ``"bias"``, ``"scale"``, ``"running_mean"`` or ``"running_variance"``.
@@ -31,7 +31,7 @@ class Tensor(NamedTuple):
     """
 
     layer: int
-    index: int
+    number: int
     name: str
     rows: int
     columns: int
@@ -39,7 +39,7 @@ class Tensor(NamedTuple):
     @property
     def key(self):
         """Name of the array in a file, such as ``"weight_0"``."""
-        return f"{self.name}_{self.index}"
+        return f"{self.name}_{self.number}"
 
 
 class TensorBlock:

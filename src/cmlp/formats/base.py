@@ -19,8 +19,10 @@ How to add a format
    optional package inside the module, never from another package of cmlp.
 2. A format with code or nodes for each activation has one table with an entry for each.
 3. Add one entry to `FORMATS` in ``__init__.py``; an optional package gets an extra of the same
-   name in ``pyproject.toml``.
-4. Add `to_<name>` or `from_<name>` to `Network`, one line each, unless the format is native.
+   name in ``pyproject.toml``. Add the module to `LAYERS` in ``tests/test_structure.py``.
+4. Unless the format is native, add `to_<name>` or `from_<name>` to `methods.FileMethods`, with
+   a docstring and one line of code. A format with an extension appears in ``cmlp export --to`` by
+   itself; options of the command line go into ``cli.py``.
 5. ``tests/test_formats_registry.py`` covers the entry. Add the table of step 2 to
    `ACTIVATION_TABLES` in ``tests/test_formats_export.py``, and a comparison of outputs there. A
    native format needs an entry in `RAW_ACCESS` of ``tests/test_formats_native.py``.

@@ -13,6 +13,12 @@ from cmlp.initializers import draw_layer
 from cmlp.normalizations import BatchNorm, LayerNorm, resolve_normalization
 
 
+def check_activation(argument, value):
+    """Raise `TypeError` unless `value` is an `Activation`."""
+    if not isinstance(value, Activation):
+        raise TypeError(f"{argument} must be an Activation; got {value!r}")
+
+
 @dataclass(frozen=True)
 class Dense(Layer):
     """f(normalize(x W^T) + b) for rows x, with dropout of the outputs while training.
@@ -35,7 +41,7 @@ class Dense(Layer):
     is_input_layer: ClassVar[bool] = False
 
     units: int = checked_field(check_integer)
-    activation: Activation
+    activation: Activation = checked_field(check_activation)
     normalization: BatchNorm | LayerNorm | None = None
     dropout: float = checked_field(check_fraction, 0.0)
     max_norm: float | None = checked_field(check_positive, None, optional=True)
