@@ -74,9 +74,7 @@ def test_the_hinges_classify(rng):
             assert net.is_classifier
             assert net.score(X, y) > 0.95
             assert set(net.predict(X)) == {0, 1}
-            with pytest.raises(
-                TypeError, match="predict_proba needs a network with output 'softmax'"
-            ):
+            with pytest.raises(TypeError, match="needs a network with output 'softmax'"):
                 net.predict_proba(X)
 
 

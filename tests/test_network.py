@@ -224,9 +224,7 @@ def test_regression(rng):
     assert net.predict(X).shape == (500,)
     assert net.score(X, y) > 0.99
     assert history["val_r2"][-1] > 0.99
-    with pytest.raises(
-        TypeError, match="predict_proba needs a network with output 'softmax' or 'sigmoid'"
-    ):
+    with pytest.raises(TypeError, match="needs a network with output 'softmax' or 'sigmoid'"):
         net.predict_proba(X)
 
 

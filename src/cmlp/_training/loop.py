@@ -281,7 +281,7 @@ class TrainingRun:
         self.callback_states = [state for _, state in saved.callbacks]
 
     def to_model_state(self):
-        """Return a `ModelState` that shares the network's arrays and has a checkpoint of this run."""
+        """Return the network's state with a checkpoint of this run; the arrays are shared."""
         return self.state.share(
             epoch=self.first_epoch + self.position.epoch, optimizer=None,
             checkpoint=checkpoint.to_snapshot(self.capture()),

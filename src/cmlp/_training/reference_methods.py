@@ -121,7 +121,7 @@ class ReferenceMethods:
                 print(f"Epoch {epoch} complete")
 
     def evaluate(self, test_data):
-        """Return how many samples, a list of (x, label), have the greatest output at their label."""
+        """Return how many of the samples (x, label) have their greatest output at the label."""
         return self._count_correct(*self._convert_labeled(test_data))
 
     def _train_epoch(self, rows, targets, order, batch_size, lr):
