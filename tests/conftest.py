@@ -36,6 +36,13 @@ else:
 """
 
 
+def pytest_collection_modifyitems(items):
+    """Mark the tests that the fixture `isa` runs with every instruction set."""
+    for item in items:
+        if "isa" in getattr(item, "fixturenames", ()):
+            item.add_marker("every_isa")
+
+
 @pytest.fixture(scope="session")
 def digits():
     """(X, y), (X_test, y_test): MNIST where CMLP_DATA has it, else generated digits."""

@@ -174,6 +174,21 @@ def test_a_checkpoint_stores_arrays_in_records(tmp_path, data):
         network().fit(*data, callbacks=bad)
 
 
+def test_a_checkpoint_records_the_arguments_under_the_names_of_version_0_1_0(tmp_path, data):
+    # Values that `fit` compares when it resumes: other ones would reject the files of 0.1.0.
+    path, optimizer = tmp_path / "run.npz", Adam(0.01)
+    options = {"epochs": 1, "batch_size": 8, "optimizer": optimizer, "metrics": "accuracy",
+               "early_stopping": 2, "validation_data": data}  # fmt: skip
+    for schedule, name in ((lambda step, epoch: 1.0, "Custom"), (schedules.Cosine(), "Cosine"),
+                           (schedules.ReduceOnPlateau(), "Plateau"), (None, None)):  # fmt: skip
+        network().fit(*data, **options, schedule=schedule, callbacks=[Checkpoint(path), do_nothing])
+        assert Network.resume(path).state.checkpoint.fields["alike"] == {
+            "samples": 60, "batch_size": 8, "shuffle": True, "optimizer": repr(optimizer),
+            "schedule": name, "metrics": ["accuracy"],
+            "callbacks": ["Checkpoint", "Function", "EarlyStopping"],
+        }  # fmt: skip
+
+
 def test_keep_limits_the_number_of_files(tmp_path, data):
     path = tmp_path / "run.npz"
     network().fit(*data, epochs=5, callbacks=Checkpoint(path, every=1, keep=3))
