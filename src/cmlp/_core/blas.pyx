@@ -1,7 +1,7 @@
-"""The cblas hooks: function pointers that hooks.py finds, called without the GIL.
+"""CBLAS hooks: addresses of functions that hooks.py finds, called without the GIL.
 
-Nothing is linked at build time.  A CBLAS has 32-bit integers (LP64) or, like the
-one that NumPy's wheels bundle, 64-bit ones (ILP64); both are called here.
+Nothing is linked at build time. A CBLAS has integers of 32 bits (LP64) or, like the one that
+NumPy's wheels bundle, of 64 bits (ILP64); `gemm` calls both.
 """
 from libc.stdint cimport int64_t, uintptr_t
 
@@ -10,7 +10,7 @@ ctypedef fused real:
     double
 
 
-# The values of CBLAS_LAYOUT and CBLAS_TRANSPOSE are part of the interface.
+# Values of CBLAS_LAYOUT and CBLAS_TRANSPOSE, which the CBLAS interface defines.
 cdef enum:
     ROW_MAJOR = 101
     NO_TRANS = 111
@@ -34,7 +34,18 @@ cdef cblas_hooks installed
 
 def install(uintptr_t sgemm, uintptr_t dgemm, bint ilp64, uintptr_t set_threads=0,
             uintptr_t get_threads=0):
-    """Use the routines at these addresses; zeros mean that there is no BLAS."""
+    """Let the engine use a CBLAS.
+
+    Parameters
+    ----------
+    sgemm, dgemm : int
+        Addresses of cblas_sgemm and cblas_dgemm; 0: use no BLAS.
+    ilp64 : bool
+        Whether its integers have 64 bits.
+    set_threads, get_threads : int
+        Addresses of functions that set and return its number of threads; both are ignored
+        if `get_threads` is 0.
+    """
     installed.sgemm = <void *> sgemm
     installed.dgemm = <void *> dgemm
     installed.ilp64 = ilp64
@@ -67,7 +78,8 @@ cdef void gemm(const cblas_hooks *blas, int itemsize, bint a_transposed, bint b_
                                   beta, <double *> c, <int> ldc)
 
 
-# How many calls of the engine are inside, and what they found; the GIL guards both.
+# Number of engine calls that use the BLAS now, and its number of threads before the first of
+# them. Protected by the GIL.
 cdef int users = 0
 cdef int threads_before = 1
 
@@ -89,15 +101,22 @@ cdef void leave_single_threaded():
 
 
 def multiply(real[:, ::1] a, real[:, ::1] b, real[:, ::1] c):
-    """C = A B by the hooked routine: the tests' doorway.
+    """Compute C = A B with the installed BLAS. For tests.
+
+    Parameters
+    ----------
+    a, b, c : ndarray of float32 or float64, shapes (m, k), (k, n), (m, n)
+        C-contiguous, of one dtype; `c` is overwritten.
 
     Raises
     ------
     RuntimeError
-        If there is no BLAS.
+        If no BLAS is installed.
+    ValueError
+        If the shapes do not match.
     """
     if installed.sgemm == NULL:
-        raise RuntimeError("no BLAS is hooked")
+        raise RuntimeError("multiply() requires a CBLAS, but no BLAS is hooked")
     if a.shape[1] != b.shape[0] or c.shape[0] != a.shape[0] or c.shape[1] != b.shape[1]:
         raise ValueError(f"shapes ({a.shape[0]}, {a.shape[1]}), ({b.shape[0]}, {b.shape[1]}) and "
                          f"({c.shape[0]}, {c.shape[1]}) do not match")

@@ -1,7 +1,8 @@
-"""Finds a CBLAS on this machine and hands its addresses to `blas.pyx`.
+"""Find a CBLAS on this machine and pass the addresses of its functions to `blas.pyx`.
 
-The search goes by `CMLP_BLAS`, a path or ``none``; then the OpenBLAS that NumPy's
-wheel bundles; then a system library.  It runs once, when the first network is made.
+If the environment variable `CMLP_BLAS` is set, it is the path of a library, or ``none``.
+Otherwise the search order is: the OpenBLAS that NumPy's wheel bundles, then system libraries.
+The search runs once, when the first network is created.
 """
 
 import ctypes
@@ -14,7 +15,7 @@ import numpy as np
 
 from cmlp._core import blas
 
-# How a routine may be spelt, and whether its integers then have 64 bits.
+# Spelling of a symbol, and whether the library then has 64-bit integers. In order of search.
 SPELLINGS = (
     ("scipy_{}64_", True),
     ("{}64_", True),
@@ -36,7 +37,20 @@ SYSTEM_LIBRARIES = {
 
 
 class Hooks(NamedTuple):
-    """A CBLAS that was found: where, its name, core, integers and addresses."""
+    """A CBLAS that was found.
+
+    Attributes
+    ----------
+    path : str
+    name : str
+        ``"OpenBLAS"``, ``"MKL"`` or ``"CBLAS"``.
+    core : str
+        CPU core that it was built or chose its kernels for, as it reports it.
+    ilp64 : bool
+        Whether its integers have 64 bits.
+    sgemm, dgemm, set_threads, get_threads : int
+        Addresses of functions; 0 if the library has no such function.
+    """
 
     path: str
     name: str
@@ -50,12 +64,12 @@ class Hooks(NamedTuple):
 
 @functools.cache
 def use():
-    """Find a CBLAS, once, and hand it to the engine.
+    """Find a CBLAS and install it; later calls return the same result.
 
     Returns
     -------
     Hooks or None
-        None where there is no CBLAS, or `CMLP_BLAS` is ``none``.
+        None if no CBLAS is found, or `CMLP_BLAS` is ``none``.
 
     Raises
     ------
@@ -68,7 +82,13 @@ def use():
 
 
 def install(found):
-    """Hand the addresses of `Hooks`, or of nothing, to the engine."""
+    """Let the engine use a CBLAS.
+
+    Parameters
+    ----------
+    found : Hooks or None
+        None: use no BLAS.
+    """
     if found is None:
         blas.install(0, 0, False)
     else:
@@ -76,7 +96,23 @@ def install(found):
 
 
 def find(wanted=""):
-    """Look for the CBLAS at the path `wanted`, or wherever one may be; see `use`."""
+    """Find a CBLAS.
+
+    Parameters
+    ----------
+    wanted : str, default ""
+        Path of a library; ``"none"``; or empty: search.
+
+    Returns
+    -------
+    Hooks or None
+        None if no CBLAS is found, or `wanted` is ``"none"``.
+
+    Raises
+    ------
+    ValueError
+        If `wanted` is a path that does not exist, is not a library, or lacks a symbol.
+    """
     if wanted == "none":
         return None
     if wanted:
@@ -85,7 +121,7 @@ def find(wanted=""):
                 f"CMLP_BLAS={wanted!r} does not exist; give the path of a CBLAS, or 'none'"
             )
         return open_library(wanted)
-    for path in (*numpy_libraries(), *SYSTEM_LIBRARIES.get(sys.platform, ())):
+    for path in (*find_numpy_libraries(), *SYSTEM_LIBRARIES.get(sys.platform, ())):
         try:
             return open_library(path)
         except ValueError:
@@ -93,52 +129,82 @@ def find(wanted=""):
     return None
 
 
-def numpy_libraries():
-    """Return the paths of the BLAS libraries that NumPy's wheel bundles, if any."""
+def find_numpy_libraries():
+    """Return a list of the paths of the BLAS libraries that NumPy's wheel bundles."""
     package = os.path.dirname(np.__file__)
-    folders = (os.path.join(os.path.dirname(package), "numpy.libs"),
-               os.path.join(package, ".dylibs"))  # fmt: skip
+    directories = (
+        os.path.join(os.path.dirname(package), "numpy.libs"),
+        os.path.join(package, ".dylibs"),
+    )
     return [
-        os.path.join(folder, name)
-        for folder in folders
-        if os.path.isdir(folder)
-        for name in sorted(os.listdir(folder))
+        os.path.join(directory, name)
+        for directory in directories
+        if os.path.isdir(directory)
+        for name in sorted(os.listdir(directory))
         if "openblas" in name
     ]
 
 
 def open_library(path):
-    """Read a CBLAS's addresses; a `ValueError` names the path and what it lacks."""
+    """Load a CBLAS and look up its functions.
+
+    Parameters
+    ----------
+    path : str
+
+    Returns
+    -------
+    Hooks
+
+    Raises
+    ------
+    ValueError
+        If the path cannot be loaded as a library, or lacks a symbol.
+    """
     try:
         library = ctypes.CDLL(path)
     except OSError as error:
         raise ValueError(f"CMLP_BLAS={path!r} cannot be loaded as a library: {error}") from None
     for spelling, ilp64 in SPELLINGS:
-        sgemm, dgemm = (address(library, spelling.format(f"cblas_{t}gemm")) for t in "sd")
+        sgemm, dgemm = (find_address(library, spelling.format(f"cblas_{t}gemm")) for t in "sd")
         if sgemm and dgemm:
-            return describe(library, path, spelling, ilp64, sgemm, dgemm)
-    missing = "cblas_dgemm" if address(library, "cblas_sgemm") else "cblas_sgemm"
+            return describe_library(library, path, spelling, ilp64, sgemm, dgemm)
+    missing = "cblas_dgemm" if find_address(library, "cblas_sgemm") else "cblas_sgemm"
     raise ValueError(f"CMLP_BLAS={path!r} has no symbol {missing} (nor one with the suffix 64_)")
 
 
-def describe(library, path, spelling, ilp64, sgemm, dgemm):
-    """Tell OpenBLAS, MKL and others apart by the symbols that they have."""
+def describe_library(library, path, spelling, ilp64, sgemm, dgemm):
+    """Return the `Hooks` of a loaded library.
+
+    OpenBLAS and MKL are recognized by symbols that only they have.
+
+    Parameters
+    ----------
+    library : ctypes.CDLL
+    path, spelling : str
+    ilp64 : bool
+    sgemm, dgemm : int
+
+    Returns
+    -------
+    Hooks
+    """
     corename = getattr(library, spelling.format("openblas_get_corename"), None)
     if corename is not None:
         corename.restype = ctypes.c_char_p
         name, core = "OpenBLAS", corename().decode()
         calls = ("openblas_set_num_threads", "openblas_get_num_threads")
-        threads = [address(library, spelling.format(call)) for call in calls]
-    elif address(library, "MKL_Set_Num_Threads"):
+        threads = [find_address(library, spelling.format(call)) for call in calls]
+    elif find_address(library, "MKL_Set_Num_Threads"):
         name, core = "MKL", "chosen by MKL"
-        threads = [address(library, c) for c in ("MKL_Set_Num_Threads", "MKL_Get_Max_Threads")]
+        threads = [find_address(library, c) for c in ("MKL_Set_Num_Threads", "MKL_Get_Max_Threads")]
     else:
         name, core, threads = "CBLAS", "unknown", [0, 0]
     return Hooks(path, name, core, ilp64, sgemm, dgemm, *threads)
 
 
-def address(library, symbol):
-    """Return the address of a symbol, 0 where the library has none of that name."""
+def find_address(library, symbol):
+    """Return the address of a symbol as an int; 0 if the library does not have it."""
     try:
         return ctypes.cast(getattr(library, symbol), ctypes.c_void_p).value
     except AttributeError:

@@ -1,4 +1,4 @@
-# What the engine reads and sums: samples, targets, metrics.
+# Samples, targets and metric sums, as the engine reads and writes them.
 from libc.stdint cimport int32_t, int64_t
 
 from cpython.buffer cimport Py_buffer

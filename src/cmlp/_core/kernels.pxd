@@ -193,7 +193,6 @@ cdef extern from "kernels.h" nogil:
         int64_t (*multiply_adds)(int64_t rounds) noexcept nogil
 
 
-
 # The constants of the engine; csrc/policy.h states what each controls.
 cdef extern from "policy.h" nogil:
     const double CMLP_TIME_SLICE_SECONDS, CMLP_CLOCK_POLL_MULTIPLY_ADDS

@@ -1,26 +1,26 @@
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from numpy import float32, float64, int32
 from numpy.typing import NDArray
 
 Real = TypeVar("Real", float32, float64)
 
-class ActivationInfo(NamedTuple):
+class ActivationInfo:
     code: int
     parameters: int
     stores_slope: bool
     threshold: float
 
-class LossInfo(NamedTuple):
+class LossInfo:
     code: int
     parameters: int
     log_link: bool
 
-class OptimizerInfo(NamedTuple):
+class OptimizerInfo:
     code: int
     states: int
 
-class SparsePolicy(NamedTuple):
+class SparsePolicy:
     max_density: float
     min_columns: int
     wide_max_density: float

@@ -5,8 +5,6 @@ Where csrc/kernels.h says "padded", the length of a row must be a multiple of `P
 data must start at such a multiple.
 """
 import os
-from typing import NamedTuple
-
 from libc.stdint cimport int32_t
 
 ctypedef fused real:
@@ -65,7 +63,7 @@ cdef const cmlp_kernels *table(int itemsize) except NULL:
     return chosen[itemsize == 8]
 
 
-class ActivationInfo(NamedTuple):
+cdef class ActivationInfo:
     """An activation function as the kernels declare it.
 
     Attributes
@@ -80,13 +78,16 @@ class ActivationInfo(NamedTuple):
         A classifier with a single output predicts class 1 from this output on.
     """
 
-    code: int
-    parameters: int
-    stores_slope: bool
-    threshold: float
+    cdef readonly int code, parameters
+    cdef readonly bint stores_slope
+    cdef readonly double threshold
+
+    def __init__(self, int code, int parameters, bint stores_slope, double threshold):
+        self.code, self.parameters = code, parameters
+        self.stores_slope, self.threshold = stores_slope, threshold
 
 
-class LossInfo(NamedTuple):
+cdef class LossInfo:
     """A loss function as the kernels declare it.
 
     Attributes
@@ -99,12 +100,14 @@ class LossInfo(NamedTuple):
         Whether an output is the logarithm of the prediction.
     """
 
-    code: int
-    parameters: int
-    log_link: bool
+    cdef readonly int code, parameters
+    cdef readonly bint log_link
+
+    def __init__(self, int code, int parameters, bint log_link):
+        self.code, self.parameters, self.log_link = code, parameters, log_link
 
 
-class OptimizerInfo(NamedTuple):
+cdef class OptimizerInfo:
     """An optimizer with state as the kernels declare it.
 
     Attributes
@@ -115,11 +118,13 @@ class OptimizerInfo(NamedTuple):
         Number of state arrays per parameter tensor.
     """
 
-    code: int
-    states: int
+    cdef readonly int code, states
+
+    def __init__(self, int code, int states):
+        self.code, self.states = code, states
 
 
-class SparsePolicy(NamedTuple):
+cdef class SparsePolicy:
     """When dense input is compressed into sparse rows; see csrc/policy.h.
 
     Attributes
@@ -139,12 +144,14 @@ class SparsePolicy(NamedTuple):
         Batch size.
     """
 
-    max_density: float
-    min_columns: int
-    wide_max_density: float
-    wide_vector_bytes: int
-    wide_layer_bytes: int
-    wide_batch_rows: int
+    cdef readonly double max_density, wide_max_density
+    cdef readonly int min_columns, wide_vector_bytes, wide_layer_bytes, wide_batch_rows
+
+    def __init__(self, double max_density, int min_columns, double wide_max_density,
+                 int wide_vector_bytes, int wide_layer_bytes, int wide_batch_rows):
+        self.max_density, self.min_columns = max_density, min_columns
+        self.wide_max_density, self.wide_vector_bytes = wide_max_density, wide_vector_bytes
+        self.wide_layer_bytes, self.wide_batch_rows = wide_layer_bytes, wide_batch_rows
 
 
 POLICY = SparsePolicy(CMLP_SPARSE_MAX_DENSITY, CMLP_SPARSE_MIN_COLUMNS, CMLP_WIDE_MAX_DENSITY,

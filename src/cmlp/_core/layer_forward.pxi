@@ -11,7 +11,7 @@ cdef inline bint uses_blas(const Job *job, int64_t m, int64_t n, int64_t k) noex
 
 cdef inline char *element(const Job *job, const void *buffer, const Layer *layer, int64_t row,
                           int64_t column) noexcept nogil:
-    # Return the address of an element of a layer's buffer, or NULL if there is no buffer.
+    # Return the address of an element of a layer's buffer, or NULL if the buffer is NULL.
     return at(buffer, row * layer.ld + column, job.itemsize) if buffer != NULL else NULL
 
 

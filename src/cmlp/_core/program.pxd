@@ -35,7 +35,8 @@ cdef class Program:
     cdef object parameters, statistics  # the blocks
     cdef list free_workspaces
 
-    cdef Tensor describe_tensor(self, int64_t offset, int64_t rows, int64_t columns, group)
+    cdef Tensor describe_tensor(self, int64_t offset, int64_t rows, int64_t columns,
+                                int group)
     cdef bint has_randomness(self) noexcept
     cdef bint can_defer_updates(self) noexcept
     cdef Workspace take_workspace(self, Job *job, int64_t longest)

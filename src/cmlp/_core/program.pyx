@@ -1,6 +1,6 @@
 """`Program`: a network in the form that the engine runs.
 
-`steps.pyx` has what its threads do, `training.pyx` the training of a program.
+`steps.pyx` contains the code that its threads run, `training.pyx` trains a program.
 """
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
@@ -48,10 +48,10 @@ cdef class Program:
         Number of inputs of the network.
     layers : sequence of (specification, dict)
         The layers in order, input layers first. A specification has the attribute ``kind``,
-        one of `LAYERS`, and those that this kind needs; the dict maps the names of the
-        layer's tensors to the index of their first element in `parameters`, and those of
-        its running statistics to that in `statistics`. Rows are padded with zeros to
-        `kernels.PAD` bytes, and so are the offsets multiples of that.
+        a key of `LAYERS`, and the attributes that this kind needs. The dict maps the names of
+        the layer's tensors to the offset of their first element in `parameters`, and the names
+        of its running statistics to their offset in `statistics`. Rows are padded with zeros to
+        a multiple of `kernels.PAD` bytes, and tensors start on such a boundary.
 
         - ``"input_noise"``: ``deviation``, a standard deviation.
         - ``"input_dropout"``: ``rate``.
@@ -62,12 +62,19 @@ cdef class Program:
           normalized, ``scale`` (padded units,). Statistics over batches: ``running_mean``,
           ``running_variance`` (padded units,).
     loss : cmlp.losses.Loss
-        ``code``, -1 for a Python callable, and ``parameter``.
+        Has ``code``, -1 for a Python callable, and ``parameter``.
     parameters, statistics : ndarray of float32 or float64, shape (n_elements,)
         Blocks that start on a boundary of `kernels.PAD` bytes. They are used in place.
 
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        Of the parameters and of all arithmetic.
+
     Raises
     ------
+    KeyError
+        If a layer has an unknown kind, or an offset is missing.
     ValueError
         If a block has another dtype or layout, or a tensor does not fit into it.
     """
@@ -95,7 +102,8 @@ cdef class Program:
         free(self.input_layers)
         free(self.layers)
 
-    cdef Tensor describe_tensor(self, int64_t offset, int64_t rows, int64_t columns, group):
+    cdef Tensor describe_tensor(self, int64_t offset, int64_t rows, int64_t columns,
+                                int group):
         # Return a tensor of `parameters`.
         cdef Tensor tensor
         memset(&tensor, 0, sizeof(tensor))
@@ -146,8 +154,8 @@ cdef class Program:
 
     cdef void plan_job(self, Job *job, const cmlp_rows *rows, int64_t batch,
                        int64_t entries) noexcept:
-        # Fill in what follows from the network and the shape of the samples: dense, or with
-        # so many sparse entries in all.
+        # Fill in everything that follows from the network and the shape of the samples.
+        # `entries`: of all sparse rows together; 0: the rows are dense.
         cdef double first = rows.width
         cdef bint suits = False
         cdef int l
@@ -300,7 +308,7 @@ cdef class Program:
         return None if inference.has_non_finite else compute_mean_loss(job)
 
     def plan(self, int64_t batch_size, int threads):
-        """Return what the engine chooses for a batch of dense samples.
+        """Return the threads and products that the engine chooses for a batch of dense samples.
 
         Parameters
         ----------
@@ -313,7 +321,7 @@ cdef class Program:
         threads : int
             Number of threads that it uses.
         products : list of str
-            What computes the products of each layer: ``"kernels"``, ``"BLAS"``, or
+            Implementation of each layer's products: ``"kernels"``, ``"BLAS"``, or
             ``"kernels, update and forward in one pass"``.
         """
         cdef Job job
@@ -339,13 +347,13 @@ cdef class Program:
         Parameters
         ----------
         array : object
-            Served are 2-D buffers of uint8, float32 or float64 with contiguous rows, of the
-            network's width, finite, and not worth a second thread.
+            A 2-D buffer of uint8, float32 or float64 with contiguous rows of the network's
+            width, finite, and with too little work for a second thread.
 
         Returns
         -------
         ndarray of shape (n_samples, n_outputs), or None
-            None for everything else: `infer` serves it, or its caller explains what is wrong.
+            None for any other object; the caller converts it for `infer`, or reports the error.
         """
         cdef Py_buffer buffer
         cdef cmlp_rows rows
@@ -379,17 +387,11 @@ cdef class Program:
             self.free_workspaces.append(workspace)
 
 
-def add_input_noise(Program program, specification, dict offsets):
-    """Append an input layer that adds normal noise."""
-    program.input_layers[program.input_layer_count] = cmlp_input_layer(
-        INPUT_LAYERS["input_noise"], specification.deviation)
-    program.input_layer_count += 1
-
-
-def add_input_dropout(Program program, specification, dict offsets):
-    """Append an input layer that drops inputs."""
-    program.input_layers[program.input_layer_count] = cmlp_input_layer(
-        INPUT_LAYERS["input_dropout"], specification.rate)
+def add_input_layer(Program program, specification, dict offsets):
+    """Append an input layer."""
+    cdef cmlp_input_layer *layer = &program.input_layers[program.input_layer_count]
+    layer.kind = INPUT_LAYERS[specification.kind]
+    layer.parameter = getattr(specification, INPUT_PARAMETERS[specification.kind])
     program.input_layer_count += 1
 
 
@@ -426,8 +428,11 @@ def add_dense(Program program, specification, dict offsets):
     program.depth += 1
 
 
-# Kind of a layer specification -> function that appends the layer to a program.
-LAYERS = {"input_noise": add_input_noise, "input_dropout": add_input_dropout, "dense": add_dense}
+# Kind of an input layer -> attribute of its specification that is the kernel's parameter.
+INPUT_PARAMETERS = {"input_noise": "deviation", "input_dropout": "rate"}
+
+# Kind of a layer -> function that appends it to a program.
+LAYERS = {"dense": add_dense, **dict.fromkeys(INPUT_PARAMETERS, add_input_layer)}
 
 
 cdef object run_training(TrainingJob *training, int threads):

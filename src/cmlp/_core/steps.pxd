@@ -1,9 +1,8 @@
 # The structs that describe one call of the engine, and the functions that its threads run.
 #
-# A call describes its work in a `TrainingJob` or an `InferenceJob`. Both begin with a `Job`:
-# everything that is needed to take a batch forward through the network. All threads of a
-# call share one job; what changes while they run is written by thread 0 between two
-# barriers, unless a comment says otherwise.
+# A call describes its work in a `TrainingJob` or an `InferenceJob`. Both contain a `Job`:
+# everything that the forward pass of a batch reads. All threads of a call share one job. Thread 0
+# writes its members between two barriers, unless a comment says otherwise.
 #
 # Matrices are row-major. `ld` is a leading dimension: elements between the starts of two rows.
 # `capacity` is the largest number of samples that the workspace holds.
@@ -53,7 +52,7 @@ cdef struct Matrix:
 cdef struct Tensor:
     # Trainable parameters. All pointers address blocks of the same layout.
     void *value                 # (rows, columns), rows contiguous
-    void *into                  # what updates are added to: `value`, or the gradient
+    void *into                  # updates are added here: `value`, or the gradient
     address[MAX_STATES] state   # optimizer state; NULL if unused
     void *mean                  # running mean of the values over the steps; NULL: none
     int64_t offset              # of the first element in its block, in elements
@@ -62,32 +61,34 @@ cdef struct Tensor:
 
 
 cdef struct Layer:
-    # A dense layer: affine, normalization, activation, dropout. The buffers belong to the
-    # workspace; those of shape (capacity, n) have leading dimension `ld`.
+    # A dense layer: affine, normalization, activation, dropout. The buffers from `output` on
+    # belong to the workspace; those of shape (capacity, n) have leading dimension `ld`.
     int64_t inputs, outputs     # units of the layer below and of this layer
     int64_t n                   # outputs, padded to CMLP_PAD bytes
     int64_t ld
-    Tensor[MAX_TENSORS] tensors # WEIGHT, BIAS, SCALE
+    Tensor[MAX_TENSORS] tensors     # indexed by WEIGHT, BIAS, SCALE
     int tensor_count
     cmlp_activation activation
     cmlp_dropout dropout
     double max_norm             # largest norm of the weights into a unit; 0: no limit
     Normalization normalization
-    double momentum, epsilon    # of the normalization; momentum: fraction that is replaced
-    void *running_mean          # (n,), batch normalization only
+    double epsilon              # added to the variance
+    double momentum             # fraction by which a batch moves the running statistics
+    void *running_mean          # (n,); both exist for batch normalization only
     void *running_variance      # (n,)
-    void *start                 # (n,), what pre-activations start from: the bias, or zeros
-                                # if the layer is normalized (its bias is added afterwards)
+    # Initial value of a row of pre-activations, (n,): the bias; zeros if the layer is normalized,
+    # because the bias is then added to the normalized pre-activations.
+    void *start
     void *output                # (capacity, n): pre-activations, then activations
     void *previous_output       # (capacity, n): outputs of the batch whose update is deferred
-    void *slope                 # (capacity, n): derivatives of the outputs with respect to the
-                                # pre-activations; NULL: computed from `output`
+    # Derivatives of the outputs with respect to the pre-activations, (capacity, n); NULL: they
+    # are computed from the outputs.
+    void *slope
     void *delta                 # (capacity, n): gradient with respect to the pre-activations
-    void *normal                # (capacity, n): normalized pre-activations; these three exist
-                                # only if the layer is normalized
+    # The following three exist only if the layer is normalized.
+    void *normal                # (capacity, n): normalized pre-activations
     void *shift_delta           # (capacity, n): gradient with respect to scale * normal + bias
-    void *inverse               # (n,) or (capacity,): 1 / standard deviation of each column
-                                # (over the batch) or row (over the layer)
+    void *inverse               # 1 / standard deviation: of columns (n,), or of rows (capacity,)
     Matrix previous_input       # input of the batch whose update is deferred
 
 
@@ -105,7 +106,8 @@ cdef struct BatchInput:
 
 
 cdef struct Job:
-    # What is needed to take batches forward, and the sums over the samples processed so far.
+    # The state that training and inference share: everything that the forward pass reads, and
+    # the sums over the samples processed so far.
     const cmlp_kernels *kernels
     const cblas_hooks *blas     # NULL: our own kernels compute all products
     int itemsize                # bytes of a parameter

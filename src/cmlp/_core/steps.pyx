@@ -1,4 +1,4 @@
-"""The training loop: what the threads of a call do, without the GIL.
+"""The training loop: the code that the threads of a call run, without the GIL.
 
 A step takes one batch through these stages, each in a file of its own, which this module
 includes so that calls between them are inlined::

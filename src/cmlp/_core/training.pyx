@@ -76,7 +76,7 @@ cdef class OptimizerKernel:
     position : tuple of (int, float)
         Number of steps taken, and the running product of momenta that NAdam needs.
     """
-    cdef cmlp_optimizer[2] settings     # WEIGHTS, BIASES
+    cdef cmlp_optimizer[GROUPS] settings    # indexed by WEIGHTS, BIASES
     cdef readonly bint plain
     cdef double clip_norm, penalty, mean_rate
     cdef int64_t accumulate
@@ -174,8 +174,9 @@ cdef class EpochRun:
     sums : MetricSums, optional
         Receives the metric sums of the outputs in training.
     loss : callable, optional
-        Replaces the program's loss: of the outputs (m, n_outputs) of a batch and its part of
-        `values`; returns their mean loss and its gradient with respect to the outputs.
+        Replaces the program's loss. It is called with the outputs (m, n_outputs) of a batch and
+        the m items of `values`, and returns the mean loss and its gradient with respect to the
+        outputs.
     values : ndarray, optional
         Targets of such a loss, one item per row.
     chunk : tuple of (sample_offset, first_step, steps), optional
@@ -334,7 +335,7 @@ cdef class EpochRun:
 
     @property
     def penalty(self):
-        """The part of `loss` that is the optimizer's penalty."""
+        """Sum of the optimizer's penalties, which `loss` includes."""
         return self.training.penalty.total
 
     @property

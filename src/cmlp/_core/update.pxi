@@ -44,8 +44,8 @@ cdef void update_dense_weights(TrainingJob *training, Layer *layer, Matrix a, in
 
 
 cdef bint has_dense_columns(const Job *job, const Layer *layer, int64_t m) noexcept nogil:
-    # Return whether the batch has so many entries per column that it pays to look them up by
-    # column, which reads and writes each row of the weights once for many samples.
+    # Return whether a lookup of the batch's entries by column pays. It reads and writes each row
+    # of the weights once for many samples, but needs enough entries per column.
     cdef int64_t words = (m + CMLP_MARKS - 1) // CMLP_MARKS
     cdef int64_t least = CMLP_MARKED_ENTRIES_PER_WORD * layer.inputs * words
     return (job.input.entries.marks != NULL and job.input.entries.spans[m - 1].end >= least

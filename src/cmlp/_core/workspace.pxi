@@ -19,7 +19,7 @@ cdef class Workspace:
         free(self.layers)
 
     cdef void *take(self, size_t size) noexcept:
-        # Return the next `size` bytes. As long as there is no memory, only count them.
+        # Return the next `size` bytes. Before the memory is allocated, only count them.
         cdef size_t offset = self.used
         self.used += (size + CMLP_PAD - 1) // CMLP_PAD * CMLP_PAD
         return self.memory + offset if self.memory != NULL else NULL
