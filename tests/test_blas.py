@@ -119,7 +119,7 @@ def test_the_openblas_of_numpys_wheels_is_found():
     built_with = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
     if built_with != "scipy-openblas":  # macOS wheels use Accelerate, distributions their own
         pytest.skip(f"this NumPy was built with {built_with}")
-    [path] = hooks.numpy_libraries()
+    [path] = hooks.find_numpy_libraries()
     found = hooks.open_library(path)
     assert (found.name, found.ilp64) == ("OpenBLAS", True)
 

@@ -137,6 +137,13 @@ class Network(FileMethods, ReferenceMethods):
     def _from_foreign(state):
         return Network.from_state(state)
 
+    def __getstate__(self):
+        return {name: value for name, value in self.__dict__.items() if name != "_program"}
+
+    def __setstate__(self, attributes):
+        self.__dict__.update(attributes)
+        self._program = self.state.program
+
     def _set_state(self, state):
         self.state = state
         architecture = state.architecture
@@ -148,6 +155,9 @@ class Network(FileMethods, ReferenceMethods):
         self.loss = architecture.loss.name
         self.init = architecture.init
         self.is_classifier = architecture.is_classifier
+        # Attributes of this object, as each look-up counts in the prediction of one row.
+        self._has_probabilities = architecture.has_probabilities
+        self._program = state.program
         self.dtype = architecture.dtype
         self.seed = architecture.seed
 
@@ -342,7 +352,7 @@ class Network(FileMethods, ReferenceMethods):
         TypeError, ValueError
             If X does not fit, or is not finite.
         """
-        outputs = None if progress else self.state.program.predict_small(X)
+        outputs = None if progress else self._program.predict_small(X)
         return self._predict_large(X, threads, progress) if outputs is None else outputs
 
     def _predict_large(self, X, threads, progress):
@@ -363,13 +373,13 @@ class Network(FileMethods, ReferenceMethods):
         TypeError
             If the outputs are not probabilities (sigmoid or softmax).
         """
-        architecture = self.state.architecture
-        if not architecture.has_probabilities:
+        if not self._has_probabilities:
             raise TypeError(
                 "predict_proba needs a network with output 'softmax' or 'sigmoid'; this network "
                 f"has {self.output!r}"
             )
-        return self(X, threads=threads, progress=progress)
+        outputs = None if progress else self._program.predict_small(X)
+        return self._predict_large(X, threads, progress) if outputs is None else outputs
 
     def predict(self, X, *, threads=None, progress=None):
         """Return labels of a classifier, or the predictions of a regressor.

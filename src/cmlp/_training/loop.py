@@ -58,12 +58,13 @@ class TrainingRun:
         self.is_stopped = self.is_cancelled = False
         self.is_consistent = True
         self.callback_states = []
+        architecture = self.state.architecture
+        self.metric_arguments = architecture.is_classifier, architecture.outputs
         self.metric_sums = self.new_metrics()
 
     def new_metrics(self):
         """Return metrics whose sums are zero."""
-        architecture = self.state.architecture
-        return Metrics(self.metrics, architecture.is_classifier, architecture.outputs)
+        return Metrics(self.metrics, *self.metric_arguments)
 
     def run(self):
         """Train and return the `History`.
@@ -177,13 +178,13 @@ class TrainingRun:
             live.resume(before.done, before.loss, before.weight, before.penalty)
             self.position = before._replace(live=live)
             is_stopped = self.run_slices(live, chunk)
-            after = self.position.settle()
             last_rate = (
                 optimizer.lr if rates is None else rates[(live.done - 1) // chunk.batch_size]
             )
-            self.position = after._replace(
-                chunk=before.chunk + 1, done=0, lr=float(last_rate),
-                seconds=before.seconds + time.perf_counter() - start,
+            self.position = Position(
+                before.epoch, before.chunk + 1, None, 0, live.loss, live.weight, live.penalty,
+                trained=before.trained - before.done + live.done,
+                seconds=before.seconds + time.perf_counter() - start, lr=float(last_rate),
             )  # fmt: skip
         return is_stopped
 
