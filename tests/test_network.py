@@ -365,3 +365,13 @@ def test_divergence_is_named():
 
 def test_version():
     assert re.fullmatch(r"\d+\.\d+\.\d+", cmlp.__version__)
+
+
+@pytest.mark.parametrize("method", ["__call__", "predict", "predict_proba"])
+@pytest.mark.parametrize("samples", [5, 2000])
+def test_samples_that_are_not_finite_are_named(method, samples):
+    net = Network([3, 2], loss="cross_entropy", seed=0)
+    X = np.ones((samples, 3), np.float32)
+    X[3, 1], X[4, 2] = np.nan, np.inf
+    with pytest.raises(ValueError, match="X must be finite; row 3 holds NaN or infinity"):
+        getattr(net, method)(X)

@@ -348,12 +348,17 @@ cdef class Program:
         ----------
         array : object
             A 2-D buffer of uint8, float32 or float64 with contiguous rows of the network's
-            width, finite, and with too little work for a second thread.
+            width, and with too little work for a second thread.
 
         Returns
         -------
         ndarray of shape (n_samples, n_outputs), or None
             None for any other object; the caller converts it for `infer`, or reports the error.
+
+        Raises
+        ------
+        ValueError
+            If the array holds NaN or infinity.
         """
         cdef Py_buffer buffer
         cdef cmlp_rows rows
@@ -382,7 +387,10 @@ cdef class Program:
             inference.out = address_array(out, 2)
             inference.checks_finite = True
             run_inference(&inference, 1, None)
-            return None if inference.has_non_finite else out
+            if inference.has_non_finite:
+                row = self.kernels.first_not_finite(rows)
+                raise ValueError(f"X must be finite; row {row} holds NaN or infinity")
+            return out
         finally:
             self.free_workspaces.append(workspace)
 

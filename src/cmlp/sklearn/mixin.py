@@ -350,5 +350,8 @@ class EngineMixin:
             return None
         if "_network" not in fitted or "feature_names_in_" in fitted:
             return None
-        outputs = self._synchronize().state.program.predict_small(X)
+        try:
+            outputs = self._synchronize().state.program.predict_small(X)
+        except ValueError:  # NaN or infinity, for which scikit-learn has its own message
+            return None
         return None if outputs is None else self._convert_outputs(outputs)
