@@ -18,9 +18,6 @@ from cmlp.formats.header import decode_header
 # The engine counts epochs in 32 bits; training can continue after any epoch that a file may have.
 MAX_EPOCH = 2**31
 
-# Types of the values in the record of the last training run, which `Network.summary` prints.
-RECORD_TYPES = (str, int, float, type(None))
-
 
 def pack(state, optimizer=False):
     """Return a state as a header and named arrays.
@@ -94,7 +91,9 @@ def unpack(reader, loss=None):
         epoch = check_integer("epoch", header["epoch"], 0)
         if epoch > MAX_EPOCH:
             raise ValueError(f"epoch must be at most {MAX_EPOCH}; got {epoch}")
-        training = check_record(header.get("training"))
+        training = header.get("training")
+        if not isinstance(training, (dict, type(None))):
+            raise TypeError(f"training must be an object or null; got {training!r}")
     except KeyError as error:
         raise reader.make_error(f"its header has no {error}") from None
     except (TypeError, ValueError, OverflowError) as error:
@@ -115,18 +114,6 @@ def unpack(reader, loss=None):
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise reader.make_error(f"its optimizer state is invalid: {error}") from None
     return state
-
-
-def check_record(training):
-    """Return the record of the last training run; raise TypeError unless it can be printed."""
-    if training is None:
-        return None
-    if not isinstance(training, dict):
-        raise TypeError(f"training must be an object or null; got {training!r}")
-    for name, value in training.items():
-        if not isinstance(value, RECORD_TYPES):
-            raise TypeError(f"training must have strings and numbers; got {value!r} for {name!r}")
-    return training
 
 
 def read_section(reader, key):

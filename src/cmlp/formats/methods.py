@@ -1,6 +1,8 @@
 """`FileMethods`: the methods of `Network` for files and other frameworks' models."""
 
 from cmlp import formats
+from cmlp.formats.atomic import remove_stale
+from cmlp.formats.finite import check_finite
 
 
 class FileMethods:
@@ -24,9 +26,11 @@ class FileMethods:
         Raises
         ------
         ValueError
-            If the path has another extension, or there is no such optimizer.
+            If the path has another extension, there is no such optimizer, or a parameter is not
+            finite.
         """
         state = self.state
+        check_finite(state.to_arrays(), state.architecture.dtype)
         # A run to resume is the business of its `Checkpoint` callback.
         state = state.share(epoch=state.epoch, optimizer=state.optimizer, checkpoint=None)
         formats.native_format(path).write(state, path, optimizer=optimizer)
@@ -58,7 +62,8 @@ class FileMethods:
 
         The next call of `fit`, with the arguments of the interrupted one, continues where the
         checkpoint was written and ends with the same bits and history as an uninterrupted call.
-        `epochs` may differ if no schedule depends on it.
+        `epochs` may differ if no schedule depends on it. Temporary files of `path` that killed
+        processes left behind are removed.
 
         Parameters
         ----------
@@ -73,6 +78,7 @@ class FileMethods:
         FileNotFoundError
             If the file does not exist.
         """
+        remove_stale(path)
         state = formats.native_format(path, for_reading=True).read(path, loss=loss)
         if state.checkpoint is None:
             raise ValueError(f"{path} is a network without a checkpoint of its training; use load")
