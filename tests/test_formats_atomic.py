@@ -302,6 +302,11 @@ def test_exports_check_what_they_fold(tmp_path):
     for write in (net.to_c, net.to_onnx):
         with pytest.raises(ValueError, match=r"weight\[0\] must be finite in float32"):
             write(tmp_path / "net.c")
+    net = make_overflowing("float32", 1.0, normalization="batch")
+    net.running_mean[0][3] = np.nan
+    for write in (net.to_c, net.to_onnx):
+        with pytest.raises(ValueError, match=r"running_mean\[0\] must be finite .* got nan at \[3"):
+            write(tmp_path / "net.c")
     for parameter in (1e300, 1e-300):
         net = Network([3, 2], output=["elu", parameter], loss="mse", dtype="float64", seed=0)
         for write in (net.to_c, net.to_onnx):

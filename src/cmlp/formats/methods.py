@@ -103,7 +103,7 @@ class FileMethods:
         Raises
         ------
         ValueError
-            If an argument does not fit.
+            If an argument does not fit, or a parameter is not finite in float32.
         ImportError
             If the package onnx is not installed.
         """
@@ -114,6 +114,8 @@ class FileMethods:
     @classmethod
     def from_onnx(cls, path, *, loss=None, output=None, dtype="float32"):
         """Read a chain of dense layers from an ONNX model (the extra ``onnx``).
+
+        Nodes are recognized by operators, attributes and constants; ``docs/formats.md`` lists them.
 
         Parameters
         ----------
@@ -127,7 +129,8 @@ class FileMethods:
         Raises
         ------
         ValueError
-            If the file is not a model, or has a node that is not supported, which is named.
+            If the file is not a model, has a node that is not supported, which is named, or has
+            parameters that are not finite.
         FileNotFoundError
             If the file does not exist.
         ImportError
@@ -145,7 +148,8 @@ class FileMethods:
         Parameters
         ----------
         path : str or os.PathLike
-            Must end in ``.c``; the header ends in ``.h``.
+            Must end in ``.c``; the header ends in ``.h``. The name must not contain quotes,
+            backslashes and control characters.
         name : str, default "model"
             Prefix of the functions' names.
         weights : {"float32", "int8"}, default "float32"
@@ -157,7 +161,7 @@ class FileMethods:
         Raises
         ------
         ValueError
-            If an argument does not fit.
+            If an argument does not fit, or a parameter is not finite in float32.
         """
         formats.get_format("c").write(
             self.state, path, name=name, weights=weights, own_math=own_math
