@@ -19,7 +19,7 @@ from cmlp._model.architecture import Architecture
 from cmlp._model.optimizer_state import OptimizerState
 from cmlp._model.state import ModelState, TrainingSnapshot
 from cmlp.activations import elu
-from cmlp.formats import FORMATS, atomic, native_format
+from cmlp.formats import FORMATS, atomic, get_native_format
 from cmlp.losses import cross_entropy
 
 NATIVE = {name: format for name, format in FORMATS.items() if format.is_native}
@@ -521,13 +521,13 @@ def test_an_error_while_writing_leaves_the_old_file(format, plain, monkeypatch):
 
 def test_extensions():
     for format in NATIVE.values():
-        assert native_format(f"net{format.extension}") is format
-        assert native_format(Path(f"net{format.extension}"), for_reading=True) is format
-    assert native_format("net.npz.old", for_reading=True) is FORMATS["npz"]
+        assert get_native_format(f"net{format.extension}") is format
+        assert get_native_format(Path(f"net{format.extension}"), for_reading=True) is format
+    assert get_native_format("net.npz.old", for_reading=True) is FORMATS["npz"]
     extensions = re.escape(" or ".join(format.extension for format in NATIVE.values()))
     for path in ("net.pt", "net", "net.onnx"):
         with pytest.raises(ValueError, match=f"path must end in {extensions}; got '{path}'"):
-            native_format(path)
+            get_native_format(path)
 
 
 def test_training_continues_with_the_same_bits(format, tmp_path, rng):

@@ -113,7 +113,7 @@ def test_other_sources_are_refused(name, tmp_path):
 
 
 def test_export_formats_write_files():
-    exported = formats.export_formats()
+    exported = formats.list_export_formats()
     assert {"npz", "safetensors", "onnx", "c"} <= {format.name for format in exported}
     assert all(format.writes and format.extension for format in exported)
     assert not any(format.name in ("torch", "keras", "sklearn") for format in exported)

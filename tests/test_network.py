@@ -146,11 +146,11 @@ def test_small_predictions_equal_large_ones(rng):
     net = Network([20, 16, 3], seed=0)
     for kind in ("u1", "f4", "f8"):
         X = (rng.random((5, 20)) * 200).astype(kind)
-        assert net.state.program.predict_small(X) is not None
+        assert net.state.program.predict_few(X) is not None
         assert (net(X) == net(X[:, :, None])).all()
         np.testing.assert_array_equal(net(X[:1]), net(X)[:1])
     for other in (X[:, ::-1], X[:, :4], X[0], X.astype("i4"), X[:0], X.tolist(), "X", None):
-        assert net.state.program.predict_small(other) is None
+        assert net.state.program.predict_few(other) is None
     for wrong, row in ((np.nan, 3), (np.inf, 0), (-np.inf, 4)):
         X = rng.random((5, 20))
         X[row, 7] = wrong

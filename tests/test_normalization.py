@@ -34,7 +34,7 @@ def settings(normalization):
 def test_gradient(isa, rng, normalization, threads):
     net = network(normalization)
     X, y = rng.normal(size=(13, 9)), rng.integers(0, 3, 13)
-    gradient = net.state.parameters.new()
+    gradient = net.state.parameters.make_zeros()
     before = net.state.statistics.block.copy()
     loss = net.state.program.gradient(*read_data(net, X, y), gradient.block, threads)
     assert (net.state.statistics.block == before).all()
@@ -62,11 +62,11 @@ def test_gradient_by_finite_differences(rng, normalization):
     X, y = rng.normal(size=(6, 9)), rng.integers(0, 3, 6)
     rows, targets = read_data(net, X, y)
     parameters, program = net.state.parameters, net.state.program
-    gradient = parameters.new()
+    gradient = parameters.make_zeros()
     program.gradient(rows, targets, gradient.block, 1)
 
     def loss():
-        return program.gradient(rows, targets, parameters.new().block, 1)
+        return program.gradient(rows, targets, parameters.make_zeros().block, 1)
 
     pairs = list(zip(parameters.views.values(), gradient.views.values(), strict=True))
     assert len(pairs) == 6 + sum(kind is not None for kind in settings(normalization)[0])

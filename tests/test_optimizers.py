@@ -135,7 +135,7 @@ def test_any_number_of_threads_gives_the_same_bits(rng, optimizer, batch_size):
 @pytest.mark.parametrize("optimizer", CASES, ids=str)
 def test_padding_stays_zero(rng, optimizer):
     net, _ = trained(optimizer, rng.normal(size=(40, 9)), rng.random((40, 3)), 8, 2, "float32")
-    parameters = net.state.parameters.new()
+    parameters = net.state.parameters.make_zeros()
     assert parameters.block.size > sum(view.size for view in parameters.views.values())
     parameters.block[:] = net.state.parameters.block
     for view in parameters.views.values():

@@ -161,12 +161,12 @@ def test_wide_layers_and_batches_compress_denser_rows(isa, rng, hidden, batch_si
 def test_compressing_loses_nothing(isa, rng, kind, threads, width):
     X = mostly_zero(rng, (23, width), kind, 0.3 if width < 1000 else 0.001)
     X[5] = 1
-    rows = Rows(X).compressed(threads)
+    rows = Rows(X).compress(threads)
     values, columns, start = rows.arrays
     got = scipy.sparse.csr_array((values, columns.astype(np.int64), start), X.shape)
     assert (got.toarray() == X).all()
     assert got.nnz == (X != 0).sum()
-    assert rows.density() == (X != 0).mean()
+    assert rows.compute_density() == (X != 0).mean()
 
 
 def test_a_wide_matrix_takes_memory_for_its_elements_only():

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from cmlp._utils.fields import check_fields, checked_field
 from cmlp._utils.validation import (
+    check_count,
     check_integer,
     check_non_negative,
     check_positive,
     to_list,
 )
-from cmlp.metrics import check_monitor, minimized_value
+from cmlp.metrics import check_monitor, get_minimized_value
 
 
 class Callback:
@@ -111,7 +112,7 @@ class EarlyStopping(Callback):
     """
 
     monitor: str = checked_field(check_monitor, "val_loss")
-    patience: int = checked_field(lambda name, value: check_integer(name, value, 0), 10)
+    patience: int = checked_field(check_count, 10)
     min_delta: float = checked_field(check_non_negative, 0.0)
     restore_best: bool = True
 
@@ -142,7 +143,7 @@ class EarlyStopping(Callback):
 
     def on_epoch_end(self, network, epoch, record):
         """Compare the epoch with the best one; return whether to stop."""
-        value = minimized_value(record, self.monitor)
+        value = get_minimized_value(record, self.monitor)
         if value < self._least - self.min_delta or self.best_epoch < 0:
             self._least, self.best, self.best_epoch = value, record[self.monitor], epoch
             if self.restore_best:
@@ -254,12 +255,12 @@ class Checkpoint(Callback):
     def write(self, run):
         """Write a checkpoint now and renumber the earlier ones."""
         for i in range(self.keep - 1, 0, -1):
-            newer = self._numbered(i - 1)
+            newer = self._get_path(i - 1)
             if os.path.exists(newer):
-                (os.replace if i > 1 else link_or_copy)(newer, self._numbered(i))
+                (os.replace if i > 1 else link_or_copy)(newer, self._get_path(i))
         run.save(self.path)
 
-    def _numbered(self, i):
+    def _get_path(self, i):
         # Path of the i-th checkpoint before the newest.
         return self.path if i == 0 else f"{self.path[:-4]}.{i}.npz"
 
@@ -299,7 +300,7 @@ def resolve_callbacks(callbacks, early_stopping):
     if early_stopping is True:
         early_stopping = EarlyStopping()
     elif not isinstance(early_stopping, EarlyStopping):
-        early_stopping = EarlyStopping(patience=check_integer("early_stopping", early_stopping, 0))
+        early_stopping = EarlyStopping(patience=check_count("early_stopping", early_stopping))
     return [*resolved, early_stopping]
 
 

@@ -130,7 +130,7 @@ def add_export(commands):
     )
     export.add_argument("model", metavar="MODEL")
     export.add_argument(
-        "--to", required=True, choices=[each.name for each in formats.export_formats()]
+        "--to", required=True, choices=[each.name for each in formats.list_export_formats()]
     )
     export.add_argument(
         "--out", metavar="FILE", help="default: MODEL with the extension of the format"

@@ -44,7 +44,7 @@ def describe_machine():
     return {
         "cmlp": __version__,
         "numpy": np.__version__,
-        "isa": f"{kernels.ISA} (of {', '.join(kernels.available())})",
+        "isa": f"{kernels.ISA} (of {', '.join(kernels.list_available())})",
         "blas": blas,
         "threads": threads,
     }

@@ -230,7 +230,7 @@ def resolve_loss(loss):
     return look_up("loss", loss, LOSSES)
 
 
-def default_loss(output):
+def choose_default_loss(output):
     """Return the name of the loss for a network that is read from a file without a loss.
 
     Parameters

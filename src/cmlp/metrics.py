@@ -189,7 +189,7 @@ def check_monitor(argument, value):
         raise TypeError(f"{argument} must be a name of the history; got {value!r}")
 
 
-def minimized_value(record, monitor):
+def get_minimized_value(record, monitor):
     """Return a monitored quantity with the sign with which smaller is better.
 
     Parameters

@@ -10,7 +10,7 @@ from cmlp._model.state import ModelState
 from cmlp._training.arguments import FitOptions, convert_targets, prepare_training
 from cmlp._training.evaluation import compute_outputs, evaluate
 from cmlp._training.inputs import convert_rows, raise_if_not_finite
-from cmlp._training.progress import prediction_progress
+from cmlp._training.progress import make_prediction_progress
 from cmlp._training.reference_methods import ReferenceMethods
 from cmlp._utils.threads import resolve_threads
 from cmlp.formats.methods import FileMethods
@@ -161,7 +161,7 @@ class Network(FileMethods, ReferenceMethods):
         self.dtype = architecture.dtype
         self.seed = architecture.seed
 
-    def _views(self, name):
+    def _get_views(self, name):
         # One view for each dense layer; None for layers without such a tensor.
         parameters, statistics = self.state.parameters.views, self.state.statistics.views
         views = {tensor.number: view for views in (parameters, statistics)
@@ -171,7 +171,7 @@ class Network(FileMethods, ReferenceMethods):
     @property
     def weight(self):
         """The weights of each layer, (outputs, inputs): views of the parameters."""
-        return self._views("weight")
+        return self._get_views("weight")
 
     @weight.setter
     def weight(self, arrays):
@@ -180,7 +180,7 @@ class Network(FileMethods, ReferenceMethods):
     @property
     def bias(self):
         """The biases of each layer, (outputs, 1): views of the parameters."""
-        return self._views("bias")
+        return self._get_views("bias")
 
     @bias.setter
     def bias(self, arrays):
@@ -189,17 +189,17 @@ class Network(FileMethods, ReferenceMethods):
     @property
     def scale(self):
         """The scales of each normalized layer, (outputs, 1), None for other layers: views."""
-        return self._views("scale")
+        return self._get_views("scale")
 
     @property
     def running_mean(self):
         """The running means of the layers with batch normalization, (outputs, 1): views."""
-        return self._views("running_mean")
+        return self._get_views("running_mean")
 
     @property
     def running_variance(self):
         """The running variances of the layers with batch normalization, (outputs, 1): views."""
-        return self._views("running_variance")
+        return self._get_views("running_variance")
 
     @property
     def score_name(self):
@@ -289,7 +289,7 @@ class Network(FileMethods, ReferenceMethods):
             On Ctrl-C, between two steps; the network is consistent.
         """
         arguments = locals()
-        options = FitOptions(**{name: arguments[name] for name in FitOptions.names()})
+        options = FitOptions(**{name: arguments[name] for name in FitOptions.list_names()})
         return prepare_training(self, X, y, options).run()
 
     def partial_fit(self, X, y, *, batch_size=32, optimizer=None, shuffle=True,
@@ -352,12 +352,12 @@ class Network(FileMethods, ReferenceMethods):
         TypeError, ValueError
             If X does not fit, or is not finite.
         """
-        outputs = None if progress else self._program.predict_small(X)
-        return self._predict_large(X, threads, progress) if outputs is None else outputs
+        outputs = None if progress else self._program.predict_few(X)
+        return self._predict_rows(X, threads, progress) if outputs is None else outputs
 
-    def _predict_large(self, X, threads, progress):
+    def _predict_rows(self, X, threads, progress):
         rows = convert_rows(X, self.size[0], self.dtype, check_finite=False)
-        with prediction_progress(progress, len(rows)) as display:
+        with make_prediction_progress(progress, len(rows)) as display:
             outputs = compute_outputs(
                 self.state, rows, resolve_threads(threads), tick=display.update
             )
@@ -378,8 +378,8 @@ class Network(FileMethods, ReferenceMethods):
                 "predict_proba needs a network with output 'softmax' or 'sigmoid'; this network "
                 f"has {self.output!r}"
             )
-        outputs = None if progress else self._program.predict_small(X)
-        return self._predict_large(X, threads, progress) if outputs is None else outputs
+        outputs = None if progress else self._program.predict_few(X)
+        return self._predict_rows(X, threads, progress) if outputs is None else outputs
 
     def predict(self, X, *, threads=None, progress=None):
         """Return labels of a classifier, or the predictions of a regressor.

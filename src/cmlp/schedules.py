@@ -20,20 +20,18 @@ steps of the call, the factors are, without warm-up and restarts:
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
 from cmlp._utils.fields import Record, check_fields, checked_field
 from cmlp._utils.validation import (
+    check_count,
     check_integer,
     check_non_negative,
     check_positive,
     check_unit_interval,
 )
-from cmlp.metrics import check_monitor, minimized_value
-
-check_count = partial(check_integer, minimum=0)
+from cmlp.metrics import check_monitor, get_minimized_value
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -337,7 +335,7 @@ class Plateau:
             If the record does not have the monitored quantity.
         """
         settings = self.settings
-        value = minimized_value(record, self.monitor)
+        value = get_minimized_value(record, self.monitor)
         if value < self.best - settings.min_delta:
             self.best, self.waited = value, 0
         elif self.cooling == 0:

@@ -75,7 +75,7 @@ cdef class Rows:
             PyBuffer_Release(&self.buffer)
 
     @staticmethod
-    def sparse(values, columns, start, int64_t width):
+    def from_csr(values, columns, start, int64_t width):
         """Return samples of a matrix in CSR format, whose arrays are not copied.
 
         Parameters
@@ -139,15 +139,15 @@ cdef class Rows:
             return are_increasing(<const int32_t *> self.view.column, self.view.start, self.view.n)
         return are_increasing(<const int64_t *> self.view.column, self.view.start, self.view.n)
 
-    def first_not_finite(self):
+    def find_not_finite(self):
         """Return the index of the first row with NaN or infinity, or -1."""
         cdef const cmlp_kernels *kernels = table(4)
         cdef int64_t row
         with nogil:
-            row = kernels.first_not_finite(&self.view)
+            row = kernels.find_not_finite(&self.view)
         return row
 
-    def density(self):
+    def compute_density(self):
         """Return the fraction of elements that are not zero.
 
         For dense rows it is estimated from a few hundred equally spaced ones. Without
@@ -168,7 +168,7 @@ cdef class Rows:
             nonzeros += count
         return nonzeros / (<double> sampled * view.width)
 
-    def compressed(self, int threads=1):
+    def compress(self, int threads=1):
         """Return dense samples as compressed sparse rows, computed by `threads` threads."""
         cdef int64_t n = self.view.n
         cdef int64_t[::1] begin = np.zeros(n + 1, np.int64)
@@ -180,7 +180,7 @@ cdef class Rows:
         start = np.cumsum(begin)
         values = np.empty(start[n], DTYPES[self.view.kind])
         columns = np.empty(start[n], np.uint16 if self.view.width <= 1 << 16 else np.int32)
-        cdef Rows rows = Rows.sparse(values, columns, start, self.view.width)
+        cdef Rows rows = Rows.from_csr(values, columns, start, self.view.width)
         job.out = rows.view
         with nogil:
             cmlp_parallel(compress_threads, &job, threads)
@@ -234,7 +234,7 @@ cdef class Targets:
             self.double_values = array
             self.view.values = &self.double_values[0, 0]
 
-    def weighted(self, weights):
+    def set_weights(self, weights):
         """Set the sample weights, and return the same object.
 
         Parameters

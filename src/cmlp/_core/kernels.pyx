@@ -25,7 +25,7 @@ NAMES = ("baseline", "avx2", "avx512")
 PAD = CMLP_PAD
 
 
-def available():
+def list_available():
     """Return the ISAs that this build contains and this CPU runs, in the order of `NAMES`."""
     return tuple(name for name in NAMES
                  if cmlp_table(name.encode(), 4) != NULL and cmlp_cpu_runs(name.encode()))
@@ -41,7 +41,7 @@ def choose(wanted=None):
     """
     global ISA
     cdef bytes name
-    found = available()
+    found = list_available()
     if wanted and wanted not in NAMES:
         raise ValueError(f"CMLP_ISA must be one of {', '.join(NAMES)}; got {wanted!r}")
     if wanted and wanted not in found:
@@ -197,12 +197,12 @@ OPTIMIZERS = list_optimizers(chosen[0].optimizers)
 INPUT_LAYERS = list_input_layers(chosen[0].input_layers)
 
 
-def vector_bytes():
+def get_vector_bytes():
     """Return the width of the chosen ISA's vectors in bytes."""
     return chosen[0].vector_bytes
 
 
-def shared_pass_rows():
+def get_shared_pass_rows():
     """Return the largest batch size that `accumulate_affine` supports."""
     return chosen[0].shared_pass_rows
 

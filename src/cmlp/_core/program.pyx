@@ -108,7 +108,7 @@ cdef class Program:
         cdef Tensor tensor
         memset(&tensor, 0, sizeof(tensor))
         tensor.offset, tensor.rows, tensor.columns, tensor.group = offset, rows, columns, group
-        tensor.value = tensor.into = address_part(self.parameters, offset, rows * columns)
+        tensor.value = tensor.into = address_elements(self.parameters, offset, rows * columns)
         return tensor
 
     cdef bint has_randomness(self) noexcept:
@@ -341,7 +341,7 @@ cdef class Program:
                 products.append("kernels" + ", update and forward in one pass" * is_shared)
         return self.choose_threads(&job, threads), products
 
-    def predict_small(self, array):
+    def predict_few(self, array):
         """Return the outputs of a few samples with little overhead, or None.
 
         Parameters
@@ -420,9 +420,10 @@ def add_dense(Program program, specification, dict offsets):
         if normalization.name == "batch":
             layer.normalization = OVER_BATCH
             layer.momentum = normalization.momentum
-            layer.running_mean = address_part(program.statistics, offsets["running_mean"], layer.n)
-            layer.running_variance = address_part(program.statistics, offsets["running_variance"],
+            layer.running_mean = address_elements(program.statistics, offsets["running_mean"],
                                                   layer.n)
+            layer.running_variance = address_elements(
+                program.statistics, offsets["running_variance"], layer.n)
             program.normalizes_batches = True
     program.limits_norms = program.limits_norms or layer.max_norm > 0
     program.depth += 1
@@ -460,7 +461,7 @@ cdef char *address_array(array, int ndim) except NULL:
     return address
 
 
-cdef char *address_part(block, int64_t offset, int64_t size) except NULL:
+cdef char *address_elements(block, int64_t offset, int64_t size) except NULL:
     # Return the address of `size` elements of a block, aligned as the kernels need it.
     cdef int64_t itemsize = block.itemsize
     cdef char *address = address_array(block, 1) + offset * itemsize

@@ -71,13 +71,13 @@ cdef class OptimizerKernel:
 
     Attributes
     ----------
-    plain : bool
+    is_plain : bool
         Whether it is plain gradient descent.
     position : tuple of (int, float)
         Number of steps taken, and the running product of momenta that NAdam needs.
     """
     cdef cmlp_optimizer[GROUPS] settings    # indexed by WEIGHTS, BIASES
-    cdef readonly bint plain
+    cdef readonly bint is_plain
     cdef double clip_norm, penalty, mean_rate
     cdef int64_t accumulate
     cdef object gradient, states, mean
@@ -86,11 +86,11 @@ cdef class OptimizerKernel:
                  double clip_value=0, double clip_norm=0, double penalty=-1,
                  int64_t accumulate=1, gradient=None, states=(), mean=None, double mean_rate=0):
         cdef int group
-        self.plain = name == "sgd"
+        self.is_plain = name == "sgd"
         self.gradient, self.states, self.mean = gradient, states, mean
         self.clip_norm, self.penalty = clip_norm, penalty
         self.accumulate, self.mean_rate = accumulate, mean_rate
-        if self.plain:
+        if self.is_plain:
             return
         for group in range(GROUPS):
             self.settings[group].kind = OPTIMIZERS[name].code
@@ -215,7 +215,7 @@ cdef class EpochRun:
         training.steps = (job.total + job.batch - 1) // job.batch
         if chunk is not None:
             job.sample_offset, training.first_step, training.steps = chunk
-        if optimizer is not None and not optimizer.plain:
+        if optimizer is not None and not optimizer.is_plain:
             optimizer.attach(training, program, rate)
             self.squares = np.empty(count_square_blocks(job.layers, job.depth))
             training.squares = &self.squares[0]
@@ -350,7 +350,7 @@ cdef class EpochRun:
         return self.training.last_loss
 
     @property
-    def diverged(self):
+    def has_diverged(self):
         """Whether the loss of the last batch is not finite."""
         return self.training.has_diverged
 

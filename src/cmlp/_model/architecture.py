@@ -11,10 +11,12 @@ from cmlp._model.parameters import Tensor
 from cmlp._utils.fields import Record
 from cmlp._utils.validation import (
     broadcast_per_layer,
+    check_count,
     check_fraction,
     check_integer,
     check_non_negative,
     check_positive,
+    to_list,
 )
 from cmlp.activations import ACTIVATIONS, resolve_activation
 from cmlp.initializers import resolve_initializer
@@ -300,9 +302,8 @@ class Architecture(Record):
 
 def resolve_sizes(sizes):
     """Return the widths of the layers as a tuple of int."""
-    if isinstance(sizes, (str, bytes)) or not hasattr(sizes, "__iter__"):
-        raise TypeError(f"sizes must be a sequence of integers; got {sizes!r}")
-    widths = tuple(check_integer(f"sizes[{i}]", size) for i, size in enumerate(sizes))
+    given = to_list("sizes", sizes, "integers")
+    widths = tuple(check_integer(f"sizes[{i}]", size) for i, size in enumerate(given))
     if len(widths) < 2:
         raise ValueError(f"sizes must have the inputs and at least one layer; got {sizes!r}")
     return widths
@@ -362,7 +363,7 @@ def resolve_seed(seed):
     """Return the seed, or for None one from the operating system."""
     if seed is None:
         return int.from_bytes(os.urandom(8), "little")
-    seed = check_integer("seed", seed, 0)
+    seed = check_count("seed", seed)
     if seed >= 2**64:
         raise ValueError(f"seed must be below 2**64; got {seed}")
     return seed

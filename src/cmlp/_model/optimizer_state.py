@@ -31,16 +31,16 @@ class OptimizerState:
         self.optimizer, self.is_averaged = optimizer, False
         self.blocks = {}
         if optimizer.kernel != "sgd":
-            for name in ("gradient", *self._moment_names()):
-                self.blocks[name] = parameters.new().block
-            self.blocks[self._moment_names()[0]][:] = optimizer.initial_state
+            for name in ("gradient", *self._list_moment_names()):
+                self.blocks[name] = parameters.make_zeros().block
+            self.blocks[self._list_moment_names()[0]][:] = optimizer.initial_state
         if optimizer.average is not None:
-            self.blocks["average"] = parameters.new().block
+            self.blocks["average"] = parameters.make_zeros().block
             self.blocks["average"][:] = parameters.block
         self._layout = parameters.tensors, parameters.dtype
         self._make_kernel()
 
-    def _moment_names(self):
+    def _list_moment_names(self):
         optimizer = self.optimizer
         return [f"{optimizer.moment_storage}_{i}" for i in range(optimizer.states)]
 
@@ -52,7 +52,7 @@ class OptimizerState:
             clip_norm=optimizer.clip_norm or 0,
             penalty=-1 if optimizer.penalty is None else optimizer.penalty,
             accumulate=optimizer.accumulate, gradient=self.blocks.get("gradient"),
-            states=[self.blocks[name] for name in self._moment_names()] if self.blocks else (),
+            states=[self.blocks[name] for name in self._list_moment_names()] if self.blocks else (),
             mean=self.blocks.get("average"), mean_rate=1 - (optimizer.average or 0),
         )  # fmt: skip
 
@@ -77,7 +77,7 @@ class OptimizerState:
         self.is_averaged = "average" in self.blocks
 
     @contextmanager
-    def averaged(self, parameters):
+    def use_averages(self, parameters):
         """Give the network the averaged parameters, if there are averages, within a `with`."""
         self._swap_averages(parameters)
         try:

@@ -64,7 +64,7 @@ class TensorBlock:
 
     def __init__(self, tensors, dtype):
         self.tensors, self.dtype = tuple(tensors), dtype
-        widths = [padded_width(tensor.rows, dtype) for tensor in self.tensors]
+        widths = [compute_padded_width(tensor.rows, dtype) for tensor in self.tensors]
         sizes = [t.columns * w for t, w in zip(self.tensors, widths, strict=True)]
         self.block = aligned_zeros(sum(sizes), dtype)
         self.views, self.offsets, start = {}, {}, 0
@@ -74,15 +74,15 @@ class TensorBlock:
             self.offsets[tensor] = start
             start += size
 
-    def new(self):
+    def make_zeros(self):
         """Return a block of the same layout whose elements are zero."""
         return TensorBlock(self.tensors, self.dtype)
 
-    def views_named(self, name):
+    def get_views(self, name):
         """Return the views of the tensors with this name, in order of their layers."""
         return [view for tensor, view in self.views.items() if tensor.name == name]
 
-    def offsets_of_layer(self, layer):
+    def get_offsets(self, layer):
         """Return the offsets of one layer's tensors, a dict from name to int."""
         return {t.name: offset for t, offset in self.offsets.items() if t.layer == layer}
 
@@ -142,7 +142,7 @@ def check_array(name, view, value):
     return array.copy() if np.may_share_memory(array, view) else array
 
 
-def padded_width(size, dtype):
+def compute_padded_width(size, dtype):
     """Return the number of elements of a row of `size` elements with its padding."""
     lanes = kernels.PAD // dtype.itemsize
     return -(-size // lanes) * lanes

@@ -118,8 +118,8 @@ class ModelState:
     def _compile(self):
         hooks.use()
         layers = [
-            (layer, {**self.parameters.offsets_of_layer(position),
-                     **self.statistics.offsets_of_layer(position)})
+            (layer, {**self.parameters.get_offsets(position),
+                     **self.statistics.get_offsets(position)})
             for position, layer in enumerate(self.architecture.layers)
         ]  # fmt: skip
         return Program(

@@ -1,7 +1,6 @@
 """The arguments of `Network.fit`, validated and turned into a `TrainingRun`."""
 
 from dataclasses import dataclass, fields
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,18 +10,18 @@ from cmlp._model.optimizer_state import OptimizerState
 from cmlp._training import checkpoint
 from cmlp._training.evaluation import make_validation
 from cmlp._training.inputs import (
+    combine_weights,
     convert_rows,
     prepare_rows,
     prepare_targets,
-    sample_weights,
     split_pair,
 )
 from cmlp._training.loop import TrainingRun
 from cmlp._training.progress import choose_progress
-from cmlp._training.sources import ArraySource, BatchSource, shuffled_order
+from cmlp._training.sources import ArraySource, BatchSource, make_shuffled_order
 from cmlp._utils.fields import check_fields, checked_field
 from cmlp._utils.threads import resolve_threads
-from cmlp._utils.validation import check_bool, check_integer
+from cmlp._utils.validation import check_bool, check_count, check_integer
 from cmlp.callbacks import Checkpoint, resolve_callbacks
 from cmlp.metrics import resolve_metrics
 from cmlp.optimizers import LBFGS, resolve_optimizer
@@ -41,7 +40,7 @@ def check_validation_split(name, value):
 class FitOptions:
     """The keyword arguments of `Network.fit`, which documents them."""
 
-    epochs: int = checked_field(partial(check_integer, minimum=0), 10)
+    epochs: int = checked_field(check_count, 10)
     batch_size: int = checked_field(check_integer, 32)
     optimizer: Any = None
     schedule: Any = None
@@ -63,7 +62,7 @@ class FitOptions:
         check_fields(self)
 
     @classmethod
-    def names(cls):
+    def list_names(cls):
         """Return the names of all options."""
         return [field.name for field in fields(cls)]
 
@@ -91,14 +90,19 @@ def prepare_training(network, X, y, options, *, optimizer_state=None):
     state = network.state
     architecture = state.architecture
     optimizer = resolve_optimizer(options.optimizer)
-    schedule = start_schedule(options.schedule)
+    schedule = options.schedule
+    if schedule is not None:
+        # Imported here because the module takes a sixth of the time of `import cmlp`.
+        from cmlp.schedules import start_schedule
+
+        schedule = start_schedule(schedule)
     callbacks = resolve_callbacks(options.callbacks, options.early_stopping)
     metrics = resolve_metrics(options.metrics, architecture.is_classifier, architecture.outputs)
     threads = resolve_threads(options.threads)
     if y is None:
         source = make_batch_source(architecture, X, options)
         source.check(schedule, optimizer)
-        validate = validation_of_data(state, options.validation_data, metrics, threads)
+        validate = prepare_validation(state, options.validation_data, metrics, threads)
     else:
         source, validate = make_array_source(state, X, y, options, metrics, threads)
     if validate is None:
@@ -124,16 +128,6 @@ def prepare_training(network, X, y, options, *, optimizer_state=None):
     return run
 
 
-def start_schedule(schedule):
-    """Return the started schedule of one call of `fit`, or None."""
-    if schedule is None:
-        return None
-    # Imported here because the module takes a sixth of the time of `import cmlp`.
-    from cmlp import schedules
-
-    return schedules.start_schedule(schedule)
-
-
 def make_array_source(state, X, y, options, metrics, threads):
     """Return the `ArraySource` of arrays, and the validation function or None."""
     architecture = state.architecture
@@ -149,7 +143,7 @@ def make_array_source(state, X, y, options, metrics, threads):
     if held_out is not None and options.validation_data is not None:
         raise ValueError("validation_data and validation_split exclude each other")
     if held_out is None:
-        validate = validation_of_data(state, options.validation_data, metrics, threads)
+        validate = prepare_validation(state, options.validation_data, metrics, threads)
     else:
         validate = make_validation(state, rows, targets, values, held_out, metrics, threads)
     shuffle = bool(options.shuffle)
@@ -232,7 +226,7 @@ def convert_targets(architecture, rows, y, suffix="", weights=None):
     else:
         targets = Targets(np.zeros((n_samples, outputs), architecture.dtype))
     if weights is not None and n_samples:
-        targets.weighted(sample_weights(*weights, y, n_samples, outputs))
+        targets.set_weights(combine_weights(*weights, y, n_samples, outputs))
     return targets, values
 
 
@@ -247,11 +241,11 @@ def split_rows(seed, n_samples, fraction):
             f"validation_split={fraction} of {n_samples} samples leaves "
             f"{n_samples - held_out} to train on and {held_out} to validate with"
         )
-    order = shuffled_order(seed, SPLIT_EPOCH, n_samples)
+    order = make_shuffled_order(seed, SPLIT_EPOCH, n_samples)
     return order[held_out:], order[:held_out]
 
 
-def validation_of_data(state, validation_data, metrics, threads):
+def prepare_validation(state, validation_data, metrics, threads):
     """Return the validation function of `validation_data`, or None without."""
     if validation_data is None:
         return None

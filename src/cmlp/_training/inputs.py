@@ -34,7 +34,7 @@ def as_matrix(X, inputs, dtype, name="X"):
     TypeError
         If the elements are not real numbers.
     """
-    array = real_array(name, X)
+    array = to_real_array(name, X)
     if array.ndim < 2:
         raise ValueError(
             f"{name} must have shape (n, {inputs}); got {array.shape}; "
@@ -87,7 +87,7 @@ def as_sparse_rows(X, inputs, dtype, name="X"):
             f"{MAX_SPARSE_COLUMNS} columns; got shape {X.shape}"
         )
     csr = X.tocsr()
-    values = real_array(name, csr.data)
+    values = to_real_array(name, csr.data)
     if values.dtype not in NATIVE_DTYPES:
         values = values.astype(dtype)
     columns = csr.indices
@@ -95,7 +95,9 @@ def as_sparse_rows(X, inputs, dtype, name="X"):
         columns = columns.astype(np.int64)
     starts = np.ascontiguousarray(csr.indptr, np.int64)
     check_csr(name, starts, columns, min(len(values), len(columns)), X.shape)
-    rows = Rows.sparse(np.ascontiguousarray(values), np.ascontiguousarray(columns), starts, inputs)
+    rows = Rows.from_csr(
+        np.ascontiguousarray(values), np.ascontiguousarray(columns), starts, inputs
+    )
     if rows.has_sorted_columns:
         return rows
     csr = csr.copy()
@@ -164,16 +166,16 @@ def convert_rows(X, inputs, dtype, name="X", check_finite=True):
 
 def raise_if_not_finite(rows, name="X"):
     """Raise `ValueError` that names the first row with NaN or infinity, if there is one."""
-    if (row := rows.first_not_finite()) >= 0:
+    if (row := rows.find_not_finite()) >= 0:
         raise ValueError(f"{name} must be finite; row {row} holds NaN or infinity")
 
 
-def max_sparse_density(architecture, batch_size):
+def get_max_sparse_density(architecture, batch_size):
     """Return the greatest density at which sparse rows train faster than dense ones."""
     policy = kernels.POLICY
     first_layer_bytes = architecture.sizes[1] * architecture.dtype.itemsize
     is_wide = (
-        kernels.vector_bytes() >= policy.wide_vector_bytes
+        kernels.get_vector_bytes() >= policy.wide_vector_bytes
         and first_layer_bytes >= policy.wide_layer_bytes
         and batch_size >= policy.wide_batch_rows
     )
@@ -223,11 +225,11 @@ def prepare_rows(X, architecture, *, batch_size, sparse="auto", threads=1, name=
         return rows
     if sparse == "auto":
         is_wide = kernels.POLICY.min_columns <= rows.width <= MAX_SPARSE_COLUMNS
-        limit = max_sparse_density(architecture, min(batch_size, len(rows)))
-        if not (is_wide and rows.density() <= limit):
+        limit = get_max_sparse_density(architecture, min(batch_size, len(rows)))
+        if not (is_wide and rows.compute_density() <= limit):
             return rows
     if (*key, "sparse") not in cache:
-        cache[*key, "sparse"] = rows.compressed(threads)
+        cache[*key, "sparse"] = rows.compress(threads)
     return cache[*key, "sparse"]
 
 
@@ -253,7 +255,7 @@ def prepare_targets(y, n_samples, architecture, name="y"):
         If the elements are not real numbers.
     """
     outputs, loss = architecture.outputs, architecture.loss
-    array = real_array(name, y)
+    array = to_real_array(name, y)
     if array.ndim == 0 or len(array) != n_samples:
         raise ValueError(
             f"{name} must have as many samples as X, {n_samples}; got shape {array.shape}"
@@ -278,7 +280,7 @@ def prepare_targets(y, n_samples, architecture, name="y"):
     return Targets(array)
 
 
-def sample_weights(sample_weight, class_weight, y, n_samples, classes):
+def combine_weights(sample_weight, class_weight, y, n_samples, classes):
     """Return the weights of samples, float64 (n_samples,), or None if all are 1.
 
     Parameters
@@ -299,7 +301,7 @@ def sample_weights(sample_weight, class_weight, y, n_samples, classes):
     if sample_weight is not None:
         weights = as_weights("sample_weight", sample_weight, n_samples)
     if class_weight is not None:
-        by_class = weights_by_class(class_weight, as_classes(y, classes), classes)
+        by_class = expand_class_weights(class_weight, as_classes(y, classes), classes)
         weights = by_class if weights is None else weights * by_class
     if weights is not None and not weights.any():
         raise ValueError("the weights of all samples are zero; at least one must be positive")
@@ -308,7 +310,7 @@ def sample_weights(sample_weight, class_weight, y, n_samples, classes):
 
 def as_weights(name, value, length):
     """Return finite, non-negative weights, float64 (length,)."""
-    array = real_array(name, value)
+    array = to_real_array(name, value)
     if array.shape != (length,):
         raise ValueError(f"{name} must have shape ({length},); got {array.shape}")
     array = np.ascontiguousarray(array, np.float64)
@@ -319,7 +321,7 @@ def as_weights(name, value, length):
 
 def as_classes(y, classes):
     """Return the class of each sample, (n_samples,), given labels or one-hot rows."""
-    array = real_array("y", y)
+    array = to_real_array("y", y)
     if array.ndim == 2 and array.shape[1] > 1:
         if not ((array == 0) | (array == 1)).all() or not (array.sum(axis=1) == 1).all():
             raise ValueError("class_weight needs labels or one-hot rows as y")
@@ -327,7 +329,7 @@ def as_classes(y, classes):
     return as_labels(array.reshape(len(array)), max(classes, 2))
 
 
-def weights_by_class(class_weight, labels, classes):
+def expand_class_weights(class_weight, labels, classes):
     """Return the weight of each sample by its class, float64 (n_samples,)."""
     classes = max(classes, 2)
     counts = np.bincount(labels, minlength=classes)
@@ -360,7 +362,7 @@ def as_labels(array, classes, name="y"):
     return np.ascontiguousarray(array, np.int32)
 
 
-def real_array(name, value):
+def to_real_array(name, value):
     """Return `value` as an array of real numbers; raises `TypeError` or `ValueError`."""
     try:
         array = np.asarray(value)

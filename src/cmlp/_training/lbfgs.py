@@ -29,7 +29,7 @@ class Objective:
 
     def __init__(self, state, rows, targets, optimizer, threads):
         self.state, self.rows, self.targets, self.threads = state, rows, targets, threads
-        self.gradient = state.parameters.new()
+        self.gradient = state.parameters.make_zeros()
         names = dict.fromkeys(tensor.name for tensor in state.parameters.tensors)
         self.tensors = [t for name in names for t in state.parameters.tensors if t.name == name]
         self.decay = np.concatenate([

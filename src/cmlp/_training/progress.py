@@ -97,7 +97,7 @@ def choose_progress(progress, verbose, epochs, samples):
     return (Bar if sys.stderr.isatty() else Lines)(epochs, samples)
 
 
-def prediction_progress(progress, samples):
+def make_prediction_progress(progress, samples):
     """Return the display of a prediction: a bar if `progress` is True, else nothing."""
     check_progress(progress)
     return (Bar if progress else Progress)(1, samples)

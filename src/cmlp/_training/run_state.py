@@ -13,14 +13,14 @@ class Position(NamedTuple):
     ----------
     epoch, chunk : int
         The epoch of this run, and the chunk of the epoch.
-    live : EpochRun or None
+    epoch_run : EpochRun or None
         The engine's run of the chunk, which counts the samples that are done.
     done : int
-        Samples of the chunk that were done before `live` started.
+        Samples of the chunk that were done before `epoch_run` started.
     loss, weight, penalty : float
-        The epoch's sums before `live` started.
+        The epoch's sums before `epoch_run` started.
     trained : int
-        Samples of the epoch that were done before `live` started.
+        Samples of the epoch that were done before `epoch_run` started.
     seconds : float
         Seconds of the epoch before the chunk.
     lr : float
@@ -29,7 +29,7 @@ class Position(NamedTuple):
 
     epoch: int = 0
     chunk: int = 0
-    live: EpochRun | None = None
+    epoch_run: EpochRun | None = None
     done: int = 0
     loss: float = 0.0
     weight: float = 0.0
@@ -38,14 +38,14 @@ class Position(NamedTuple):
     seconds: float = 0.0
     lr: float = 0.0
 
-    def settle(self):
-        """Return this position as plain numbers, without `live`."""
-        live = self.live
-        if live is None:
+    def to_numbers(self):
+        """Return this position as plain numbers, without `epoch_run`."""
+        run = self.epoch_run
+        if run is None:
             return self
         return self._replace(
-            live=None, done=live.done, loss=live.loss, weight=live.weight, penalty=live.penalty,
-            trained=self.trained - self.done + live.done,
+            epoch_run=None, done=run.done, loss=run.loss, weight=run.weight, penalty=run.penalty,
+            trained=self.trained - self.done + run.done,
         )  # fmt: skip
 
 
@@ -58,7 +58,7 @@ class RunState:
     signature : dict
         Properties that another call of `fit` must share to resume this one.
     position : Position
-        Without `live`.
+        Without `epoch_run`.
     is_stopped : bool
         Whether a callback has stopped the run.
     optimizer_position : sequence

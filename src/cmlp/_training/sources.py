@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cmlp._core.inputs import Rows, Targets
-from cmlp._core.training import shuffle as fill_shuffled
+from cmlp._core.training import shuffle
 
 
 class Chunk(NamedTuple):
@@ -42,10 +42,10 @@ class Chunk(NamedTuple):
         return len(self.rows) if self.order is None else len(self.order)
 
 
-def shuffled_order(seed, epoch, n_samples):
+def make_shuffled_order(seed, epoch, n_samples):
     """Return a permutation, uint32 (n_samples,), that is a function of seed and epoch alone."""
     order = np.empty(n_samples, np.uint32)
-    fill_shuffled(order, seed, epoch)
+    shuffle(order, seed, epoch)
     return order
 
 
@@ -78,7 +78,7 @@ class ArraySource:
         """Return the rows of an epoch in the order of training, or None for all as they are."""
         if not self.shuffle:
             return self.subset
-        order = shuffled_order(seed, epoch, self.n_samples)
+        order = make_shuffled_order(seed, epoch, self.n_samples)
         return order if self.subset is None else self.subset[order]
 
     def chunks(self, seed, epoch):

@@ -15,10 +15,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cmlp._core import kernels
 from cmlp._model.architecture import Architecture
-from cmlp._model.parameters import aligned_zeros, padded_width
+from cmlp._model.parameters import aligned_zeros, compute_padded_width
 from cmlp._model.state import ModelState
 from cmlp.activations import ACTIVATIONS, Activation, celu, elu, leaky_relu
-from cmlp.losses import default_loss
+from cmlp.losses import choose_default_loss
 
 # Operators that functions of single elements may consist of.
 ELEMENTWISE = {
@@ -88,7 +88,8 @@ def make_state(stages, loss, dtype):
     *hidden, output = [stage.activation for stage in stages]
     architecture = Architecture.from_arguments(
         [stages[0].weight.shape[1], *(len(stage.bias) for stage in stages)], activation=hidden,
-        output=output, loss=loss or default_loss(output.name), init="zeros", dtype=dtype, seed=0,
+        output=output, loss=loss or choose_default_loss(output.name), init="zeros", dtype=dtype,
+        seed=0,
     )  # fmt: skip
     arrays = {f"weight_{l}": stage.weight for l, stage in enumerate(stages)}
     arrays |= {f"bias_{l}": stage.bias[:, None] for l, stage in enumerate(stages)}
@@ -347,7 +348,7 @@ def propose_activations(z, out):
 def activate(activation, z):
     """Return an activation's values at `z`, (m, n) of float64, computed by the kernels."""
     rows, width = z.shape
-    padded = padded_width(width, np.dtype(np.float64))
+    padded = compute_padded_width(width, np.dtype(np.float64))
     a = aligned_zeros(rows * padded, np.dtype(np.float64)).reshape(rows, padded)
     a[:, :width] = z
     kernels.activate(activation.name, width, a, None, activation.parameter)

@@ -173,7 +173,7 @@ typedef struct {
      * `start` is set and whose arrays are writable. */
     void (*compress)(const cmlp_rows *rows, int64_t first, int64_t m, const cmlp_rows *out);
     /* Return the index of the first row that contains NaN or infinity, or -1. */
-    int64_t (*first_not_finite)(const cmlp_rows *rows);
+    int64_t (*find_not_finite)(const cmlp_rows *rows);
 
     /* --- Products --- */
 
