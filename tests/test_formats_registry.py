@@ -50,7 +50,9 @@ def test_a_missing_package_is_named(monkeypatch, tmp_path, name):
 
 def test_formats_are_found_by_name():
     assert formats.get_format("onnx") is FORMATS["onnx"]
-    with pytest.raises(ValueError, match=r"format='onxx' is unknown .*did you mean 'onnx'"):
+    with pytest.raises(
+        ValueError, match=r"format must be one of .*; got 'onxx' .*did you mean 'onnx'"
+    ):
         formats.get_format("onxx")
 
 

@@ -194,10 +194,10 @@ def test_normalized_networks_learn(digits):
 @pytest.mark.parametrize(
     ("normalization", "error", "message"),
     [
-        ("bacth", ValueError, "normalization='bacth' is unknown .did you mean 'batch'"),
+        ("bacth", ValueError, "normalization must be one of .*; got 'bacth' .did you mean 'batch'"),
         (3, TypeError, "normalization must be a name; got 3"),
         (["batch"], ValueError, "normalization must be one for all or one for each of 2 hidden"),
-        (["batch", "none"], ValueError, "normalization='none' is unknown"),
+        (["batch", "none"], ValueError, "normalization must be one of .*; got 'none'"),
     ],
 )
 def test_bad_normalizations(normalization, error, message):
@@ -221,6 +221,6 @@ def test_bad_parameters(make, message):
 def test_layers_without_scales_say_so():
     net = network(["layer", None])
     assert net.scale[1] is None
-    with pytest.raises(ValueError, match="scale is None for a layer that is not normal"):
+    with pytest.raises(ValueError, match="scale cannot be assigned for a layer that is not normal"):
         net.scale[1] = np.ones((14, 1))
     net.scale[0] = np.ones((21, 1))

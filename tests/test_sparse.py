@@ -206,7 +206,7 @@ def csr(values=(1.0, 2.0), columns=(0, 1), start=(0, 1, 2), shape=(2, 3)):
         (csr(values=(np.nan, 1)), {}, "X must be finite; row 0 holds NaN"),
         (csr(values=(1, np.inf)), {}, "X must be finite; row 1 holds NaN"),
         (scipy.sparse.csr_matrix((2, 4)), {}, r"X must have 3 columns .* got shape \(2, 4\)"),
-        (csr(), {"sparse": False}, "sparse=False does not suit a sparse X"),
+        (csr(), {"sparse": False}, "sparse must be 'auto' or True for a sparse X"),
         (np.ones((2, 3)), {"sparse": "yes"}, "sparse must be 'auto', True or False; got 'yes'"),
         (np.ones((2, 3)), {"sparse": 1}, "sparse must be 'auto', True or False; got 1"),
     ],

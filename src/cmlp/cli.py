@@ -236,7 +236,7 @@ def print_confusion(labels, predicted, classes):
     table = np.zeros((classes, classes), int)
     np.add.at(table, (labels, predicted), 1)
     width = max(len(str(table.max())), len(str(classes - 1))) + 1
-    print("rows: the class, columns: the answer")
+    print("rows: true class, columns: predicted class")
     print(" " * width + "".join(f"{c:>{width}}" for c in range(classes)))
     for c, row in enumerate(table):
         print(f"{c:>{width}}" + "".join(f"{count:>{width}}" for count in row))
@@ -322,7 +322,7 @@ def load_data(options):
     if name.endswith(".npz"):
         train, test = datasets.load_npz(name)
         if train[1] is None:
-            raise CommandError(f"--data {name}: the array y is missing")
+            raise CommandError(f"--data {name}: it must have an array y")
         return (train, test) if test else split_table(*train)
     if name.endswith(".csv"):
         return split_table(*datasets.load_csv(name, options.label))
@@ -337,8 +337,8 @@ def load_mnist_or_digits():
         return datasets.load_mnist(patience=DOWNLOAD_SECONDS)
     except (OSError, ValueError):
         print(
-            "MNIST is not here: training on generated digits; to have it, set CMLP_DATA to a "
-            "folder with mnist/*.gz, or run 'cmlp train --data mnist' online",
+            "MNIST was not found: training on generated digits; to use MNIST, set CMLP_DATA "
+            "to a directory with mnist/*.gz, or run 'cmlp train --data mnist' online",
             file=sys.stderr,
         )
         return generate_digits()

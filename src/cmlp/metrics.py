@@ -174,11 +174,15 @@ def resolve_metrics(metrics, is_classifier, outputs):
     for name in names:
         if isinstance(name, str) and re.fullmatch(r"top_[1-9]\d*", name):
             if not is_classifier or outputs < 2:
-                raise ValueError(f"metrics={name!r} needs a classifier with several outputs")
+                raise ValueError(
+                    f"metrics must not have {name!r} unless a classifier has several outputs"
+                )
             continue
         if isinstance(name, str) and name in other:
-            kind = "a classifier" if is_classifier else "a regressor"
-            raise ValueError(f"metrics={name!r} does not suit {kind}")
+            kind = "classifier" if is_classifier else "regressor"
+            raise ValueError(
+                f"metrics of a {kind} must be one of {', '.join(suitable)}; got {name!r}"
+            )
         look_up("metrics", name, suitable)
     return names
 
@@ -206,7 +210,7 @@ def get_minimized_value(record, monitor):
     """
     if monitor not in record:
         raise ValueError(
-            f"monitor={monitor!r} is not in the history, which has {', '.join(record)}; "
-            "val_ quantities need validation_data or validation_split"
+            f"monitor must be in the history, which has {', '.join(record)}; got {monitor!r}; "
+            "val_ quantities require validation_data or validation_split"
         )
     return record[monitor] if monitor.endswith("loss") else -record[monitor]

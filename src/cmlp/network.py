@@ -316,7 +316,7 @@ class Network(FileMethods, ReferenceMethods):
         """
         optimizer, state = resolve_optimizer(optimizer), self.state
         if isinstance(optimizer, LBFGS):
-            raise ValueError("partial_fit does not support LBFGS, which needs all samples; use fit")
+            raise ValueError("partial_fit does not support LBFGS; use fit")
         if state.checkpoint is not None:
             raise ValueError("a resumed network must continue with fit, not with partial_fit")
         options = FitOptions(
@@ -375,8 +375,8 @@ class Network(FileMethods, ReferenceMethods):
         """
         if not self._has_probabilities:
             raise TypeError(
-                "predict_proba needs a network with output 'softmax' or 'sigmoid'; this network "
-                f"has {self.output!r}"
+                "output must be 'softmax' or 'sigmoid' for predict_proba; this network has "
+                f"{self.output!r}"
             )
         outputs = None if progress else self._program.predict_few(X)
         return self._predict_rows(X, threads, progress) if outputs is None else outputs
@@ -424,7 +424,7 @@ class Network(FileMethods, ReferenceMethods):
         rows = convert_rows(X, self.size[0], self.dtype)
         targets, values = convert_targets(architecture, rows, y)
         if len(rows) == 0:
-            raise ValueError("X is empty; a score needs at least one sample")
+            raise ValueError(f"X must have at least one sample; got shape (0, {rows.width})")
         names = resolve_metrics(
             self.score_name if metric is None else metric, self.is_classifier, self.size[-1]
         )

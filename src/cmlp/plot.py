@@ -38,7 +38,7 @@ def plot_history(epochs, names=None, ax=None):
     for name in names:
         if name not in recorded:
             raise ValueError(
-                f"names={name!r} is not in the history, which has {', '.join(recorded)}"
+                f"names must be in the history, which has {', '.join(recorded)}; got {name!r}"
             )
     losses = [name for name in names if name.endswith("loss")]
     others = [name for name in names if not name.endswith("loss")]

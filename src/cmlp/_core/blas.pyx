@@ -116,10 +116,11 @@ def multiply(real[:, ::1] a, real[:, ::1] b, real[:, ::1] c):
         If the shapes do not match.
     """
     if installed.sgemm == NULL:
-        raise RuntimeError("multiply() requires a CBLAS, but no BLAS is hooked")
+        raise RuntimeError("multiply() requires a CBLAS; none is installed")
     if a.shape[1] != b.shape[0] or c.shape[0] != a.shape[0] or c.shape[1] != b.shape[1]:
-        raise ValueError(f"shapes ({a.shape[0]}, {a.shape[1]}), ({b.shape[0]}, {b.shape[1]}) and "
-                         f"({c.shape[0]}, {c.shape[1]}) do not match")
+        raise ValueError(f"a, b and c must have shapes (m, k), (k, n) and (m, n); got "
+                         f"({a.shape[0]}, {a.shape[1]}), ({b.shape[0]}, {b.shape[1]}) and "
+                         f"({c.shape[0]}, {c.shape[1]})")
     enter_single_threaded()
     with nogil:
         gemm(&installed, sizeof(real), False, False, a.shape[0], b.shape[1], a.shape[1],

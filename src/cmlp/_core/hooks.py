@@ -118,7 +118,8 @@ def find(wanted=""):
     if wanted:
         if not os.path.exists(wanted):
             raise ValueError(
-                f"CMLP_BLAS={wanted!r} does not exist; give the path of a CBLAS, or 'none'"
+                f"CMLP_BLAS={wanted!r} does not exist; it must be the path of a CBLAS library, "
+                "or 'none'"
             )
         return open_library(wanted)
     for path in (*find_numpy_libraries(), *SYSTEM_LIBRARIES.get(sys.platform, ())):

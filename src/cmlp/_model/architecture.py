@@ -337,12 +337,12 @@ def resolve_output(output, loss, outputs):
     output = resolve_activation("output", loss.output if output is None else output)
     if loss.outputs is not None and output.name not in loss.outputs:
         raise ValueError(
-            f"output={output.name!r} does not suit loss={loss.name!r}; "
-            f"allowed are {', '.join(loss.outputs)}"
+            f"output must be one of {', '.join(loss.outputs)} for loss={loss.name!r}; "
+            f"got {output.name!r}"
         )
     if output.name == "softmax" and outputs == 1:
         raise ValueError(
-            "output='softmax' needs at least two outputs, as softmax of one is always 1; use two "
+            "output must not be 'softmax' with one output, for which it is always 1; use two "
             "outputs, or loss='binary_cross_entropy' with one"
         )
     return output

@@ -109,13 +109,13 @@ class LayerViews(list):
             views, values = self[index], list(value)
             if len(views) != len(values):
                 raise ValueError(
-                    f"{self.name}[{index.start}:{index.stop}] takes {len(views)} arrays; "
+                    f"{self.name}[{index.start}:{index.stop}] must be {len(views)} arrays; "
                     f"got {len(values)}"
                 )
         else:
             views, values = [self[index]], [value]
         if any(view is None for view in views):
-            raise ValueError(f"{self.name} is None for a layer that is not normalized")
+            raise ValueError(f"{self.name} cannot be assigned for a layer that is not normalized")
         arrays = [
             check_array(self.name, view, new) for view, new in zip(views, values, strict=True)
         ]

@@ -102,7 +102,7 @@ class ModelState:
         state.epoch, state.training = epoch, training
         for name, view in state.to_arrays().items():
             if name not in arrays:
-                raise ValueError(f"the array {name!r} is missing")
+                raise ValueError(f"arrays must have {name!r}; got {', '.join(arrays)}")
             array = np.asarray(arrays[name])
             if array.shape != view.shape:
                 raise ValueError(f"{name} must have shape {view.shape}; got {array.shape}")

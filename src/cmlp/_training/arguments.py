@@ -133,7 +133,7 @@ def make_array_source(state, X, y, options, metrics, threads):
     architecture = state.architecture
     rows = convert_rows(X, architecture.inputs, architecture.dtype)
     if len(rows) == 0:
-        raise ValueError("X is empty; training needs at least one sample")
+        raise ValueError(f"X must have at least one sample; got shape (0, {rows.width})")
     weights = options.sample_weight, options.class_weight
     targets, values = convert_targets(architecture, rows, y, weights=weights)
     rows = prepare_rows(
@@ -141,7 +141,7 @@ def make_array_source(state, X, y, options, metrics, threads):
     )
     subset, held_out = split_rows(architecture.seed, len(rows), options.validation_split)
     if held_out is not None and options.validation_data is not None:
-        raise ValueError("validation_data and validation_split exclude each other")
+        raise ValueError("validation_data and validation_split must not be given together")
     if held_out is None:
         validate = prepare_validation(state, options.validation_data, metrics, threads)
     else:
@@ -154,8 +154,8 @@ def make_batch_source(architecture, X, options):
     """Return the `BatchSource` of an iterable."""
     if not (callable(X) or (hasattr(X, "__iter__") and not hasattr(X, "__array__"))):
         raise TypeError(
-            "y is missing; without it X must be an iterable of batches (X, y), or a callable "
-            f"that returns one; got {type(X).__name__}"
+            "X must be an iterable of batches (X, y), or a callable that returns one, if y is "
+            f"None; got {type(X).__name__}"
         )
     if (
         options.validation_split
@@ -179,7 +179,9 @@ def make_batch_source(architecture, X, options):
         weights = weights[0] if weights else None
         targets, values = convert_targets(architecture, rows, y, suffix, (weights, None))
         if len(rows) == 0:
-            raise ValueError(f"X of batch {number} is empty")
+            raise ValueError(
+                f"X of batch {number} must have at least one sample; got shape (0, {rows.width})"
+            )
         if architecture.input_noise and rows.is_sparse:
             raise ValueError(f"X{suffix} must be dense with input_noise; pass X.toarray()")
         return rows, targets, values
@@ -211,7 +213,7 @@ def convert_targets(architecture, rows, y, suffix="", weights=None):
         values = np.asarray(y)
         if values.ndim == 0 or len(values) != n_samples:
             raise ValueError(
-                f"{name} must have as many samples as X, {n_samples}; got shape {values.shape}"
+                f"{name} must have {n_samples} samples, like X; got shape {values.shape}"
             )
         if weights is not None and any(weight is not None for weight in weights):
             raise ValueError(
@@ -254,18 +256,22 @@ def prepare_validation(state, validation_data, metrics, threads):
     rows = convert_rows(X, architecture.inputs, architecture.dtype, "X" + suffix)
     targets, values = convert_targets(architecture, rows, y, suffix)
     if len(rows) == 0:
-        raise ValueError("X of validation_data is empty")
+        raise ValueError(
+            f"X of validation_data must have at least one sample; got shape (0, {rows.width})"
+        )
     return make_validation(state, rows, targets, values, None, metrics, threads)
 
 
 def check_full_batch(architecture, source, schedule, metrics, callbacks, options):
     """Raise `ValueError` if an argument of `fit` has no meaning for L-BFGS."""
     if isinstance(source, BatchSource):
-        raise ValueError("LBFGS needs all samples at once: X and y must be arrays")
+        raise ValueError(
+            "X and y must be arrays with LBFGS, which uses all samples in each iteration"
+        )
     if source.subset is not None:
         raise ValueError("LBFGS supports validation_data, but not validation_split")
     if architecture.loss.call:
-        raise ValueError("LBFGS needs a loss of cmlp, not a callable")
+        raise ValueError("LBFGS does not support a loss that is a callable")
     if schedule is not None or metrics:
         raise ValueError("LBFGS supports neither schedule nor metrics; use validation_data")
     if architecture.max_norm or options.restore_good:
@@ -279,4 +285,4 @@ def check_monitors(watchers):
     for watcher in watchers:
         monitor = getattr(watcher, "monitor", "")
         if monitor.startswith("val_"):
-            raise ValueError(f"monitor={monitor!r} needs validation_data or validation_split")
+            raise ValueError(f"monitor={monitor!r} requires validation_data or validation_split")

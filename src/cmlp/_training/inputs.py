@@ -220,7 +220,10 @@ def prepare_rows(X, architecture, *, batch_size, sparse="auto", threads=1, name=
     if architecture.input_noise and rows.is_sparse:
         raise ValueError(f"{name} must be dense with input_noise; pass {name}.toarray()")
     if rows.is_sparse and sparse is False:
-        raise ValueError(f"sparse=False does not suit a sparse {name}; pass {name}.toarray()")
+        raise ValueError(
+            f"sparse must be 'auto' or True for a sparse {name}; got False; "
+            f"{name}.toarray() is dense"
+        )
     if rows.is_sparse or not len(rows) or architecture.input_noise or sparse is False:
         return rows
     if sparse == "auto":
@@ -257,9 +260,7 @@ def prepare_targets(y, n_samples, architecture, name="y"):
     outputs, loss = architecture.outputs, architecture.loss
     array = to_real_array(name, y)
     if array.ndim == 0 or len(array) != n_samples:
-        raise ValueError(
-            f"{name} must have as many samples as X, {n_samples}; got shape {array.shape}"
-        )
+        raise ValueError(f"{name} must have {n_samples} samples, like X; got shape {array.shape}")
     if array.ndim == 1 and outputs > 1:
         return Targets(as_labels(array, outputs, name))
     array = array.reshape(n_samples, 1) if array.ndim == 1 else array
@@ -268,7 +269,7 @@ def prepare_targets(y, n_samples, architecture, name="y"):
         raise ValueError(f"{name} must have shape {wanted}; got {array.shape}")
     array = np.ascontiguousarray(array, architecture.dtype)
     if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite; it holds NaN or infinity")
+        raise ValueError(f"{name} must be finite; got NaN or infinity")
     least, greatest = loss.bounds
     if not ((array >= least) & (array <= greatest)).all():
         allowed = (
@@ -324,7 +325,7 @@ def as_classes(y, classes):
     array = to_real_array("y", y)
     if array.ndim == 2 and array.shape[1] > 1:
         if not ((array == 0) | (array == 1)).all() or not (array.sum(axis=1) == 1).all():
-            raise ValueError("class_weight needs labels or one-hot rows as y")
+            raise ValueError("y must hold labels or one-hot rows if class_weight is given")
         return array.argmax(axis=1)
     return as_labels(array.reshape(len(array)), max(classes, 2))
 
@@ -343,7 +344,9 @@ def expand_class_weights(class_weight, labels, classes):
     if isinstance(class_weight, dict):
         for label in class_weight:
             if label not in range(classes):
-                raise ValueError(f"class_weight has class {label!r}, known are 0 to {classes - 1}")
+                raise ValueError(
+                    f"class_weight must have classes from 0 to {classes - 1}; got {label!r}"
+                )
         class_weight = [class_weight.get(label, 1.0) for label in range(classes)]
     return as_weights("class_weight", class_weight, classes)[labels]
 
@@ -367,7 +370,7 @@ def to_real_array(name, value):
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise ValueError(f"{name} is not an array: {error}") from None
+        raise ValueError(f"{name} must be an array: {error}") from None
     if array.dtype == object:
         with contextlib.suppress(TypeError, ValueError):
             array = array.astype(np.float64)

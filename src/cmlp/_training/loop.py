@@ -158,8 +158,9 @@ class TrainingRun:
             self.notify("on_pause", self)
         if number < 0:
             raise ValueError(
-                f"X gave no batches in epoch {self.position.epoch}; an iterator can be read once: "
-                "pass a list, a data loader, or a callable that returns a new iterator"
+                f"X must yield at least one batch in each epoch; got none in epoch "
+                f"{self.position.epoch}; an iterator can be read only once: pass a list, a data "
+                "loader, or a callable that returns a new iterator"
             )
         return False
 
@@ -266,7 +267,7 @@ class TrainingRun:
             before = saved.signature.get(name)
             if value != before:
                 raise ValueError(
-                    f"{name} must be what it was for training to resume: {before!r}; got {value!r}"
+                    f"{name} must be {before!r}, as in the interrupted training; got {value!r}"
                 )
         self.optimizer_state.load_arrays(saved.optimizer_arrays)
         self.optimizer_state.position = saved.optimizer_position

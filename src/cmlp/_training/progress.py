@@ -88,7 +88,7 @@ def choose_progress(progress, verbose, epochs, samples):
     kinds = (Progress, Bar, Lines)
     if verbose is not None:
         if progress is not None:
-            raise ValueError("progress and verbose exclude each other")
+            raise ValueError("progress and verbose must not be given together")
         if verbose not in range(3):
             raise ValueError(f"verbose must be 0, 1 or 2; got {verbose!r}")
         return kinds[int(verbose)](epochs, samples)

@@ -145,9 +145,9 @@ class ReferenceMethods:
 
     def _convert_pairs(self, pairs, name="batch"):
         if self.state.architecture.loss.call:
-            raise TypeError("the reference's methods need a loss of cmlp, not a callable")
+            raise TypeError("the reference's methods do not support a loss that is a callable")
         if len(pairs) == 0:
-            raise ValueError(f"{name} is empty; it must be a list of at least one (x, y)")
+            raise ValueError(f"{name} must be a list of at least one (x, y); got {pairs!r}")
         rows = Rows(self._stack([x for x, _ in pairs], self.size[0], name, "x"))
         if np.ndim(pairs[0][1]) == 0 and self.size[-1] > 1:
             labels = to_real_array("y", [y for _, y in pairs])

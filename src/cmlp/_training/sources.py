@@ -127,8 +127,8 @@ class BatchSource:
         """Raise `ValueError` if the number of steps is needed and unknown."""
         if self.steps is None and (schedule is not None or getattr(optimizer, "accumulate", 1) > 1):
             raise ValueError(
-                "a schedule, and an optimizer with accumulate > 1, need the number of batches of "
-                "an epoch: X must have a length"
+                "X must have a length, the number of batches of an epoch, for a schedule or for an "
+                "optimizer with accumulate > 1"
             )
 
     def chunks(self, seed, epoch):

@@ -30,7 +30,7 @@ def look_up(argument, name, table):
 
         near = get_close_matches(name, table, 1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ValueError(f"{argument}={name!r} is unknown{hint}; allowed are {', '.join(table)}")
+        raise ValueError(f"{argument} must be one of {', '.join(table)}; got {name!r}{hint}")
     return table[name]
 
 

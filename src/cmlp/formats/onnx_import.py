@@ -124,14 +124,17 @@ class ChainReader:
         self.input = inputs[0]
         outputs = [o.name for o in graph.output]
         if output is not None and output not in self.producers:
-            raise ValueError(f"output={output!r} is unknown; the model has {', '.join(outputs)}")
+            raise ValueError(
+                f"output must be a tensor of the model, such as {', '.join(outputs)}; "
+                f"got {output!r}"
+            )
         floats = [
             o.name for o in graph.output
             if o.type.tensor_type.elem_type in (TensorProto.FLOAT, TensorProto.DOUBLE)
         ]  # fmt: skip
         if output is None and not floats:
             raise self.make_error(
-                f"none of its outputs {outputs} is a floating-point tensor; name one by output="
+                f"it must have a floating-point output; got {outputs}; name a tensor by output="
             )
         self.output = output or floats[-1]
 
