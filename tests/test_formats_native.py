@@ -332,7 +332,7 @@ HIDDEN = {"kind": "dense", "units": 20, "activation": "tanh"}
         ({"layers": [HIDDEN | {"normalization": "batch"}, DENSE]}, "it has no array 'scale_0'"),
         ({"layers": [HIDDEN, DENSE | {"normalization": "batch"}]}, "the last layer must have"),
         ({"layers": [HIDDEN | {"activation": ["elu", -1]}, DENSE]}, "alpha must be"),
-        ({"layers": [HIDDEN | {"activation": "magic"}, DENSE]}, "activation must be .*; got 'magic'"),
+        ({"layers": [HIDDEN | {"activation": "magic"}, DENSE]}, "activation must .*'magic'"),
         ({"loss": "magic"}, "loss must be one of .*; got 'magic'"),
         ({"loss": ["cross_entropy", 1]}, "label_smoothing must be"),
         ({"loss": {}}, "loss must be"),

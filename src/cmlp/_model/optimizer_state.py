@@ -22,8 +22,8 @@ class OptimizerState:
         ``"gradient"``; the moment estimates, ``"state_0"`` or ``"sum_0"`` and so on; and
         ``"average"``, the moving average of the parameters. Plain gradient descent has none.
     is_averaged : bool
-        Whether the network has the averaged parameters and ``blocks["average"]`` the trained ones,
-        as between two calls of `partial_fit`.
+        Whether the network's parameters are the averaged ones, and ``blocks["average"]`` has the
+        trained ones, as between two calls of `partial_fit`.
     kernel : cmlp._core.training.OptimizerKernel
     """
 
@@ -78,7 +78,7 @@ class OptimizerState:
 
     @contextmanager
     def use_averages(self, parameters):
-        """Give the network the averaged parameters, if there are averages, within a `with`."""
+        """Give the network the averaged parameters, if there are any, within a ``with`` block."""
         self._swap_averages(parameters)
         try:
             yield
@@ -109,8 +109,8 @@ class OptimizerState:
         Parameters
         ----------
         arrays : dict from str to ndarray
-            As `to_arrays` returns them. Where the moment estimates are stored as sums, files of
-            the first versions have the means instead, under other names; they are converted.
+            As returned by `to_arrays`. Early files have the moment estimates as means
+            (``"state_0"``) instead of sums (``"sum_0"``); they are converted.
 
         Raises
         ------

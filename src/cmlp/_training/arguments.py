@@ -1,4 +1,4 @@
-"""The arguments of `Network.fit`, validated and turned into a `TrainingRun`."""
+"""Validation of the arguments of `Network.fit`, and their conversion to a `TrainingRun`."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -26,7 +26,7 @@ from cmlp.callbacks import Checkpoint, resolve_callbacks
 from cmlp.metrics import resolve_metrics
 from cmlp.optimizers import LBFGS, resolve_optimizer
 
-# The epoch whose shuffled order splits off the validation rows; no training reaches it.
+# The epoch number that seeds the random choice of validation rows. Training never reaches it.
 SPLIT_EPOCH = 2**32 - 1
 
 
@@ -80,7 +80,7 @@ def prepare_training(network, X, y, options, *, optimizer_state=None):
         As in `Network.fit`.
     options : FitOptions
     optimizer_state : OptimizerState, optional
-        State of an optimizer that continues; by default a new one.
+        State to continue with; by default a new one.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def prepare_training(network, X, y, options, *, optimizer_state=None):
 
 
 def make_array_source(state, X, y, options, metrics, threads):
-    """Return the `ArraySource` of arrays, and the validation function or None."""
+    """Return the `ArraySource` for the arrays X and y, and the validation function or None."""
     architecture = state.architecture
     rows = convert_rows(X, architecture.inputs, architecture.dtype)
     if len(rows) == 0:
@@ -151,7 +151,7 @@ def make_array_source(state, X, y, options, metrics, threads):
 
 
 def make_batch_source(architecture, X, options):
-    """Return the `BatchSource` of an iterable."""
+    """Return the `BatchSource` for the iterable X."""
     if not (callable(X) or (hasattr(X, "__iter__") and not hasattr(X, "__array__"))):
         raise TypeError(
             "X must be an iterable of batches (X, y), or a callable that returns one, if y is "
@@ -190,7 +190,7 @@ def make_batch_source(architecture, X, options):
 
 
 def convert_targets(architecture, rows, y, suffix="", weights=None):
-    """Return the targets of rows for the engine and, for a loss in Python, as the user passed them.
+    """Convert y to the engine's targets and, for a loss in Python, to an array of its items.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def convert_targets(architecture, rows, y, suffix="", weights=None):
             raise ValueError(
                 "sample_weight and class_weight must not be given with a loss that is a callable"
             )
-    # The engine compares outputs with targets for metrics; other values only the loss can read.
+    # The engine needs targets for metrics. Targets that only the loss can read become zeros.
     is_comparable = values is None or (
         values.dtype.kind in "biuf" and values.shape in ((n_samples,), (n_samples, outputs))
     )
@@ -248,7 +248,7 @@ def split_rows(seed, n_samples, fraction):
 
 
 def prepare_validation(state, validation_data, metrics, threads):
-    """Return the validation function of `validation_data`, or None without."""
+    """Return the validation function for `validation_data`; None if it is None."""
     if validation_data is None:
         return None
     X, y = split_pair("validation_data", validation_data)
@@ -263,7 +263,7 @@ def prepare_validation(state, validation_data, metrics, threads):
 
 
 def check_full_batch(architecture, source, schedule, metrics, callbacks, options):
-    """Raise `ValueError` if an argument of `fit` has no meaning for L-BFGS."""
+    """Raise `ValueError` if an argument of `fit` is not supported by L-BFGS."""
     if isinstance(source, BatchSource):
         raise ValueError(
             "X and y must be arrays with LBFGS, which uses all samples in each iteration"

@@ -1,4 +1,4 @@
-"""X and y in any accepted form as the rows, targets and weights that the engine reads."""
+"""Conversion of X and y, in any accepted form, to the engine's rows, targets and weights."""
 
 import contextlib
 
@@ -11,7 +11,7 @@ from cmlp._core.inputs import Rows, Targets
 MAX_SAMPLES = 2**32 - 1
 MAX_SPARSE_COLUMNS = 2**31 - 1
 
-# Types that the engine reads in place; arrays of other types are converted once.
+# dtypes that the engine reads in place; other arrays are converted once.
 NATIVE_DTYPES = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -23,7 +23,7 @@ def as_matrix(X, inputs, dtype, name="X"):
     X : array_like, shape (n, inputs) or (n, ...) with `inputs` elements for each sample
     inputs : int
     dtype : numpy.dtype
-        Type to convert real numbers to that are not uint8, float32 or float64.
+        Type to which arrays are converted that are not uint8, float32 or float64.
     name : str
         Name of the argument in messages.
 
@@ -144,7 +144,7 @@ def convert_rows(X, inputs, dtype, name="X", check_finite=True):
     inputs, dtype, name
         As in `as_matrix`.
     check_finite : bool, default True
-        Whether to refuse NaN and infinity.
+        Whether to raise an error for NaN and infinity.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def raise_if_not_finite(rows, name="X"):
 
 
 def get_max_sparse_density(architecture, batch_size):
-    """Return the greatest density at which sparse rows train faster than dense ones."""
+    """Return the maximum density at which training on sparse rows is faster than on dense ones."""
     policy = kernels.POLICY
     first_layer_bytes = architecture.sizes[1] * architecture.dtype.itemsize
     is_wide = (
@@ -193,16 +193,16 @@ def prepare_rows(X, architecture, *, batch_size, sparse="auto", threads=1, name=
     architecture : Architecture
     batch_size : int
     sparse : bool or "auto"
-        ``"auto"`` compresses by the density of up to 256 sampled rows, their width, the first
-        layer's width and the batch size.
+        ``"auto"`` decides by the density of a sample of the rows, their width, the first
+        layer's width and the batch size; see csrc/policy.h.
     threads : int
         Number of threads that compress.
     name : str
         Name of the argument in messages.
     check_finite : bool, default True
-        Whether to refuse NaN and infinity.
+        Whether to raise an error for NaN and infinity.
     cache : dict, optional
-        Reuses the conversions of earlier calls with the same X and this dict.
+        Stores the conversions; pass the same dict to reuse them in later calls with the same X.
 
     Raises
     ------
@@ -366,7 +366,7 @@ def as_labels(array, classes, name="y"):
 
 
 def to_real_array(name, value):
-    """Return `value` as an array of real numbers; raises `TypeError` or `ValueError`."""
+    """Return `value` as an array of real numbers; raise `TypeError` or `ValueError`."""
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -380,7 +380,7 @@ def to_real_array(name, value):
 
 
 def split_pair(name, value):
-    """Return X and y; raises `TypeError` unless `value` is a pair of them."""
+    """Return X and y; raise `TypeError` unless `value` is a pair of them."""
     try:
         X, y = value
     except (TypeError, ValueError):

@@ -18,14 +18,14 @@ class TrainingRun:
     Parameters
     ----------
     network : Network
-        Its `state` is trained; callbacks receive the network.
+        The network to train; callbacks receive it.
     source : ArraySource or BatchSource
     validate : callable or None
-        Returns a dict of validation quantities.
+        Called without arguments after each epoch; returns a dict of validation quantities.
     epochs : int
     optimizer : cmlp.optimizers.Optimizer
     optimizer_state : OptimizerState
-    schedule : started schedule or None
+    schedule : object or None
         See `cmlp.schedules.start_schedule`.
     callbacks : list of cmlp.callbacks.Callback
     metrics : tuple of str
@@ -43,7 +43,8 @@ class TrainingRun:
     is_cancelled : bool
         Set by another thread to end training between two steps.
     is_consistent : bool
-        Whether callbacks and schedule have observed exactly the epochs before `position`.
+        Whether callbacks and schedule have observed exactly the epochs before `position`;
+        False while an epoch is recorded.
     """
 
     def __init__(self, network, source, *, validate, epochs, optimizer, optimizer_state, schedule,
@@ -101,7 +102,7 @@ class TrainingRun:
         }  # fmt: skip
 
     def notify(self, event, *arguments):
-        """Call a method of all callbacks; return whether one of them returns True."""
+        """Call the method `event` of all callbacks; return whether one of them returns True."""
         answers = [getattr(c, event)(self.network, *arguments) for c in self.callbacks]
         return any(answer is True for answer in answers)
 
@@ -152,7 +153,7 @@ class TrainingRun:
         number, state = -1, self.state
         for number, chunk in enumerate(self.source.chunks(state.architecture.seed, state.epoch)):
             if number < self.position.chunk:
-                continue  # done before the checkpoint
+                continue  # processed before the checkpoint
             if self.train_chunk(chunk):
                 return True
             self.notify("on_pause", self)
@@ -252,7 +253,7 @@ class TrainingRun:
         )
 
     def restore(self, saved):
-        """Continue where another run was.
+        """Continue from the state of an interrupted run.
 
         Parameters
         ----------
@@ -261,7 +262,7 @@ class TrainingRun:
         Raises
         ------
         ValueError
-            If an argument of `fit` differs from the other run's; nothing is changed.
+            If the signatures differ; this run is then unchanged.
         """
         for name, value in self.signature.items():
             before = saved.signature.get(name)

@@ -15,7 +15,7 @@ class Progress:
     Attributes
     ----------
     update : callable or None
-        Called every time slice with the number of samples done in this epoch.
+        Called after each time slice with the number of samples of the epoch processed so far.
     """
 
     update = None

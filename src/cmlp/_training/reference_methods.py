@@ -1,6 +1,6 @@
 """The methods of the reference's `MLP`, which take samples as columns and data as lists of pairs.
 
-Bytes are read as the numbers that they are, without scaling, as in the reference.
+uint8 input is not scaled, as in the reference.
 """
 
 import numpy as np
@@ -59,8 +59,8 @@ class ReferenceMethods:
         nabla_b : list of ndarray
             Gradient with respect to each layer's biases, (outputs, 1).
         loss : float
-            For the quadratic loss sum (a - y)^2, as in the reference: twice the function that the
-            gradient belongs to. For other losses the loss itself.
+            For the quadratic loss sum (a - y)^2, as in the reference: twice the function whose
+            gradient is returned. For other losses the loss itself.
         """
         rows, targets = self._convert_pairs([(x, y)])
         gradient = self.state.parameters.make_zeros()
@@ -121,7 +121,7 @@ class ReferenceMethods:
                 print(f"Epoch {epoch} complete")
 
     def evaluate(self, test_data):
-        """Return how many of the samples (x, label) have their greatest output at the label."""
+        """Return the number of samples (x, label) whose largest output is that of the label."""
         return self._count_correct(*self._convert_labeled(test_data))
 
     def _train_epoch(self, rows, targets, order, batch_size, lr):
@@ -155,7 +155,7 @@ class ReferenceMethods:
         return rows, Targets(self._stack([y for _, y in pairs], self.size[-1], name, "y"))
 
     def _stack(self, arrays, width, name, item):
-        # One conversion to the network's dtype, whatever the shapes of the samples.
+        # Return an array of shape (len(arrays), width) of the network's dtype.
         stacked = np.empty((len(arrays), width), self.dtype)
         for i, array in enumerate(arrays):
             if np.size(array) != width:

@@ -17,7 +17,7 @@ class Chunk(NamedTuple):
     values : ndarray or None
         Targets as the user passed them, for a loss in Python.
     order : ndarray of uint32, shape (n,), or None
-        Rows to train on, in this order; None for all in their own order.
+        Indices of the rows to train on, in this order; None: all rows in their stored order.
     batch_size : int
     sample_offset : int
         Number of samples of the epoch before this chunk.
@@ -75,7 +75,7 @@ class ArraySource:
         self.steps = -(-self.n_samples // batch_size)
 
     def draw_order(self, seed, epoch):
-        """Return the rows of an epoch in the order of training, or None for all as they are."""
+        """Return the indices of an epoch's rows in training order, or None for the stored order."""
         if not self.shuffle:
             return self.subset
         order = make_shuffled_order(seed, epoch, self.n_samples)
@@ -88,7 +88,7 @@ class ArraySource:
         ----------
         seed : int
         epoch : int
-            Number of epochs that the network has been trained before.
+            Number of epochs trained so far.
         """
         order = self.draw_order(seed, epoch)
         yield Chunk(self.rows, self.targets, self.values, order, self.batch_size, 0, 0, self.steps)
@@ -105,7 +105,7 @@ class BatchSource:
     Parameters
     ----------
     batches : iterable or callable
-        Yields (X, y) or (X, y, sample_weight); a callable returns such an iterable.
+        An iterable yields (X, y) or (X, y, sample_weight); a callable returns such an iterable.
     convert : callable
         Called with a batch and its number; returns rows, targets and values.
 
