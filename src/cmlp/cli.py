@@ -19,7 +19,7 @@ DOWNLOAD_SECONDS = 8.0
 # Numbers of generated digits for training and for testing.
 GENERATED_SAMPLES = 20_000, 4_000
 
-# Fraction of a table without test data of its own that is used for testing: 1 / TEST_DIVISOR.
+# If the data do not include test data, 1 / TEST_DIVISOR of the samples are used for testing.
 TEST_DIVISOR = 6
 
 # Learning rate of SGD with the quadratic loss, as in the reference program.
@@ -27,7 +27,7 @@ REFERENCE_LR = 3.0
 
 
 class CommandError(Exception):
-    """The command cannot be executed as given; the message is printed as its only output."""
+    """Raised if a command cannot be executed as given; `main` prints the message."""
 
 
 def main(arguments=None):
@@ -50,7 +50,7 @@ def main(arguments=None):
         sys.stdout.flush()
         return 0
     except BrokenPipeError:
-        # Python flushes standard output once more when it exits: let that succeed.
+        # Python flushes standard output at exit; redirect it, so that this does not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (OSError, ValueError, TypeError, ArithmeticError, MemoryError, CommandError) as error:
@@ -332,7 +332,7 @@ def load_data(options):
 
 
 def load_mnist_or_digits():
-    """Return MNIST if it is found or soon downloaded, else generated digits with a notice."""
+    """Return MNIST if it is found or can be downloaded quickly, else generated digits."""
     try:
         return datasets.load_mnist(patience=DOWNLOAD_SECONDS)
     except (OSError, ValueError):
@@ -350,7 +350,7 @@ def generate_digits():
 
 
 def split_table(X, y):
-    """Split samples at random, always in the same way, into training and test data."""
+    """Split samples into training and test data, at random with a fixed seed."""
     if len(X) < 2:
         raise CommandError(f"the data must have at least 2 samples; got {len(X)}")
     order = np.random.default_rng(0).permutation(len(X))

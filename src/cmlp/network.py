@@ -57,8 +57,8 @@ class Network(FileMethods, ReferenceMethods):
         Type of the parameters and of all arithmetic: float32 or float64.
     dropout : float or sequence of float, default 0
         Fraction of the outputs of the hidden layers that each training step sets to zero, one for
-        all or one for each; the others are scaled to keep the mean. Srivastava et al., "Dropout",
-        JMLR 15, 2014.
+        all or one for each; the others are scaled to preserve the mean. Srivastava et al.,
+        "Dropout", JMLR 15, 2014.
     input_dropout : float, default 0
         The same for the inputs.
     input_noise : float, default 0
@@ -68,7 +68,7 @@ class Network(FileMethods, ReferenceMethods):
         Normalization of the pre-activations of the hidden layers, one for all or, with None
         allowed, one for each. After batch normalization, predictions use running statistics.
     max_norm : float, optional
-        Greatest norm of the weights into a unit; after each step larger ones are scaled down.
+        Maximum norm of the weights into a unit; after each step larger ones are scaled down.
     seed : int, optional
         Seed of the initial weights, the order of samples, dropout and noise. Equal seeds give
         equal bits on any number of threads. None draws one from the operating system.
@@ -155,14 +155,14 @@ class Network(FileMethods, ReferenceMethods):
         self.loss = architecture.loss.name
         self.init = architecture.init
         self.is_classifier = architecture.is_classifier
-        # Attributes of this object, as each look-up counts in the prediction of one row.
+        # Copied from other objects: further look-ups would slow down the prediction of one row.
         self._has_probabilities = architecture.has_probabilities
         self._program = state.program
         self.dtype = architecture.dtype
         self.seed = architecture.seed
 
     def _get_views(self, name):
-        # One view for each dense layer; None for layers without such a tensor.
+        # Return one view for each dense layer; None for layers without such a tensor.
         parameters, statistics = self.state.parameters.views, self.state.statistics.views
         views = {tensor.number: view for views in (parameters, statistics)
                  for tensor, view in views.items() if tensor.name == name}  # fmt: skip
@@ -259,7 +259,8 @@ class Network(FileMethods, ReferenceMethods):
             ``"f1"``, or ``"r2"``, ``"mae"``, ``"mse"``, ``"rmse"``; computed while training from
             the outputs before each step and, with validation data, after each epoch.
         restore_good : bool, default False
-            Whether divergence restores the parameters after the last epoch with finite losses.
+            Whether to restore, if training diverges, the parameters after the last epoch with
+            finite losses.
         sparse : bool or "auto", default "auto"
             Whether to compress a dense X once to sparse rows, so that the first layer skips
             zeros. The results have the same bits, unless a BLAS computes the dense product.
@@ -272,7 +273,7 @@ class Network(FileMethods, ReferenceMethods):
         verbose : int, optional
             As in Keras: 0 shows nothing, 1 a bar, 2 a line for each epoch.
         threads : int, optional
-            Greatest number of threads; by default `CMLP_NUM_THREADS`, `OMP_NUM_THREADS`, or the
+            Maximum number of threads; by default `CMLP_NUM_THREADS`, `OMP_NUM_THREADS`, or the
             CPUs that the process may use. Small networks train on one thread.
 
         Returns
@@ -282,7 +283,7 @@ class Network(FileMethods, ReferenceMethods):
         Raises
         ------
         TypeError, ValueError
-            If an argument does not fit; the network is unchanged.
+            If an argument is invalid; the network is unchanged.
         TrainingDiverged
             If the loss is no longer finite.
         KeyboardInterrupt
@@ -297,7 +298,7 @@ class Network(FileMethods, ReferenceMethods):
                     threads=None):  # fmt: skip
         """Train on all of X once; the next call continues.
 
-        Unlike in `fit`, the optimizer's state lives on between calls with an equal optimizer.
+        Unlike in `fit`, the optimizer's state persists between calls with equal optimizers.
 
         Parameters
         ----------
@@ -339,7 +340,7 @@ class Network(FileMethods, ReferenceMethods):
         X : array_like, shape (n, inputs)
             As in `fit`.
         threads : int, optional
-            Greatest number of threads, as in `fit`.
+            Maximum number of threads, as in `fit`.
         progress : bool, optional
             True shows a bar.
 
@@ -392,7 +393,7 @@ class Network(FileMethods, ReferenceMethods):
         Returns
         -------
         ndarray, shape (n,) or (n, outputs)
-            For a classifier, int labels (n,): the index of the greatest output or, with one
+            For a classifier, int labels (n,): the index of the largest output or, with one
             output, whether it is at least 1/2 (a probability) or 0 (a hinge's score). For a
             regressor, the outputs, or their exponential for the Poisson losses; (n,) if there is
             one output.
@@ -414,7 +415,7 @@ class Network(FileMethods, ReferenceMethods):
         metric : str, optional
             One of `cmlp.metrics`.
         threads : int, optional
-            Greatest number of threads, as in `fit`.
+            Maximum number of threads, as in `fit`.
 
         Returns
         -------

@@ -278,7 +278,7 @@ class ReduceOnPlateau(Schedule):
     min_delta : float, default 1e-4
         An improvement must be larger than this.
     cooldown : int, default 0
-        Number of epochs after a reduction that do not count as without improvement.
+        Number of epochs after a reduction that are not counted as without improvement.
     least : float, default 0
         Lower bound of the factor; from 0 to 1.
     """
@@ -303,7 +303,7 @@ class Plateau:
     factor : float
         The current factor of the learning rate.
     best : float
-        The best value so far, as a quantity to minimize.
+        Best value so far, with the sign with which smaller is better.
     waited : int
         Number of epochs without improvement.
     cooling : int
@@ -348,7 +348,7 @@ class Plateau:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Custom(Record):
-    """A callable ``(step, epoch) -> factor`` with the methods of a running schedule."""
+    """Adapter of a callable ``(step, epoch) -> factor`` to the interface of a schedule."""
 
     call: Callable
 
@@ -387,7 +387,7 @@ def start_schedule(schedule):
     Raises
     ------
     TypeError
-        If `schedule` is neither of these.
+        If `schedule` is none of these.
     """
     if schedule is None:
         return None
