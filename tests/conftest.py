@@ -51,7 +51,7 @@ def digits():
     return datasets.make_digits(20_000, 0), datasets.make_digits(4_000, 1)
 
 
-@pytest.fixture(params=kernels.available())
+@pytest.fixture(params=kernels.list_available())
 def isa(request):
     """Run the test once with each instruction set that this CPU has."""
     before = kernels.ISA

@@ -1,4 +1,4 @@
-"""Training runs as the data that a checkpoint file stores, and back."""
+"""Conversion between `RunState` and the data that a checkpoint file stores."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ POSITION_KEYS = {"epoch": "epoch", "part": "chunk", "begun": "done", "loss": "lo
 
 
 def to_snapshot(run_state):
-    """Return a `RunState` as fields and named arrays.
+    """Return a `RunState` as fields and named arrays, under the keys that files use.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ import numpy as np
 from cmlp._model.architecture import Architecture
 from cmlp._model.optimizer_state import OptimizerState
 from cmlp._model.state import ModelState, TrainingSnapshot
-from cmlp._utils.validation import check_integer
+from cmlp._utils.validation import check_count
 from cmlp.formats.header import decode_header
 
 
@@ -85,7 +85,7 @@ def unpack(reader, loss=None):
     header = reader.header
     try:
         architecture = Architecture.from_header(header, loss)
-        epoch = check_integer("epoch", header["epoch"], 0)
+        epoch = check_count("epoch", header["epoch"])
         training = header.get("training")
         if not isinstance(training, (dict, type(None))):
             raise TypeError(f"training must be an object or null; got {training!r}")

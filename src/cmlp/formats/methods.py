@@ -29,7 +29,7 @@ class FileMethods:
         state = self.state
         # A run to resume is the business of its `Checkpoint` callback.
         state = state.share(epoch=state.epoch, optimizer=state.optimizer, checkpoint=None)
-        formats.native_format(path).write(state, path, optimizer=optimizer)
+        formats.get_native_format(path).write(state, path, optimizer=optimizer)
 
     @classmethod
     def load(cls, path, *, loss=None):
@@ -48,7 +48,7 @@ class FileMethods:
         FileNotFoundError
             If the file does not exist.
         """
-        state = formats.native_format(path, for_reading=True).read(path, loss=loss)
+        state = formats.get_native_format(path, for_reading=True).read(path, loss=loss)
         state.checkpoint = None
         return cls.from_state(state)
 
@@ -73,7 +73,7 @@ class FileMethods:
         FileNotFoundError
             If the file does not exist.
         """
-        state = formats.native_format(path, for_reading=True).read(path, loss=loss)
+        state = formats.get_native_format(path, for_reading=True).read(path, loss=loss)
         if state.checkpoint is None:
             raise ValueError(f"{path} is a network without a checkpoint of its training; use load")
         return cls.from_state(state)

@@ -15,10 +15,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cmlp._core import kernels
 from cmlp._model.architecture import Architecture
-from cmlp._model.parameters import aligned_zeros, padded_width
+from cmlp._model.parameters import aligned_zeros, compute_padded_width
 from cmlp._model.state import ModelState
 from cmlp.activations import ACTIVATIONS, Activation, celu, elu, leaky_relu
-from cmlp.losses import default_loss
+from cmlp.losses import choose_default_loss
 
 # Operators that functions of single elements may consist of.
 ELEMENTWISE = {
@@ -88,7 +88,8 @@ def make_state(stages, loss, dtype):
     *hidden, output = [stage.activation for stage in stages]
     architecture = Architecture.from_arguments(
         [stages[0].weight.shape[1], *(len(stage.bias) for stage in stages)], activation=hidden,
-        output=output, loss=loss or default_loss(output.name), init="zeros", dtype=dtype, seed=0,
+        output=output, loss=loss or choose_default_loss(output.name), init="zeros", dtype=dtype,
+        seed=0,
     )  # fmt: skip
     arrays = {f"weight_{l}": stage.weight for l, stage in enumerate(stages)}
     arrays |= {f"bias_{l}": stage.bias[:, None] for l, stage in enumerate(stages)}
@@ -123,14 +124,17 @@ class ChainReader:
         self.input = inputs[0]
         outputs = [o.name for o in graph.output]
         if output is not None and output not in self.producers:
-            raise ValueError(f"output={output!r} is unknown; the model has {', '.join(outputs)}")
+            raise ValueError(
+                f"output must be a tensor of the model, such as {', '.join(outputs)}; "
+                f"got {output!r}"
+            )
         floats = [
             o.name for o in graph.output
             if o.type.tensor_type.elem_type in (TensorProto.FLOAT, TensorProto.DOUBLE)
         ]  # fmt: skip
         if output is None and not floats:
             raise self.make_error(
-                f"none of its outputs {outputs} is a floating-point tensor; name one by output="
+                f"it must have a floating-point output; got {outputs}; name a tensor by output="
             )
         self.output = output or floats[-1]
 
@@ -347,7 +351,7 @@ def propose_activations(z, out):
 def activate(activation, z):
     """Return an activation's values at `z`, (m, n) of float64, computed by the kernels."""
     rows, width = z.shape
-    padded = padded_width(width, np.dtype(np.float64))
+    padded = compute_padded_width(width, np.dtype(np.float64))
     a = aligned_zeros(rows * padded, np.dtype(np.float64)).reshape(rows, padded)
     a[:, :width] = z
     kernels.activate(activation.name, width, a, None, activation.parameter)
