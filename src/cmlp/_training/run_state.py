@@ -1,5 +1,6 @@
 """The state of a training run, which a checkpoint stores."""
 
+import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,9 +23,11 @@ class Position(NamedTuple):
     trained : int
         Samples of the epoch that were done before `live` started.
     seconds : float
-        Seconds of the epoch before the chunk.
+        Seconds of the epoch before `start`.
     lr : float
         Last learning rate.
+    start : float
+        Time by `time.perf_counter` when `live` started.
     """
 
     epoch: int = 0
@@ -37,6 +40,7 @@ class Position(NamedTuple):
     trained: int = 0
     seconds: float = 0.0
     lr: float = 0.0
+    start: float = 0.0
 
     def settle(self):
         """Return this position as plain numbers, without `live`."""
@@ -46,6 +50,7 @@ class Position(NamedTuple):
         return self._replace(
             live=None, done=live.done, loss=live.loss, weight=live.weight, penalty=live.penalty,
             trained=self.trained - self.done + live.done,
+            seconds=self.seconds + time.perf_counter() - self.start, start=0.0,
         )  # fmt: skip
 
 
@@ -75,6 +80,8 @@ class RunState:
         Records of the finished epochs.
     callbacks : list of (str, dict)
         Class name and state of each callback.
+    path : str
+        The checkpoint that it was read from, for messages.
     """
 
     signature: dict
@@ -87,3 +94,4 @@ class RunState:
     schedule: dict | None
     history: list
     callbacks: list
+    path: str = ""
