@@ -107,17 +107,6 @@ class Text(Record):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Scalar(Record):
-    """A string, a number, true, false or null."""
-
-    def check(self, name, value):
-        """Return the value."""
-        if not isinstance(value, (str, int, float, type(None))):
-            raise make_error(name, "a string, a number, true, false or null", value)
-        return value
-
-
-@dataclass(frozen=True, eq=False, repr=False)
 class Nullable(Record):
     """Null, or what another schema allows."""
 

@@ -16,11 +16,11 @@ import numpy as np
 from cmlp._model.architecture import Architecture
 from cmlp._model.optimizer_state import OptimizerState
 from cmlp._model.state import ARRAY_DTYPES, SPLIT_EPOCH, ModelState, TrainingSnapshot
-from cmlp._utils.schema import Fields, Integer, Nullable, Scalar
+from cmlp._utils.schema import Anything, Fields, Integer, Nullable
 from cmlp.formats.header import decode_header, to_plain
 
 EPOCH = Integer(0, SPLIT_EPOCH)
-TRAINING = Nullable(Fields({}, {}, Scalar()))
+TRAINING = Nullable(Fields({}, {}, Anything()))
 
 
 def pack(state, optimizer=False):
