@@ -239,7 +239,7 @@ class TrainingRun:
             if live.diverged:
                 raise TrainingDiverged(epoch, step)
             if self.is_cancelled:
-                raise KeyboardInterrupt
+                interrupt = KeyboardInterrupt()
             if steps:
                 is_stopped = self.notify("on_batch_end", epoch, step, live.last_loss)
             if interrupt is not None:
