@@ -179,7 +179,7 @@ def program(*arguments, **options):
     )  # fmt: skip
 
 
-def test_ctrl_c_saves_and_exits_with_130(tmp_path, table):
+def test_ctrl_c_saves_and_exits_with_130(tmp_path, table, ctrl_c):
     model = tmp_path / "model.npz"
     process = program("train", "--data", table, "--epochs", 10_000_000, "--out", model)
     for line in process.stdout:

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import assert_same_state, read_data
+from conftest import Deadline, assert_same_state, read_data
 
 from cmlp import SGD, Network
 from cmlp._core import kernels, training
@@ -50,12 +50,13 @@ def test_shuffles_are_uniform():
     assert ((counts - 4000) ** 2 / 4000).sum() < 51
 
 
-def test_interruption_leaves_a_consistent_network(data):
+def test_interruption_leaves_a_consistent_network(data, ctrl_c):
     net = Network([64, 100, 10], loss="cross_entropy", seed=0)
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     with pytest.raises(KeyboardInterrupt):  # without the signal it would train for hours
-        net.fit(*data, epochs=10_000_000, optimizer=SGD(0.01))
+        net.fit(*data, epochs=10_000_000, optimizer=SGD(0.01), callbacks=Deadline())
+    timer.cancel()
     X, y = data
     assert all(np.isfinite(w).all() for w in net.weight)
     assert net.score(X, y) == (net.predict(X) == y).mean()
@@ -123,6 +124,26 @@ def test_an_epoch_returns_after_each_time_slice(rng):
     assert np.diff([0, *done, 200_000]).min() > 0
     # The slices of a machine under load are longer, never shorter.
     assert np.diff(times).min() > 0.5 * training.TIME_SLICE
+
+
+@pytest.mark.parametrize(
+    ("done", "sums"),
+    [(-32, (0, 0, 0)), (-1, (0, 0, 0)), (7, (0, 0, 0)), (104, (0, 0, 0)), (2**62, (0, 0, 0)),
+     (8, (np.nan, 8, 0)), (8, (1, np.inf, 0)), (8, (1, 8, -np.inf))],
+)  # fmt: skip
+def test_an_epoch_cannot_continue_where_there_is_no_step(rng, done, sums):
+    X, y = rng.random((100, 64), dtype=np.float32), rng.integers(0, 10, 100)
+    net = Network([64, 10], seed=0)
+    rows, targets = read_data(net, X, y)
+    with training.EpochRun(net.state.program, rows, targets, None, 8, 0.01, 1) as run:
+        with pytest.raises(ValueError, match="must be f"):
+            run.resume(done, *sums)
+        assert run.done == 0
+        run.resume(100, 1, 100, 0)
+        assert not run.run()
+        run.resume(96, 1, 96, 0)
+        assert not run.run()
+        assert (run.done, run.weight) == (100, 100)
 
 
 def run_code(code, **environment):

@@ -85,7 +85,8 @@ def make_optimizer_state():
     state.optimizer = OptimizerState(Adam(0.01, average=0.9), state.parameters)
     rng = np.random.default_rng(1)
     for block in state.optimizer.blocks.values():
-        block[:] = rng.normal(size=block.shape)
+        for view in state.parameters.view_block(block).values():
+            view[:] = rng.normal(size=view.shape)
     state.optimizer.position = (5, 0.25)
     return state
 
@@ -342,17 +343,18 @@ HIDDEN = {"kind": "dense", "units": 20, "activation": "tanh"}
         ({"dtype": "float32"}, "'weight_0' is .* of float64, not .* of float32"),
         ({"seed": -1}, "seed must be"),
         ({"seed": 2**64}, "seed must be"),
-        ({"epoch": -1}, "epoch must be at least 0"),
+        ({"epoch": -1}, "epoch must be a whole number from 0 to"),
+        ({"epoch": 2**40}, "epoch must be a whole number from 0 to"),
         ({"epoch": 1.5}, "epoch must be"),
         ({"epoch": None}, "epoch must be"),
-        ({"training": [1]}, "training must be an object or null"),
+        ({"training": [1]}, "training must be an object"),
         ({"optimizer": {}}, "its list of optimizer arrays is invalid"),
         ({"optimizer": 5}, "its list of optimizer arrays is invalid"),
         ({"course": []}, "its list of course arrays is invalid"),
         ({"course": {"arrays": []}}, "its list of course arrays is invalid"),
         ({"course": {"arrays": {"x": 3}}}, "its list of course arrays is invalid"),
         ({"course": {"arrays": {"x": ["float32", [float("inf")]]}}}, "arrays is invalid"),
-        ({"course": {"arrays": {"x": ["object", [1]]}}}, "'x' must be float32 or float64"),
+        ({"course": {"arrays": {"x": ["object", [1]]}}}, "'x' must be of float32, .*; got"),
         ({"course": {"arrays": {"x": ["float32", [1]]}}}, "it has no array 'x'"),
         ({"course": {"arrays": {"weight_0": ["float64", [20, 5]]}}}, "it has no array 'weight_0'"),
         ({"optimizer": {"arrays": {}}}, "its optimizer state is invalid"),

@@ -1,11 +1,13 @@
 """Callbacks: objects whose methods training calls, and which may stop it."""
 
+import contextlib
 import math
 import os
 import time
 from dataclasses import dataclass
 
 from cmlp._utils.fields import check_fields, checked_field
+from cmlp._utils.schema import Anything, Fields, Integer, Nullable, Real
 from cmlp._utils.validation import (
     check_count,
     check_integer,
@@ -61,6 +63,13 @@ class Callback:
 
     def load_state(self, state):
         """Restore what `state` returned; called after `on_train_begin`."""
+
+    def check_state(self, name, state, network, epoch):
+        """Raise `ValueError` unless `load_state` can restore a state that was read from a file.
+
+        It is called before anything of the checkpoint is restored. `name` is that of the state, for
+        messages; `epoch` is the number of epochs of the run before the checkpoint.
+        """
 
 
 class Function(Callback):
@@ -131,6 +140,23 @@ class EarlyStopping(Callback):
         }  # fmt: skip
         return {"best": self.best, "best_epoch": self.best_epoch, "least": self._least,
                 "stopped_epoch": self.stopped_epoch, **arrays}  # fmt: skip
+
+    def check_state(self, name, state, network, epoch):
+        """Raise `ValueError` unless `state` is one that `state` returned."""
+        number = Real(may_be_infinite=True, may_be_nan=True)
+        found = Fields(
+            {"best": number, "best_epoch": Integer(-1, epoch - 1), "least": number},
+            {"stopped_epoch": Nullable(Integer(0, epoch - 1)), "parameters_0": Anything(),
+             "parameters_1": Anything()},
+        ).check(name, state)  # fmt: skip
+        arrays = [found[key] for key in ("parameters_0", "parameters_1") if key in found]
+        if len(arrays) != (2 if self.restore_best and found["best_epoch"] >= 0 else 0):
+            raise ValueError(
+                f"{name} must have the arrays parameters_0 and parameters_1 if best_epoch is at "
+                "least 0 and restore_best is set, else none"
+            )
+        if arrays:
+            network.state.check_snapshot(f"{name}.parameters", arrays)
 
     def load_state(self, state):
         """Restore what `state` returned."""
@@ -248,6 +274,11 @@ class Checkpoint(Callback):
         """Return the data that a checkpoint stores."""
         return {"steps": self._steps, "last": self._last}
 
+    def check_state(self, name, state, network, epoch):
+        """Raise `ValueError` unless `state` is one that `state` returned."""
+        last = Real() if self.unit == "seconds" else Integer()
+        Fields({"steps": Integer(), "last": last}, {}).check(name, state)
+
     def load_state(self, state):
         """Restore what `state` returned; an interval in seconds starts anew."""
         self._steps = state["steps"]
@@ -268,15 +299,22 @@ class Checkpoint(Callback):
 
 
 def link_or_copy(source, destination):
-    """Give a file a second name; it keeps the first one."""
-    if os.path.exists(destination):
-        os.remove(destination)
+    """Give a file a second name, so that the first one is never missing.
+
+    A file of that name is replaced by a complete one only.
+    """
+    if os.path.exists(destination) and os.path.samefile(source, destination):
+        return
+    temporary = destination + ".part"
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(temporary)  # of a process that was killed
     try:
-        os.link(source, destination)
+        os.link(source, temporary)
     except OSError:  # the file system has no hard links
         import shutil
 
-        shutil.copyfile(source, destination)
+        shutil.copyfile(source, temporary)
+    os.replace(temporary, destination)
 
 
 def resolve_callbacks(callbacks, early_stopping):

@@ -7,6 +7,7 @@ import numpy as np
 from cmlp._model.architecture import Architecture
 from cmlp._model.parameters import LayerViews
 from cmlp._model.state import ModelState
+from cmlp._training import checkpoint
 from cmlp._training.arguments import FitOptions, convert_targets, prepare_training
 from cmlp._training.evaluation import compute_outputs, evaluate
 from cmlp._training.inputs import convert_rows, raise_if_not_finite
@@ -128,7 +129,14 @@ class Network(FileMethods, ReferenceMethods):
         ----------
         state : ModelState
             Used in place, not copied.
+
+        Raises
+        ------
+        ValueError
+            If it has a checkpoint that is not valid.
         """
+        if state.checkpoint is not None:
+            checkpoint.from_snapshot(state.checkpoint, state)
         network = cls.__new__(cls)
         network._set_state(state)
         return network

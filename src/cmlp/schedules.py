@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmlp._utils.fields import Record, check_fields, checked_field
+from cmlp._utils.schema import Fields, Integer, Real
 from cmlp._utils.validation import (
     check_count,
     check_integer,
@@ -295,6 +296,14 @@ class ReduceOnPlateau(Schedule):
         return Plateau(self)
 
 
+# What `Plateau.state` returns; `best` is infinite at first.
+PLATEAU = Fields(
+    {"factor": Real(0), "best": Real(may_be_infinite=True), "waited": Integer(),
+     "cooling": Integer()},
+    {},
+)  # fmt: skip
+
+
 class Plateau:
     """The state of a `ReduceOnPlateau` during one call of `fit`.
 
@@ -321,6 +330,10 @@ class Plateau:
     def state(self):
         """Return the state as a dict, for a checkpoint."""
         return {name: getattr(self, name) for name in ("factor", "best", "waited", "cooling")}
+
+    def check_state(self, name, state):
+        """Raise `ValueError` unless `state` is one that `state` returned."""
+        PLATEAU.check(name, state)
 
     def load_state(self, state):
         """Restore what `state` returned."""

@@ -1,5 +1,5 @@
-"""Training of a `Program`: epochs that run one time slice at a time, and optimizers."""
-from libc.math cimport INFINITY
+"""Training a `Program`: an epoch that runs one time slice at a time, and its optimizer."""
+from libc.math cimport INFINITY, isfinite
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -239,9 +239,22 @@ cdef class EpochRun:
         Parameters
         ----------
         done : int
+            A multiple of the batch size, or the number of all samples.
         loss, weight, penalty : float
-            Values of the properties with these names at which the other run stopped.
+            That run's properties of these names.
+
+        Raises
+        ------
+        ValueError
+            If there is no step that begins with sample `done`, or a sum is not finite.
         """
+        cdef Job *job = &self.training.job
+        if not (0 <= done <= job.total and (done % job.batch == 0 or done == job.total)):
+            raise ValueError(f"done must be from 0 to {job.total}, and a multiple of the batch "
+                             f"size {job.batch} unless it is {job.total}; got {done}")
+        if not (isfinite(loss) and isfinite(weight) and isfinite(penalty)):
+            raise ValueError(f"loss, weight and penalty must be finite; got {loss}, {weight} and "
+                             f"{penalty}")
         self.training.job.done = done
         self.training.job.loss, self.training.job.weight = loss, weight
         self.training.penalty.total = penalty
@@ -288,8 +301,14 @@ cdef class EpochRun:
         cdef double end = cmlp_now() + seconds
         while True:
             training.phase = FORWARD
+            before = self.program.statistics.copy()
             run_training(training, self.threads)
-            self.call_function()
+            try:
+                self.call_function()
+            except BaseException:
+                # The step is not complete: undo what batch normalization noted of its batch.
+                self.program.statistics[:] = before
+                raise
             training.phase = BACKWARD
             run_training(training, self.threads)
             if (training.has_diverged or training.job.done >= training.limit

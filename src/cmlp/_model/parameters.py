@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cmlp._core import kernels
+from cmlp._utils.schema import FiniteArray
 
 PAGE_BYTES = 4096
 
@@ -67,12 +68,27 @@ class TensorBlock:
         widths = [compute_padded_width(tensor.rows, dtype) for tensor in self.tensors]
         sizes = [t.columns * w for t, w in zip(self.tensors, widths, strict=True)]
         self.block = aligned_zeros(sum(sizes), dtype)
-        self.views, self.offsets, start = {}, {}, 0
-        for tensor, width, size in zip(self.tensors, widths, sizes, strict=True):
-            stored = self.block[start : start + size].reshape(tensor.columns, width)
-            self.views[tensor] = stored[:, : tensor.rows].T
-            self.offsets[tensor] = start
-            start += size
+        starts = [sum(sizes[:i]) for i in range(len(sizes))]
+        self.offsets = dict(zip(self.tensors, starts, strict=True))
+        self.views = self.view_block(self.block)
+
+    def view_block(self, block):
+        """Return views of another block of this layout, as in `views`; a dict."""
+        views = {}
+        for tensor, start in self.offsets.items():
+            width = compute_padded_width(tensor.rows, self.dtype)
+            stored = block[start : start + tensor.columns * width].reshape(tensor.columns, width)
+            views[tensor] = stored[:, : tensor.rows].T
+        return views
+
+    def check_block(self, name, block):
+        """Raise `ValueError` unless an array may replace `block`: finite, its padding zero."""
+        FiniteArray(self.block.shape, self.dtype).check(name, block)
+        rest = block.copy()
+        for view in self.view_block(rest).values():
+            view[:] = 0
+        if rest.any():
+            raise ValueError(f"{name} must have zeros between its rows")
 
     def make_zeros(self):
         """Return a block of the same layout whose elements are zero."""

@@ -10,6 +10,15 @@ from cmlp._core.program import Program
 from cmlp._model.optimizer_state import OptimizerState
 from cmlp._model.parameters import TensorBlock
 
+# Epochs are numbered by 32-bit integers; the last number is that of the validation split.
+SPLIT_EPOCH = 2**32 - 1
+
+# Names of the dtypes of the arrays that a checkpoint may store.
+ARRAY_DTYPES = (
+    "float32", "float64", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32",
+    "uint64",
+)  # fmt: skip
+
 
 @dataclass(eq=False, repr=False)
 class TrainingSnapshot:
@@ -20,11 +29,17 @@ class TrainingSnapshot:
     fields : dict
         Values that JSON can hold.
     arrays : dict from str to ndarray
-        float32 or float64.
+        Of `ARRAY_DTYPES`.
+    path : str
+        The file that it was read from, for messages.
+    is_intact : bool
+        Whether the file's header has the checksum that it was written with.
     """
 
     fields: dict
     arrays: dict = field(default_factory=dict)
+    path: str = ""
+    is_intact: bool = True
 
 
 class ModelState:
@@ -134,6 +149,11 @@ class ModelState:
     def restore(self, snapshot):
         """Copy parameters and statistics back from a `snapshot`."""
         self.parameters.block[:], self.statistics.block[:] = snapshot
+
+    def check_snapshot(self, name, snapshot):
+        """Raise `ValueError` unless arrays, such as a file's, are a `snapshot` of this network."""
+        self.parameters.check_block(f"{name}_0", snapshot[0])
+        self.statistics.check_block(f"{name}_1", snapshot[1])
 
     def share(self, *, epoch, optimizer, checkpoint):
         """Return a state that shares the arrays and has another epoch, optimizer and checkpoint.

@@ -7,6 +7,7 @@ import numpy as np
 
 from cmlp._core.inputs import Targets
 from cmlp._model.optimizer_state import OptimizerState
+from cmlp._model.state import SPLIT_EPOCH
 from cmlp._training import checkpoint
 from cmlp._training.evaluation import make_validation
 from cmlp._training.inputs import (
@@ -25,9 +26,6 @@ from cmlp._utils.validation import check_bool, check_count, check_integer
 from cmlp.callbacks import Checkpoint, resolve_callbacks
 from cmlp.metrics import resolve_metrics
 from cmlp.optimizers import LBFGS, resolve_optimizer
-
-# The epoch number that seeds the random choice of validation rows. Training never reaches it.
-SPLIT_EPOCH = 2**32 - 1
 
 
 def check_validation_split(name, value):
@@ -99,6 +97,11 @@ def prepare_training(network, X, y, options, *, optimizer_state=None):
     callbacks = resolve_callbacks(options.callbacks, options.early_stopping)
     metrics = resolve_metrics(options.metrics, architecture.is_classifier, architecture.outputs)
     threads = resolve_threads(options.threads)
+    if options.epochs > SPLIT_EPOCH - state.epoch:
+        raise ValueError(
+            f"epochs must be at most {SPLIT_EPOCH - state.epoch} for a network that has been "
+            f"trained for {state.epoch}; got {options.epochs}"
+        )
     if y is None:
         source = make_batch_source(architecture, X, options)
         source.check(schedule, optimizer)
@@ -115,6 +118,8 @@ def prepare_training(network, X, y, options, *, optimizer_state=None):
                                     source.n_samples),
     }  # fmt: skip
     if isinstance(optimizer, LBFGS):
+        if state.checkpoint is not None:
+            raise ValueError("a resumed network must continue with the optimizer of its checkpoint")
         check_full_batch(architecture, source, schedule, metrics, callbacks, options)
         from cmlp._training.lbfgs import FullBatchRun
 
@@ -123,8 +128,7 @@ def prepare_training(network, X, y, options, *, optimizer_state=None):
         optimizer_state = OptimizerState(optimizer, state.parameters)
     run = TrainingRun(network, source, optimizer_state=optimizer_state, **common)
     if state.checkpoint is not None:
-        run.restore(checkpoint.from_snapshot(state.checkpoint))
-        state.checkpoint = None
+        run.restore(checkpoint.from_snapshot(state.checkpoint, state))
     return run
 
 

@@ -145,6 +145,7 @@ class FullBatchRun(TrainingRun):
             self.state, source.rows, source.targets, self.optimizer, self.threads
         )
         self.start = time.perf_counter()
+        self.discard_averages()
         self.notify("on_train_begin")
         with self.progress:
             minimize(self.objective, self.optimizer, self.epochs, self.record_iteration)

@@ -1,5 +1,6 @@
 """The state of a training run, which a checkpoint stores."""
 
+import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,9 +25,11 @@ class Position(NamedTuple):
     trained : int
         Number of samples of the epoch processed before `epoch_run` started.
     seconds : float
-        Seconds of the epoch before the chunk.
+        Seconds of the epoch before `start`.
     lr : float
         Last learning rate.
+    start : float
+        Time by `time.perf_counter` when `epoch_run` started.
     """
 
     epoch: int = 0
@@ -39,6 +42,7 @@ class Position(NamedTuple):
     trained: int = 0
     seconds: float = 0.0
     lr: float = 0.0
+    start: float = 0.0
 
     def to_numbers(self):
         """Return this position with the counters of `epoch_run`, which becomes None."""
@@ -48,6 +52,7 @@ class Position(NamedTuple):
         return self._replace(
             epoch_run=None, done=run.done, loss=run.loss, weight=run.weight, penalty=run.penalty,
             trained=self.trained - self.done + run.done,
+            seconds=self.seconds + time.perf_counter() - self.start, start=0.0,
         )  # fmt: skip
 
 
@@ -77,6 +82,8 @@ class RunState:
         Records of the finished epochs.
     callbacks : list of (str, dict)
         Class name and state of each callback.
+    path : str
+        The checkpoint that it was read from, for messages.
     """
 
     signature: dict
@@ -89,3 +96,4 @@ class RunState:
     schedule: dict | None
     history: list
     callbacks: list
+    path: str = ""
