@@ -15,7 +15,7 @@ from statistics import median
 
 from bench.report import read_cpu_model
 from cmlp import Adam, Network, datasets
-from cmlp._utils.threads import available_cpus
+from cmlp._utils.threads import count_available_cpus
 
 TARGETS = (0.95, 0.98, 0.985)
 
@@ -229,7 +229,7 @@ def main():
     options = options.parse_args()
     train, test = datasets.load_mnist(download=False)
     print(
-        f"{read_cpu_model()}, {available_cpus()} cores; medians of {options.seeds} seeds\n",
+        f"{read_cpu_model()}, {count_available_cpus()} cores; medians of {options.seeds} seeds\n",
         flush=True,
     )
     results = {recipe.name: {peer: [] for peer in options.peers} for recipe in RECIPES}

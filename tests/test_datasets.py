@@ -46,10 +46,10 @@ GOOD = idx_bytes(np.arange(24, dtype=np.int16).reshape(2, 3, 4))
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "no IDX file"),
-        (b"\0\0\x08", "no IDX file"),
-        (b"\0\0\x07\1\0\0\0\1a", "no IDX file"),
-        (b"PK\3\4 and more", "no IDX file"),
+        (b"", "not an IDX file"),
+        (b"\0\0\x08", "not an IDX file"),
+        (b"\0\0\x07\1\0\0\0\1a", "not an IDX file"),
+        (b"PK\3\4 and more", "not an IDX file"),
         (GOOD[:9], "sizes of 3 dimensions are missing"),
         (GOOD[:-1], "truncated, its shape"),
         (GOOD + b"x", "oversized"),
@@ -114,14 +114,14 @@ def test_csv(tmp_path):
 @pytest.mark.parametrize(
     ("text", "label", "message"),
     [
-        ("", None, "there are no rows"),
-        ("a,b\n", None, "there are no rows below the header"),
+        ("", None, "the file has no rows"),
+        ("a,b\n", None, "the file has no rows below the header"),
         ("a,b\n1,2\n3,x\n", None, "row 3, column 1 holds 'x', which is not a finite number"),
         ("1,2\n3,nan\n", None, "row 2, column 1 holds 'nan'"),
-        ("1,2\n3\n", None, "row 2 has 1 columns, expected 2"),
-        ("a,b\n1,2\n", "c", "there is no column 'c'; there are a, b"),
-        ("1,2\n", "c", "there is no column 'c'; the file has no header"),
-        ("1,2\n", 2, "there is no column 2; there are 2"),
+        ("1,2\n3\n", None, "row 2 has 1 columns instead of 2"),
+        ("a,b\n1,2\n", "c", "column 'c' does not exist; the columns are a, b"),
+        ("1,2\n", "c", "column 'c' does not exist; the file has no header"),
+        ("1,2\n", 2, "column 2 does not exist; the file has 2 columns"),
     ],
 )
 def test_bad_csv(tmp_path, text, label, message):
@@ -147,7 +147,7 @@ def test_npz(tmp_path):
     with pytest.raises(ValueError, match=str(path)):
         datasets.load_npz(path)
     np.savez(path, X=np.array([{}]), y=[1])
-    with pytest.raises(ValueError, match=f"{path}: no archive of arrays: Object arrays"):
+    with pytest.raises(ValueError, match=f"{path}: not a NumPy archive: Object arrays"):
         datasets.load_npz(path)
 
 
@@ -179,7 +179,7 @@ def test_damaged_archives_are_refused(tmp_path, contents, method, message):
     path = tmp_path / "data.npz"
     with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("X.npy", contents)
-    with pytest.raises(ValueError, match=f"{path}: no archive of arrays: .*{message}"):
+    with pytest.raises(ValueError, match=f"{path}: not a NumPy archive: .*{message}"):
         datasets.load_npz(path)
 
 

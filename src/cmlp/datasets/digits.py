@@ -12,7 +12,7 @@ import functools
 
 import numpy as np
 
-from cmlp._utils.validation import check_integer
+from cmlp._utils.validation import check_count
 
 SIDE = 28  # pixels per row and per column of an image
 POINTS = 72  # points sampled along the strokes of one digit
@@ -90,9 +90,9 @@ def make_digits(n, seed=None):
     TypeError, ValueError
         If `n` or `seed` is not an integer or is negative.
     """
-    n = check_integer("n", n, 0)
+    n = check_count("n", n)
     if seed is not None:
-        seed = check_integer("seed", seed, 0)
+        seed = check_count("seed", seed)
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 10, n).astype(np.uint8)
     images = np.empty((n, SIDE, SIDE), np.uint8)

@@ -112,7 +112,7 @@ def transfer(url, file, timeout, deadline):
         with open_progress_bar(url, file.tell(), left) as bar:
             while chunk := answer.read1(READ_BYTES):
                 if deadline is not None and time.monotonic() > deadline:
-                    raise DownloadError("it takes too long")
+                    raise DownloadError("the deadline has passed")
                 file.write(chunk)
                 left -= len(chunk)
                 bar.update(len(chunk))

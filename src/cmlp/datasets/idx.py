@@ -64,7 +64,7 @@ def read_idx(stream, path, max_bytes):
     """Read the array from a binary stream that holds at most `max_bytes` bytes."""
     start = stream.read(4)
     if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in TYPES:
-        raise ValueError(f"{path}: no IDX file header; the first bytes are {start!r}")
+        raise ValueError(f"{path}: not an IDX file; its first bytes are {start!r}")
     dtype, dimensions = np.dtype(TYPES[start[2]]), start[3]
     sizes = stream.read(4 * dimensions)
     if len(sizes) < 4 * dimensions:

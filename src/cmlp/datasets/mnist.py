@@ -128,7 +128,7 @@ def load(source, root, may_download, patience):
         if images.ndim != 3 or labels.shape != images.shape[:1]:
             raise ValueError(
                 f"{folder}: images of shape {images.shape} and labels of shape {labels.shape} "
-                "do not belong together"
+                "must have one label for each image"
             )
     return (x_train, y_train), (x_test, y_test)
 

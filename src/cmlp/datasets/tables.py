@@ -52,14 +52,14 @@ def load_csv(path, label=None, header=None):
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{path}: not a CSV file in UTF-8: {error}") from None
     if not rows:
-        raise ValueError(f"{path}: there are no rows")
+        raise ValueError(f"{path}: the file has no rows")
     first = rows[0][1]
     if header is None:
         header = not all(is_number(cell) for cell in first)
     names = [cell.strip() for cell in first] if header else None
     rows = rows[1:] if header else rows
     if not rows:
-        raise ValueError(f"{path}: there are no rows below the header")
+        raise ValueError(f"{path}: the file has no rows below the header")
     table = np.array([parse_row(path, line, row, len(first)) for line, row in rows])
     lines = [line for line, _ in rows]
     if label is False:
@@ -105,7 +105,7 @@ def is_number(cell):
 def parse_row(path, line, row, columns):
     """Return the cells of a row as a list of `columns` finite floats, or raise `ValueError`."""
     if len(row) != columns:
-        raise ValueError(f"{path}: row {line} has {len(row)} columns, expected {columns}")
+        raise ValueError(f"{path}: row {line} has {len(row)} columns instead of {columns}")
     try:
         values = [float(cell) for cell in row]
         if np.isfinite(values).all():
@@ -142,11 +142,11 @@ def find_label_column(path, label, names, columns):
         index = int(label)
     except (TypeError, ValueError):
         raise ValueError(
-            f"{path}: there is no column {label!r}; "
-            + (f"there are {', '.join(names)}" if names else "the file has no header")
+            f"{path}: column {label!r} does not exist; "
+            + (f"the columns are {', '.join(names)}" if names else "the file has no header")
         ) from None
     if not -columns <= index < columns:
-        raise ValueError(f"{path}: there is no column {index}; there are {columns}")
+        raise ValueError(f"{path}: column {index} does not exist; the file has {columns} columns")
     return index % columns
 
 
@@ -190,7 +190,7 @@ def load_npz(path):
         except MemoryError:
             raise ValueError(f"{path}: its arrays do not fit into memory") from None
         except Exception as error:  # zipfile and the decompressors raise many types
-            raise ValueError(f"{path}: no archive of arrays: {error}") from None
+            raise ValueError(f"{path}: not a NumPy archive: {error}") from None
     if names == SPLIT_NAMES:
         x_train, y_train, x_test, y_test = arrays.values()
         return (x_train, y_train), (x_test, y_test)

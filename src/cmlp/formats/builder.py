@@ -8,7 +8,7 @@ from cmlp._model.architecture import Architecture
 from cmlp._model.state import ModelState
 from cmlp.activations import ACTIVATIONS, Activation
 from cmlp.formats.finite import check_finite
-from cmlp.losses import default_loss
+from cmlp.losses import choose_default_loss
 from cmlp.normalizations import BatchNorm, LayerNorm
 
 
@@ -147,7 +147,7 @@ class SequenceBuilder:
         *hidden, output = [layer.activation or ACTIVATIONS["identity"] for layer in self.layers]
         architecture = Architecture.from_arguments(
             [*(layer.weight.shape[1] for layer in self.layers), len(last.weight)],
-            activation=hidden, output=output, loss=loss or default_loss(output.name),
+            activation=hidden, output=output, loss=loss or choose_default_loss(output.name),
             init="zeros", dtype=self.dtype,
             dropout=[layer.dropout for layer in self.layers[:-1]],
             input_dropout=self.input_dropout,

@@ -33,7 +33,7 @@ class FileMethods:
         check_finite(state.to_arrays(), state.architecture.dtype)
         # A run to resume is the business of its `Checkpoint` callback.
         state = state.share(epoch=state.epoch, optimizer=state.optimizer, checkpoint=None)
-        formats.native_format(path).write(state, path, optimizer=optimizer)
+        formats.get_native_format(path).write(state, path, optimizer=optimizer)
 
     @classmethod
     def load(cls, path, *, loss=None):
@@ -52,7 +52,7 @@ class FileMethods:
         FileNotFoundError
             If the file does not exist.
         """
-        state = formats.native_format(path, for_reading=True).read(path, loss=loss)
+        state = formats.get_native_format(path, for_reading=True).read(path, loss=loss)
         state.checkpoint = None
         return cls.from_state(state)
 
@@ -79,7 +79,7 @@ class FileMethods:
             If the file does not exist.
         """
         remove_stale(path)
-        state = formats.native_format(path, for_reading=True).read(path, loss=loss)
+        state = formats.get_native_format(path, for_reading=True).read(path, loss=loss)
         if state.checkpoint is None:
             raise ValueError(f"{path} is a network without a checkpoint of its training; use load")
         return cls.from_state(state)

@@ -19,7 +19,7 @@ from cmlp.formats.finite import check_finite
 from cmlp.formats.onnx_graph import STANDARD_DOMAINS, load_graph
 from cmlp.formats.onnx_patterns import find_activation
 from cmlp.formats.onnx_tensors import read_affine, read_product, read_shape
-from cmlp.losses import default_loss
+from cmlp.losses import choose_default_loss
 
 PRODUCTS = ("Gemm", "MatMul")
 
@@ -74,7 +74,7 @@ def make_state(graph, stages, loss, dtype):
     *hidden, output = [stage.activation or ACTIVATIONS["identity"] for stage in stages]
     architecture = Architecture.from_arguments(
         [stages[0].weight.shape[1], *(len(stage.weight) for stage in stages)], activation=hidden,
-        output=output, loss=loss or default_loss(output.name), init="zeros", dtype=dtype, seed=0,
+        output=output, loss=loss or choose_default_loss(output.name), init="zeros", dtype=dtype, seed=0,
     )  # fmt: skip
     arrays = {}
     for l, stage in enumerate(stages):
@@ -106,12 +106,14 @@ def choose_output(graph, output):
     names = [o.name for o in graph.outputs]
     if output is not None:
         if output not in graph.producers:
-            raise ValueError(f"output={output!r} is unknown; the model has {', '.join(names)}")
+            raise ValueError(
+                f"output must be a tensor of the model, such as {', '.join(names)}; got {output!r}"
+            )
         return graph.resolve(output)
     floats = [o.name for o in graph.outputs if o.type.tensor_type.elem_type in FLOATS]
     if not floats:
         raise graph.make_error(
-            f"none of its outputs {names} is a floating-point tensor; name one by output="
+            f"it must have a floating-point output; got {names}; name a tensor by output="
         )
     return graph.resolve(floats[-1])
 

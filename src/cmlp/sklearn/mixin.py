@@ -18,7 +18,7 @@ from cmlp._training import lbfgs
 from cmlp._training.inputs import prepare_rows, split_pair
 from cmlp._training.loop import TrainingRun
 from cmlp._training.progress import choose_progress
-from cmlp._utils.threads import available_cpus, resolve_threads
+from cmlp._utils.threads import count_available_cpus, resolve_threads
 from cmlp.activations import ACTIVATIONS, Activation
 from cmlp.callbacks import resolve_callbacks
 from cmlp.errors import TrainingDiverged
@@ -158,7 +158,7 @@ class EngineMixin:
         if self.n_jobs == 0:
             raise ValueError("n_jobs must not be 0; use -1 for all CPUs")
         # Joblib's rule: -2 means all CPUs but one.
-        jobs = self.n_jobs if self.n_jobs > 0 else max(1, available_cpus() + 1 + self.n_jobs)
+        jobs = self.n_jobs if self.n_jobs > 0 else max(1, count_available_cpus() + 1 + self.n_jobs)
         return resolve_threads(int(jobs))
 
     def _combine_weights(self, y, sample_weight):
@@ -180,7 +180,7 @@ class EngineMixin:
             targets = Targets(np.ascontiguousarray(y, network.dtype))
         if sample_weight is not None:
             sample_weight = np.ascontiguousarray(sample_weight, np.float64)
-        return rows, targets.weighted(sample_weight)
+        return rows, targets.set_weights(sample_weight)
 
     def _fit_stochastic(self, X, y, sample_weight, activations, deltas, coef_grads,
                         intercept_grads, layer_units, incremental):  # fmt: skip
@@ -340,7 +340,7 @@ class EngineMixin:
             return outputs
         return outputs.astype(dtype)
 
-    def _predict_small(self, X):
+    def _predict_few(self, X):
         # Return the predictions for a few samples without scikit-learn's checks, which take many
         # times longer than the prediction. None if X needs one of the checks: if it is not a plain
         # array of float32 or float64 of the right shape, not finite, or large, or if names of
@@ -351,7 +351,7 @@ class EngineMixin:
         if "_network" not in fitted or "feature_names_in_" in fitted:
             return None
         try:
-            outputs = self._synchronize().state.program.predict_small(X)
+            outputs = self._synchronize().state.program.predict_few(X)
         except ValueError:  # NaN or infinity, for which scikit-learn has its own message
             return None
         return None if outputs is None else self._convert_outputs(outputs)
