@@ -74,7 +74,8 @@ def make_state(graph, stages, loss, dtype):
     *hidden, output = [stage.activation or ACTIVATIONS["identity"] for stage in stages]
     architecture = Architecture.from_arguments(
         [stages[0].weight.shape[1], *(len(stage.weight) for stage in stages)], activation=hidden,
-        output=output, loss=loss or choose_default_loss(output.name), init="zeros", dtype=dtype, seed=0,
+        output=output, loss=loss or choose_default_loss(output.name), init="zeros", dtype=dtype,
+        seed=0,
     )  # fmt: skip
     arrays = {}
     for l, stage in enumerate(stages):
