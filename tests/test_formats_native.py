@@ -347,6 +347,11 @@ HIDDEN = {"kind": "dense", "units": 20, "activation": "tanh"}
         ({"epoch": 2**40}, "epoch must be a whole number from 0 to"),
         ({"epoch": 1.5}, "epoch must be"),
         ({"epoch": None}, "epoch must be"),
+        ({"epoch": 2**70}, "epoch must be a whole number from 0 to"),
+        ({"epoch": float("inf")}, "epoch must be"),
+        ({"seed": float("inf")}, "seed must be"),
+        ({"seed": 2**70}, "seed must be"),
+        ({"inputs": float("inf")}, "inputs must be"),
         ({"training": [1]}, "training must be an object"),
         ({"optimizer": {}}, "its list of optimizer arrays is invalid"),
         ({"optimizer": 5}, "its list of optimizer arrays is invalid"),
@@ -619,6 +624,49 @@ def test_a_member_of_another_size_than_its_shape_is_refused(npz):
                 archive.writestr(name, contents)
         with pytest.raises(ValueError, match="'bias_1' does not have the 24 bytes of its shape"):
             FORMATS["npz"].read(npz)
+
+
+def make_member(header):
+    """Return the bytes of an ``.npy`` member with this text as its header."""
+    text = header.encode("latin1")
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        make_member("{'descr': '<f8', 'fortran_order': False, 'shape': (20, 5"),  # TokenError
+        make_member(
+            "{'descr': '<f8', 'fortran_order': False, 'shape': (20, 5), } @"
+        ),  # SyntaxError
+        make_member("{'descr': '<f8', 'fortran_order': False, 'shape': (20L, 5), }"),
+        make_member("{'descr': [('', '<f8', (2,))] , 'fortran_order': False, 'shape': (20, 5), }"),
+        make_member("{'descr': '<f8', 'fortran_order': False, 'shape': (-20, -5), }"),
+        make_member("{'descr': '<f8', 'fortran_order': 1, 'shape': (20, 5), }"),
+        make_member("[" * 5000),
+        make_member(""),
+        b"\x93NUMPY\x01\x00\xff\xff",
+        b"\x93NUMPY\x03\x00" + b"\x10\0\0\0" + b" " * 16,
+        b"\x93NUMPY",
+        b"",
+    ],
+    ids=range(12),
+)
+def test_damaged_npy_headers_are_refused(npz, contents):
+    with zipfile.ZipFile(npz) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(npz, "w") as archive:
+        for name, member in members.items():
+            archive.writestr(name, contents if name == "weight_0.npy" else member)
+    with pytest.raises(ValueError, match=f"{npz} is not a network file: 'weight_0' "):
+        FORMATS["npz"].read(npz)
+
+
+def test_two_members_of_the_same_name_are_refused(npz):
+    with zipfile.ZipFile(npz, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("bias_0.npy", archive.read("bias_0.npy"))
+    with pytest.raises(ValueError, match="two members have the same name"):
+        FORMATS["npz"].read(npz)
 
 
 def test_arrays_in_fortran_order_are_read(npz):

@@ -8,6 +8,7 @@ then the elements, big-endian and row-major.
 import gzip
 import math
 import os
+import sys
 import zlib
 
 import numpy as np
@@ -70,6 +71,9 @@ def read_idx(stream, path, max_bytes):
         raise ValueError(f"{path}: truncated, the sizes of {dimensions} dimensions are missing")
     shape = tuple(int.from_bytes(sizes[i : i + 4], "big") for i in range(0, len(sizes), 4))
     size = math.prod(shape) * dtype.itemsize
+    # NumPy's limit, which counts dimensions of 0 as 1.
+    if size == 0 and math.prod(max(n, 1) for n in shape) * dtype.itemsize > sys.maxsize:
+        raise ValueError(f"{path}: its shape {shape} is too large")
     if size > max_bytes:
         raise ValueError(f"{path}: truncated, its shape {shape} needs {size} bytes")
     if dimensions > MAX_DIMENSIONS:

@@ -7,6 +7,7 @@ import numpy as np
 from cmlp._model.architecture import Architecture
 from cmlp._model.state import ModelState
 from cmlp.activations import ACTIVATIONS, Activation
+from cmlp.formats.finite import check_finite
 from cmlp.losses import choose_default_loss
 from cmlp.normalizations import BatchNorm, LayerNorm
 
@@ -80,6 +81,8 @@ class SequenceBuilder:
             The running statistics.
         """
         layer = self._get_unfinished_layer(label)
+        if (np.asarray(variance) < 0).any():
+            raise ValueError(f"{label} must have variances of at least 0; got {variance.min():g}")
         # The network's layer has no bias before the normalization; a bias only moves the mean.
         layer.mean, layer.variance = mean - layer.bias, variance
         self._set_normalization(layer, normalization, scale, shift)
@@ -132,7 +135,7 @@ class SequenceBuilder:
         Raises
         ------
         TypeError, ValueError
-            If a network cannot have these layers or this loss.
+            If a network cannot have these layers or this loss, or a parameter is not finite.
         """
         if not self.layers:
             raise ValueError(f"the model must have at least one {self.dense_name} layer; got none")
@@ -150,7 +153,9 @@ class SequenceBuilder:
             input_dropout=self.input_dropout,
             normalization=[layer.normalization for layer in self.layers[:-1]], seed=0,
         )  # fmt: skip
-        return ModelState.from_arrays(architecture, self._collect_arrays())
+        arrays = self._collect_arrays()
+        check_finite(arrays, architecture.dtype)
+        return ModelState.from_arrays(architecture, arrays)
 
     def _collect_arrays(self):
         arrays = {}

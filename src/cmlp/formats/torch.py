@@ -4,6 +4,7 @@ import numpy as np
 
 from cmlp.activations import ACTIVATIONS, celu, elu, leaky_relu
 from cmlp.formats.builder import SequenceBuilder
+from cmlp.formats.finite import check_finite
 from cmlp.normalizations import BatchNorm, LayerNorm
 
 # Activation -> name of the module in torch.nn, and its arguments for the activation's parameter k.
@@ -57,11 +58,17 @@ def write(state, target=None):
     -------
     torch.nn.Sequential
         In evaluation mode.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not finite.
     """
     import torch
     from torch import nn
 
     architecture, arrays = state.architecture, state.to_arrays()
+    check_finite(arrays, architecture.dtype)
     dtype = getattr(torch, architecture.dtype.name)
 
     def convert(name):
