@@ -389,7 +389,7 @@ cdef class Program:
             inference.checks_finite = True
             run_inference(&inference, 1, None)
             if inference.has_non_finite:
-                row = self.kernels.first_not_finite(rows)
+                row = self.kernels.find_not_finite(rows)
                 raise ValueError(f"X must be finite; row {row} holds NaN or infinity")
             return out
         finally:
