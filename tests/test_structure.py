@@ -21,8 +21,8 @@ LAYERS = [
     "__main__",
     "cli",
     "__init__",
-    """sklearn sklearn.estimators sklearn.mixin sklearn.optimizers sklearn.schedules sklearn.sources
-    sklearn.stopping sklearn.validation""",
+    """sklearn sklearn.estimators sklearn.mixin sklearn.optimizers sklearn.parameters
+    sklearn.schedules sklearn.sources sklearn.stopping sklearn.validation""",
     "ensemble config",
     "reference",
     "network",
