@@ -1,6 +1,7 @@
 """Progress displays: a bar on a terminal, lines elsewhere, or nothing."""
 
 import sys
+import time
 
 # Narrowest bar that is readable, in columns. Beside it, quantities of an epoch are shown as far as
 # the terminal is wide enough: with 80 columns, the loss and the score.
@@ -56,23 +57,33 @@ class Bar(Progress):
 
         total = self.samples and self.epochs * self.samples
         self.bar = tqdm(total=total, unit=" samples", unit_scale=True, dynamic_ncols=True)
-        self.done = 0
+        self.done, self.record = 0, None
         return self
 
     def __exit__(self, *_):
+        self.show_record()
         self.bar.close()
 
     def update(self, samples):
         """Move the bar within the epoch."""
+        # To fit a record takes longer than an epoch of a small table: only before tqdm draws.
+        if time.time() - self.bar.last_print_t >= self.bar.mininterval:
+            self.show_record()
         self.bar.update(self.done + samples - self.bar.n)
 
     def finish_epoch(self, epoch, record):
         """Move the bar to the end of the epoch and show the record beside it."""
         self.done = (epoch + 1) * self.samples if self.samples else self.bar.n
-        if self.samples:
-            self.bar.bar_format = BAR_FORMAT
-        self.bar.set_postfix_str(self.fit_record(record), refresh=False)
+        self.record = record
         self.update(0)
+
+    def show_record(self):
+        """Put the record of the last epoch beside the bar, unless it is there already."""
+        if self.record is not None:
+            if self.samples:
+                self.bar.bar_format = BAR_FORMAT
+            self.bar.set_postfix_str(self.fit_record(self.record), refresh=False)
+            self.record = None
 
     def fit_record(self, record):
         """Return the quantities of a record that the terminal has columns for.
