@@ -1,4 +1,4 @@
-"""Building a network from a sequence of another framework's layers."""
+"""Construction of a network from a sequence of another framework's layers."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from cmlp.normalizations import BatchNorm, LayerNorm
 
 @dataclass
 class BuiltLayer:
-    """A dense layer and what follows it, up to the next dense layer.
+    """A dense layer and the layers after it, up to the next dense layer.
 
     Attributes
     ----------
@@ -38,9 +38,10 @@ class BuiltLayer:
 
 
 class SequenceBuilder:
-    """Collects layers in their order and makes a network of them.
+    """Collects layers in order and builds a network from them.
 
-    The arguments `label` name a layer of the source for error messages: ``"layer 3: LayerNorm"``.
+    The arguments `label` are names of the source's layers for error messages, such as
+    ``"layer 3: LayerNorm"``.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ class SequenceBuilder:
             The running statistics.
         """
         layer = self._get_unfinished_layer(label)
-        # The network's layer has no bias before the normalization; a bias only moves the mean.
+        # Layers here have no bias before the normalization: it is subtracted from the mean.
         layer.mean, layer.variance = mean - layer.bias, variance
         self._set_normalization(layer, normalization, scale, shift)
 
@@ -111,7 +112,7 @@ class SequenceBuilder:
         layer.activation = activation
 
     def add_dropout(self, rate):
-        """Add dropout of the last dense layer's outputs or, before any, of the inputs."""
+        """Add dropout of the last dense layer's outputs, or of the inputs if there is none yet."""
         if self.layers:
             self.layers[-1].dropout = rate
         else:
@@ -132,7 +133,7 @@ class SequenceBuilder:
         Raises
         ------
         TypeError, ValueError
-            If a network cannot have these layers or this loss.
+            If the layers or the loss are not supported.
         """
         if not self.layers:
             raise ValueError(f"the model must have at least one {self.dense_name} layer; got none")

@@ -7,12 +7,12 @@ class FileMethods:
     """A mixin of `Network`: it uses the attribute `state` and the constructors of `Network`.
 
     `load` and `resume` return an instance of the class that they are called on. The methods that
-    read another framework's model return a plain `Network`, as such a model need not be one that
-    a subclass stands for.
+    read another framework's model return a plain `Network`, as the model may have an architecture
+    that the subclass does not allow.
     """
 
     def save(self, path, *, optimizer=False):
-        """Write the network to a file; an existing file is replaced only by a complete one.
+        """Write the network to a file; an existing file is replaced atomically.
 
         Parameters
         ----------
@@ -24,10 +24,11 @@ class FileMethods:
         Raises
         ------
         ValueError
-            If the path has another extension, or there is no such optimizer.
+            If the path has another extension, or `optimizer` is True before `partial_fit` was
+            called.
         """
         state = self.state
-        # A run to resume is the business of its `Checkpoint` callback.
+        # Only the `Checkpoint` callback writes training runs.
         state = state.share(epoch=state.epoch, optimizer=state.optimizer, checkpoint=None)
         formats.get_native_format(path).write(state, path, optimizer=optimizer)
 

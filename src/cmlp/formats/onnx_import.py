@@ -20,7 +20,7 @@ from cmlp._model.state import ModelState
 from cmlp.activations import ACTIVATIONS, Activation, celu, elu, leaky_relu
 from cmlp.losses import choose_default_loss
 
-# Operators that functions of single elements may consist of.
+# Operators that may compute functions of single elements.
 ELEMENTWISE = {
     "Abs", "Add", "Cast", "Celu", "Clip", "Constant", "Div", "Dropout", "Elu", "Erf", "Exp",
     "Flatten", "Gelu", "HardSigmoid", "Identity", "LeakyRelu", "Log", "Max", "Min", "Mish", "Mul",
@@ -71,7 +71,7 @@ def read(path, loss=None, output=None, dtype="float32"):
     ValueError
         If the file is not an ONNX model or not a supported chain; the message names the node.
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     """
     try:
         model = onnx.load(os.fspath(path))
@@ -177,7 +177,7 @@ class ChainReader:
                 raise self.make_node_error(node)
             name = self.find_source(node)
         weight, bias = self.read_product(node)
-        # A bias in a node of its own and batch normalizations come before any function.
+        # A separate bias node and batch normalizations precede the activation function.
         start, bias = self.fold_added_bias(node.output[0], bias, end)
         start, weight, bias = self.fold_batch_norms(start, weight, bias, end)
         activation = self.identify_activation(start, end, len(bias))
@@ -186,7 +186,7 @@ class ChainReader:
     def find_source(self, node):
         """Return the input of a node that leads to the product.
 
-        If several inputs are not constant, the function forks: the deepest one leads there.
+        If several inputs are not constant, the deepest one leads to the product.
         """
         varying = [name for name in node.input if name and name not in self.constants]
         if not varying:
@@ -328,7 +328,7 @@ class ChainReader:
 def propose_activations(z, out):
     """Yield the activations that may have the values `out` at `z`.
 
-    The parameter of those that have one is computed from the value at the lowest point.
+    A parameter is computed from the value at the smallest element of `z`.
     """
     yield from ACTIVATIONS.values()
     at = np.unravel_index(np.argmin(z), z.shape)

@@ -34,7 +34,7 @@ def read(estimator):
     Raises
     ------
     TypeError
-        If `estimator` is something else.
+        If `estimator` is another object.
     sklearn.exceptions.NotFittedError
         If it is not fitted.
     """
