@@ -128,8 +128,7 @@ def main():
     rounds = parser.parse_args().rounds
     warnings.simplefilter("ignore")  # neither package converges in a few epochs
     print(f"{read_cpu_model()}, one core, medians of {rounds} rounds\n")
-    print("| | scikit-learn, s | cmlp, s | speedup | predict one row, us | | "
-          "speedup | scores |")  # fmt: skip
+    print("| | scikit-learn, s | cmlp, s | speedup | predict one row, us | | speedup | scores |")
     print("|---|---:|---:|---:|---:|---:|---:|---|", flush=True)
     for job in JOBS:
         theirs, ours = measure_job(job, rounds)
