@@ -57,7 +57,7 @@ def read(path, loss=None, output=None, dtype="float32"):
     ValueError
         If the file is not an ONNX model or not a supported chain; the message names the node.
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     """
     graph = load_graph(path)
     reader = ChainReader(graph, resolve_dtype(dtype))
@@ -74,7 +74,8 @@ def make_state(graph, stages, loss, dtype):
     *hidden, output = [stage.activation or ACTIVATIONS["identity"] for stage in stages]
     architecture = Architecture.from_arguments(
         [stages[0].weight.shape[1], *(len(stage.weight) for stage in stages)], activation=hidden,
-        output=output, loss=loss or choose_default_loss(output.name), init="zeros", dtype=dtype, seed=0,
+        output=output, loss=loss or choose_default_loss(output.name), init="zeros", dtype=dtype,
+        seed=0,
     )  # fmt: skip
     arrays = {}
     for l, stage in enumerate(stages):

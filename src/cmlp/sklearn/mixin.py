@@ -1,4 +1,4 @@
-"""What both estimators share: cmlp's network behind scikit-learn's attributes, and its training."""
+"""The common base of both estimators: the network, its training, and scikit-learn's attributes."""
 
 import operator
 import warnings
@@ -51,9 +51,9 @@ CONSTRAINTS = {
 class EngineMixin:
     """Train and evaluate a scikit-learn multilayer perceptron with cmlp.
 
-    It precedes scikit-learn's class in the bases of an estimator and overrides the private methods
-    of it that initialize, train and evaluate. `coefs_` and `intercepts_` are views of the network's
-    parameters if the network has the dtype of X, and copies otherwise.
+    In an estimator's bases it precedes scikit-learn's class, and it overrides that class's private
+    methods for initialization, training and evaluation. `coefs_` and `intercepts_` are views of the
+    network's parameters if the network has the dtype of X, and copies otherwise.
     """
 
     def fit(self, X, y, sample_weight=None, *, validation_data=None):
@@ -96,8 +96,8 @@ class EngineMixin:
         self.__dict__.pop("_optimizer", None)
 
     def _init_coef(self, fan_in, fan_out, dtype):
-        # scikit-learn's bound depends on one activation's name; a list or an Activation has the
-        # bound of every name but "logistic".
+        # scikit-learn's bound of the initial weights depends only on whether `activation` is
+        # "logistic". A list or an Activation has the bound of the other names.
         activation = self.activation
         self.activation = activation if isinstance(activation, str) else "relu"
         try:
@@ -118,8 +118,8 @@ class EngineMixin:
         )  # fmt: skip
 
     def _synchronize(self):
-        # Return the network. If `coefs_` or `intercepts_` have been assigned to, it takes their
-        # values first.
+        # Return the network. If `coefs_` or `intercepts_` have been assigned to, copy them into
+        # the network first.
         attributes = self.__dict__
         network, exposed = attributes.get("_network"), attributes.get("_exposed", ())
         arrays = [*self.coefs_, *self.intercepts_]
@@ -184,8 +184,8 @@ class EngineMixin:
 
     def _fit_stochastic(self, X, y, sample_weight, activations, deltas, coef_grads,
                         intercept_grads, layer_units, incremental):  # fmt: skip
-        # scikit-learn's `fit` and `partial_fit` call this. `activations` to `intercept_grads` are
-        # workspaces of its own solver.
+        # Called by scikit-learn's `fit` and `partial_fit`. `activations` to `intercept_grads` are
+        # buffers of its own solver and not used.
         network = self._synchronize()
         self._input_dtype = X.dtype
         if not incremental or "_optimizer" not in self.__dict__:
@@ -341,10 +341,10 @@ class EngineMixin:
         return outputs.astype(dtype)
 
     def _predict_few(self, X):
-        # Return the predictions for a few samples without scikit-learn's checks, which take many
-        # times longer than the prediction. None if X needs one of the checks: if it is not a plain
-        # array of float32 or float64 of the right shape, not finite, or large, or if names of
-        # features were fitted.
+        # Return the predictions for a few samples without scikit-learn's checks, which take much
+        # longer than the prediction. Return None if X requires them (it is not a plain, finite
+        # array of float32 or float64 of the right shape, or the estimator was fitted with feature
+        # names), and if X is large.
         fitted = self.__dict__
         if type(X) is not np.ndarray or X.dtype.char not in "fd":
             return None
