@@ -16,7 +16,7 @@ FEW_CLASSES, MANY_CLASSES, SAMPLES_PER_CLASS = 100, 1000, 10
 
 
 class CommandError(Exception):
-    """The command cannot be executed as given; the message is printed as its only output."""
+    """Raised if a command cannot be executed as given; `cli.main` prints the message."""
 
 
 def resolve_sizes(options, X, y, y_test):
