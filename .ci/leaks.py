@@ -1,6 +1,7 @@
 """Fits, predictions, failures and files: the work over which leaks and bad reads are searched."""
 
 import contextlib
+import ctypes
 import os
 import sys
 import tempfile
@@ -47,7 +48,19 @@ def run(folder, rng):
         Network.load(path)
 
 
+def leak():
+    """Lose a network's program and its workspace, as a missing release would."""
+    network = Network([20, 33, 3], seed=0)
+    network(np.zeros((3, 20), np.float32))
+    program = ctypes.py_object(network.state.program)
+    ctypes.pythonapi.Py_IncRef(program)
+    ctypes.pythonapi.PyObject_GC_UnTrack(program)
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] == ["leak"]:
+        leak()
+        sys.exit()
     generator = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as directory:
         for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else 3):

@@ -216,12 +216,12 @@ def test_a_checkpoint_is_a_network(tmp_path, data):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"batch_size": 16}, "batch_size must be what it was for training to resume: 8; got 16"),
-        ({"optimizer": SGD(0.2)}, "optimizer must be what it was"),
-        ({"shuffle": False}, "shuffle must be what it was"),
-        ({"metrics": "accuracy"}, "metrics must be what it was"),
-        ({"validation_split": 0.5}, "samples must be what it was"),
-        ({"callbacks": ()}, "callbacks must be what it was"),
+        ({"batch_size": 16}, "batch_size must be 8, as in the interrupted training; got 16"),
+        ({"optimizer": SGD(0.2)}, "optimizer must be .*, as in the interrupted"),
+        ({"shuffle": False}, "shuffle must be .*, as in the interrupted"),
+        ({"metrics": "accuracy"}, "metrics must be .*, as in the interrupted"),
+        ({"validation_split": 0.5}, "samples must be .*, as in the interrupted"),
+        ({"callbacks": ()}, "callbacks must be .*, as in the interrupted"),
     ],
 )
 def test_resuming_with_other_arguments_raises(tmp_path, data, changed, message):

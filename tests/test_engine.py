@@ -153,7 +153,7 @@ def run_code(code, **environment):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("isa", kernels.available())
+@pytest.mark.parametrize("isa", kernels.list_available())
 def test_the_environment_selects_the_isa(isa):
     done = run_code("import cmlp; cmlp.show_config()", CMLP_ISA=isa)
     assert f"isa:     {isa} (of " in done.stdout
@@ -177,7 +177,7 @@ def test_the_environment_limits_threads(monkeypatch):
             threads.resolve_threads()
     monkeypatch.delenv("CMLP_NUM_THREADS")
     monkeypatch.delenv("OMP_NUM_THREADS")
-    assert threads.resolve_threads() == threads.available_cpus()
+    assert threads.resolve_threads() == threads.count_available_cpus()
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity mask here")
@@ -186,7 +186,7 @@ def test_the_affinity_mask_limits_threads():
 import os
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 from cmlp._utils import threads
-print(threads.available_cpus())
+print(threads.count_available_cpus())
 """
     assert run_code(code).stdout == "1\n"
 
@@ -200,8 +200,8 @@ def test_control_groups_limit_threads(tmp_path, monkeypatch):
 
     def limit(membership):
         (tmp_path / "membership").write_text(membership)
-        threads.cgroup_limit.cache_clear()
-        return threads.cgroup_limit(tmp_path / "root", tmp_path / "membership")
+        threads.read_cgroup_limit.cache_clear()
+        return threads.read_cgroup_limit(tmp_path / "root", tmp_path / "membership")
 
     grant("root", cpu__max="max 100000\n")
     grant("root/box/inner", cpu__max="150000 100000\n")
@@ -216,12 +216,12 @@ def test_control_groups_limit_threads(tmp_path, monkeypatch):
     assert limit("4:memory:/old\n3:cpu,cpuacct:/old\n") == 2
     grant("root/cpu/old", cpu__cfs_quota_us="-1\n")
     assert limit("3:cpu,cpuacct:/old\n") == np.inf
-    assert threads.cgroup_limit(tmp_path, tmp_path / "none") == np.inf
-    assert 1 <= threads.available_cpus() <= os.cpu_count()
-    cpus = threads.available_cpus()
+    assert threads.read_cgroup_limit(tmp_path, tmp_path / "none") == np.inf
+    assert 1 <= threads.count_available_cpus() <= os.cpu_count()
+    cpus = threads.count_available_cpus()
     for granted, want in ((0.5, 1), (1e9, cpus), (np.inf, cpus)):
-        monkeypatch.setattr(threads, "cgroup_limit", lambda granted=granted: granted)
-        assert threads.available_cpus() == want
+        monkeypatch.setattr(threads, "read_cgroup_limit", lambda granted=granted: granted)
+        assert threads.count_available_cpus() == want
 
 
 def test_importing_cmlp_imports_no_heavy_package():

@@ -44,16 +44,16 @@ class OptimizerState:
         self.optimizer, self.is_averaged = optimizer, False
         self.blocks = {}
         if optimizer.kernel != "sgd":
-            for name in ("gradient", *self._moment_names()):
-                self.blocks[name] = parameters.new().block
-            self.blocks[self._moment_names()[0]][:] = optimizer.initial_state
+            for name in ("gradient", *self._list_moment_names()):
+                self.blocks[name] = parameters.make_zeros().block
+            self.blocks[self._list_moment_names()[0]][:] = optimizer.initial_state
         if optimizer.average is not None:
-            self.blocks["average"] = parameters.new().block
+            self.blocks["average"] = parameters.make_zeros().block
             self.blocks["average"][:] = parameters.block
         self._layout = parameters.tensors, parameters.dtype
         self._make_kernel()
 
-    def _moment_names(self):
+    def _list_moment_names(self):
         optimizer = self.optimizer
         return [f"{optimizer.moment_storage}_{i}" for i in range(optimizer.states)]
 
@@ -65,7 +65,7 @@ class OptimizerState:
             clip_norm=optimizer.clip_norm or 0,
             penalty=-1 if optimizer.penalty is None else optimizer.penalty,
             accumulate=optimizer.accumulate, gradient=self.blocks.get("gradient"),
-            states=[self.blocks[name] for name in self._moment_names()] if self.blocks else (),
+            states=[self.blocks[name] for name in self._list_moment_names()] if self.blocks else (),
             mean=self.blocks.get("average"), mean_rate=1 - (optimizer.average or 0),
         )  # fmt: skip
 
@@ -88,8 +88,8 @@ class OptimizerState:
         self._swap_averages(parameters)
 
     @contextmanager
-    def averaged(self, parameters):
-        """Give the network the averaged parameters, if there are averages, within a `with`."""
+    def use_averages(self, parameters):
+        """Give the network the averaged parameters, if there are any, within a ``with`` block."""
         self._swap_averages(parameters)
         try:
             yield
@@ -122,8 +122,8 @@ class OptimizerState:
         Parameters
         ----------
         arrays : dict from str to ndarray
-            As `to_arrays` returns them. Where the moment estimates are stored as sums, files of
-            the first versions have the means instead, under other names; they are converted.
+            As returned by `to_arrays`. Early files have the moment estimates as means
+            (``"state_0"``) instead of sums (``"sum_0"``); they are converted.
 
         Raises
         ------

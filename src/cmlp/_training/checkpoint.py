@@ -114,7 +114,7 @@ RELATIONS = (
 
 
 def to_snapshot(run_state):
-    """Return a `RunState` as fields and named arrays.
+    """Return a `RunState` as fields and named arrays, under the keys that files use.
 
     Parameters
     ----------

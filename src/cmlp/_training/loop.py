@@ -19,14 +19,14 @@ class TrainingRun:
     Parameters
     ----------
     network : Network
-        Its `state` is trained; callbacks receive the network.
+        The network to train; callbacks receive it.
     source : ArraySource or BatchSource
     validate : callable or None
-        Returns a dict of validation quantities.
+        Called without arguments after each epoch; returns a dict of validation quantities.
     epochs : int
     optimizer : cmlp.optimizers.Optimizer
     optimizer_state : OptimizerState
-    schedule : started schedule or None
+    schedule : object or None
         See `cmlp.schedules.start_schedule`.
     callbacks : list of cmlp.callbacks.Callback
     metrics : tuple of str
@@ -62,9 +62,9 @@ class TrainingRun:
         self.callback_states = None
         architecture = self.state.architecture
         self.metric_arguments = architecture.is_classifier, architecture.outputs
-        self.metric_sums = self.new_metrics()
+        self.metric_sums = self.make_metrics()
 
-    def new_metrics(self):
+    def make_metrics(self):
         """Return metrics whose sums are zero."""
         return Metrics(self.metrics, *self.metric_arguments)
 
@@ -123,14 +123,14 @@ class TrainingRun:
         }  # fmt: skip
 
     def notify(self, event, *arguments):
-        """Call a method of all callbacks; return whether one of them returns True."""
+        """Call the method `event` of all callbacks; return whether one of them returns True."""
         answers = [getattr(c, event)(self.network, *arguments) for c in self.callbacks]
         return any(answer is True for answer in answers)
 
     def run_epoch(self):
         """Train for one epoch, or for the rest of a resumed one, and record it."""
         state, epoch = self.state, self.position.epoch
-        if self.position.chunk == 0 and self.position.settle().done == 0:
+        if self.position.chunk == 0 and self.position.to_numbers().done == 0:
             self.notify("on_epoch_begin", epoch)
         finite = state.snapshot() if self.restore_good else None
         try:
@@ -140,7 +140,7 @@ class TrainingRun:
                 state.restore(finite)
             raise
         record = self.summarize_epoch()
-        with self.optimizer_state.averaged(state.parameters):
+        with self.optimizer_state.use_averages(state.parameters):
             if self.validate is not None:
                 record.update(self.validate())
             self.is_consistent = False
@@ -148,7 +148,7 @@ class TrainingRun:
             if self.schedule is not None:
                 self.schedule.observe(record)
             self.is_stopped = self.notify("on_epoch_end", epoch, record) or is_stopped
-        self.metric_sums = self.new_metrics()
+        self.metric_sums = self.make_metrics()
         state.epoch = self.first_epoch + epoch + 1
         self.position = Position(epoch + 1)
         self.is_consistent = True
@@ -174,7 +174,7 @@ class TrainingRun:
         number, state = -1, self.state
         for number, chunk in enumerate(self.source.chunks(state.architecture.seed, state.epoch)):
             if number < self.position.chunk:
-                continue  # done before the checkpoint
+                continue  # processed before the checkpoint
             if self.train_chunk(chunk):
                 return True
             self.notify("on_pause", self)
@@ -185,15 +185,16 @@ class TrainingRun:
             )
         if number < 0:
             raise ValueError(
-                f"X gave no batches in epoch {self.position.epoch}; an iterator can be read once: "
-                "pass a list, a data loader, or a callable that returns a new iterator"
+                f"X must yield at least one batch in each epoch; got none in epoch "
+                f"{self.position.epoch}; an iterator can be read only once: pass a list, a data "
+                "loader, or a callable that returns a new iterator"
             )
         return False
 
     def train_chunk(self, chunk):
         """Train on one chunk, a time slice at a time; return whether a callback stops the run."""
         before, optimizer, loss = self.position, self.optimizer, self.state.architecture.loss
-        rates = self.learning_rates(chunk.first_step, -(-chunk.n_samples // chunk.batch_size))
+        rates = self.compute_rates(chunk.first_step, -(-chunk.n_samples // chunk.batch_size))
         start = time.perf_counter()
         with EpochRun(
             self.state.program, chunk.rows, chunk.targets, chunk.order, chunk.batch_size,
@@ -201,21 +202,21 @@ class TrainingRun:
             noise=(self.state.architecture.seed, self.state.epoch), sums=self.metric_sums.sums,
             loss=loss if loss.call else None, values=chunk.values,
             chunk=(chunk.sample_offset, chunk.first_step, chunk.steps),
-        ) as live:  # fmt: skip
-            live.resume(before.done, before.loss, before.weight, before.penalty)
-            self.position = before._replace(live=live, start=start)
-            is_stopped = self.run_slices(live, chunk)
+        ) as epoch_run:  # fmt: skip
+            epoch_run.resume(before.done, before.loss, before.weight, before.penalty)
+            self.position = before._replace(epoch_run=epoch_run, start=start)
+            is_stopped = self.run_slices(epoch_run, chunk)
             last_rate = (
-                optimizer.lr if rates is None else rates[(live.done - 1) // chunk.batch_size]
+                optimizer.lr if rates is None else rates[(epoch_run.done - 1) // chunk.batch_size]
             )
             self.position = Position(
-                before.epoch, before.chunk + 1, None, 0, live.loss, live.weight, live.penalty,
-                trained=before.trained - before.done + live.done,
+                before.epoch, before.chunk + 1, loss=epoch_run.loss, weight=epoch_run.weight,
+                penalty=epoch_run.penalty, trained=before.trained - before.done + epoch_run.done,
                 seconds=before.seconds + time.perf_counter() - start, lr=float(last_rate),
             )  # fmt: skip
         return is_stopped
 
-    def run_slices(self, live, chunk):
+    def run_slices(self, epoch_run, chunk):
         """Run time slices, or single steps for callbacks that need them, until the chunk is done.
 
         Returns
@@ -225,33 +226,33 @@ class TrainingRun:
         """
         before, epoch = self.position, self.position.epoch
         steps = int(any(callback.wants_batches for callback in self.callbacks))
-        is_unfinished = live.done < chunk.n_samples  # not after Ctrl-C in its last step
+        is_unfinished = epoch_run.done < chunk.n_samples  # not after Ctrl-C in its last step
         is_stopped, interrupt = False, None
         while is_unfinished and not is_stopped:
-            done = live.done
+            done = epoch_run.done
             try:
-                is_unfinished = live.run(steps)
+                is_unfinished = epoch_run.run(steps)
             except KeyboardInterrupt as error:
-                if live.done == done or not steps:
+                if epoch_run.done == done or not steps:
                     raise
                 interrupt = error  # of a complete step, which callbacks have to observe
-            step = chunk.first_step + (live.done - 1) // chunk.batch_size
-            if live.diverged:
+            step = chunk.first_step + (epoch_run.done - 1) // chunk.batch_size
+            if epoch_run.has_diverged:
                 raise TrainingDiverged(epoch, step)
             if self.is_cancelled:
                 interrupt = KeyboardInterrupt()
             if steps:
-                is_stopped = self.notify("on_batch_end", epoch, step, live.last_loss)
+                is_stopped = self.notify("on_batch_end", epoch, step, epoch_run.last_loss)
             if interrupt is not None:
                 self.is_consistent = not is_stopped
                 raise interrupt
             if is_unfinished and not is_stopped:
                 self.notify("on_pause", self)
             if self.progress.update is not None:
-                self.progress.update(before.trained - before.done + live.done)
+                self.progress.update(before.trained - before.done + epoch_run.done)
         return is_stopped
 
-    def learning_rates(self, first, count):
+    def compute_rates(self, first, count):
         """Return the learning rates of `count` steps of the epoch, or None without a schedule."""
         if self.schedule is None:
             return None
@@ -273,7 +274,7 @@ class TrainingRun:
 
     def capture(self):
         """Return the `RunState` between two steps; its arrays are not copied."""
-        position, sums = self.position.settle(), self.metric_sums
+        position, sums = self.position.to_numbers(), self.metric_sums
         return RunState(
             signature=self.signature,
             position=position,
@@ -288,7 +289,7 @@ class TrainingRun:
         )
 
     def restore(self, saved):
-        """Continue where another run was.
+        """Continue from the state of an interrupted run.
 
         Parameters
         ----------
@@ -304,7 +305,7 @@ class TrainingRun:
             before = saved.signature.get(name)
             if value != before:
                 raise ValueError(
-                    f"{name} must be what it was for training to resume: {before!r}; got {value!r}"
+                    f"{name} must be {before!r}, as in the interrupted training; got {value!r}"
                 )
         try:
             self.check_restore(saved)
