@@ -22,7 +22,7 @@ TARGETS = (0.95, 0.98, 0.985)
 
 @dataclass(frozen=True)
 class Recipe:
-    """Training of a network 784-hidden-10 with relu, softmax and Adam.
+    """The training of a network 784-hidden-10 with relu, softmax and Adam.
 
     Attributes
     ----------
@@ -35,8 +35,8 @@ class Recipe:
     lr : float
         Learning rate.
     cosine : bool
-        Whether the learning rate decreases from epoch to epoch by a half cosine, else it is
-        constant.
+        Whether the learning rate decreases from epoch to epoch along half a cosine; otherwise
+        it is constant.
     """
 
     name: str
@@ -90,7 +90,7 @@ def train_cmlp(recipe, train, test, seed):
         callbacks=record_epoch,
     )  # fmt: skip
     total = time.perf_counter() - start
-    # Work of `fit` outside of its epochs, such as compressing X, counts with the first epoch.
+    # Time of `fit` outside of its epochs, such as compressing X, is added to the first epoch.
     setup = total - testing - sum(seconds for seconds, _ in epochs)
     seconds, accuracy = epochs[0]
     return [(seconds + setup, accuracy), *epochs[1:]]

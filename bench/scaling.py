@@ -16,7 +16,7 @@ CLIFF = 1.3
 
 
 def choose_sample_count(width, batch):
-    """Return a number of samples, in whole batches, that takes a measurable but short time."""
+    """Return a multiple of `batch` samples whose training takes a measurable but short time."""
     wanted = int(min(20_000, 1e9 / width**2)) // batch * batch
     return max(wanted, batch if batch * width**2 > 1e8 else 8 * batch)
 

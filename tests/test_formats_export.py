@@ -256,9 +256,7 @@ def test_bad_arguments_of_onnx(tmp_path, rng):
 FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O2"]
 
 # Activations that need no function of math.h.
-WITHOUT_MATH = {
-    "identity", "hard_sigmoid", "hard_tanh", "relu", "leaky_relu", "softsign"
-}  # fmt: skip
+WITHOUT_MATH = {"identity", "hard_sigmoid", "hard_tanh", "relu", "leaky_relu", "softsign"}
 
 
 @pytest.fixture(scope="session")

@@ -95,8 +95,7 @@ class Model:
 
     def forward(self, x):
         """Return the probabilities (n, out) of samples (n, in) and store z1, a1, z2, a2."""
-        x = np.asarray(as_matrix(x, self.input_dim, self.network.dtype, "x"),
-                       self.network.dtype)  # fmt: skip
+        x = np.asarray(as_matrix(x, self.input_dim, self.network.dtype, "x"), self.network.dtype)
         self.z1 = x @ self.W1 + self.b1
         self.a1 = np.tanh(self.z1)
         self.z2 = self.a1 @ self.W2 + self.b2

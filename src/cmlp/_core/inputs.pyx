@@ -150,8 +150,8 @@ cdef class Rows:
     def compute_density(self):
         """Return the fraction of elements that are not zero.
 
-        For dense rows it is estimated from CMLP_DENSITY_SAMPLE_ROWS equally spaced rows. It
-        is 1 if there are no elements.
+        For dense rows it is estimated from CMLP_DENSITY_SAMPLE_ROWS equally spaced rows. An
+        empty matrix has density 1.
         """
         cdef const cmlp_kernels *kernels = table(4)
         cdef int64_t sampled = min(self.view.n, CMLP_DENSITY_SAMPLE_ROWS), nonzeros = 0, i, row

@@ -121,7 +121,7 @@ class ReferenceMethods:
                 print(f"Epoch {epoch} complete")
 
     def evaluate(self, test_data):
-        """Return the number of samples (x, label) whose largest output is that of the label."""
+        """Return the number of samples (x, label) whose largest output has the index `label`."""
         return self._count_correct(*self._convert_labeled(test_data))
 
     def _train_epoch(self, rows, targets, order, batch_size, lr):

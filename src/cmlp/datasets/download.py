@@ -44,7 +44,7 @@ def download(name, mirrors, sha256, folder, *, packed=False, timeout=4.0, deadli
     timeout : float, default 4.0
         Seconds to wait for a mirror's host name, connection and each piece of data.
     deadline : float, optional
-        Value of `time.monotonic` at which the download is given up.
+        Value of `time.monotonic` after which the download fails.
 
     Returns
     -------

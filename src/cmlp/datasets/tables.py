@@ -27,15 +27,15 @@ def load_csv(path, label=None, header=None):
         selects the column named label, labels, class, target or y, else the last one. False
         treats all columns as features.
     header : bool, optional
-        Whether the first line holds column names. None means it does if any of its cells is
-        not a number.
+        Whether the first line holds column names. None: it does if any of its cells is not a
+        number.
 
     Returns
     -------
     X : ndarray of float32, shape (n_samples, n_features)
         All columns except the label column.
     y : ndarray of shape (n_samples,) or None
-        int64 if all labels are integers, else float64; None if `label` is False.
+        int64 if all labels are integers, else float64. None if `label` is False.
 
     Raises
     ------

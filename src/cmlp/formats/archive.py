@@ -1,4 +1,4 @@
-"""Native files as a header and named arrays: what ``.npz`` and ``.safetensors`` share.
+"""Native files as a header and named arrays, for both ``.npz`` and ``.safetensors``.
 
 A file has the arrays of `ModelState.to_arrays`. It may have a section for the state of an
 optimizer (``optimizer``) or for a checkpoint of a training run (``course``). A section is an object
@@ -64,7 +64,7 @@ def pack(state, optimizer=False):
 
 
 def make_section(fields, arrays):
-    """Return `fields` with a list of arrays, {name: [dtype, shape]}, under ``arrays``."""
+    """Return `fields` with the key ``arrays``: {name: [dtype, shape]}."""
     listed = {name: [array.dtype.name, list(array.shape)] for name, array in arrays.items()}
     return {**fields, "arrays": listed}
 
@@ -79,14 +79,14 @@ def compute_checksum(header):
 def unpack(reader, loss=None):
     """Return the state that a file stores.
 
-    No array is allocated before the file is known to contain it with the size that the header
-    implies.
+    An array is allocated only after the file has been checked to contain it with the size that the
+    header implies.
 
     Parameters
     ----------
     reader : ArchiveReader
     loss : callable, optional
-        The loss of a network whose loss was a callable, which files cannot store.
+        The network's loss if it was a callable, which files do not store.
 
     Returns
     -------
@@ -162,7 +162,7 @@ class ArchiveReader:
     path : str
     header : dict
     unread : set of str
-        The members of the file that have not been read; at the end there must be none.
+        The members of the file that have not been read; must be empty at the end.
     """
 
     def __init__(self, path):

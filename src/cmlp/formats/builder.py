@@ -1,4 +1,4 @@
-"""Building a network from a sequence of another framework's layers."""
+"""Construction of a network from a sequence of another framework's layers."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from cmlp.normalizations import BatchNorm, LayerNorm
 
 @dataclass
 class BuiltLayer:
-    """A dense layer and what follows it, up to the next dense layer.
+    """A dense layer and the layers after it, up to the next dense layer.
 
     Attributes
     ----------
@@ -39,9 +39,10 @@ class BuiltLayer:
 
 
 class SequenceBuilder:
-    """Collects layers in their order and makes a network of them.
+    """Collects layers in order and builds a network from them.
 
-    The arguments `label` name a layer of the source for error messages: ``"layer 3: LayerNorm"``.
+    The arguments `label` are names of the source's layers for error messages, such as
+    ``"layer 3: LayerNorm"``.
 
     Parameters
     ----------
@@ -114,7 +115,7 @@ class SequenceBuilder:
         layer.activation = activation
 
     def add_dropout(self, rate):
-        """Add dropout of the last dense layer's outputs or, before any, of the inputs."""
+        """Add dropout of the last dense layer's outputs, or of the inputs if there is none yet."""
         if self.layers:
             self.layers[-1].dropout = rate
         else:

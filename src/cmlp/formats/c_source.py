@@ -11,7 +11,7 @@ from cmlp.formats.atomic import replace_files
 from cmlp.formats.c_functions import ACTIVATION_CODE, FUNCTIONS, MATH_FUNCTIONS
 from cmlp.formats.folding import fold_layers
 
-MAX_COLUMNS = 96  # of the lines with the elements of an array
+MAX_COLUMNS = 96  # maximum length of lines with elements of an array
 
 # Characters in the name of an included file for which C99, 6.4.7, defines no behavior.
 UNQUOTABLE = {'"', "'", "\\"}
@@ -29,7 +29,7 @@ def write(state, path, name="model", weights="float32", own_math=False):
         Prefix of the functions.
     weights : {"float32", "int8"}, default "float32"
     own_math : bool, default False
-        Include the functions of ``MATH_FUNCTIONS`` instead of calling ``math.h``.
+        Whether to include the functions of `MATH_FUNCTIONS` instead of calling ``math.h``.
 
     Raises
     ------
@@ -227,7 +227,7 @@ class SourceRenderer:
 
 
 def quantize(weight):
-    """Return the step of each row, and the rows as multiples of it from -127 to 127.
+    """Quantize each row of weights to integers from -127 to 127 times a step.
 
     Parameters
     ----------
@@ -236,7 +236,9 @@ def quantize(weight):
     Returns
     -------
     step : ndarray, shape (outputs,)
+        Step of each row.
     rounded : ndarray of int, shape (outputs, inputs)
+        Weights divided by the steps and rounded.
     """
     step = np.abs(weight).max(axis=1) / 127
     step[step == 0] = 1

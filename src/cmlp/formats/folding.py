@@ -1,4 +1,4 @@
-"""A network as exports see it: dense layers, with batch normalization folded into them.
+"""A network in the form that exports use: dense layers with batch normalization folded in.
 
 Input layers (noise, dropout) and dropout act in training only, so exports leave them out.
 """
@@ -38,7 +38,7 @@ class FoldedLayer:
 
 
 def fold_layers(state):
-    """Return the layers of a network as it predicts.
+    """Return the layers that a network's predictions use.
 
     Parameters
     ----------

@@ -9,12 +9,12 @@ class FileMethods:
     """A mixin of `Network`: it uses the attribute `state` and the constructors of `Network`.
 
     `load` and `resume` return an instance of the class that they are called on. The methods that
-    read another framework's model return a plain `Network`, as such a model need not be one that
-    a subclass stands for.
+    read another framework's model return a plain `Network`, as the model may have an architecture
+    that the subclass does not allow.
     """
 
     def save(self, path, *, optimizer=False):
-        """Write the network to a file; an existing file is replaced only by a complete one.
+        """Write the network to a file; an existing file is replaced atomically.
 
         Parameters
         ----------

@@ -22,7 +22,7 @@ def write(state, path, optimizer=False):
     Parameters
     ----------
     state : ModelState
-        A checkpoint in it is stored too, unless `optimizer` is True.
+        Its checkpoint is stored too, unless `optimizer` is True.
     path : str or os.PathLike
     optimizer : bool, default False
         Store the state of the optimizer of `partial_fit`.
@@ -32,7 +32,7 @@ def write(state, path, optimizer=False):
     ValueError
         If `optimizer` is True and the state has no optimizer.
     TypeError
-        If the header contains something else than numbers, strings, lists and dicts.
+        If the header contains other values than numbers, strings, lists and dicts.
     FileNotFoundError
         If the directory of `path` does not exist.
     """
@@ -49,7 +49,7 @@ def read(path, loss=None):
     ----------
     path : str or os.PathLike
     loss : callable, optional
-        The loss of a network whose loss was a callable, which files cannot store.
+        The network's loss if it was a callable, which files do not store.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def read(path, loss=None):
     ValueError
         If the file is invalid; the message names it and the reason.
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     """
     with NpzReader(path) as reader:
         return unpack(reader, loss)

@@ -57,7 +57,7 @@ def read(path, loss=None, output=None, dtype="float32"):
     ValueError
         If the file is not an ONNX model or not a supported chain; the message names the node.
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     """
     graph = load_graph(path)
     reader = ChainReader(graph, resolve_dtype(dtype))

@@ -28,7 +28,7 @@ MODULES = {
     "softmax": ("Softmax", lambda k: {"dim": 1}),
 }
 
-# Module -> arguments that must have PyTorch's defaults, as the activation here has no parameter.
+# Module -> arguments that must have these values, as cmlp's activation has no such parameter.
 FIXED_ARGUMENTS = {
     "Hardtanh": {"min_val": -1.0, "max_val": 1.0},
     "Softplus": {"beta": 1.0, "threshold": 20.0},
@@ -171,7 +171,7 @@ def to_numpy(tensor):
 
 
 def find_activation(module):
-    """Return the activation that a module computes, or None if there is none."""
+    """Return the activation that a module computes, or None if cmlp does not have it."""
     name = type(module).__name__
     if name == "GELU":
         return ACTIVATIONS["gelu_tanh" if module.approximate == "tanh" else "gelu"]
