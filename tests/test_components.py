@@ -39,10 +39,14 @@ def test_the_tables_have_the_same_names():
 
 
 def test_the_documentation_names_every_component():
-    documentation = activations.__doc__ + metrics.__doc__ + Network.__doc__
-    names = {*activations.ACTIVATIONS, *losses.LOSSES, *metrics.CLASSIFICATION, *metrics.REGRESSION,
-             *initializers.INITIALIZERS}  # fmt: skip
-    assert {name for name in names if f'``"{name}"``' not in documentation} == set()
+    documented = [
+        (activations.__doc__, activations.ACTIVATIONS),
+        (losses.__doc__, losses.LOSSES),
+        (metrics.__doc__, [*metrics.CLASSIFICATION, *metrics.REGRESSION]),
+        (Network.__doc__, [*activations.ACTIVATIONS, *losses.LOSSES, *initializers.INITIALIZERS]),
+    ]
+    for documentation, names in documented:
+        assert [name for name in names if f'``"{name}"``' not in documentation] == []
     public = cmlp.__doc__ + Network.fit.__doc__
     kinds = [kind.__name__ for kind in optimizers.OPTIMIZERS.values()]
     assert [name for name in kinds if f"`{name}`" not in public or not hasattr(cmlp, name)] == []

@@ -132,3 +132,22 @@ def test_targets_out_of_bounds_are_named():
         Network([2, 1], loss="poisson").fit(X, [-1, 2])
     with pytest.raises(ValueError, match="y must lie between 0 and 1 for hinge; got values from"):
         Network([2, 1], loss="hinge").fit(X, [-1, 1])
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_the_gradient_is_the_oracles(rng, name):
+    loss = losses.LOSSES[name]
+    net = Network([3, 3], output=(loss.outputs or ("identity",))[-1], loss=loss, dtype="float64",
+                  seed=0)  # fmt: skip
+    x, least = rng.normal(size=3), loss.bounds[0]
+    y = rng.random(3) if least == 0 else rng.normal(size=3)
+    a = net.forward(x).T
+    # Through the activation: from the gradient with respect to outputs to that of the sums.
+    z = net.weight[0] @ x + net.bias[0][:, 0]
+    slope = oracle.LOSS_GRADIENTS[name](a, y[None])[0]
+    if net.output == "softmax":
+        expected = a[0] * (slope - (a[0] * slope).sum())
+    else:
+        expected = slope * oracle.DERIVATIVES[net.output](z, a[0])
+    _, gradient = value_and_gradient(net, x, y)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-9, atol=1e-12)

@@ -41,6 +41,7 @@ LAYERS = [
     "callbacks",
     "plot",
     "activations initializers losses metrics normalizations optimizers schedules",
+    "lbfgs",
     "_utils _utils.fields _utils.schema _utils.threads _utils.validation errors _version",
     """_core _core.blas _core.hooks _core.inputs _core.kernels _core.program
     _core.steps _core.threads _core.training""",

@@ -15,8 +15,9 @@ from cmlp._training.progress import make_prediction_progress
 from cmlp._training.reference_methods import ReferenceMethods
 from cmlp._utils.threads import resolve_threads
 from cmlp.formats.methods import FileMethods
+from cmlp.lbfgs import LBFGS
 from cmlp.metrics import resolve_metrics
-from cmlp.optimizers import LBFGS, resolve_optimizer
+from cmlp.optimizers import resolve_optimizer
 
 
 class Network(FileMethods, ReferenceMethods):

@@ -73,6 +73,10 @@ cdef extern from "kernels.h" nogil:
         const char *name
         int32_t parameters, log_link
 
+    ctypedef struct cmlp_input_layer_info:
+        const char *name
+        int32_t has_sparse_form
+
     ctypedef struct cmlp_optimizer_info:
         const char *name
         int32_t states
@@ -94,7 +98,7 @@ cdef extern from "kernels.h" nogil:
         const cmlp_activation_info *activations
         const cmlp_loss_info *losses
         const cmlp_optimizer_info *optimizers
-        const char *const *input_layers
+        const cmlp_input_layer_info *input_layers
         int64_t shared_pass_rows
         void (*gather)(
             const cmlp_rows *rows, const uint32_t *index, int64_t m,

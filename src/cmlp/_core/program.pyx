@@ -399,7 +399,7 @@ cdef class Program:
 def add_input_layer(Program program, specification, dict offsets):
     """Append an input layer."""
     cdef cmlp_input_layer *layer = &program.input_layers[program.input_layer_count]
-    layer.kind = INPUT_LAYERS[specification.kind]
+    layer.kind = INPUT_LAYERS[specification.kind].code
     layer.parameter = getattr(specification, INPUT_PARAMETERS[specification.kind])
     program.input_layer_count += 1
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmlp import losses
+from cmlp._core import kernels
 from cmlp._model.layers import Dense, InputDropout, InputNoise, Layer, layer_from_header
 from cmlp._model.parameters import Tensor
 from cmlp._utils.fields import Record
@@ -132,6 +133,12 @@ class Architecture(Record):
         """Standard deviation of the noise on the inputs; 0 if there is no such layer."""
         noises = (layer.deviation for layer in self.layers if isinstance(layer, InputNoise))
         return next(noises, 0.0)
+
+    @property
+    def dense_input_layer(self):
+        """Kind of the first input layer that cannot transform sparse rows, or None."""
+        kinds = (layer.kind for layer in self.layers if layer.is_input_layer)
+        return next((k for k in kinds if not kernels.INPUT_LAYERS[k].has_sparse_form), None)
 
     @property
     def max_norm(self):

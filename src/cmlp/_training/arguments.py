@@ -15,6 +15,7 @@ from cmlp._training.inputs import (
     convert_rows,
     prepare_rows,
     prepare_targets,
+    raise_if_not_transformable,
     split_pair,
 )
 from cmlp._training.loop import TrainingRun
@@ -24,8 +25,9 @@ from cmlp._utils.fields import check_fields, checked_field
 from cmlp._utils.threads import resolve_threads
 from cmlp._utils.validation import check_bool, check_count, check_integer
 from cmlp.callbacks import Checkpoint, resolve_callbacks
+from cmlp.lbfgs import LBFGS
 from cmlp.metrics import resolve_metrics
-from cmlp.optimizers import LBFGS, resolve_optimizer
+from cmlp.optimizers import resolve_optimizer
 
 
 def check_validation_split(name, value):
@@ -186,8 +188,7 @@ def make_batch_source(architecture, X, options):
             raise ValueError(
                 f"X of batch {number} must have at least one sample; got shape (0, {rows.width})"
             )
-        if architecture.input_noise and rows.is_sparse:
-            raise ValueError(f"X{suffix} must be dense with input_noise; pass X.toarray()")
+        raise_if_not_transformable(rows, architecture, "X" + suffix)
         return rows, targets, values
 
     return BatchSource(X, convert)

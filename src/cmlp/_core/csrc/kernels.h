@@ -130,6 +130,10 @@ typedef struct {
     const char *name;
     int32_t states; /* number of state arrays per parameter tensor: 1 to 3 */
 } cmlp_optimizer_info;
+typedef struct {
+    const char *name;
+    int32_t has_sparse_form; /* whether it can transform sparse rows */
+} cmlp_input_layer_info;
 
 /* The sums from which metrics are computed.  Classifiers: arrays (classes,).  Regressors: arrays
  * (outputs,), with target y and prediction a; y is shifted by the first target, which avoids
@@ -152,7 +156,7 @@ typedef struct {
     const cmlp_activation_info *activations;
     const cmlp_loss_info *losses;
     const cmlp_optimizer_info *optimizers;
-    const char *const *input_layers; /* names in the order of their codes; ends with NULL */
+    const cmlp_input_layer_info *input_layers;
     int64_t shared_pass_rows;        /* maximum batch size of accumulate_affine */
 
     /* --- Reading rows --- */
