@@ -19,10 +19,10 @@ MOST_LINES_OF_A_FUNCTION = 60  # without its docstring
 # A package's name stands for its `__init__`; "__init__" is that of cmlp.
 LAYERS = [
     "__main__",
-    "cli",
+    "cli _cli_sizes",
     "__init__",
-    """sklearn sklearn.estimators sklearn.mixin sklearn.optimizers sklearn.schedules sklearn.sources
-    sklearn.stopping sklearn.validation""",
+    """sklearn sklearn.estimators sklearn.mixin sklearn.optimizers sklearn.parameters
+    sklearn.schedules sklearn.sources sklearn.stopping sklearn.validation""",
     "ensemble config",
     "reference",
     "network",
