@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 import oracle
 import pytest
-from conftest import PRINT_PEAK_MEMORY, assert_same_state
+from conftest import PRINT_PEAK_MEMORY, assert_same_state, measures_memory
 
 from cmlp import LBFGS, SGD, Adam, Network, TrainingDiverged, callbacks, schedules
 
@@ -296,6 +296,7 @@ net.fit(batches, epochs=1)
 """ + PRINT_PEAK_MEMORY  # fmt: skip
 
 
+@measures_memory
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="RLIMIT_DATA counts on Linux")
 @pytest.mark.parametrize("code", [MAPPED, READ], ids=["mapped", "read"])
 def test_data_larger_than_memory(tmp_path, code):
