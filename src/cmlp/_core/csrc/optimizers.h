@@ -45,11 +45,11 @@
 #define OPTIMIZERS(X)                                                         \
     X(momentum, 1,                                                            \
       c[0] = h[0]; c[1] = t > 1 ? 1 - h[1] : 1;                               \
-      c[2] = -rate * (h[2] ? h[0] : 1); c[3] = -rate * h[2],                  \
+      c[2] = -rate * (h[2] != 0 ? h[0] : 1); c[3] = -rate * h[2],             \
       s0 = k0 * s0 + k1 * g;                                                  \
       w += k2 * s0 + k3 * g)                                                  \
     X(adam, 2,                                                                \
-      SUM_CONSTANTS; c[3] = h[3] ? h[2] * ROOT_CORRECTION : h[2],             \
+      SUM_CONSTANTS; c[3] = h[3] != 0 ? h[2] * ROOT_CORRECTION : h[2],        \
       DECAYED_SUMS;                                                           \
       w += k4 * s0 * v_reciprocal(v_root(s1) * k2 + k3))                      \
     X(amsgrad, 3,                                                             \
