@@ -259,7 +259,8 @@ class Network(FileMethods, ReferenceMethods):
             ``"f1"``, or ``"r2"``, ``"mae"``, ``"mse"``, ``"rmse"``; computed while training from
             the outputs before each step and, with validation data, after each epoch.
         restore_good : bool, default False
-            Whether divergence restores the parameters after the last epoch with finite losses.
+            Whether divergence restores the parameters after the last epoch in which losses and
+            parameters were finite.
         sparse : bool or "auto", default "auto"
             Whether to compress a dense X once to sparse rows, so that the first layer skips
             zeros. The results have the same bits, unless a BLAS computes the dense product.
@@ -284,7 +285,7 @@ class Network(FileMethods, ReferenceMethods):
         TypeError, ValueError
             If an argument does not fit; the network is unchanged.
         TrainingDiverged
-            If the loss is no longer finite.
+            If the loss of a batch, or a parameter at the end of an epoch, is not finite.
         KeyboardInterrupt
             On Ctrl-C, between two steps; the network is consistent.
         """

@@ -18,8 +18,8 @@ import numpy as np
 from cmlp._core.blas cimport enter_single_threaded, hooks, leave_single_threaded
 from cmlp._core.inputs cimport MetricSums, Rows, Targets, describe_rows
 from cmlp._core.kernels cimport (
-    CMLP_ALIASED_STRIDE_BYTES, CMLP_BLAS_MAX_VECTOR_BYTES, CMLP_INFERENCE_BATCH_ROWS, CMLP_PAD,
-    CMLP_PREFETCH_BATCH_BYTES, CMLP_SPARSE_ENTRY_COST, CMLP_THREAD_MULTIPLY_ADDS,
+    CMLP_ALIASED_STRIDE_BYTES, CMLP_BLAS_MAX_VECTOR_BYTES, CMLP_F32, CMLP_F64,
+    CMLP_INFERENCE_BATCH_ROWS, CMLP_PAD, CMLP_PREFETCH_BATCH_BYTES, CMLP_SPARSE_ENTRY_COST, CMLP_THREAD_MULTIPLY_ADDS,
     CMLP_TIME_SLICE_SECONDS, cmlp_input_layer, cmlp_rows, cmlp_span, dropout_of, table)
 from cmlp._core.kernels import INPUT_LAYERS
 from cmlp._core.steps cimport (
@@ -306,6 +306,18 @@ cdef class Program:
         finally:
             self.free_workspaces.append(workspace)
         return None if inference.has_non_finite else compute_mean_loss(job)
+
+    def is_finite(self):
+        """Return whether all parameters and running statistics are finite."""
+        cdef cmlp_rows row
+        memset(&row, 0, sizeof(row))
+        row.kind = CMLP_F32 if self.itemsize == 4 else CMLP_F64
+        for block in (self.parameters, self.statistics):
+            if block.size:
+                row.n, row.width, row.data = 1, block.size, address_array(block, 1)
+                if self.kernels.first_not_finite(&row) >= 0:
+                    return False
+        return True
 
     def plan(self, int64_t batch_size, int threads):
         """Return the threads and products that the engine chooses for a batch of dense samples.

@@ -40,6 +40,8 @@ class TrainingRun:
     position : Position
     is_stopped : bool
         Whether a callback has stopped the run.
+    last_step : int
+        Number of the latest step within its epoch.
     is_cancelled : bool
         Set by another thread to end training between two steps.
     is_consistent : bool
@@ -56,6 +58,7 @@ class TrainingRun:
         self.history, self.position = History(), Position()
         self.first_epoch = self.state.epoch
         self.is_stopped = self.is_cancelled = False
+        self.last_step = 0
         self.is_consistent = True
         self.callback_states = []
         architecture = self.state.architecture
@@ -72,7 +75,7 @@ class TrainingRun:
         Raises
         ------
         TrainingDiverged
-            If the loss of a batch is not finite.
+            If the loss of a batch, or a parameter at the end of an epoch, is not finite.
         """
         parameters = self.state.parameters
         try:
@@ -113,6 +116,7 @@ class TrainingRun:
         finite = state.snapshot() if self.restore_good else None
         try:
             is_stopped = self.train_epoch()
+            self.check_finite()
         except TrainingDiverged:
             if finite is not None:
                 state.restore(finite)
@@ -132,6 +136,11 @@ class TrainingRun:
         self.is_consistent = True
         self.progress.finish_epoch(epoch, record)
         self.notify("on_pause", self)
+
+    def check_finite(self):
+        """Raise `TrainingDiverged` if a parameter or a running statistic is not finite."""
+        if not self.state.program.is_finite():
+            raise TrainingDiverged(self.position.epoch, self.last_step)
 
     def summarize_epoch(self):
         """Return the training quantities of the epoch that has ended, a dict."""
@@ -201,7 +210,7 @@ class TrainingRun:
         is_unfinished, is_stopped = True, False
         while is_unfinished and not is_stopped:
             is_unfinished = live.run(steps)
-            step = chunk.first_step + (live.done - 1) // chunk.batch_size
+            self.last_step = step = chunk.first_step + (live.done - 1) // chunk.batch_size
             if live.diverged:
                 raise TrainingDiverged(epoch, step)
             if self.is_cancelled:
@@ -289,7 +298,46 @@ class TrainingRun:
         )  # fmt: skip
 
     def save(self, path):
-        """Write a checkpoint of this run, an ``.npz`` file, between two steps."""
+        """Write a checkpoint of this run, an ``.npz`` file, between two steps.
+
+        Raises
+        ------
+        TrainingDiverged
+            If a parameter is not finite; an earlier checkpoint at `path` remains.
+        """
         from cmlp import formats
 
+        self.check_finite()
         formats.get_format("npz").write(self.to_model_state(), path)
+
+
+def train_plain_epoch(state, rows, targets, order, batch_size, rate, threads, *, epoch=0,
+                      noise=None):  # fmt: skip
+    """Train for one epoch by plain gradient descent, without callbacks or time slices.
+
+    Parameters
+    ----------
+    state : ModelState
+    rows, targets, order, batch_size, rate, threads, noise
+        As for `EpochRun`.
+    epoch : int, default 0
+        The number of the epoch in an error.
+
+    Returns
+    -------
+    loss, last_loss : float
+        Mean over the epoch, and over its last batch.
+
+    Raises
+    ------
+    TrainingDiverged
+        If the loss of a batch, or a parameter after the last one, is not finite.
+    """
+    with EpochRun(
+        state.program, rows, targets, order, batch_size, rate, threads, noise=noise
+    ) as live:
+        while live.run():
+            pass
+        if live.diverged or not state.program.is_finite():
+            raise TrainingDiverged(epoch, (live.done - 1) // batch_size)
+        return live.mean_loss, live.last_loss
