@@ -5,6 +5,10 @@ arguments, the same defaults (except SGD's learning rate) and the same update. `
 the keyword arguments that all of them except `LBFGS` accept. Every class raises `TypeError` or
 `ValueError`, naming the argument, if an argument has the wrong type or is out of its range.
 
+``eps`` and ``clip_value`` must not vanish in the dtype of the parameters: `Network.fit` raises
+`ValueError` if they are below its least normal number (1.18e-38 for float32, 2.23e-308 for
+float64).
+
 `Network.fit` starts with fresh optimizer state; `Network.partial_fit` keeps it between calls.
 """
 
@@ -20,6 +24,7 @@ from cmlp._utils.validation import (
     check_fraction,
     check_integer,
     check_non_negative,
+    check_normal,
     check_positive,
 )
 
@@ -120,6 +125,17 @@ class Optimizer(Record):
         """Whether gradients are processed, penalized or accumulated, or parameters averaged."""
         is_processed = self.l1 or self.l2 or self.clip_norm or self.clip_value
         return bool(is_processed or self.penalty is not None or self.accumulate > 1 or self.average)
+
+    def check_dtype(self, dtype):
+        """Raise `ValueError` if `eps` or `clip_value` vanishes in the dtype of the parameters.
+
+        With an `eps` of 0, a parameter whose gradient is 0 would become NaN; a `clip_value` of 0
+        would mean no limit.
+        """
+        for name in ("eps", "clip_value"):
+            value = getattr(self, name, None)
+            if value is not None:
+                check_normal(name, value, dtype)
 
     @property
     def for_biases(self):
@@ -401,6 +417,7 @@ class Lion(Optimizer):
 
     With gradient g, momentum m and parameter w: w = (1 - lr * weight_decay) * w -
     lr * sign(b0 * m + (1 - b0) * g), then m = b1 * m + (1 - b1) * g, b0 and b1 being the betas.
+    The sign of 0 is 0: a parameter whose gradients have all been 0 is only decayed.
 
     Chen et al., "Symbolic discovery of optimization algorithms", NeurIPS 2023, program 1.
 

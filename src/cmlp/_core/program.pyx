@@ -18,9 +18,10 @@ import numpy as np
 from cmlp._core.blas cimport enter_single_threaded, hooks, leave_single_threaded
 from cmlp._core.inputs cimport MetricSums, Rows, Targets, describe_rows
 from cmlp._core.kernels cimport (
-    CMLP_ALIASED_STRIDE_BYTES, CMLP_BLAS_MAX_VECTOR_BYTES, CMLP_F32, CMLP_F64,
-    CMLP_INFERENCE_BATCH_ROWS, CMLP_PAD, CMLP_PREFETCH_BATCH_BYTES, CMLP_SPARSE_ENTRY_COST, CMLP_THREAD_MULTIPLY_ADDS,
-    CMLP_TIME_SLICE_SECONDS, cmlp_input_layer, cmlp_rows, cmlp_span, dropout_of, table)
+    CMLP_ALIASED_STRIDE_BYTES, CMLP_BLAS_BLOCK_ROWS, CMLP_BLAS_MAX_VECTOR_BYTES,
+    CMLP_COLUMN_BLOCK_BYTES, CMLP_F32, CMLP_F64, CMLP_INFERENCE_BATCH_ROWS, CMLP_PAD,
+    CMLP_PREFETCH_BATCH_BYTES, CMLP_SPARSE_ENTRY_COST, CMLP_THREAD_MULTIPLY_ADDS,
+    CMLP_TIME_SLICE_SECONDS, CMLP_UPDATE_BLOCK_ROWS, cmlp_input_layer, cmlp_rows, cmlp_span, dropout_of, table)
 from cmlp._core.kernels import INPUT_LAYERS
 from cmlp._core.steps cimport (
     BIAS, BIASES, NOT_NORMALIZED, OVER_BATCH, OVER_LAYER, SCALE, WEIGHT, WEIGHTS, InferenceJob,
@@ -207,9 +208,23 @@ cdef class Program:
             job.input.layer_count = self.input_layer_count
         return workspace
 
-    cdef int choose_threads(self, const Job *job, int threads) noexcept:
+    cdef int64_t count_blocks(self, const Job *job, bint trains) noexcept:
+        # Return into how many blocks the phase with most of them divides a batch of this job:
+        # rows of the batch or, if it trains, rows or columns of a layer's weights.
+        cdef int64_t rows = CMLP_BLAS_BLOCK_ROWS if job.blas != NULL else 1
+        cdef int64_t columns = CMLP_COLUMN_BLOCK_BYTES // self.itemsize
+        cdef int64_t blocks = (job.batch + rows - 1) // rows
+        cdef int l
+        if trains:
+            for l in range(self.depth):
+                blocks = max(blocks, self.layers[l].inputs // CMLP_UPDATE_BLOCK_ROWS,
+                             self.layers[l].n // columns)
+        return blocks
+
+    cdef int choose_threads(self, const Job *job, int threads, bint trains) noexcept:
         # Return how many threads pay for a batch of this job, at most `threads`.
-        return max(1, <int> min(<double> threads, job.batch * job.work / CMLP_THREAD_MULTIPLY_ADDS))
+        cdef double most = min(<double> threads, job.batch * job.work / CMLP_THREAD_MULTIPLY_ADDS)
+        return max(1, <int> min(most, <double> self.count_blocks(job, trains)))
 
     cdef char *address_block(self, str name, block) except NULL:
         # Return the address of a block laid out like `parameters`.
@@ -256,7 +271,7 @@ cdef class Program:
             training.update_factor = 1
             training.steps = 1
             job.deadline = INFINITY
-            run_training(&training, self.choose_threads(job, threads))
+            run_training(&training, self.choose_threads(job, threads, True))
         finally:
             self.release_workspace(workspace)
         return training.last_loss
@@ -302,7 +317,7 @@ cdef class Program:
             if sums is not None:
                 job.sums = &sums.sums
             inference.checks_finite = check_finite
-            run_inference(&inference, self.choose_threads(job, threads), tick)
+            run_inference(&inference, self.choose_threads(job, threads, False), tick)
         finally:
             self.free_workspaces.append(workspace)
         return None if inference.has_non_finite else compute_mean_loss(job)
@@ -351,7 +366,7 @@ cdef class Program:
                 products.append("BLAS")
             else:
                 products.append("kernels" + ", update and forward in one pass" * is_shared)
-        return self.choose_threads(&job, threads), products
+        return self.choose_threads(&job, threads, True), products
 
     def predict_small(self, array):
         """Return the outputs of a few samples with little overhead, or None.
@@ -393,7 +408,7 @@ cdef class Program:
         workspace = self.prepare_job(&inference.job, rows, None, None, CMLP_INFERENCE_BATCH_ROWS, 0,
                                      False)
         try:
-            if self.choose_threads(&inference.job, 2) > 1:
+            if self.choose_threads(&inference.job, 2, False) > 1:
                 return None
             out = np.empty((rows.n, self.head.outputs), self.dtype)
             inference.out = address_array(out, 2)

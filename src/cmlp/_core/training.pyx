@@ -223,7 +223,7 @@ cdef class EpochRun:
                              and job.batch <= program.kernels.shared_pass_rows)
         training.defers_updates = (training.is_small and training.optimizer.optimizers == NULL
                                    and program.can_defer_updates())
-        self.threads = program.choose_threads(job, threads)
+        self.threads = program.choose_threads(job, threads, True)
 
     def __enter__(self):
         return self

@@ -25,9 +25,15 @@ class OptimizerState:
         Whether the network has the averaged parameters and ``blocks["average"]`` the trained ones,
         as between two calls of `partial_fit`.
     kernel : cmlp._core.training.OptimizerKernel
+
+    Raises
+    ------
+    ValueError
+        If an argument of the optimizer vanishes in the dtype of the parameters.
     """
 
     def __init__(self, optimizer, parameters):
+        optimizer.check_dtype(parameters.dtype)
         self.optimizer, self.is_averaged = optimizer, False
         self.blocks = {}
         if optimizer.kernel != "sgd":
