@@ -4,7 +4,7 @@ import numpy as np
 import oracle
 import pytest
 
-from cmlp import SGD, Adam, Network, losses
+from cmlp import SGD, Adam, Network, TrainingDiverged, losses
 from cmlp._core import kernels
 
 
@@ -124,3 +124,18 @@ def test_targets_out_of_bounds_are_named():
         Network([2, 1], loss="poisson").fit(X, [-1, 2])
     with pytest.raises(ValueError, match="y must lie between 0 and 1 for hinge; got values from"):
         Network([2, 1], loss="hinge").fit(X, [-1, 1])
+
+
+@pytest.mark.parametrize("loss", ["poisson", "poisson_deviance"])
+@pytest.mark.parametrize(("dtype", "limit"), [("float32", 88.7), ("float64", 709.7)])
+def test_the_rate_of_a_poisson_loss_overflows(isa, loss, dtype, limit):
+    X, y = np.ones((2, 1)), np.ones(2)
+    net = Network([1, 1], loss=loss, dtype=dtype)
+    net.weight[0][:], net.bias[0][:] = 0, limit
+    assert np.isfinite(net.predict(X)).all()
+    assert np.isfinite(net.backprop([1.0], [1.0])[2])
+    net.bias[0][:] = limit + 0.2
+    with np.errstate(over="ignore"):
+        assert (net.predict(X) == np.inf).all()
+    with pytest.raises(TrainingDiverged, match="not finite in epoch 0, step 0"):
+        net.fit(X, y, epochs=1, optimizer=SGD(1e-300 if dtype == "float64" else 1e-37))

@@ -274,7 +274,8 @@ class Network(FileMethods, ReferenceMethods):
             As in Keras: 0 shows nothing, 1 a bar, 2 a line for each epoch.
         threads : int, optional
             Greatest number of threads; by default `CMLP_NUM_THREADS`, `OMP_NUM_THREADS`, or the
-            CPUs that the process may use. Small networks train on one thread.
+            CPUs that the process may use. Small networks train on one thread. A number above both
+            16 and that of the CPUs is reduced to the greater of the two.
 
         Returns
         -------

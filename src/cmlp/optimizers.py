@@ -5,9 +5,8 @@ arguments, the same defaults (except SGD's learning rate) and the same update. `
 the keyword arguments that all of them except `LBFGS` accept. Every class raises `TypeError` or
 `ValueError`, naming the argument, if an argument has the wrong type or is out of its range.
 
-``eps`` and ``clip_value`` must not vanish in the dtype of the parameters: `Network.fit` raises
-`ValueError` if they are below its least normal number (1.18e-38 for float32, 2.23e-308 for
-float64).
+`Network.fit` raises `ValueError` if ``eps`` or ``clip_value`` is below the least normal number of
+the network's dtype (1.18e-38 for float32, 2.23e-308 for float64).
 
 `Network.fit` starts with fresh optimizer state; `Network.partial_fit` keeps it between calls.
 """
@@ -24,7 +23,6 @@ from cmlp._utils.validation import (
     check_fraction,
     check_integer,
     check_non_negative,
-    check_normal,
     check_positive,
 )
 
@@ -125,17 +123,6 @@ class Optimizer(Record):
         """Whether gradients are processed, penalized or accumulated, or parameters averaged."""
         is_processed = self.l1 or self.l2 or self.clip_norm or self.clip_value
         return bool(is_processed or self.penalty is not None or self.accumulate > 1 or self.average)
-
-    def check_dtype(self, dtype):
-        """Raise `ValueError` if `eps` or `clip_value` vanishes in the dtype of the parameters.
-
-        With an `eps` of 0, a parameter whose gradient is 0 would become NaN; a `clip_value` of 0
-        would mean no limit.
-        """
-        for name in ("eps", "clip_value"):
-            value = getattr(self, name, None)
-            if value is not None:
-                check_normal(name, value, dtype)
 
     @property
     def for_biases(self):

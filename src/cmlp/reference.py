@@ -143,9 +143,7 @@ class Model:
         threads, state = resolve_threads(), self.network.state
         rows, targets, out = self._prepare(x_train, y_train)
         for epoch in range(epochs):
-            train_plain_epoch(
-                state, rows, targets, None, 1, learning_rate, threads, epoch=epoch
-            )
+            train_plain_epoch(state, rows, targets, None, 1, learning_rate, threads, epoch=epoch)
             loss = state.program.infer(rows, targets, None, out, threads)
             print(f"Epoch {epoch}, loss: {loss:f}")
 

@@ -48,7 +48,6 @@ cdef class Program:
                                     order, int64_t batch, bint drops)
     cdef void release_workspace(self, Workspace workspace) noexcept
     cdef int choose_threads(self, const Job *job, int threads, bint trains) noexcept
-    cdef int64_t count_blocks(self, const Job *job, bint trains) noexcept
     cdef char *address_block(self, str name, block) except NULL
     cdef object infer_few(self, const cmlp_rows *rows)
 

@@ -21,7 +21,8 @@ from cmlp._core.kernels cimport (
     CMLP_ALIASED_STRIDE_BYTES, CMLP_BLAS_BLOCK_ROWS, CMLP_BLAS_MAX_VECTOR_BYTES,
     CMLP_COLUMN_BLOCK_BYTES, CMLP_F32, CMLP_F64, CMLP_INFERENCE_BATCH_ROWS, CMLP_PAD,
     CMLP_PREFETCH_BATCH_BYTES, CMLP_SPARSE_ENTRY_COST, CMLP_THREAD_MULTIPLY_ADDS,
-    CMLP_TIME_SLICE_SECONDS, CMLP_UPDATE_BLOCK_ROWS, cmlp_input_layer, cmlp_rows, cmlp_span, dropout_of, table)
+    CMLP_TIME_SLICE_SECONDS, CMLP_UPDATE_BLOCK_ROWS, cmlp_input_layer, cmlp_rows, cmlp_span,
+    dropout_of, table)
 from cmlp._core.kernels import INPUT_LAYERS
 from cmlp._core.steps cimport (
     BIAS, BIASES, NOT_NORMALIZED, OVER_BATCH, OVER_LAYER, SCALE, WEIGHT, WEIGHTS, InferenceJob,
@@ -34,6 +35,7 @@ cdef extern from "clock.h" nogil:
 
 include "workspace.pxi"
 include "inference.pxi"
+include "blocks.pxi"
 
 cmlp_survive_fork()
 
@@ -208,23 +210,10 @@ cdef class Program:
             job.input.layer_count = self.input_layer_count
         return workspace
 
-    cdef int64_t count_blocks(self, const Job *job, bint trains) noexcept:
-        # Return into how many blocks the phase with most of them divides a batch of this job:
-        # rows of the batch or, if it trains, rows or columns of a layer's weights.
-        cdef int64_t rows = CMLP_BLAS_BLOCK_ROWS if job.blas != NULL else 1
-        cdef int64_t columns = CMLP_COLUMN_BLOCK_BYTES // self.itemsize
-        cdef int64_t blocks = (job.batch + rows - 1) // rows
-        cdef int l
-        if trains:
-            for l in range(self.depth):
-                blocks = max(blocks, self.layers[l].inputs // CMLP_UPDATE_BLOCK_ROWS,
-                             self.layers[l].n // columns)
-        return blocks
-
     cdef int choose_threads(self, const Job *job, int threads, bint trains) noexcept:
         # Return how many threads pay for a batch of this job, at most `threads`.
         cdef double most = min(<double> threads, job.batch * job.work / CMLP_THREAD_MULTIPLY_ADDS)
-        return max(1, <int> min(most, <double> self.count_blocks(job, trains)))
+        return max(1, <int> min(most, <double> count_blocks(job, self.layers, trains)))
 
     cdef char *address_block(self, str name, block) except NULL:
         # Return the address of a block laid out like `parameters`.

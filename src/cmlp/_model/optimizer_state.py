@@ -4,6 +4,7 @@ from contextlib import contextmanager
 
 from cmlp._core.training import OptimizerKernel
 from cmlp._model.parameters import TensorBlock
+from cmlp._utils.validation import check_normal
 from cmlp.optimizers import OPTIMIZERS
 
 
@@ -33,7 +34,7 @@ class OptimizerState:
     """
 
     def __init__(self, optimizer, parameters):
-        optimizer.check_dtype(parameters.dtype)
+        check_dtype(optimizer, parameters.dtype)
         self.optimizer, self.is_averaged = optimizer, False
         self.blocks = {}
         if optimizer.kernel != "sgd":
@@ -177,3 +178,15 @@ class OptimizerState:
         for name, block in state["blocks"].items():
             self.blocks[name][:] = block
         self.position, self.is_averaged = state["position"], state["is_averaged"]
+
+
+def check_dtype(optimizer, dtype):
+    """Raise `ValueError` if `eps` or `clip_value` vanishes in the dtype of the parameters.
+
+    With an `eps` of 0, a parameter whose gradient is 0 would become NaN; a `clip_value` of 0 would
+    mean no limit.
+    """
+    for name in ("eps", "clip_value"):
+        value = getattr(optimizer, name, None)
+        if value is not None:
+            check_normal(name, value, dtype)

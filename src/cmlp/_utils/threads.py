@@ -87,9 +87,9 @@ def group_limit(group):
 def resolve_threads(threads=None):
     """Return the maximum number of worker threads.
 
-    It is at most the number of `available_cpus`, or `LEAST_LIMIT` if that is greater; a larger
-    number is reduced to it without an error. The argument has precedence, then the environment variables ``CMLP_NUM_THREADS`` and
-    ``OMP_NUM_THREADS`` (its first item, if it is a list), then `available_cpus`.
+    The argument has precedence, then the environment variables ``CMLP_NUM_THREADS`` and
+    ``OMP_NUM_THREADS`` (its first item, if it is a list), then `available_cpus`. A number above
+    both `available_cpus` and `LEAST_LIMIT` is reduced to the greater of the two.
 
     Parameters
     ----------
@@ -115,5 +115,5 @@ def resolve_threads(threads=None):
 
 
 def limit_threads(threads):
-    """Return a number of threads, reduced to the maximum that `resolve_threads` states."""
+    """Return a number of threads, reduced to the limit that `resolve_threads` states."""
     return threads if threads <= LEAST_LIMIT else min(threads, max(available_cpus(), LEAST_LIMIT))

@@ -83,9 +83,10 @@ def check_normal(argument, value, dtype):
         float32 or float64.
     """
     info = np.finfo(dtype)
-    if not info.tiny <= value <= info.max:
+    least, greatest = float(info.tiny), float(info.max)
+    if not least <= value <= greatest:
         raise ValueError(
-            f"{argument} must be from {info.tiny:.3g} to {info.max:.3g}, the range of "
+            f"{argument} must be from {least:.3g} to {greatest:.3g}, the range of "
             f"{np.dtype(dtype).name}; got {value!r}"
         )
 
