@@ -3,6 +3,7 @@
 import numpy as np
 import oracle
 import pytest
+from conftest import read_data
 
 from cmlp import SGD, Adam, Network, TrainingDiverged, losses
 from cmlp._core import kernels
@@ -139,3 +140,27 @@ def test_the_rate_of_a_poisson_loss_overflows(isa, loss, dtype, limit):
         assert (net.predict(X) == np.inf).all()
     with pytest.raises(TrainingDiverged, match="not finite in epoch 0, step 0"):
         net.fit(X, y, epochs=1, optimizer=SGD(1e-300 if dtype == "float64" else 1e-37))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_softmax_with_a_large_logit_at_any_position(isa, dtype):
+    # Its exponential overflows unless the maximum over all of a row's vectors is subtracted.
+    n = 70
+    net = Network([n, n], loss="cross_entropy", dtype=dtype, seed=0)
+    net.weight[0][:], net.bias[0][:] = np.eye(n) * 1000, 0
+    np.testing.assert_allclose(net(np.eye(n)), np.eye(n))
+    rows, targets = read_data(net, np.eye(n), np.arange(n))
+    gradient = net.state.parameters.new()
+    assert net.state.program.gradient(rows, targets, gradient.block, 1) == 0
+    assert not gradient.block.any()
+    rows, targets = read_data(net, np.eye(n), np.arange(1, n + 1) % n)
+    assert net.state.program.gradient(rows, targets, gradient.block, 1) == 1000
+    assert np.isfinite(gradient.block).all()
+
+
+@pytest.mark.parametrize("scale", [-1000, 1000])
+def test_a_sigmoid_with_a_large_logit(isa, scale):
+    net = Network([1, 1], loss="binary_cross_entropy", seed=0)
+    net.weight[0][:], net.bias[0][:] = scale, 0
+    assert net.backprop([1.0], [0.0])[2] == max(scale, 0)
+    assert net.backprop([1.0], [1.0])[2] == max(-scale, 0)

@@ -169,3 +169,14 @@ def test_a_sample_with_nan_is_a_miss(isa, place):
     net.state.program.infer(rows, targets, None, None, 1, sums=metrics.sums)
     assert metrics.arrays["hits"].tolist() == (np.arange(3) == place).tolist()
     assert metrics.results() == {"top_3": 0, "top_9": 0}
+
+
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "hinge"])
+def test_an_output_at_the_threshold_means_class_1(isa, loss):
+    net = Network([2, 1], loss=loss)
+    net.weight[0][:], net.bias[0][:] = 0, 0
+    X = np.ones((3, 2))
+    assert net.predict(X).tolist() == [1, 1, 1]
+    assert net.score(X, [1, 1, 1]) == net.score(X, [1, 1, 1], metric="recall") == 1
+    assert net.score(X, [0, 0, 1]) == pytest.approx(1 / 3)
+    assert net.score(X, np.full((3, 1), 0.5)) == 1  # a target of 1/2 means class 1 too
