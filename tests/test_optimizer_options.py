@@ -120,7 +120,7 @@ def test_the_norm_includes_the_scales_of_normalized_layers(isa, data, normalizat
     net = Network(SIZES, activation="tanh", loss="quadratic", normalization=normalization,
                   dtype="float64", seed=3)  # fmt: skip
     net.weight[1][:] *= 10
-    gradient = net.state.parameters.new()
+    gradient = net.state.parameters.make_zeros()
     net.state.program.gradient(*read_data(net, *data), gradient.block, 1)
     parts = {name: [view for tensor, view in gradient.views.items() if tensor.name == name]
              for name in ("weight", "bias", "scale")}  # fmt: skip
@@ -266,7 +266,7 @@ def test_a_schedule_and_batch_callbacks_combine_with_all_options(data):
         (lambda: Adam(accumulate=1.5), TypeError, "accumulate must be a whole number; got 1.5"),
         (lambda: Adam(average=1), ValueError, "average must be at least 0 and below 1; got 1"),
         (lambda: SGD(penalty=-1), ValueError, "penalty must be finite and not negative; got -1"),
-        (lambda: Adam(penalty=1, weight_decay=1), ValueError, "exclude each other"),
+        (lambda: Adam(penalty=1, weight_decay=1), ValueError, "must not be given together"),
         (lambda: Adam(decay_bias=None), TypeError, "decay_bias must be True or False; got None"),
     ],
 )
