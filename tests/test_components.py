@@ -87,3 +87,19 @@ def test_gradient(isa, hidden, output, loss, rng):
             assert nabla[index] == pytest.approx((values[0] - values[1]) / (2 * step), abs=2e-8)
             compared += 1
     assert compared == 7 + 5 + 2 + 1
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"activation": activations.celu(1e-50)}, "celu"),
+        ({"activation": activations.leaky_relu(1e-50)}, "leaky_relu"),
+        ({"loss": losses.huber(1e-50)}, "huber"),
+        ({"loss": losses.huber(1e50)}, "huber"),
+    ],
+)
+def test_a_parameter_out_of_the_range_of_the_dtype_is_refused(options, name):
+    message = f"the parameter of {name} must be from 1.18e-38 to 3.4e.38, the range of float32"
+    with pytest.raises(ValueError, match=message):
+        Network([3, 4, 2], **options)
+    Network([3, 4, 2], dtype="float64", **options)

@@ -25,6 +25,10 @@ The loss of a batch is the mean over its samples, each multiplied by its weight 
 sample or class weights. The outputs of the Poisson losses are logarithms of rates; the targets
 of the hinge losses are 0 and 1.
 
+The exponential of the Poisson losses overflows for an output above 88.7 in float32, or 709.7 in
+float64. The loss is then infinite and training raises `TrainingDiverged`; `Network.predict` returns
+infinity.
+
 References
 ----------
 Huber, Annals of Mathematical Statistics 35, 1964, p. 74. McCullagh and Nelder, "Generalized

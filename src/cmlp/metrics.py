@@ -5,8 +5,8 @@ Every sample counts once, whatever its weight.
 =================  ============================================================================
 for classifiers
 ``"accuracy"``     fraction of samples whose class is predicted
-``"top_k"``        fraction of samples whose class has one of the k largest outputs, for k of
-                   1, 2, 3 and so on
+``"top_k"``        fraction of samples for which fewer than k other classes have an output
+                   greater than or equal to that of the sample's class, for k of 1, 2, 3 and so on
 ``"precision"``    samples of a class predicted as such / samples predicted as that class
 ``"recall"``       samples of a class predicted as such / samples of that class
 ``"f1"``           harmonic mean of precision and recall
@@ -16,6 +16,11 @@ for regressors
 ``"mse"``          mean squared error
 ``"rmse"``         root of the mean squared error
 =================  ============================================================================
+
+The predicted class is that of the first greatest output, as `Network.predict` returns it. In
+``"top_k"`` a tie counts against the sample's class, and a sample with an output of NaN is a miss,
+so that a network with equal outputs for all classes does not score 1: ``"top_1"`` is at most
+``"accuracy"``, and equal to it where no outputs are equal.
 
 Precision, recall and F1 are of class 1 if there is one output, and otherwise macro averages
 over the classes that are present among targets or predictions. A ratio with denominator 0 is 0
@@ -38,7 +43,7 @@ def accuracy(metrics):
 
 
 def top_k(metrics, k):
-    """Return the fraction of samples whose class has one of the k largest outputs."""
+    """Return the fraction of samples whose class is among the k largest outputs, without ties."""
     return metrics.arrays["ranks"][:k].sum() / metrics.samples
 
 

@@ -269,7 +269,7 @@ class Network(FileMethods, ReferenceMethods):
             the outputs before each step and, with validation data, after each epoch.
         restore_good : bool, default False
             Whether to restore, if training diverges, the parameters after the last epoch with
-            finite losses.
+            finite losses and parameters.
         sparse : bool or "auto", default "auto"
             Whether to compress a dense X once to sparse rows, so that the first layer skips
             zeros. The results have the same bits, unless a BLAS computes the dense product.
@@ -283,7 +283,8 @@ class Network(FileMethods, ReferenceMethods):
             As in Keras: 0 shows nothing, 1 a bar, 2 a line for each epoch.
         threads : int, optional
             Maximum number of threads; by default `CMLP_NUM_THREADS`, `OMP_NUM_THREADS`, or the
-            CPUs that the process may use. Small networks train on one thread.
+            CPUs that the process may use. Small networks train on one thread. A number above both
+            16 and that of the CPUs is reduced to the greater of the two.
 
         Returns
         -------
@@ -294,7 +295,7 @@ class Network(FileMethods, ReferenceMethods):
         TypeError, ValueError
             If an argument is invalid; the network is unchanged.
         TrainingDiverged
-            If the loss is no longer finite.
+            If the loss of a batch, or a parameter at the end of an epoch, is not finite.
         KeyboardInterrupt
             On Ctrl-C, between two steps; the network is consistent.
         """

@@ -5,6 +5,9 @@ arguments, the same defaults (except SGD's learning rate) and the same update. `
 the keyword arguments that all of them except `LBFGS` accept. Every class raises `TypeError` or
 `ValueError`, naming the argument, if an argument has the wrong type or is out of its range.
 
+`Network.fit` raises `ValueError` if ``eps`` or ``clip_value`` is below the least normal number of
+the network's dtype (1.18e-38 for float32, 2.23e-308 for float64).
+
 `Network.fit` starts with fresh optimizer state; `Network.partial_fit` keeps it between calls.
 """
 
@@ -403,6 +406,7 @@ class Lion(Optimizer):
 
     With gradient g, momentum m and parameter w: w = (1 - lr * weight_decay) * w -
     lr * sign(b0 * m + (1 - b0) * g), then m = b1 * m + (1 - b1) * g, b0 and b1 being the betas.
+    The sign of 0 is 0: a parameter whose gradients have all been 0 is only decayed.
 
     Chen et al., "Symbolic discovery of optimization algorithms", NeurIPS 2023, program 1.
 

@@ -6,7 +6,8 @@ from libc.stdint cimport int32_t, int64_t
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 
 from cmlp._core.kernels cimport (
-    CMLP_DENSITY_SAMPLE_ROWS, CMLP_F32, CMLP_F64, CMLP_U8, cmlp_kernels, cmlp_rows, table)
+    CMLP_DENSITY_SAMPLE_ROWS, CMLP_F32, CMLP_F64, CMLP_THREAD_COMPRESS_ELEMENTS, CMLP_U8,
+    cmlp_kernels, cmlp_rows, table)
 from cmlp._core.threads cimport Range, cmlp_parallel, split_range
 
 # dtype.str without the byte order -> cmlp_kind, and cmlp_kind -> dtype.
@@ -171,10 +172,12 @@ cdef class Rows:
     def compress(self, int threads=1):
         """Return these dense samples as compressed sparse rows; use at most `threads` threads."""
         cdef int64_t n = self.view.n
+        cdef double pay = <double> n * self.view.width / CMLP_THREAD_COMPRESS_ELEMENTS
         cdef int64_t[::1] begin = np.zeros(n + 1, np.int64)
         cdef Compression job
         job.kernels, job.rows, job.counts = table(4), &self.view, &begin[0] + 1
         job.out.start = NULL
+        threads = max(1, <int> min(<double> threads, min(pay, <double> n)))
         with nogil:
             cmlp_parallel(compress_threads, &job, threads)
         start = np.cumsum(begin)

@@ -16,6 +16,7 @@ from cmlp._utils.validation import (
     check_fraction,
     check_integer,
     check_non_negative,
+    check_normal,
     check_positive,
     to_list,
 )
@@ -92,6 +93,17 @@ class Architecture(Record):
         if input_noise:
             layers.insert(0, InputNoise(float(input_noise)))
         return cls(sizes[0], tuple(layers), loss, init, dtype, resolve_seed(seed))
+
+    def __post_init__(self):
+        """Raise `ValueError` if a parameter of a component vanishes or overflows in the dtype."""
+        for layer in self.dense:
+            if layer.normalization is not None:
+                name = f"eps of {type(layer.normalization).__name__}"
+                check_normal(name, layer.normalization.eps, self.dtype)
+        for component in (*(layer.activation for layer in self.dense), self.loss):
+            if component.parameter:
+                name = f"the parameter of {component.name}"
+                check_normal(name, component.parameter, self.dtype)
 
     @property
     def dense(self):

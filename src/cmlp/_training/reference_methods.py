@@ -6,9 +6,9 @@ uint8 input is not scaled, as in the reference.
 import numpy as np
 
 from cmlp._core.inputs import Rows, Targets
-from cmlp._core.training import train_epoch
 from cmlp._training.evaluation import compute_outputs
 from cmlp._training.inputs import as_labels, to_real_array
+from cmlp._training.loop import train_plain_epoch
 from cmlp._training.sources import make_shuffled_order
 from cmlp._utils.threads import resolve_threads
 from cmlp._utils.validation import check_count, check_integer, check_positive
@@ -82,6 +82,11 @@ class ReferenceMethods:
         -------
         float
             Mean loss of the batch before the step, as `backprop` computes it.
+
+        Raises
+        ------
+        TrainingDiverged
+            If the loss or a parameter after the step is not finite.
         """
         check_positive("lr", lr)
         rows, targets = self._convert_pairs(batch)
@@ -105,6 +110,11 @@ class ReferenceMethods:
             Evaluated after each epoch.
         shuffle : bool, default True
             Whether to shuffle the samples before each epoch, by the network's seed.
+
+        Raises
+        ------
+        TrainingDiverged
+            If the loss of a batch, or a parameter after an epoch, is not finite.
         """
         epoches = check_count("epoches", epoches)
         batchsz = check_integer("batchsz", batchsz)
@@ -113,7 +123,7 @@ class ReferenceMethods:
         test = self._convert_labeled(test_data) if test_data else None
         for epoch in range(epoches):
             order = make_shuffled_order(self.seed, self.state.epoch, len(rows)) if shuffle else None
-            _, last_loss = self._train_epoch(rows, targets, order, batchsz, lr)
+            _, last_loss = self._train_epoch(rows, targets, order, batchsz, lr, epoch)
             if test:
                 loss = self._reference_loss(last_loss)
                 print(f"Epoch {epoch}:{self._count_correct(*test)}/{len(test_data)}", loss)
@@ -124,11 +134,11 @@ class ReferenceMethods:
         """Return the number of samples (x, label) whose largest output has the index `label`."""
         return self._count_correct(*self._convert_labeled(test_data))
 
-    def _train_epoch(self, rows, targets, order, batch_size, lr):
+    def _train_epoch(self, rows, targets, order, batch_size, lr, epoch=0):
         noise = self.seed, self.state.epoch
         self.state.epoch += 1
-        return train_epoch(
-            self.state.program, rows, targets, order, batch_size, lr, resolve_threads(),
+        return train_plain_epoch(
+            self.state, rows, targets, order, batch_size, lr, resolve_threads(), epoch=epoch,
             noise=noise,
         )  # fmt: skip
 

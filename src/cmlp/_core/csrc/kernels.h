@@ -143,7 +143,7 @@ typedef struct {
     double *hits;          /* samples per class that are predicted correctly */
     double *predicted;     /* predictions per class */
     double *actual;        /* samples per class */
-    double *ranks;         /* ranks[r]: samples with r outputs greater than the true class's */
+    double *ranks;         /* ranks[r]: samples with r other outputs >= the true class's, no NaN */
     double *first;         /* y of the first sample */
     double *target;        /* sum of y - first */
     double *target_square; /* sum of (y - first)^2 */

@@ -6,28 +6,41 @@
 #include "kernels.h"
 #include "losses.h"
 
-/* Index of the maximum of x (n,); the first of equal ones. */
+/* Return the index of the maximum of x (n,), as np.argmax: the first of equal ones, or that of the
+ * first NaN. */
 static int64_t find_max(const REAL *x, int64_t n)
 {
     int64_t best = 0;
     for (int64_t j = 1; j < n; j++)
-        if (x[j] > x[best])
+        if (x[j] > x[best] || (isnan(x[j]) && !isnan(x[best])))
             best = j;
     return best;
 }
 
+/* Return the number of classes other than `truth` whose output is at least that of `truth`: its
+ * rank if ties count against it.  Return n if an output is NaN. */
+static int64_t find_rank(const REAL *a, int64_t n, int64_t truth)
+{
+    int64_t rank = -1; /* `truth` itself is counted */
+    for (int64_t j = 0; j < n; j++) {
+        if (isnan(a[j]))
+            return n;
+        rank += a[j] >= a[truth];
+    }
+    return rank;
+}
+
 /* Add one sample of a classifier with n outputs a (n,); with a single output, class 1 is predicted
- * if it reaches the threshold. */
+ * if it reaches the threshold.  A rank of n, for NaN, is in none of the sums. */
 static void add_class(const cmlp_targets *targets, int64_t row, int64_t n, REAL threshold,
                       const REAL *a, cmlp_metric_sums *sums)
 {
     const REAL *y = targets->values ? (const REAL *)targets->values + row * targets->ld : NULL;
-    int64_t truth, answer, rank = 0;
+    int64_t truth, answer, rank;
     if (n > 1) {
         truth = targets->labels ? targets->labels[row] : find_max(y, n);
         answer = find_max(a, n);
-        for (int64_t j = 0; j < n; j++)
-            rank += a[j] > a[truth];
+        rank = find_rank(a, n, truth);
     } else {
         truth = y[0] >= (REAL)0.5;
         answer = a[0] >= threshold;
@@ -36,7 +49,8 @@ static void add_class(const cmlp_targets *targets, int64_t row, int64_t n, REAL 
     sums->hits[truth] += truth == answer;
     sums->predicted[answer] += 1;
     sums->actual[truth] += 1;
-    sums->ranks[rank] += 1;
+    if (n == 1 || rank < n)
+        sums->ranks[rank] += 1;
 }
 
 /* Add one sample of a regressor with n outputs a (n,). */
