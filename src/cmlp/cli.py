@@ -218,7 +218,7 @@ def run_evaluate(options):
     network = Network.load(options.model)
     _, (X, y) = load_data(options)
     score = network.score(X, y)
-    if network.is_classifier:
+    if network.task in ("binary", "multiclass"):
         labels = y.argmax(axis=1) if y.ndim == 2 else y.astype(np.intp)
         print_confusion(labels, network.predict(X), max(network.size[-1], 2))
     print(f"test {network.score_name}: {score:.4f}")
@@ -246,7 +246,7 @@ def run_predict(options):
     """Print a network's prediction for each sample of a file, one per line."""
     network = Network.load(options.model)
     out = (network if options.proba else network.predict)(load_samples(options.file))
-    if out.dtype.kind == "f":
+    if out.dtype.kind == "f" or out.ndim == 2:
         np.savetxt(sys.stdout, out, fmt="%.6g", delimiter=",")
     else:
         print("\n".join(map(str, out)))

@@ -58,7 +58,8 @@ class Loss(Record):
     outputs : tuple of str or None
         The allowed activations of the last layer; None allows all.
     bounds : tuple of two float
-        The closed interval of allowed targets.
+        The closed interval of allowed targets; an output that is a probability restricts it to
+        [0, 1] (see `Architecture.target_bounds`).
     scores : bool
         Whether the outputs are decision scores of classes, positive for membership, rather
         than probabilities.
@@ -66,7 +67,8 @@ class Loss(Record):
         The delta of `huber`, the label smoothing of `cross_entropy`; 0 and unused for the others.
     call : callable or None
         A loss in Python: takes the outputs of a batch, shape (m, outputs), and its targets, and
-        returns the mean loss and its gradient with respect to the outputs.
+        returns the mean loss and its gradient with respect to the outputs. The targets of one
+        output have the shape (m, 1); those of several outputs have the shape of the rows of y.
     """
 
     name: str
@@ -81,6 +83,11 @@ class Loss(Record):
     def code(self):
         """The code of the loss in the kernel table; -1 for a Python callable."""
         return -1 if self.call else kernels.LOSSES[self.name].code
+
+    @property
+    def has_class_targets(self):
+        """Whether the targets are classes, labels or their probabilities, never real values."""
+        return self.bounds == UNIT_INTERVAL
 
     @property
     def log_link(self):

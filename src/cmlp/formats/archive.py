@@ -12,6 +12,7 @@ import numpy as np
 from cmlp._model.architecture import Architecture
 from cmlp._model.optimizer_state import OptimizerState
 from cmlp._model.state import ModelState, TrainingSnapshot
+from cmlp._model.tasks import check_task
 from cmlp._utils.validation import check_integer
 from cmlp.formats.header import decode_header
 
@@ -38,7 +39,8 @@ def pack(state, optimizer=False):
     ValueError
         If `optimizer` is True and the state has no optimizer.
     """
-    header = {**state.architecture.header, "epoch": state.epoch, "training": state.training}
+    header = {**state.architecture.header, "task": state.task, "epoch": state.epoch,
+              "training": state.training}  # fmt: skip
     arrays = dict(state.to_arrays())
     if optimizer:
         if state.optimizer is None:
@@ -86,6 +88,9 @@ def unpack(reader, loss=None):
     try:
         architecture = Architecture.from_header(header, loss)
         epoch = check_integer("epoch", header["epoch"], 0)
+        task = header.get("task")  # files of earlier revisions have none
+        if task is not None and loss is None:
+            check_task(architecture.tasks, task)
         training = header.get("training")
         if not isinstance(training, (dict, type(None))):
             raise TypeError(f"training must be an object or null; got {training!r}")
@@ -100,7 +105,9 @@ def unpack(reader, loss=None):
     checkpoint = read_section(reader, "course")
     optimizer = read_section(reader, "optimizer")
     reader.check_all_read()
-    state = ModelState.from_arrays(architecture, arrays, epoch=epoch, training=training)
+    if task not in architecture.tasks:  # another loss
+        task = None
+    state = ModelState.from_arrays(architecture, arrays, epoch=epoch, task=task, training=training)
     if checkpoint is not None:
         state.checkpoint = TrainingSnapshot(*checkpoint)
     if optimizer is not None:
