@@ -39,8 +39,10 @@ def pack(state, optimizer=False):
     ValueError
         If `optimizer` is True and the state has no optimizer.
     """
-    header = {**state.architecture.header, "task": state.task, "epoch": state.epoch,
-              "training": state.training}  # fmt: skip
+    architecture = state.architecture
+    header = {**architecture.header, "epoch": state.epoch, "training": state.training}
+    if state.task != architecture.tasks[0]:
+        header["task"] = state.task
     arrays = dict(state.to_arrays())
     if optimizer:
         if state.optimizer is None:
@@ -88,7 +90,7 @@ def unpack(reader, loss=None):
     try:
         architecture = Architecture.from_header(header, loss)
         epoch = check_integer("epoch", header["epoch"], 0)
-        task = header.get("task")  # files of earlier revisions have none
+        task = header.get("task")  # absent if it is the default
         if task is not None and loss is None:
             check_task(architecture.tasks, task)
         training = header.get("training")
