@@ -278,7 +278,7 @@ def test_the_command_line_prints_labels(tmp_path, data, capsys):
     net = make_network()
     net.fit(*data, epochs=20)
     net.save(tmp_path / "net.npz")
-    np.savez(tmp_path / "data.npz", X_train=data[0], y_train=data[1], X_test=data[0],
+    np.savez(tmp_path / "data.npz", x_train=data[0], y_train=data[1], x_test=data[0],
              y_test=data[1])  # fmt: skip
     np.save(tmp_path / "X.npy", data[0])
     assert cli.main(["evaluate", f"{tmp_path}/net.npz", "--data", f"{tmp_path}/data.npz"]) == 0
