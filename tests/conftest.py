@@ -1,13 +1,15 @@
 """Fixtures and helpers that several tests use: data, instruction sets, BLAS hooks."""
 
 import os
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from cmlp import datasets
+from cmlp import callbacks, datasets
 from cmlp._core import hooks, kernels
 from cmlp._training import inputs
 
@@ -51,7 +53,7 @@ def digits():
     return datasets.make_digits(20_000, 0), datasets.make_digits(4_000, 1)
 
 
-@pytest.fixture(params=kernels.available())
+@pytest.fixture(params=kernels.list_available())
 def isa(request):
     """Run the test once with each instruction set that this CPU has."""
     before = kernels.ISA
@@ -72,6 +74,27 @@ def use_blas():
     yield use
     hooks.use.cache_clear()
     hooks.use()
+
+
+class Deadline(callbacks.Callback):
+    """Ends a training run that a signal should have ended, but did not within some seconds."""
+
+    def __init__(self, seconds=60):
+        self.end = time.monotonic() + seconds
+
+    def on_pause(self, network, run):
+        assert time.monotonic() < self.end, "no signal has ended the training run"
+
+
+@pytest.fixture
+def ctrl_c():
+    """Let SIGINT raise KeyboardInterrupt here and in child processes, also where it is ignored.
+
+    A shell's script ignores it in the commands that it starts with ``&``.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -186,11 +186,11 @@ def test_batches_have_one_task(data):
     net, one_hot = make_network("quadratic"), np.eye(4)[labels]
     net.fit([(X, one_hot), (X, Y)], epochs=1, validation_data=(X, Y))
     assert net.task == "multilabel"
-    with pytest.raises(ValueError, match="metrics need batches of one task; the first have 'multi"):
+    with pytest.raises(ValueError, match="y must be of one task in all batches"):
         net.fit([(X, one_hot), (X, Y)], epochs=1, metrics="f1")
     history = make_network().fit([(X, Y)], epochs=1, metrics="f1_samples", validation_data=(X, Y))
     assert set(history.epochs[0]) >= {"f1_samples", "val_accuracy", "val_f1_samples"}
-    with pytest.raises(ValueError, match=r"metrics='top_2' needs a classifier .* is 'multilabel'"):
+    with pytest.raises(ValueError, match=r"metrics must not have 'top_2' unless .* is 'multi"):
         make_network().fit([(X, Y)], epochs=1, metrics="top_2")
 
 
@@ -228,9 +228,15 @@ def test_averages_suit_the_task(data):
     X, Y = data
     net = make_network()
     for options, message in (
-        ({"metric": "f1", "average": "samples"}, "average='samples' is unknown"),
-        ({"metric": "f1", "average": "binary"}, "average='binary' is unknown"),
-        ({"metric": "f1_samples"}, "metrics='f1_samples' does not suit the task 'multiclass'"),
+        (
+            {"metric": "f1", "average": "samples"},
+            "average must be one of macro, weighted, micro; got",
+        ),
+        (
+            {"metric": "f1", "average": "binary"},
+            "average must be one of macro, weighted, micro; got",
+        ),
+        ({"metric": "f1_samples"}, "metrics of a multiclass network must be one of"),
         ({"average": "macro"}, "average must be None unless metric is precision, recall, f1"),
         ({"metric": "top_2", "average": "macro"}, "average must be None unless metric"),
     ):

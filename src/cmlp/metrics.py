@@ -23,15 +23,7 @@ macro average over the labels, or over the classes that are present among target
 ratio with denominator 0 is 0 (van Rijsbergen, "Information retrieval", 1979, chapter 7). With a
 suffix, such as ``"f1_micro"``, they are averaged as scikit-learn does:
 
-============  ===============================================================================
-``_macro``    mean over classes or labels
-``_weighted`` mean weighted by the number of samples of each class or label
-``_micro``    of the sums over classes or labels of the counts
-``_samples``  multilabel only: of each sample's labels, the mean over samples
-============  ===============================================================================
-
-Regression metrics are computed per output and averaged. For a loss with a log link, the
-predictions are the exponentials of the outputs.
+============  ========================================================================
 """
 
 import re
@@ -107,11 +99,12 @@ def f1(metrics, average=None):
 def r2(metrics):
     """Return the coefficient of determination.
 
-    Of a constant target it is 1 if the predictions are exact and 0 otherwise, as in
+    If the targets are constant, it is 1 for exact predictions and 0 otherwise, as in
     scikit-learn.
     """
     sums = metrics.arrays
-    # The engine subtracts the first target from all, so that a large mean costs no digits.
+    # The engine subtracts the first target from all targets, to avoid cancellation if their mean
+    # is large.
     total = sums["target_square"] - sums["target"] ** 2 / metrics.samples
     error = sums["error_square"]
     of_constant = np.where(error == 0, 1.0, 0.0)
@@ -227,18 +220,20 @@ def resolve_metrics(metrics, tasks):
         if isinstance(name, str) and re.fullmatch(r"top_[1-9]\d*", name):
             if "multiclass" not in tasks:
                 raise ValueError(
-                    f"metrics={name!r} needs a classifier with several outputs, one of which is "
-                    f"the class; the task is {tasks[0]!r}"
+                    f"metrics must not have {name!r} unless a classifier has several outputs, one "
+                    f"of which is the class; the task is {tasks[0]!r}"
                 )
             continue
-        if (isinstance(name, str) and name not in suitable
-                and any(name in known for known in METRICS.values())):  # fmt: skip
-            kind = f"the task {tasks[0]!r}"
+        is_known = isinstance(name, str) and any(name in known for known in METRICS.values())
+        if is_known and name not in suitable:
+            kind = f"{tasks[0]} network"
             if tasks == ("regression",):
-                kind = "a regressor"
+                kind = "regressor"
             elif name in REGRESSION:
-                kind = "a classifier"
-            raise ValueError(f"metrics={name!r} does not suit {kind}")
+                kind = "classifier"
+            raise ValueError(
+                f"metrics of a {kind} must be one of {', '.join(suitable)}; got {name!r}"
+            )
         look_up("metrics", name, suitable)
     return names
 
@@ -278,8 +273,8 @@ def check_monitor(argument, value):
         raise TypeError(f"{argument} must be a name of the history; got {value!r}")
 
 
-def minimized_value(record, monitor):
-    """Return a monitored quantity with the sign with which smaller is better.
+def get_minimized_value(record, monitor):
+    """Return a monitored quantity, negated unless smaller is better.
 
     Parameters
     ----------
@@ -295,7 +290,7 @@ def minimized_value(record, monitor):
     """
     if monitor not in record:
         raise ValueError(
-            f"monitor={monitor!r} is not in the history, which has {', '.join(record)}; "
-            "val_ quantities need validation_data or validation_split"
+            f"monitor must be in the history, which has {', '.join(record)}; got {monitor!r}; "
+            "val_ quantities require validation_data or validation_split"
         )
     return record[monitor] if monitor.endswith("loss") else -record[monitor]

@@ -8,10 +8,11 @@ from cmlp._model.architecture import Architecture
 from cmlp._model.attributes import NetworkAttributes
 from cmlp._model.state import ModelState
 from cmlp._model.tasks import check_targets
+from cmlp._training import checkpoint
 from cmlp._training.arguments import FitOptions, convert_targets, prepare_training
 from cmlp._training.evaluation import compute_outputs, evaluate
 from cmlp._training.inputs import convert_rows, raise_if_not_finite
-from cmlp._training.progress import prediction_progress
+from cmlp._training.progress import make_prediction_progress
 from cmlp._training.reference_methods import ReferenceMethods
 from cmlp._utils.threads import resolve_threads
 from cmlp.formats.methods import FileMethods
@@ -59,8 +60,8 @@ class Network(NetworkAttributes, FileMethods, ReferenceMethods):
         Type of the parameters and of all arithmetic: float32 or float64.
     dropout : float or sequence of float, default 0
         Fraction of the outputs of the hidden layers that each training step sets to zero, one for
-        all or one for each; the others are scaled to keep the mean. Srivastava et al., "Dropout",
-        JMLR 15, 2014.
+        all or one for each; the others are scaled to preserve the mean. Srivastava et al.,
+        "Dropout", JMLR 15, 2014.
     input_dropout : float, default 0
         The same for the inputs.
     input_noise : float, default 0
@@ -70,7 +71,7 @@ class Network(NetworkAttributes, FileMethods, ReferenceMethods):
         Normalization of the pre-activations of the hidden layers, one for all or, with None
         allowed, one for each. After batch normalization, predictions use running statistics.
     max_norm : float, optional
-        Greatest norm of the weights into a unit; after each step larger ones are scaled down.
+        Maximum norm of the weights into a unit; after each step larger ones are scaled down.
     seed : int, optional
         Seed of the initial weights, the order of samples, dropout and noise. Equal seeds give
         equal bits on any number of threads. None draws one from the operating system.
@@ -137,7 +138,14 @@ class Network(NetworkAttributes, FileMethods, ReferenceMethods):
         ----------
         state : ModelState
             Used in place, not copied.
+
+        Raises
+        ------
+        ValueError
+            If it has a checkpoint that is not valid.
         """
+        if state.checkpoint is not None:
+            checkpoint.from_snapshot(state.checkpoint, state)
         network = cls.__new__(cls)
         network._set_state(state)
         return network
@@ -206,7 +214,8 @@ class Network(NetworkAttributes, FileMethods, ReferenceMethods):
             computed while training from the outputs before each step and, with validation data,
             after each epoch.
         restore_good : bool, default False
-            Whether divergence restores the parameters after the last epoch with finite losses.
+            Whether to restore, if training diverges, the parameters after the last epoch with
+            finite losses.
         sparse : bool or "auto", default "auto"
             Whether to compress a dense X once to sparse rows, so that the first layer skips
             zeros. The results have the same bits, unless a BLAS computes the dense product.
@@ -219,7 +228,7 @@ class Network(NetworkAttributes, FileMethods, ReferenceMethods):
         verbose : int, optional
             As in Keras: 0 shows nothing, 1 a bar, 2 a line for each epoch.
         threads : int, optional
-            Greatest number of threads; by default `CMLP_NUM_THREADS`, `OMP_NUM_THREADS`, or the
+            Maximum number of threads; by default `CMLP_NUM_THREADS`, `OMP_NUM_THREADS`, or the
             CPUs that the process may use. Small networks train on one thread.
 
         Returns
@@ -229,14 +238,14 @@ class Network(NetworkAttributes, FileMethods, ReferenceMethods):
         Raises
         ------
         TypeError, ValueError
-            If an argument does not fit; the network is unchanged.
+            If an argument is invalid; the network is unchanged.
         TrainingDiverged
             If the loss is no longer finite.
         KeyboardInterrupt
             On Ctrl-C, between two steps; the network is consistent.
         """
         arguments = locals()
-        options = FitOptions(**{name: arguments[name] for name in FitOptions.names()})
+        options = FitOptions(**{name: arguments[name] for name in FitOptions.list_names()})
         return prepare_training(self, X, y, options).run()
 
     def partial_fit(self, X, y, *, batch_size=32, optimizer=None, shuffle=True,
@@ -244,7 +253,7 @@ class Network(NetworkAttributes, FileMethods, ReferenceMethods):
                     threads=None):  # fmt: skip
         """Train on all of X once; the next call continues.
 
-        Unlike in `fit`, the optimizer's state lives on between calls with an equal optimizer.
+        Unlike in `fit`, the optimizer's state persists between calls with equal optimizers.
 
         Parameters
         ----------
@@ -263,7 +272,7 @@ class Network(NetworkAttributes, FileMethods, ReferenceMethods):
         """
         optimizer, state = resolve_optimizer(optimizer), self.state
         if isinstance(optimizer, LBFGS):
-            raise ValueError("partial_fit does not support LBFGS, which needs all samples; use fit")
+            raise ValueError("partial_fit does not support LBFGS; use fit")
         if state.checkpoint is not None:
             raise ValueError("a resumed network must continue with fit, not with partial_fit")
         options = FitOptions(
@@ -287,7 +296,7 @@ class Network(NetworkAttributes, FileMethods, ReferenceMethods):
         X : array_like, shape (n, inputs)
             As in `fit`.
         threads : int, optional
-            Greatest number of threads, as in `fit`.
+            Maximum number of threads, as in `fit`.
         progress : bool, optional
             True shows a bar.
 
@@ -300,12 +309,12 @@ class Network(NetworkAttributes, FileMethods, ReferenceMethods):
         TypeError, ValueError
             If X does not fit, or is not finite.
         """
-        outputs = None if progress else self._program.predict_small(X)
-        return self._predict_large(X, threads, progress) if outputs is None else outputs
+        outputs = None if progress else self._program.predict_few(X)
+        return self._predict_rows(X, threads, progress) if outputs is None else outputs
 
-    def _predict_large(self, X, threads, progress):
+    def _predict_rows(self, X, threads, progress):
         rows = convert_rows(X, self.state.architecture.inputs, self.dtype, check_finite=False)
-        with prediction_progress(progress, len(rows)) as display:
+        with make_prediction_progress(progress, len(rows)) as display:
             outputs = compute_outputs(
                 self.state, rows, resolve_threads(threads), tick=display.update
             )
@@ -323,11 +332,11 @@ class Network(NetworkAttributes, FileMethods, ReferenceMethods):
         """
         if not self._has_probabilities:
             raise TypeError(
-                "predict_proba needs a network with output 'softmax' or 'sigmoid'; this network "
-                f"has {self.output!r}"
+                "output must be 'softmax' or 'sigmoid' for predict_proba; this network has "
+                f"{self.output!r}"
             )
-        outputs = None if progress else self._program.predict_small(X)
-        return self._predict_large(X, threads, progress) if outputs is None else outputs
+        outputs = None if progress else self._program.predict_few(X)
+        return self._predict_rows(X, threads, progress) if outputs is None else outputs
 
     def predict(self, X, *, threads=None, progress=None):
         """Return labels of a classifier, or the predictions of a regressor.
@@ -340,7 +349,7 @@ class Network(NetworkAttributes, FileMethods, ReferenceMethods):
         Returns
         -------
         ndarray, shape (n,) or (n, outputs)
-            For a classifier, int labels (n,): the index of the greatest output or, with one
+            For a classifier, int labels (n,): the index of the largest output or, with one
             output, whether it is at least 1/2 (a probability) or 0 (a hinge's score). If the task
             is multilabel, that for each output, int (n, outputs). For a regressor, the outputs, or
             their exponential for the Poisson losses; (n,) if there is one output.
@@ -368,7 +377,7 @@ class Network(NetworkAttributes, FileMethods, ReferenceMethods):
             ``metric="f1_micro"``. By default ``"binary"`` (of class 1) if the task is binary, else
             ``"macro"``. ``"samples"`` needs the task multilabel.
         threads : int, optional
-            Greatest number of threads, as in `fit`.
+            Maximum number of threads, as in `fit`.
 
         Returns
         -------
@@ -382,7 +391,7 @@ class Network(NetworkAttributes, FileMethods, ReferenceMethods):
         rows = convert_rows(X, architecture.inputs, self.dtype)
         targets, values = convert_targets(architecture, rows, y, for_metrics=True)
         if len(rows) == 0:
-            raise ValueError("X is empty; a score needs at least one sample")
+            raise ValueError(f"X must have at least one sample; got shape (0, {rows.width})")
         check_targets(architecture.tasks, task, targets.array)
         threads = resolve_threads(threads)
         _, metrics = evaluate(self.state, rows, targets, values, None, names, threads)

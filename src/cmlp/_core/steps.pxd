@@ -120,7 +120,7 @@ cdef struct Job:
     cmlp_rng_key key            # random number stream of the epoch
     int64_t sample_offset       # position in the epoch of the call's first sample
     int64_t batch               # samples of a batch, at most
-    int64_t done, total         # samples processed, and in all
+    int64_t done, total         # samples processed so far, and samples in all
     double *losses              # (capacity,): loss of each sample of the batch, weighted
     double loss, weight         # sums over the samples: losses, sample weights
     cmlp_metric_sums *sums      # NULL: no metrics
@@ -131,7 +131,7 @@ cdef struct Job:
 cdef struct OptimizerPlan:
     cmlp_optimizer *optimizers  # (GROUPS,); NULL: plain gradient descent
     int64_t accumulate          # batches whose gradients are averaged for a step
-    double mean_rate            # running means move by this fraction of the difference
+    double mean_rate            # running means of the parameters move by this fraction
     bint is_due                 # the current batch completes a step
     bint is_fused               # the step is taken block by block, as the gradient is computed
 

@@ -38,7 +38,7 @@ class NetworkAttributes:
         object.__setattr__(self, name, value)
 
     def __getstate__(self):
-        # Attributes of a subclass, and the state, from which the others follow.
+        # The state, from which the attributes of this class follow, and those of a subclass.
         return {**getattr(self, "__dict__", {}), "state": self.state}
 
     def __setstate__(self, attributes):
@@ -61,7 +61,7 @@ class NetworkAttributes:
             "init": architecture.init,
             "dtype": architecture.dtype,
             "seed": architecture.seed,
-            # Attributes of this object, as each look-up counts in the prediction of one row.
+            # Copied from other objects: look-ups would slow down the prediction of one row.
             "_has_probabilities": architecture.has_probabilities,
             "_program": state.program,
         }
@@ -88,8 +88,8 @@ class NetworkAttributes:
         """Whether predictions are classes or labels."""
         return self.state.is_classifier
 
-    def _views(self, name):
-        # One view for each dense layer; None for layers without such a tensor.
+    def _get_views(self, name):
+        # Return one view for each dense layer; None for layers without such a tensor.
         parameters, statistics = self.state.parameters.views, self.state.statistics.views
         views = {tensor.number: view for views in (parameters, statistics)
                  for tensor, view in views.items() if tensor.name == name}  # fmt: skip
@@ -98,7 +98,7 @@ class NetworkAttributes:
     @property
     def weight(self):
         """The weights of each layer, (outputs, inputs): views of the parameters."""
-        return self._views("weight")
+        return self._get_views("weight")
 
     @weight.setter
     def weight(self, arrays):
@@ -107,7 +107,7 @@ class NetworkAttributes:
     @property
     def bias(self):
         """The biases of each layer, (outputs, 1): views of the parameters."""
-        return self._views("bias")
+        return self._get_views("bias")
 
     @bias.setter
     def bias(self, arrays):
@@ -116,17 +116,17 @@ class NetworkAttributes:
     @property
     def scale(self):
         """The scales of each normalized layer, (outputs, 1), None for other layers: views."""
-        return self._views("scale")
+        return self._get_views("scale")
 
     @property
     def running_mean(self):
         """The running means of the layers with batch normalization, (outputs, 1): views."""
-        return self._views("running_mean")
+        return self._get_views("running_mean")
 
     @property
     def running_variance(self):
         """The running variances of the layers with batch normalization, (outputs, 1): views."""
-        return self._views("running_variance")
+        return self._get_views("running_variance")
 
     @property
     def score_name(self):

@@ -15,16 +15,16 @@ def compute_outputs(state, rows, threads=None, *, check_finite=True, tick=None):
     state : ModelState
     rows : Rows
     threads : int, optional
-        Greatest number of threads; by default as in `resolve_threads`.
+        Maximum number of threads; by default as in `resolve_threads`.
     check_finite : bool, default True
         Whether to look for NaN and infinity in the rows.
     tick : callable, optional
-        Called every time slice with the number of rows done.
+        Called after each time slice with the number of rows processed.
 
     Returns
     -------
     ndarray, shape (n, outputs), or None
-        None if the rows hold NaN or infinity.
+        None if `check_finite` is true and the rows hold NaN or infinity.
     """
     architecture = state.architecture
     out = np.empty((len(rows), architecture.outputs), architecture.dtype)
@@ -76,12 +76,13 @@ def make_validation(state, rows, targets, values, order, metrics, threads):
     state, rows, targets, values, order, threads
         As in `evaluate`.
     metrics : sequence of str
-        Metrics beside the network's score.
+        Names of metrics, in addition to the network's score.
 
     Returns
     -------
     callable
-        Takes no argument; returns a dict of ``val_loss`` and the metrics with the prefix ``val_``.
+        Called without arguments; returns a dict of ``val_loss`` and the metrics, whose names have
+        the prefix ``val_``.
     """
     # The batches of an iterable choose the task only when training has begun.
     checked_task, names = None, ()

@@ -147,7 +147,7 @@ typedef uint64_t u64_alias __attribute__((may_alias));
     }
 
 /* Return the index of the first row, dense or sparse, that contains NaN or infinity, or -1. */
-static int64_t first_not_finite(const cmlp_rows *rows)
+static int64_t find_not_finite(const cmlp_rows *rows)
 {
     if (rows->kind == CMLP_F32) {
         FIND_NOT_FINITE(u32_alias, 0x7f800000u)
