@@ -18,9 +18,11 @@ import numpy as np
 from cmlp._core.blas cimport enter_single_threaded, hooks, leave_single_threaded
 from cmlp._core.inputs cimport MetricSums, Rows, Targets, describe_rows
 from cmlp._core.kernels cimport (
-    CMLP_ALIASED_STRIDE_BYTES, CMLP_BLAS_MAX_VECTOR_BYTES, CMLP_INFERENCE_BATCH_ROWS, CMLP_PAD,
+    CMLP_ALIASED_STRIDE_BYTES, CMLP_BLAS_BLOCK_ROWS, CMLP_BLAS_MAX_VECTOR_BYTES,
+    CMLP_COLUMN_BLOCK_BYTES, CMLP_F32, CMLP_F64, CMLP_INFERENCE_BATCH_ROWS, CMLP_PAD,
     CMLP_PREFETCH_BATCH_BYTES, CMLP_SPARSE_ENTRY_COST, CMLP_THREAD_MULTIPLY_ADDS,
-    CMLP_TIME_SLICE_SECONDS, cmlp_input_layer, cmlp_rows, cmlp_span, dropout_of, table)
+    CMLP_TIME_SLICE_SECONDS, CMLP_UPDATE_BLOCK_ROWS, cmlp_input_layer, cmlp_rows, cmlp_span,
+    dropout_of, table)
 from cmlp._core.kernels import INPUT_LAYERS
 from cmlp._core.steps cimport (
     BIAS, BIASES, NOT_NORMALIZED, OVER_BATCH, OVER_LAYER, SCALE, WEIGHT, WEIGHTS, InferenceJob,
@@ -33,6 +35,7 @@ cdef extern from "clock.h" nogil:
 
 include "workspace.pxi"
 include "inference.pxi"
+include "blocks.pxi"
 
 cmlp_survive_fork()
 
@@ -207,10 +210,11 @@ cdef class Program:
             job.input.layer_count = self.input_layer_count
         return workspace
 
-    cdef int choose_threads(self, const Job *job, int threads) noexcept:
+    cdef int choose_threads(self, const Job *job, int threads, bint trains) noexcept:
         # Return the number of threads for a batch of this job: one for each
-        # CMLP_THREAD_MULTIPLY_ADDS of its forward product, at most `threads`.
-        return max(1, <int> min(<double> threads, job.batch * job.work / CMLP_THREAD_MULTIPLY_ADDS))
+        # CMLP_THREAD_MULTIPLY_ADDS of its forward product, at most `threads` and its blocks.
+        cdef double most = min(<double> threads, job.batch * job.work / CMLP_THREAD_MULTIPLY_ADDS)
+        return max(1, <int> min(most, <double> count_blocks(job, self.layers, trains)))
 
     cdef char *address_block(self, str name, block) except NULL:
         # Return the address of a block laid out like `parameters`.
@@ -257,7 +261,7 @@ cdef class Program:
             training.update_factor = 1
             training.steps = 1
             job.deadline = INFINITY
-            run_training(&training, self.choose_threads(job, threads))
+            run_training(&training, self.choose_threads(job, threads, True))
         finally:
             self.release_workspace(workspace)
         return training.last_loss
@@ -303,10 +307,22 @@ cdef class Program:
             if sums is not None:
                 job.sums = &sums.sums
             inference.checks_finite = check_finite
-            run_inference(&inference, self.choose_threads(job, threads), tick)
+            run_inference(&inference, self.choose_threads(job, threads, False), tick)
         finally:
             self.free_workspaces.append(workspace)
         return None if inference.has_non_finite else compute_mean_loss(job)
+
+    def is_finite(self):
+        """Return whether all parameters and running statistics are finite."""
+        cdef cmlp_rows row
+        memset(&row, 0, sizeof(row))
+        row.kind = CMLP_F32 if self.itemsize == 4 else CMLP_F64
+        for block in (self.parameters, self.statistics):
+            if block.size:
+                row.n, row.width, row.data = 1, block.size, address_array(block, 1)
+                if self.kernels.find_not_finite(&row) >= 0:
+                    return False
+        return True
 
     def plan(self, int64_t batch_size, int threads):
         """Return the threads and products that the engine chooses for a batch of dense samples.
@@ -340,7 +356,7 @@ cdef class Program:
                 products.append("BLAS")
             else:
                 products.append("kernels" + ", update and forward in one pass" * is_shared)
-        return self.choose_threads(&job, threads), products
+        return self.choose_threads(&job, threads, True), products
 
     def predict_few(self, array):
         """Return the outputs of a few samples with little overhead, or None.
@@ -382,7 +398,7 @@ cdef class Program:
         workspace = self.prepare_job(&inference.job, rows, None, None, CMLP_INFERENCE_BATCH_ROWS, 0,
                                      False)
         try:
-            if self.choose_threads(&inference.job, 2) > 1:
+            if self.choose_threads(&inference.job, 2, False) > 1:
                 return None
             out = np.empty((rows.n, self.head.outputs), self.dtype)
             inference.out = address_array(out, 2)
@@ -399,7 +415,7 @@ cdef class Program:
 def add_input_layer(Program program, specification, dict offsets):
     """Append an input layer."""
     cdef cmlp_input_layer *layer = &program.input_layers[program.input_layer_count]
-    layer.kind = INPUT_LAYERS[specification.kind]
+    layer.kind = INPUT_LAYERS[specification.kind].code
     layer.parameter = getattr(specification, INPUT_PARAMETERS[specification.kind])
     program.input_layer_count += 1
 
