@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from cmlp._utils.fields import Record
-
 # Greatest integer that a float64, and so the JSON of every language, represents exactly.
 MAX_INTEGER = 2**53
 
@@ -28,8 +26,8 @@ def make_error(name, allowed, value):
     return ValueError(f"{name} must be {allowed}; got {SHORT.repr(value)}")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Integer(Record):
+@dataclass(eq=False, repr=False)
+class Integer:
     """A whole number from `minimum` to `maximum`."""
 
     minimum: int = 0
@@ -43,8 +41,8 @@ class Integer(Record):
         return int(value)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Real(Record):
+@dataclass(eq=False, repr=False)
+class Real:
     """A number that is at least `minimum`, below `limit`, and finite unless allowed otherwise."""
 
     minimum: float = -math.inf
@@ -81,8 +79,8 @@ class Real(Record):
         return " ".join([text, " and ".join(bounds)]).strip()
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Boolean(Record):
+@dataclass(eq=False, repr=False)
+class Boolean:
     """True or false."""
 
     def check(self, name, value):
@@ -92,8 +90,8 @@ class Boolean(Record):
         return value
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Text(Record):
+@dataclass(eq=False, repr=False)
+class Text:
     """A string, or one of `choices`."""
 
     choices: tuple[str, ...] = ()
@@ -106,8 +104,8 @@ class Text(Record):
         return value
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Nullable(Record):
+@dataclass(eq=False, repr=False)
+class Nullable:
     """Null, or what another schema allows."""
 
     schema: Any
@@ -117,8 +115,8 @@ class Nullable(Record):
         return None if value is None else self.schema.check(name, value)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Items(Record):
+@dataclass(eq=False, repr=False)
+class Items:
     """A list whose items all have the same schema."""
 
     schema: Any
@@ -130,8 +128,8 @@ class Items(Record):
         return [self.schema.check(f"{name}[{i}]", item) for i, item in enumerate(value)]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Group(Record):
+@dataclass(eq=False, repr=False)
+class Group:
     """A list of fixed length with one schema for each item."""
 
     schemas: tuple
@@ -146,8 +144,8 @@ class Group(Record):
         )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Fields(Record):
+@dataclass(eq=False, repr=False)
+class Fields:
     """An object with the keys of `required`, possibly those of `optional`, and their schemas.
 
     Parameters
@@ -178,8 +176,8 @@ class Fields(Record):
         return found
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Anything(Record):
+@dataclass(eq=False, repr=False)
+class Anything:
     """Any value: its owner checks it."""
 
     def check(self, name, value):
@@ -187,8 +185,8 @@ class Anything(Record):
         return value
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class FiniteArray(Record):
+@dataclass(eq=False, repr=False)
+class FiniteArray:
     """An ndarray of given shape and dtype without NaN and infinity."""
 
     shape: tuple
