@@ -6,9 +6,7 @@ what the file has.
 """
 
 import math
-from dataclasses import dataclass
 from reprlib import Repr
-from typing import Any
 
 import numpy as np
 
@@ -26,12 +24,11 @@ def make_error(name, allowed, value):
     return ValueError(f"{name} must be {allowed}; got {SHORT.repr(value)}")
 
 
-@dataclass(eq=False, repr=False)
 class Integer:
     """A whole number from `minimum` to `maximum`."""
 
-    minimum: int = 0
-    maximum: int = MAX_INTEGER
+    def __init__(self, minimum=0, maximum=MAX_INTEGER):
+        self.minimum, self.maximum = minimum, maximum
 
     def check(self, name, value):
         """Return the value as an int."""
@@ -41,14 +38,16 @@ class Integer:
         return int(value)
 
 
-@dataclass(eq=False, repr=False)
 class Real:
     """A number that is at least `minimum`, below `limit`, and finite unless allowed otherwise."""
 
-    minimum: float = -math.inf
-    limit: float = math.inf
-    may_be_infinite: bool = False
-    may_be_nan: bool = False
+    def __init__(self, minimum=-math.inf, limit=math.inf, may_be_infinite=False, may_be_nan=False):
+        self.minimum, self.limit, self.may_be_infinite, self.may_be_nan = (
+            minimum,
+            limit,
+            may_be_infinite,
+            may_be_nan,
+        )
 
     def check(self, name, value):
         """Return the value as a float."""
@@ -79,7 +78,6 @@ class Real:
         return " ".join([text, " and ".join(bounds)]).strip()
 
 
-@dataclass(eq=False, repr=False)
 class Boolean:
     """True or false."""
 
@@ -90,11 +88,11 @@ class Boolean:
         return value
 
 
-@dataclass(eq=False, repr=False)
 class Text:
     """A string, or one of `choices`."""
 
-    choices: tuple[str, ...] = ()
+    def __init__(self, choices=()):
+        self.choices = choices
 
     def check(self, name, value):
         """Return the value."""
@@ -104,22 +102,22 @@ class Text:
         return value
 
 
-@dataclass(eq=False, repr=False)
 class Nullable:
     """Null, or what another schema allows."""
 
-    schema: Any
+    def __init__(self, schema):
+        self.schema = schema
 
     def check(self, name, value):
         """Return None or the converted value."""
         return None if value is None else self.schema.check(name, value)
 
 
-@dataclass(eq=False, repr=False)
 class Items:
     """A list whose items all have the same schema."""
 
-    schema: Any
+    def __init__(self, schema):
+        self.schema = schema
 
     def check(self, name, value):
         """Return the list of converted items."""
@@ -128,11 +126,11 @@ class Items:
         return [self.schema.check(f"{name}[{i}]", item) for i, item in enumerate(value)]
 
 
-@dataclass(eq=False, repr=False)
 class Group:
     """A list of fixed length with one schema for each item."""
 
-    schemas: tuple
+    def __init__(self, schemas):
+        self.schemas = schemas
 
     def check(self, name, value):
         """Return the tuple of converted items."""
@@ -144,7 +142,6 @@ class Group:
         )
 
 
-@dataclass(eq=False, repr=False)
 class Fields:
     """An object with the keys of `required`, possibly those of `optional`, and their schemas.
 
@@ -155,9 +152,8 @@ class Fields:
         Schema of all other keys; None: there must be no other keys.
     """
 
-    required: dict
-    optional: dict
-    others: Any = None
+    def __init__(self, required, optional, others=None):
+        self.required, self.optional, self.others = required, optional, others
 
     def check(self, name, value):
         """Return the dict of converted values."""
@@ -176,7 +172,6 @@ class Fields:
         return found
 
 
-@dataclass(eq=False, repr=False)
 class Anything:
     """Any value: its owner checks it."""
 
@@ -185,12 +180,11 @@ class Anything:
         return value
 
 
-@dataclass(eq=False, repr=False)
 class FiniteArray:
     """An ndarray of given shape and dtype without NaN and infinity."""
 
-    shape: tuple
-    dtype: Any
+    def __init__(self, shape, dtype):
+        self.shape, self.dtype = shape, dtype
 
     def check(self, name, value):
         """Return the array."""
