@@ -23,3 +23,28 @@ class TrainingDiverged(ArithmeticError):
             f"training diverged: the loss is not finite in epoch {self.epoch}, step {self.step}; "
             "a smaller learning rate may help"
         )
+
+
+class NonFiniteParameters(TrainingDiverged, ValueError):
+    """Raised when training, a prediction or a file needs parameters and one is NaN or infinite.
+
+    It is a `TrainingDiverged` of the first step, because training on such parameters diverges.
+
+    Parameters
+    ----------
+    name : str
+        The array, as an attribute of the network: ``"weight[0]"``.
+    dtype : str
+        The network's dtype, beyond whose range numbers become infinite.
+    """
+
+    def __init__(self, name, dtype):
+        super().__init__(0, 0)
+        self.args = name, dtype
+
+    def __str__(self):
+        name, dtype = self.args
+        return (
+            f"{name} of the network must be finite; it holds NaN, infinity or a number beyond the "
+            f"range of {dtype}"
+        )

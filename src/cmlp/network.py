@@ -9,7 +9,7 @@ from cmlp._model.parameters import LayerViews
 from cmlp._model.state import ModelState
 from cmlp._training.arguments import FitOptions, convert_targets, prepare_training
 from cmlp._training.evaluation import compute_outputs, evaluate
-from cmlp._training.inputs import convert_rows, raise_if_not_finite
+from cmlp._training.inputs import convert_rows
 from cmlp._training.progress import prediction_progress
 from cmlp._training.reference_methods import ReferenceMethods
 from cmlp._utils.threads import resolve_threads
@@ -362,7 +362,7 @@ class Network(FileMethods, ReferenceMethods):
                 self.state, rows, resolve_threads(threads), tick=display.update
             )
         if outputs is None:
-            raise_if_not_finite(rows)
+            rows.check_finite(self.dtype)
         return outputs
 
     def predict_proba(self, X, *, threads=None, progress=None):

@@ -12,6 +12,7 @@ from cmlp._core.training import train_epoch
 from cmlp._training.arguments import convert_targets
 from cmlp._training.inputs import as_matrix, convert_rows
 from cmlp._utils.threads import resolve_threads
+from cmlp._utils.validation import check_unmasked, convert_dtype
 from cmlp.network import Network
 
 
@@ -95,8 +96,8 @@ class Model:
 
     def forward(self, x):
         """Return the probabilities (n, out) of samples (n, in) and store z1, a1, z2, a2."""
-        x = np.asarray(as_matrix(x, self.input_dim, self.network.dtype, "x"),
-                       self.network.dtype)  # fmt: skip
+        dtype = self.network.dtype
+        x = convert_dtype("x", as_matrix(x, self.input_dim, dtype, "x"), dtype)
         self.z1 = x @ self.W1 + self.b1
         self.a1 = np.tanh(self.z1)
         self.z2 = self.a1 @ self.W2 + self.b2
@@ -165,6 +166,7 @@ class Model:
 
 def to_real(x):
     """Return bytes as float32 without scaling, as the reference reads them."""
+    check_unmasked("x", x)
     x = np.asarray(x)
     return x.astype(np.float32) if x.dtype == np.uint8 else x
 

@@ -16,11 +16,12 @@ from cpython.exc cimport PyErr_CheckSignals
 import numpy as np
 
 from cmlp._core.blas cimport enter_single_threaded, hooks, leave_single_threaded
-from cmlp._core.inputs cimport MetricSums, Rows, Targets, describe_rows
+from cmlp._core.inputs cimport MetricSums, Rows, Targets, describe_rows, raise_not_finite
 from cmlp._core.kernels cimport (
-    CMLP_ALIASED_STRIDE_BYTES, CMLP_BLAS_MAX_VECTOR_BYTES, CMLP_INFERENCE_BATCH_ROWS, CMLP_PAD,
-    CMLP_PREFETCH_BATCH_BYTES, CMLP_SPARSE_ENTRY_COST, CMLP_THREAD_MULTIPLY_ADDS,
-    CMLP_TIME_SLICE_SECONDS, cmlp_input_layer, cmlp_rows, cmlp_span, dropout_of, table)
+    CMLP_ALIASED_STRIDE_BYTES, CMLP_BLAS_MAX_VECTOR_BYTES, CMLP_F32, CMLP_F64,
+    CMLP_INFERENCE_BATCH_ROWS, CMLP_PAD, CMLP_PREFETCH_BATCH_BYTES, CMLP_SPARSE_ENTRY_COST,
+    CMLP_THREAD_MULTIPLY_ADDS, CMLP_TIME_SLICE_SECONDS, cmlp_input_layer, cmlp_rows, cmlp_span,
+    dropout_of, table)
 from cmlp._core.kernels import INPUT_LAYERS
 from cmlp._core.steps cimport (
     BIAS, BIASES, NOT_NORMALIZED, OVER_BATCH, OVER_LAYER, SCALE, WEIGHT, WEIGHTS, InferenceJob,
@@ -37,6 +38,8 @@ include "inference.pxi"
 cmlp_survive_fork()
 
 HAVE_THREADS = bool(CMLP_HAVE_THREADS)
+
+cdef object NDARRAY = np.ndarray
 
 
 cdef class Program:
@@ -353,18 +356,24 @@ cdef class Program:
         Returns
         -------
         ndarray of shape (n_samples, n_outputs), or None
-            None for any other object; the caller converts it for `infer`, or reports the error.
+            None for any other object, and if an output is not finite; the caller converts it for
+            `infer`, or reports the error.
 
         Raises
         ------
         ValueError
-            If the array holds NaN or infinity.
+            If the array holds NaN, infinity, or a number beyond the range of the network's dtype.
         """
         cdef Py_buffer buffer
         cdef cmlp_rows rows
         if not PyObject_CheckBuffer(array):
             return None
-        PyObject_GetBuffer(array, &buffer, PyBUF_STRIDES | PyBUF_FORMAT)
+        if type(array) is not NDARRAY and isinstance(array, np.ma.MaskedArray):
+            return None
+        try:
+            PyObject_GetBuffer(array, &buffer, PyBUF_STRIDES | PyBUF_FORMAT)
+        except (BufferError, ValueError):  # an array of dates, a released memoryview
+            return None
         try:
             memset(&rows, 0, sizeof(rows))
             if describe_rows(&buffer, &rows) and rows.width == self.inputs and rows.n:
@@ -375,9 +384,12 @@ cdef class Program:
     cdef object infer_few(self, const cmlp_rows *rows):
         cdef InferenceJob inference
         cdef Workspace workspace
+        cdef cmlp_rows outputs
         if rows.n > CMLP_INFERENCE_BATCH_ROWS:
             return None
         memset(&inference, 0, sizeof(inference))
+        memset(&outputs, 0, sizeof(outputs))
+        outputs.kind = CMLP_F32 if self.itemsize == 4 else CMLP_F64
         workspace = self.prepare_job(&inference.job, rows, None, None, CMLP_INFERENCE_BATCH_ROWS, 0,
                                      False)
         try:
@@ -388,9 +400,10 @@ cdef class Program:
             inference.checks_finite = True
             run_inference(&inference, 1, None)
             if inference.has_non_finite:
-                row = self.kernels.first_not_finite(rows)
-                raise ValueError(f"X must be finite; row {row} holds NaN or infinity")
-            return out
+                raise_not_finite(rows, self.kernels.first_not_finite(rows), "X")
+            outputs.n, outputs.width = rows.n, self.head.outputs
+            outputs.data, outputs.stride = inference.out, self.head.outputs * self.itemsize
+            return out if self.kernels.first_not_finite(&outputs) < 0 else None
         finally:
             self.free_workspaces.append(workspace)
 
@@ -454,6 +467,7 @@ cdef object run_training(TrainingJob *training, int threads):
     finally:
         if uses_blas:
             leave_single_threaded()
+    check_columns(&training.job)
 
 
 cdef char *address_array(array, int ndim) except NULL:

@@ -362,7 +362,7 @@ def resolve_seed(seed):
     """Return the seed, or for None one from the operating system."""
     if seed is None:
         return int.from_bytes(os.urandom(8), "little")
-    seed = check_integer("seed", seed, 0)
+    seed = check_integer("seed", seed, 0, maximum=None)
     if seed >= 2**64:
         raise ValueError(f"seed must be below 2**64; got {seed}")
     return seed

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from cmlp._core import kernels
+from cmlp._core.inputs import Rows
+from cmlp._utils.validation import check_unmasked, convert_dtype
 
 PAGE_BYTES = 4096
 
@@ -78,6 +80,12 @@ class TensorBlock:
         """Return a block of the same layout whose elements are zero."""
         return TensorBlock(self.tensors, self.dtype)
 
+    def find_not_finite(self):
+        """Return the first tensor with NaN or infinity, or None."""
+        if self.block.size and Rows(self.block[None]).first_not_finite(self.dtype) >= 0:
+            return next(t for t, view in self.views.items() if not np.isfinite(view).all())
+        return None
+
     def views_named(self, name):
         """Return the views of the tensors with this name, in order of their layers."""
         return [view for tensor, view in self.views.items() if tensor.name == name]
@@ -134,11 +142,13 @@ class LayerViews(list):
 
 def check_array(name, view, value):
     """Return `value` as an array of the shape of `view`, copied if the two may overlap."""
+    check_unmasked(f"an array of {name}", value)
     array = np.asarray(value)
     if array.shape != view.shape:
         raise ValueError(f"an array of {name} must have shape {view.shape}; got {array.shape}")
     if array.dtype.kind not in "fiub":
         raise TypeError(f"an array of {name} must hold real numbers; got {array.dtype}")
+    array = convert_dtype(f"an array of {name}", array, view.dtype)
     return array.copy() if np.may_share_memory(array, view) else array
 
 

@@ -9,6 +9,8 @@ from cmlp._core import hooks
 from cmlp._core.program import Program
 from cmlp._model.optimizer_state import OptimizerState
 from cmlp._model.parameters import TensorBlock
+from cmlp._utils.validation import convert_dtype
+from cmlp.errors import NonFiniteParameters
 
 
 @dataclass(eq=False, repr=False)
@@ -76,7 +78,7 @@ class ModelState:
             values = layer.draw(rng, architecture.init, columns)
             for tensor, view in views.items():
                 if tensor.layer == position:
-                    view[:] = values[tensor.name]
+                    view[:] = convert_dtype("init", values[tensor.name], architecture.dtype)
             columns = layer.count_outputs(columns)
         return state
 
@@ -126,6 +128,13 @@ class ModelState:
             self.architecture.inputs, layers, self.architecture.loss, self.parameters.block,
             self.statistics.block,
         )  # fmt: skip
+
+    def check_finite(self):
+        """Raise `NonFiniteParameters` for the first array with NaN or infinity, if there is one."""
+        for block in (self.parameters, self.statistics):
+            tensor = block.find_not_finite()
+            if tensor is not None:
+                raise NonFiniteParameters(f"{tensor.name}[{tensor.number}]", str(block.dtype))
 
     def snapshot(self):
         """Return copies of parameters and statistics, for `restore`; a tuple of ndarray."""

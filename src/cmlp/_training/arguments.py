@@ -22,7 +22,7 @@ from cmlp._training.progress import choose_progress
 from cmlp._training.sources import ArraySource, BatchSource, shuffled_order
 from cmlp._utils.fields import check_fields, checked_field
 from cmlp._utils.threads import resolve_threads
-from cmlp._utils.validation import check_bool, check_integer
+from cmlp._utils.validation import check_bool, check_integer, check_number, check_unmasked
 from cmlp.callbacks import Checkpoint, resolve_callbacks
 from cmlp.metrics import resolve_metrics
 from cmlp.optimizers import LBFGS, resolve_optimizer
@@ -32,8 +32,9 @@ SPLIT_EPOCH = 2**32 - 1
 
 
 def check_validation_split(name, value):
-    """Raise `ValueError` unless `value` is a number in [0, 1)."""
-    if not (isinstance(value, (int, float)) and 0 <= value < 1):
+    """Raise unless `value` is a number in [0, 1)."""
+    check_number(name, value)
+    if not 0 <= value < 1:
         raise ValueError(f"{name} must be in [0, 1); got {value!r}")
 
 
@@ -41,13 +42,13 @@ def check_validation_split(name, value):
 class FitOptions:
     """The keyword arguments of `Network.fit`, which documents them."""
 
-    epochs: int = checked_field(partial(check_integer, minimum=0), 10)
+    epochs: int = checked_field(partial(check_integer, minimum=0, maximum=SPLIT_EPOCH), 10)
     batch_size: int = checked_field(check_integer, 32)
     optimizer: Any = None
     schedule: Any = None
     shuffle: bool = True
     validation_data: Any = None
-    validation_split: float = 0.0
+    validation_split: float = checked_field(check_validation_split, 0.0)
     sample_weight: Any = None
     class_weight: Any = None
     early_stopping: Any = None
@@ -115,9 +116,11 @@ def prepare_training(network, X, y, options, *, optimizer_state=None):
         from cmlp._training.lbfgs import FullBatchRun
 
         return FullBatchRun(network, source, optimizer_state=None, **common)
-    if optimizer_state is None:
+    is_continued = optimizer_state is not None
+    if not is_continued:
         optimizer_state = OptimizerState(optimizer, state.parameters)
     run = TrainingRun(network, source, optimizer_state=optimizer_state, **common)
+    run.checks_parameters = not is_continued
     if state.checkpoint is not None:
         run.restore(checkpoint.from_snapshot(state.checkpoint))
         state.checkpoint = None
@@ -214,6 +217,7 @@ def convert_targets(architecture, rows, y, suffix="", weights=None):
     n_samples, outputs = len(rows), architecture.outputs
     name, values = "y" + suffix, None
     if architecture.loss.call:
+        check_unmasked(name, y)
         values = np.asarray(y)
         if values.ndim == 0 or len(values) != n_samples:
             raise ValueError(
@@ -232,13 +236,12 @@ def convert_targets(architecture, rows, y, suffix="", weights=None):
     else:
         targets = Targets(np.zeros((n_samples, outputs), architecture.dtype))
     if weights is not None and n_samples:
-        targets.weighted(sample_weights(*weights, y, n_samples, outputs))
+        targets.weighted(sample_weights(*weights, y, n_samples, outputs, architecture.dtype))
     return targets, values
 
 
 def split_rows(seed, n_samples, fraction):
     """Return the rows to train on and the rows to validate on; both None if `fraction` is 0."""
-    check_validation_split("validation_split", fraction)
     if fraction == 0:
         return None, None
     held_out = round(n_samples * fraction)

@@ -137,8 +137,9 @@ class FullBatchRun(TrainingRun):
         ImportError
             If SciPy is not installed.
         TrainingDiverged
-            If the loss is not finite.
+            If the loss, or a parameter before training, is not finite.
         """
+        self.state.check_finite()
         source = self.source
         self.objective = Objective(
             self.state, source.rows, source.targets, self.optimizer, self.threads

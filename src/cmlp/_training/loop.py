@@ -42,6 +42,8 @@ class TrainingRun:
         Whether a callback has stopped the run.
     is_cancelled : bool
         Set by another thread to end training between two steps.
+    checks_parameters : bool
+        Whether `run` looks for parameters that are not finite before the first epoch.
     is_consistent : bool
         Whether callbacks and schedule have observed exactly the epochs before `position`.
     """
@@ -56,7 +58,7 @@ class TrainingRun:
         self.history, self.position = History(), Position()
         self.first_epoch = self.state.epoch
         self.is_stopped = self.is_cancelled = False
-        self.is_consistent = True
+        self.is_consistent = self.checks_parameters = True
         self.callback_states = []
         architecture = self.state.architecture
         self.metric_arguments = architecture.is_classifier, architecture.outputs
@@ -72,9 +74,11 @@ class TrainingRun:
         Raises
         ------
         TrainingDiverged
-            If the loss of a batch is not finite.
+            If the loss of a batch, or a parameter before training, is not finite.
         """
         parameters = self.state.parameters
+        if self.checks_parameters:
+            self.state.check_finite()
         try:
             self.optimizer_state.begin(parameters)
             self.notify("on_train_begin")

@@ -11,7 +11,7 @@ from cmlp._training.evaluation import compute_outputs
 from cmlp._training.inputs import as_labels, real_array
 from cmlp._training.sources import shuffled_order
 from cmlp._utils.threads import resolve_threads
-from cmlp._utils.validation import check_integer, check_positive
+from cmlp._utils.validation import check_integer, check_positive, convert_dtype
 
 
 class ReferenceMethods:
@@ -34,15 +34,19 @@ class ReferenceMethods:
         Raises
         ------
         ValueError
-            If the number of rows of `x` is not the network's number of inputs.
+            If the number of rows of `x` is not the network's number of inputs, or `x` is not
+            finite.
         """
         columns = real_array("x", x)
         if columns.ndim == 1:
             columns = columns[:, None]
         if columns.ndim != 2 or len(columns) != self.size[0]:
             raise ValueError(f"x must have shape ({self.size[0]}, m); got {np.shape(x)}")
-        rows = Rows(np.ascontiguousarray(columns.T, self.dtype))
-        return np.ascontiguousarray(compute_outputs(self.state, rows, check_finite=False).T)
+        rows = Rows(convert_dtype("x", columns.T, self.dtype))
+        outputs = compute_outputs(self.state, rows)
+        if outputs is None:
+            rows.check_finite(self.dtype, "x, transposed,")
+        return np.ascontiguousarray(outputs.T)
 
     def backprop(self, x, y):
         """Return the gradient of the loss of one sample.
@@ -65,6 +69,8 @@ class ReferenceMethods:
         rows, targets = self._convert_pairs([(x, y)])
         gradient = self.state.parameters.new()
         loss = self.state.program.gradient(rows, targets, gradient.block, resolve_threads())
+        if not np.isfinite(loss):
+            self.state.check_finite()
         weights, biases = gradient.views_named("weight"), gradient.views_named("bias")
         return weights, biases, self._reference_loss(loss)
 
@@ -86,6 +92,8 @@ class ReferenceMethods:
         check_positive("lr", lr)
         rows, targets = self._convert_pairs(batch)
         loss, _ = self._train_epoch(rows, targets, None, len(rows), lr)
+        if not np.isfinite(loss):
+            self.state.check_finite()
         return self._reference_loss(loss)
 
     def train(self, training_data, epoches, batchsz, lr, test_data=None, *, shuffle=True):
@@ -111,6 +119,7 @@ class ReferenceMethods:
         check_positive("lr", lr)
         rows, targets = self._convert_pairs(training_data, "training_data")
         test = self._convert_labeled(test_data) if test_data else None
+        self.state.check_finite()
         for epoch in range(epoches):
             order = shuffled_order(self.seed, self.state.epoch, len(rows)) if shuffle else None
             _, last_loss = self._train_epoch(rows, targets, order, batchsz, lr)
@@ -136,7 +145,7 @@ class ReferenceMethods:
         return 2 * loss if self.loss == "quadratic" else loss
 
     def _count_correct(self, rows, labels):
-        outputs = compute_outputs(self.state, rows, check_finite=False)
+        outputs = compute_outputs(self.state, rows)
         return int((outputs.argmax(axis=1) == labels).sum())
 
     def _convert_labeled(self, pairs):
@@ -162,5 +171,7 @@ class ReferenceMethods:
                 raise ValueError(
                     f"{item} of {name}[{i}] must have {width} elements; got shape {np.shape(array)}"
                 )
-            stacked[i] = np.reshape(array, width)
+            array = real_array(f"{item} of {name}[{i}]", array)
+            stacked[i] = convert_dtype(f"{item} of {name}[{i}]", array, self.dtype).reshape(width)
+        Rows(stacked).check_finite(self.dtype, f"{item} of {name}")
         return stacked

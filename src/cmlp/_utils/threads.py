@@ -6,6 +6,9 @@ import os
 
 from cmlp._utils.validation import check_integer
 
+# The compiled code stores the number of threads as a C int.
+MAX_THREADS = 2**31 - 1
+
 # Where Linux mounts the control group file systems.
 CGROUP_ROOT = "/sys/fs/cgroup"
 
@@ -92,17 +95,17 @@ def resolve_threads(threads=None):
     Raises
     ------
     TypeError, ValueError
-        If `threads` or the environment variable is not an integer of at least 1.
+        If `threads` or the environment variable is not an integer from 1 to `MAX_THREADS`.
     """
     if threads is not None:
-        return check_integer("threads", threads)
+        return check_integer("threads", threads, maximum=MAX_THREADS)
     for variable in ("CMLP_NUM_THREADS", "OMP_NUM_THREADS"):
         text = os.environ.get(variable, "").split(",")[0].strip()
         if text:
             try:
-                return check_integer(variable, int(text))
+                return check_integer(variable, int(text), maximum=MAX_THREADS)
             except ValueError:
                 raise ValueError(
-                    f"{variable} must be a whole number of at least 1; got {text!r}"
+                    f"{variable} must be a whole number from 1 to {MAX_THREADS}; got {text!r}"
                 ) from None
     return available_cpus()

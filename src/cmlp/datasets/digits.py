@@ -92,7 +92,7 @@ def make_digits(n, seed=None):
     """
     n = check_integer("n", n, 0)
     if seed is not None:
-        seed = check_integer("seed", seed, 0)
+        seed = check_integer("seed", seed, 0, maximum=None)
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 10, n).astype(np.uint8)
     images = np.empty((n, SIDE, SIDE), np.uint8)

@@ -71,7 +71,17 @@ class Format(Record):
     is_native: bool = False
 
     def write(self, state, target=None, **options):
-        """Call the module's `write`; raise ImportError if the optional package is missing."""
+        """Call the module's `write`.
+
+        Raises
+        ------
+        ImportError
+            If the optional package is missing.
+        ValueError
+            If a parameter is not finite, unless the state is a checkpoint of a training run.
+        """
+        if state.checkpoint is None:
+            state.check_finite()
         return self._import_module("to").write(state, target, **options)
 
     def read(self, source, **options):
