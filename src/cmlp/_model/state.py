@@ -98,7 +98,8 @@ class ModelState:
         Raises
         ------
         ValueError
-            If an array is missing or has another shape.
+            If an array is missing, has another shape, or holds a number beyond the range of the
+            dtype.
         """
         state = cls(architecture)
         state.epoch, state.training = epoch, training
@@ -108,6 +109,8 @@ class ModelState:
             array = np.asarray(arrays[name])
             if array.shape != view.shape:
                 raise ValueError(f"{name} must have shape {view.shape}; got {array.shape}")
+            if array.dtype.kind == "f":
+                array = convert_dtype(name, array, view.dtype)
             np.copyto(view, array, casting="same_kind")
         return state
 

@@ -39,9 +39,17 @@ def check_fields(instance):
         value = getattr(instance, each.name)
         if check is not None and not (value is None and each.metadata["optional"]):
             check(each.name, value)
-            if isinstance(value, np.number):
-                number = int(value) if isinstance(value, np.integer) else float(value)
-                object.__setattr__(instance, each.name, number)
+            if isinstance(value, (np.number, tuple)):
+                object.__setattr__(instance, each.name, to_python(value))
+
+
+def to_python(value):
+    """Return a number of NumPy, or those of a tuple, as a number of Python."""
+    if isinstance(value, tuple):
+        return tuple(to_python(item) for item in value)
+    if isinstance(value, np.number):
+        return int(value) if isinstance(value, np.integer) else float(value)
+    return value
 
 
 class Record:
