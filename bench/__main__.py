@@ -12,7 +12,7 @@ from bench import report, roofline, runner, scaling
 from bench.jobs import JOBS
 from bench.peers import PEERS
 from cmlp import __version__
-from cmlp._utils.threads import available_cpus
+from cmlp._utils.threads import count_available_cpus
 
 
 def build_parser():
@@ -39,7 +39,7 @@ def main():
     everything = options.all
     names = [*JOBS] if everything else options.jobs
     peers = [*dict.fromkeys(["cmlp", *options.peers])]
-    counts = {"1": [1], "all": [available_cpus()], "both": [1, available_cpus()]}[
+    counts = {"1": [1], "all": [count_available_cpus()], "both": [1, count_available_cpus()]}[
         "both" if everything else options.cores
     ]
     results = {"machine": report.read_cpu_model(), "version": __version__, "jobs": []}

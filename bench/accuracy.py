@@ -15,14 +15,14 @@ from statistics import median
 
 from bench.report import read_cpu_model
 from cmlp import Adam, Network, datasets
-from cmlp._utils.threads import available_cpus
+from cmlp._utils.threads import count_available_cpus
 
 TARGETS = (0.95, 0.98, 0.985)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Training of a network 784-hidden-10 with relu, softmax and Adam.
+    """The training of a network 784-hidden-10 with relu, softmax and Adam.
 
     Attributes
     ----------
@@ -35,8 +35,8 @@ class Recipe:
     lr : float
         Learning rate.
     cosine : bool
-        Whether the learning rate decreases from epoch to epoch by a half cosine, else it is
-        constant.
+        Whether the learning rate decreases from epoch to epoch along half a cosine; otherwise
+        it is constant.
     """
 
     name: str
@@ -90,7 +90,7 @@ def train_cmlp(recipe, train, test, seed):
         callbacks=record_epoch,
     )  # fmt: skip
     total = time.perf_counter() - start
-    # Work of `fit` outside of its epochs, such as compressing X, counts with the first epoch.
+    # Time of `fit` outside of its epochs, such as compressing X, is added to the first epoch.
     setup = total - testing - sum(seconds for seconds, _ in epochs)
     seconds, accuracy = epochs[0]
     return [(seconds + setup, accuracy), *epochs[1:]]
@@ -229,7 +229,7 @@ def main():
     options = options.parse_args()
     train, test = datasets.load_mnist(download=False)
     print(
-        f"{read_cpu_model()}, {available_cpus()} cores; medians of {options.seeds} seeds\n",
+        f"{read_cpu_model()}, {count_available_cpus()} cores; medians of {options.seeds} seeds\n",
         flush=True,
     )
     results = {recipe.name: {peer: [] for peer in options.peers} for recipe in RECIPES}

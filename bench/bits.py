@@ -1,4 +1,4 @@
-"""Print a hash of the results of many training runs, to compare two builds bit by bit.
+"""Print hashes of the results of many training runs, to compare two builds bit by bit.
 
 Each case trains small networks on generated data through the public API. Its line of output is
 the name of the case and the first 16 hexadecimal digits of the SHA-256 of all parameters, running

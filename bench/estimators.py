@@ -26,7 +26,7 @@ from bench.report import read_cpu_model
 from cmlp import datasets
 
 PACKAGES = {"scikit-learn": neural_network, "cmlp": cmlp.sklearn}
-PREDICTIONS = 300  # of one row, whose median is reported
+PREDICTIONS = 300  # number of timed predictions of one row
 
 
 def load_mnist():
@@ -126,10 +126,9 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m bench.estimators", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
-    warnings.simplefilter("ignore")  # neither package converges in so few epochs
+    warnings.simplefilter("ignore")  # neither package converges in a few epochs
     print(f"{read_cpu_model()}, one core, medians of {rounds} rounds\n")
-    print("| | scikit-learn, s | cmlp, s | speedup | predict one row, us | | "
-          "speedup | scores |")  # fmt: skip
+    print("| | scikit-learn, s | cmlp, s | speedup | predict one row, us | | speedup | scores |")
     print("|---|---:|---:|---:|---:|---:|---:|---|", flush=True)
     for job in JOBS:
         theirs, ours = measure_job(job, rounds)

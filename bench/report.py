@@ -8,7 +8,7 @@ from bench.peers import UNSUPPORTED
 
 
 def read_cpu_model():
-    """Return the CPU's model name, family and model number, as far as the system has them."""
+    """Return the CPU's model name, family and model number, as far as the system reports them."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,7 @@
-"""Processes of the peers, which take turns at a job so that other load slows all of them."""
+"""Timing of a job by peers in processes of their own.
+
+The peers take turns, so that other load slows all of them.
+"""
 
 import json
 import os

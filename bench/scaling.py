@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 from cmlp import SGD, Network
-from cmlp._utils.threads import available_cpus
+from cmlp._utils.threads import count_available_cpus
 
 WIDTHS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 BATCHES = (1, 4, 16, 64, 256, 1024)
@@ -16,7 +16,7 @@ CLIFF = 1.3
 
 
 def choose_sample_count(width, batch):
-    """Return a number of samples, in whole batches, that takes a measurable but short time."""
+    """Return a multiple of `batch` samples whose training takes a measurable but short time."""
     wanted = int(min(20_000, 1e9 / width**2)) // batch * batch
     return max(wanted, batch if batch * width**2 > 1e8 else 8 * batch)
 
@@ -56,7 +56,7 @@ def time_point(width, batch, thread_counts, rounds):
 
 def measure(rounds=3):
     """Return the times of all widths and batch sizes, and the cliffs among them, as a dict."""
-    thread_counts = range(1, available_cpus() + 1)
+    thread_counts = range(1, count_available_cpus() + 1)
     points, cliffs = [], []
     for width in WIDTHS:
         for batch in BATCHES:

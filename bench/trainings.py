@@ -19,10 +19,10 @@ from cmlp.sklearn import MLPClassifier, MLPRegressor
 def make_inputs(n=203, inputs=37, density=1.0, dtype="float32", seed=0):
     """Return an array of shape (n, inputs) with a fraction `density` of non-zero elements."""
     rng = np.random.default_rng(seed)
-    kept = rng.random((n, inputs)) < density
+    mask = rng.random((n, inputs)) < density
     if dtype == "uint8":
-        return (rng.integers(1, 256, (n, inputs)) * kept).astype(np.uint8)
-    return (rng.normal(size=(n, inputs)) * kept).astype(dtype)
+        return (rng.integers(1, 256, (n, inputs)) * mask).astype(np.uint8)
+    return (rng.normal(size=(n, inputs)) * mask).astype(dtype)
 
 
 def make_labels(n=203, classes=5, seed=1):
@@ -158,7 +158,7 @@ def train_deep(names, dtype):
 
 
 def train_loss(loss, output=None, dtype="float32"):
-    """Train with a loss, on targets in [0, 1] where it is a classifier's, else real or counts."""
+    """Train with a loss, on targets in [0, 1], counts or reals, as the loss requires."""
     name = loss if isinstance(loss, str) else getattr(loss, "name", "")
     y = make_targets()
     if name in ("cross_entropy", "binary_cross_entropy"):
@@ -206,11 +206,11 @@ def train_regularized(batch_size, X=None, **options):
     return train(network, X, batch_size=batch_size, optimizer=cmlp.SGD(lr=0.05, momentum=0.9))
 
 
-# What `fit` takes
+# Arguments of `fit`
 
 
 def train_schedules(*chosen):
-    """Train with each schedule, on validation data that a plateau watches."""
+    """Train with each schedule, with validation data for `ReduceOnPlateau`."""
     held_out = make_inputs(seed=5), make_labels(seed=6)
     return [
         train(make_network(), epochs=5, schedule=schedule, validation_data=held_out)
@@ -250,8 +250,8 @@ def train_partially(optimizer, **options):
     """Call `partial_fit` twice."""
     network, X, y = make_network(**options), make_inputs(), make_labels()
     records = [
-        network.partial_fit(X[part], y[part], batch_size=16, optimizer=optimizer)
-        for part in (slice(0, 100), slice(100, None))
+        network.partial_fit(X[chunk], y[chunk], batch_size=16, optimizer=optimizer)
+        for chunk in (slice(0, 100), slice(100, None))
     ]
     return network, records, network(X)
 
@@ -334,16 +334,16 @@ def train_many():
 
 
 def train_reference_mlp():
-    """Call the methods of the reference's `MLP`, which print a line an epoch."""
+    """Call the methods of the reference's `MLP`, which print one line per epoch."""
     X, y = make_inputs(dtype="float64"), make_labels()
     pairs = [(x[:, None], np.eye(5)[:, [label]]) for x, label in zip(X, y, strict=True)]
-    labelled = list(zip(X, y, strict=True))
+    labeled = list(zip(X, y, strict=True))
     results = []
     for network in (cmlp.MLP([37, 19, 5], dtype="float64", seed=3), make_network()):
-        network.train(pairs, 2, 10, 0.1, labelled)
+        network.train(pairs, 2, 10, 0.1, labeled)
         network.train(pairs, 1, 7, 0.1, shuffle=False)
         loss = network.update_mini_batch(pairs[:13], 0.2)
-        results += [network, loss, network.backprop(*pairs[0]), network.evaluate(labelled),
+        results += [network, loss, network.backprop(*pairs[0]), network.evaluate(labeled),
                     network.forward(X[:9].T)]  # fmt: skip
     return results
 
@@ -395,9 +395,9 @@ def train_estimators_partially():
     classifier = MLPClassifier((23,), random_state=4, max_iter=3, warm_start=True)
     regressor = MLPRegressor(hidden_layer_sizes=(23,), solver="sgd", random_state=4)
     results = []
-    for part in (slice(0, 120), slice(60, None)):
-        classifier.partial_fit(X[part], y[part], classes=range(5))
-        regressor.partial_fit(X[part], targets[part])
+    for chunk in (slice(0, 120), slice(60, None)):
+        classifier.partial_fit(X[chunk], y[chunk], classes=range(5))
+        regressor.partial_fit(X[chunk], targets[chunk])
         results += [describe_estimator(classifier, X), describe_estimator(regressor, X)]
     for _ in range(2):
         results.append(describe_estimator(classifier.fit(X, y), X))

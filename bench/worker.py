@@ -10,7 +10,7 @@ import json
 import sys
 import time
 
-# Runs of a single-row prediction per measurement: one alone is too short to be timed.
+# Repetitions of a single-row prediction per measurement: one is too short to be timed.
 ROW_REPEATS = 20_000
 
 

@@ -1,13 +1,15 @@
 """Fixtures and helpers that several tests use: data, instruction sets, BLAS hooks."""
 
 import os
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from cmlp import datasets
+from cmlp import callbacks, datasets
 from cmlp._core import hooks, kernels
 from cmlp._training import inputs
 
@@ -51,7 +53,7 @@ def digits():
     return datasets.make_digits(20_000, 0), datasets.make_digits(4_000, 1)
 
 
-@pytest.fixture(params=kernels.available())
+@pytest.fixture(params=kernels.list_available())
 def isa(request):
     """Run the test once with each instruction set that this CPU has."""
     before = kernels.ISA
@@ -74,6 +76,27 @@ def use_blas():
     hooks.use()
 
 
+class Deadline(callbacks.Callback):
+    """Ends a training run that a signal should have ended, but did not within some seconds."""
+
+    def __init__(self, seconds=60):
+        self.end = time.monotonic() + seconds
+
+    def on_pause(self, network, run):
+        assert time.monotonic() < self.end, "no signal has ended the training run"
+
+
+@pytest.fixture
+def ctrl_c():
+    """Let SIGINT raise KeyboardInterrupt here and in child processes, also where it is ignored.
+
+    A shell's script ignores it in the commands that it starts with ``&``.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
@@ -90,3 +113,13 @@ def assert_same_state(network, other):
     """Check that two networks have the same parameters and running statistics, bit for bit."""
     for a, b in zip(network.state.snapshot(), other.state.snapshot(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Let a skipped test fail where CMLP_NO_SKIPS is set, as in CI with every package installed."""
+    report = yield
+    if report.skipped and os.environ.get("CMLP_NO_SKIPS"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which CMLP_NO_SKIPS forbids: {report.longrepr}"
+    return report

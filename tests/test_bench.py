@@ -57,7 +57,7 @@ def test_rates_follow_from_the_times(monkeypatch, isa):
 
     monkeypatch.setattr(roofline, "time_call", half_a_second)
     for itemsize in (4, 8):
-        lanes = kernels.vector_bytes() // itemsize
+        lanes = kernels.get_vector_bytes() // itemsize
         count = kernels.multiply_adds(itemsize, 10)
         assert count == 10 * kernels.multiply_adds(itemsize, 1)
         assert count % (10 * lanes) == 0

@@ -38,7 +38,7 @@ def library(use_blas):
     """Use the CBLAS that CMLP_BLAS names, NumPy's or the system's; skip the test without one."""
     found = use_blas(os.environ.get("CMLP_BLAS", ""))
     if found is None:
-        pytest.skip("there is no CBLAS, or CMLP_BLAS is 'none'")
+        pytest.skip("no CBLAS is found, or CMLP_BLAS is 'none'")
     return found
 
 
@@ -48,13 +48,15 @@ def test_the_hooked_routine_multiplies(library, dtype, rng):
     c = np.full((7, 9), np.nan, dtype)
     blas.multiply(a, b, c)
     np.testing.assert_allclose(c, a @ b, rtol=1e-6)
-    with pytest.raises(ValueError, match=r"shapes \(7, 5\), \(7, 5\) and \(7, 9\) do not match"):
+    with pytest.raises(
+        ValueError, match=r"must have shapes .*; got \(7, 5\), \(7, 5\) and \(7, 9\)"
+    ):
         blas.multiply(a, a, c)
 
 
 def test_without_a_library_nothing_multiplies(use_blas):
     assert use_blas("none") is None
-    with pytest.raises(RuntimeError, match="no BLAS is hooked"):
+    with pytest.raises(RuntimeError, match="none is installed"):
         blas.multiply(np.ones((2, 2)), np.ones((2, 2)), np.ones((2, 2)))
 
 

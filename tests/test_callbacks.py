@@ -129,8 +129,12 @@ def test_early_stopping_by_a_number_or_true(data):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"early_stopping": True}, ValueError, "monitor='val_loss' needs validation_data or"),
-        ({"schedule": schedules.ReduceOnPlateau()}, ValueError, "monitor='val_loss' needs valid"),
+        ({"early_stopping": True}, ValueError, "monitor='val_loss' requires validation_data or"),
+        (
+            {"schedule": schedules.ReduceOnPlateau()},
+            ValueError,
+            "monitor='val_loss' requires valid",
+        ),
         ({"early_stopping": -1}, ValueError, "early_stopping must be at least 0; got -1"),
         ({"early_stopping": "soon"}, TypeError, "early_stopping must be a whole number"),
         ({"callbacks": [3]}, TypeError, "callbacks must be instances of cmlp.callbacks.Callback"),
@@ -145,7 +149,7 @@ def test_bad_callbacks(data, options, error, message):
 
 
 def test_a_quantity_that_is_not_there_is_named(data):
-    with pytest.raises(ValueError, match="monitor='f1' is not in the history, which has loss, lr"):
+    with pytest.raises(ValueError, match="monitor must be in the history, which has loss, lr"):
         network().fit(*data, epochs=1, early_stopping=callbacks.EarlyStopping("f1"))
 
 

@@ -1,17 +1,21 @@
 """Checkpoints: a resumed training run ends with the bits of one that was not interrupted."""
 
 import copy
+import json
+import math
+import os
 import pickle
 import signal
 import subprocess
 import sys
 import time
 
+import change_checkpoint
 import numpy as np
 import pytest
 from conftest import assert_same_state
 
-from cmlp import SGD, Adam, NAdam, Network, RMSprop, callbacks, schedules
+from cmlp import LBFGS, SGD, Adam, NAdam, Network, RMSprop, callbacks, schedules
 from cmlp.callbacks import Checkpoint
 
 
@@ -212,12 +216,12 @@ def test_a_checkpoint_is_a_network(tmp_path, data):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"batch_size": 16}, "batch_size must be what it was for training to resume: 8; got 16"),
-        ({"optimizer": SGD(0.2)}, "optimizer must be what it was"),
-        ({"shuffle": False}, "shuffle must be what it was"),
-        ({"metrics": "accuracy"}, "metrics must be what it was"),
-        ({"validation_split": 0.5}, "samples must be what it was"),
-        ({"callbacks": ()}, "callbacks must be what it was"),
+        ({"batch_size": 16}, "batch_size must be 8, as in the interrupted training; got 16"),
+        ({"optimizer": SGD(0.2)}, "optimizer must be .*, as in the interrupted"),
+        ({"shuffle": False}, "shuffle must be .*, as in the interrupted"),
+        ({"metrics": "accuracy"}, "metrics must be .*, as in the interrupted"),
+        ({"validation_split": 0.5}, "samples must be .*, as in the interrupted"),
+        ({"callbacks": ()}, "callbacks must be .*, as in the interrupted"),
     ],
 )
 def test_resuming_with_other_arguments_raises(tmp_path, data, changed, message):
@@ -243,6 +247,367 @@ def test_resuming_with_other_arguments_raises(tmp_path, data, changed, message):
 def test_bad_checkpoints(arguments, error, message):
     with pytest.raises(error, match=message):
         Checkpoint(*arguments)
+
+
+def test_a_resumed_epoch_has_the_penalty_and_the_time_of_the_whole(tmp_path, data):
+    def fit(net, *more):
+        checkpoint = Checkpoint(tmp_path / "run.npz", unit="steps")
+        return net.fit(*data, epochs=2, batch_size=8, optimizer=SGD(0.1, penalty=0.5),
+                       callbacks=[checkpoint, *more])  # fmt: skip
+
+    expected = fit(network(), CrashAfter())
+    with pytest.raises(Crash):
+        fit(network(), CrashAfter(12))
+    resumed = fit(Network.resume(tmp_path / "run.npz"), CrashAfter())
+    assert resumed["penalty"] == expected["penalty"]
+    assert min(resumed["penalty"]) > 0
+    for record in resumed.epochs:
+        assert round(record["samples_per_second"] * record["seconds"]) == 60
+
+
+def test_the_time_before_an_interruption_counts(tmp_path, data):
+    def wait(steps):
+        class Wait(callbacks.Callback):
+            def on_batch_end(self, network, epoch, step, loss):
+                time.sleep(0.02)
+                if step == steps:
+                    raise KeyboardInterrupt
+
+        return Wait()
+
+    options = {"epochs": 1, "batch_size": 8}
+    path = tmp_path / "run.npz"
+    with pytest.raises(KeyboardInterrupt):
+        network().fit(*data, **options, callbacks=[Checkpoint(path), wait(4)])
+    resumed = Network.resume(path)
+    history = resumed.fit(*data, **options, callbacks=[Checkpoint(path), wait(None)])
+    assert history["seconds"][0] > 8 * 0.02
+
+
+class Raise(callbacks.Callback):
+    """Raises an exception in one of its methods, at the `call`-th call."""
+
+    def __init__(self, method, error, call=1):
+        def fail(*arguments):
+            self.calls += 1
+            if self.calls == call:
+                raise error
+
+        self.calls = 0
+        setattr(self, method, fail)
+
+    def on_batch_end(self, network, epoch, step, loss):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("method", "call", "writes"),
+    [("on_train_begin", 1, False), ("on_epoch_begin", 2, True), ("on_batch_end", 3, True),
+     ("on_pause", 2, True), ("on_epoch_end", 2, False), ("on_train_end", 1, False)],
+)  # fmt: skip
+def test_ctrl_c_writes_a_checkpoint_only_of_a_consistent_run(tmp_path, data, method, call, writes):
+    path, options = tmp_path / "run.npz", {
+        "epochs": 4, "batch_size": 8, "optimizer": Adam(0.05, average=0.9), "early_stopping": 1,
+        "validation_data": data, "schedule": schedules.ReduceOnPlateau(patience=0),
+    }  # fmt: skip
+
+    def fit(net, checkpoint, raising):
+        return net.fit(*data, **options, callbacks=[checkpoint, raising])
+
+    whole = network()
+    expected = fit(whole, Checkpoint(tmp_path / "w.npz"), Raise("on_pause", None, math.inf))
+    with pytest.raises(KeyboardInterrupt):
+        fit(network(), Checkpoint(path, 100), Raise(method, KeyboardInterrupt, call))
+    assert path.exists() == writes
+    with pytest.raises(KeyboardInterrupt):
+        fit(network(), Checkpoint(path), Raise(method, KeyboardInterrupt, call))
+    if method == "on_train_begin":
+        return
+    resumed = Network.resume(path)
+    history = fit(resumed, Checkpoint(path), Raise("on_pause", None, math.inf))
+    assert history["val_loss"] == expected["val_loss"]
+    assert history["lr"] == expected["lr"]
+    assert_same_state(resumed, whole)
+
+
+def test_ctrl_c_while_a_resumed_run_begins_keeps_its_checkpoint(tmp_path, data):
+    path = tmp_path / "run.npz"
+    with pytest.raises(KeyboardInterrupt):
+        network().fit(*data, callbacks=[Checkpoint(path), Raise("on_epoch_end",
+                                                                KeyboardInterrupt, 3)])  # fmt: skip
+    before, net = path.read_bytes(), Network.resume(path)
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(*data, callbacks=[Checkpoint(path), Raise("on_train_begin", KeyboardInterrupt)])
+    assert path.read_bytes() == before
+    history = net.fit(*data, callbacks=[Checkpoint(path), Raise("on_pause", None, math.inf)])
+    assert len(history) == 10
+    assert net.state.epoch == 10
+
+
+class Seen(callbacks.Callback):
+    """Notes every step that it is told of, in a checkpoint too."""
+
+    def __init__(self):
+        self.steps = []
+
+    def on_batch_end(self, network, epoch, step, loss):
+        self.steps.append([epoch, step])
+
+    def state(self):
+        return {"steps": self.steps}
+
+    def load_state(self, state):
+        self.steps = list(state["steps"])
+
+
+@pytest.mark.parametrize("delay", [0.01, 0.02, 0.03])
+def test_ctrl_c_within_a_step_lets_callbacks_see_the_step(tmp_path, rng, ctrl_c, delay):
+    # Most of the time passes in the compiled step, at whose end Ctrl-C is raised.
+    X, y = rng.normal(size=(4096, 256)), rng.integers(0, 3, 4096)
+    path, options = tmp_path / "run.npz", {"epochs": 2, "batch_size": 1024, "threads": 1}
+    net = Network([256, 512, 3], loss="cross_entropy", seed=0)
+    signal.setitimer(signal.ITIMER_REAL, delay)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        net.fit(X, y, **options, callbacks=[Checkpoint(path, 100), Seen()])
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    if not path.exists():
+        return  # training had not begun, or had ended
+    seen = Seen()
+    Network.resume(path).fit(X, y, **options, callbacks=[Checkpoint(path, 100), seen])
+    assert seen.steps == [[epoch, step] for epoch in range(2) for step in range(4)]
+
+
+def test_ctrl_c_in_a_loss_in_python_undoes_the_forward_pass(tmp_path, data):
+    def make_loss(last=None):
+        calls = []
+
+        def loss(outputs, y):
+            calls.append(y)
+            if len(calls) == last:
+                raise KeyboardInterrupt
+            error = outputs - np.eye(3)[y]
+            return (error**2).sum() / len(y), 2 * error / len(y)
+
+        return loss
+
+    def make(loss):
+        return Network([6, 5, 3], loss=loss, normalization="batch", seed=0)
+
+    path, options = tmp_path / "run.npz", {"epochs": 2, "batch_size": 8, "optimizer": Adam()}
+    whole = make(make_loss())
+    expected = whole.fit(*data, **options, callbacks=Checkpoint(tmp_path / "whole.npz"))
+    with pytest.raises(KeyboardInterrupt):
+        make(make_loss(12)).fit(*data, **options, callbacks=Checkpoint(path))
+    resumed = Network.resume(path, loss=make_loss())
+    history = resumed.fit(*data, **options, callbacks=Checkpoint(path))
+    assert history["loss"] == expected["loss"]
+    assert_same_state(resumed, whole)
+
+
+def test_a_checkpoint_stores_arrays_of_integers_of_a_callback(tmp_path, data):
+    class Count(callbacks.Callback):
+        def __init__(self, dtype):
+            self.counts = np.zeros(3, dtype)
+
+        def on_epoch_end(self, network, epoch, record):
+            self.counts[epoch] += 1
+
+        def state(self):
+            return {"counts": self.counts}
+
+        def load_state(self, state):
+            self.counts[:] = state["counts"]
+
+    path = tmp_path / "run.npz"
+    for dtype in ("i8", "u2", "?", "f4"):
+        network().fit(*data, epochs=2, callbacks=[Checkpoint(path), Count(dtype)])
+        count = Count(dtype)
+        Network.resume(path).fit(*data, epochs=3, callbacks=[Checkpoint(path), count])
+        assert count.counts.tolist() == [1, 1, 1]
+    for dtype in ("c8", ">f4", "f2"):
+        with pytest.raises(
+            TypeError, match=r"must be of float32, .*; got .* for callback_1_counts"
+        ):
+            network().fit(*data, epochs=1, callbacks=[Checkpoint(path), Count(dtype)])
+
+
+def test_a_resumed_network_refuses_lbfgs(tmp_path, data):
+    path = tmp_path / "run.npz"
+    net = Network([6, 5, 3], loss="cross_entropy", seed=0)
+    net.fit(*data, epochs=1, callbacks=Checkpoint(path))
+    net = Network.resume(path)
+    with pytest.raises(ValueError, match="must continue with the optimizer of its checkpoint"):
+        net.fit(*data, optimizer=LBFGS())
+    assert len(net.fit(*data, epochs=2, callbacks=Checkpoint(path))) == 2
+
+
+def test_fewer_batches_than_before_are_refused(tmp_path, data):
+    cut = [(data[0][i : i + 10], data[1][i : i + 10]) for i in range(0, 60, 10)]
+    path = tmp_path / "run.npz"
+
+    def fit(net, batches, *more):
+        return net.fit(lambda: iter(batches), epochs=1,
+                       callbacks=[Checkpoint(path, unit="steps"), *more])  # fmt: skip
+
+    with pytest.raises(Crash):
+        fit(network(), cut, CrashAfter(5))
+    net = Network.resume(path)
+    before = net.state.snapshot()
+    with pytest.raises(ValueError, match=r"X gave 2 batches in epoch 0; .* after batch 4"):
+        fit(net, cut[:2], CrashAfter())
+    for array, expected in zip(net.state.snapshot(), before, strict=True):
+        assert (array == expected).all()
+
+
+def test_the_number_of_epochs_has_a_limit(data):
+    net = network()
+    net.state.epoch = 2**32 - 3
+    net.fit(*data, epochs=2)
+    with pytest.raises(ValueError, match="epochs must be at most 0 for a network that has been"):
+        net.fit(*data, epochs=1)
+    with pytest.raises(ValueError, match=r"epochs must be at most .*; got 1180591620717411303424"):
+        network().fit(*data, epochs=2**70)
+
+
+def test_the_previous_checkpoint_is_replaced_by_a_complete_one(tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise OSError("no links")
+
+    source, destination = tmp_path / "run.npz", tmp_path / "run.1.npz"
+    for has_links in (True, False):
+        if not has_links:
+            monkeypatch.setattr(os, "link", refuse)
+        (tmp_path / "run.1.npz.part").write_bytes(b"left by a killed process")
+        for text in ("first", "second", "second"):
+            source.unlink(missing_ok=True)
+            source.write_text(text)
+            for _ in range(2):
+                callbacks.link_or_copy(source, str(destination))
+                assert (source.read_text(), destination.read_text()) == (text, text)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["run.1.npz", "run.npz"]
+
+
+CHANGES = [
+    ("place.begun", -32, "place.begun must be a whole number from 0 to 9007199254740992; got -32"),
+    ("place.begun", 3, "place.begun must be a multiple of alike.batch_size up to alike.samples"),
+    ("place.begun", 2**40, "place.begun must be a multiple of alike.batch_size up to"),
+    ("place.begun", 6, "place.trained must be place.begun in the first chunk"),
+    ("place.begun", 10**400, "place.begun must be a whole number from 0 to"),
+    ("place.part", 1, "place.begun must be 0 if all of the epoch is done"),
+    ("place.part", 2, "place.part must be at most the number of chunks of an epoch"),
+    ("place.epoch", 5, "place.epoch must be at most the epoch of the network"),
+    ("place.epoch", 0, "history must be a list with one record for each of place.epoch epochs"),
+    ("place.epoch", "1", "place.epoch must be a whole number from 0 to .*; got '1'"),
+    ("place.loss", math.nan, "place.loss must be a finite number; got nan"),
+    ("place.weight", -1, "place.weight must be a finite number of at least 0; got -1"),
+    ("place.penalty", math.inf, "place.penalty must be a finite number of at least 0; got inf"),
+    ("place.trained", 18, "place.trained must be place.begun in the first chunk"),
+    ("place.trained", None, "place.trained must be a whole number from 0 to"),
+    ("place", {}, "place.epoch is missing"),
+    ("place", [], r"place must be an object; got \[\]"),
+    ("history", [], "history must be a list with one record for each of place.epoch epochs"),
+    ("history", [1], r"history\[0\] must be an object; got 1"),
+    ("history", [{}], r"history\[0\].loss is missing"),
+    ("stopped", "yes", "stopped must be true or false; got 'yes'"),
+    ("stopped", 1, "stopped must be true or false; got 1"),
+    ("optimizer", [1], "optimizer must be a list of 2 items"),
+    ("optimizer", [-1, 0.5], r"optimizer\[0\] must be a whole number from 0 to"),
+    ("optimizer", [1, 2], r"optimizer\[1\] must be a finite number of at least 0 and below 1; got"),
+    ("tallied", 5, "tallied must be place.trained, or 0 without metrics"),
+    ("schedule", None, "schedule must be the state of a schedule that has one, else null"),
+    ("schedule.best", "x", "schedule.best must be a number; got 'x'"),
+    ("schedule.factor", -1, "schedule.factor must be a finite number of at least 0; got -1"),
+    ("callbacks", [], "callbacks must be a list with the callbacks of alike.callbacks"),
+    ("callbacks", [["Checkpoint"]], r"callbacks\[0\] must be a list of 2 items"),
+    ("alike.callbacks", ["A"], "callbacks must be a list with the callbacks of alike.callbacks"),
+    ("alike.samples", True, "alike.samples must be a whole number from 1 to .*; got True"),
+    ("alike.samples", 0, "alike.samples must be a whole number from 1 to"),
+    ("alike.steps", 4, "alike must be that of a run on arrays .* or on batches"),
+    ("alike", None, "alike must be an object; got None"),
+    ("extra", 1, "'extra' is not a known key"),
+    ("arrays.optimizer_x", ["float32", [1]], "optimizer_x must have shape .*; got .1,."),
+    ("arrays.extra", ["float32", [1]], "it has an unknown array 'extra'"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """Header and arrays of a checkpoint in the second epoch."""
+    return change_checkpoint.write(tmp_path_factory.mktemp("run") / "run.npz", 7, False)
+
+
+@pytest.mark.parametrize(("field", "value", "message"), CHANGES)
+def test_a_changed_field_is_named(tmp_path, stored, field, value, message):
+    header, arrays = stored
+    path = tmp_path / "changed.npz"
+    header = change_checkpoint.change(header, ("course", *field.split(".")), value)
+    if field.startswith("arrays."):
+        arrays = {**arrays, field.removeprefix("arrays."): np.ones(1, np.float32)}
+    change_checkpoint.store(path, header, arrays, updates_checksum=True)
+    with pytest.raises(ValueError, match=f"{path} is not a checkpoint to resume: {message}"):
+        change_checkpoint.fit(Network.resume(path), tmp_path / "next.npz")
+    Network.load(path)  # the network itself has not changed
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("optimizer_sum_1", lambda a: a[:1], "optimizer_sum_1 must have shape .* got .1,. and fl"),
+        ("optimizer_sum_1", lambda a: a * np.nan, "optimizer_sum_1 must be finite"),
+        ("optimizer_average", lambda a: a.astype("f8"), "optimizer_average must have shape"),
+        ("tally_hits", lambda a: a[:1], "tally_hits must have shape .3,. and dtype float64"),
+        ("callback_2_parameters_0", lambda a: a[1:], r"callbacks\[2\].parameters_0 must have sh"),
+        ("callback_2_parameters_0", lambda a: a + 1, "parameters_0 must have zeros between"),
+        ("optimizer_sum_1", None, "the array optimizer_sum_1 is missing"),
+        ("tally_hits", None, "it must have the sums .*'hits'.* for metrics="),
+        ("callback_2_parameters_0", None, r"callbacks\[2\] must have the arrays parameters_0 and"),
+    ],
+)
+def test_a_changed_array_is_named(tmp_path, stored, name, change, message):
+    header, arrays = copy.deepcopy(stored[0]), dict(stored[1])
+    path = tmp_path / "changed.npz"
+    if change is None:
+        del arrays[name], header["course"]["arrays"][name]
+    else:
+        arrays[name] = change(arrays[name])
+        listed = [arrays[name].dtype.name, list(arrays[name].shape)]
+        header["course"]["arrays"][name] = listed
+    change_checkpoint.store(path, header, arrays, updates_checksum=True)
+    with pytest.raises(ValueError, match=f"{path} is not a checkpoint to resume: .*{message}"):
+        change_checkpoint.fit(Network.resume(path), tmp_path / "next.npz")
+
+
+def test_a_plausible_change_fails_the_checksum(tmp_path, stored):
+    path, (header, arrays) = tmp_path / "changed.npz", stored
+    for field, value in ((("epoch",), 7), (("seed",), 5), (("course", "place", "loss"), 3.25),
+                         (("course", "optimizer", 0), 3)):  # fmt: skip
+        changed = change_checkpoint.change(header, field, value)
+        change_checkpoint.store(path, changed, arrays, updates_checksum=False)
+        with pytest.raises(ValueError, match=f"{path} is not .* the checksum that it was written"):
+            Network.resume(path)
+        Network.load(path)
+
+
+# By default a sample of the changes; CMLP_FULL=1 makes all of them.
+AMOUNTS = {"fields": (24, 1), "arrays": (16, 1), "random": (200, 10_000)}
+
+
+@pytest.mark.parametrize("kind", AMOUNTS)
+def test_changed_checkpoints_are_refused_or_resumed(kind):
+    amount = AMOUNTS[kind]["CMLP_FULL" in os.environ]
+    done = subprocess.run(
+        [sys.executable, change_checkpoint.__file__, kind, str(amount)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    outcomes = json.loads(done.stdout)
+    assert outcomes["refused"] > outcomes["same"] > 0
 
 
 TRAIN = """
@@ -276,7 +641,7 @@ def uninterrupted(tmp_path_factory):
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_killed_in_the_middle_of_an_epoch(tmp_path, uninterrupted, how):
+def test_killed_in_the_middle_of_an_epoch(tmp_path, uninterrupted, how, ctrl_c):
     path = tmp_path / "run.npz"
     # Ctrl-C writes a checkpoint at once, whatever the interval.
     unit, every = ("epochs", 100) if how == signal.SIGINT else ("seconds", 0.01)
@@ -284,7 +649,7 @@ def test_killed_in_the_middle_of_an_epoch(tmp_path, uninterrupted, how):
     assert process.stderr.readline() == "epoch 0\n"
     time.sleep(0.08)
     process.send_signal(how)
-    out, err = process.communicate()
+    out, err = process.communicate(timeout=60)
     assert out == "", "training had ended before the signal"
     assert Network.load(path).state.epoch < 20
     out, err = run(path, unit, every, "resume").communicate()

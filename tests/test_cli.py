@@ -78,7 +78,7 @@ def test_a_note_says_that_mnist_is_missing(capsys, monkeypatch):
     assert code == 0
     assert len(err.splitlines()) == 1
     assert err.startswith(
-        "MNIST is not here: training on generated digits; to have it, set CMLP_DATA"
+        "MNIST was not found: training on generated digits; to use MNIST, set CMLP_DATA"
     )
 
 
@@ -138,7 +138,7 @@ def test_export(capsys, tmp_path, rng):
         (("train", "--data", "{table}", "--layers", "4,2"), "--layers 4,2: the first must be 3"),
         (("train", "--data", "{table}", "--activation", "rellu"), "did you mean 'relu'"),
         (("train", "--data", "{table}", "--lr", "-1"), "lr must be positive and finite"),
-        (("train", "--data", "{table}", "--label", "z"), "there is no column 'z'"),
+        (("train", "--data", "{table}", "--label", "z"), "column 'z' does not exist"),
         (("train", "--data", "{table}", "--out", "/nowhere/m.npz"), "--out /nowhere/m.npz"),
         (("train", "--data", "{table}", "--out", "m.txt"), "it must be a .npz file"),
         (("train", "--data", "{table}", "--threads", "0"), "threads must be at least 1"),
@@ -179,7 +179,7 @@ def program(*arguments, **options):
     )  # fmt: skip
 
 
-def test_ctrl_c_saves_and_exits_with_130(tmp_path, table):
+def test_ctrl_c_saves_and_exits_with_130(tmp_path, table, ctrl_c):
     model = tmp_path / "model.npz"
     process = program("train", "--data", table, "--epochs", 10_000_000, "--out", model)
     for line in process.stdout:

@@ -1,7 +1,9 @@
 """Readers of IDX, CSV and NPZ files, and generated digits."""
 
+import contextlib
 import gzip
 import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cmlp import MLP, SGD, datasets
-from cmlp.datasets import idx
+from cmlp.datasets import idx, tables
 
 
 def idx_bytes(array):
@@ -44,10 +46,10 @@ GOOD = idx_bytes(np.arange(24, dtype=np.int16).reshape(2, 3, 4))
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "no IDX file"),
-        (b"\0\0\x08", "no IDX file"),
-        (b"\0\0\x07\1\0\0\0\1a", "no IDX file"),
-        (b"PK\3\4 and more", "no IDX file"),
+        (b"", "not an IDX file"),
+        (b"\0\0\x08", "not an IDX file"),
+        (b"\0\0\x07\1\0\0\0\1a", "not an IDX file"),
+        (b"PK\3\4 and more", "not an IDX file"),
         (GOOD[:9], "sizes of 3 dimensions are missing"),
         (GOOD[:-1], "truncated, its shape"),
         (GOOD + b"x", "oversized"),
@@ -112,14 +114,14 @@ def test_csv(tmp_path):
 @pytest.mark.parametrize(
     ("text", "label", "message"),
     [
-        ("", None, "there are no rows"),
-        ("a,b\n", None, "there are no rows below the header"),
+        ("", None, "the file has no rows"),
+        ("a,b\n", None, "the file has no rows below the header"),
         ("a,b\n1,2\n3,x\n", None, "row 3, column 1 holds 'x', which is not a finite number"),
         ("1,2\n3,nan\n", None, "row 2, column 1 holds 'nan'"),
-        ("1,2\n3\n", None, "row 2 has 1 columns, expected 2"),
-        ("a,b\n1,2\n", "c", "there is no column 'c'; there are a, b"),
-        ("1,2\n", "c", "there is no column 'c'; the file has no header"),
-        ("1,2\n", 2, "there is no column 2; there are 2"),
+        ("1,2\n3\n", None, "row 2 has 1 columns instead of 2"),
+        ("a,b\n1,2\n", "c", "column 'c' does not exist; the columns are a, b"),
+        ("1,2\n", "c", "column 'c' does not exist; the file has no header"),
+        ("1,2\n", 2, "column 2 does not exist; the file has 2 columns"),
     ],
 )
 def test_bad_csv(tmp_path, text, label, message):
@@ -145,5 +147,89 @@ def test_npz(tmp_path):
     with pytest.raises(ValueError, match=str(path)):
         datasets.load_npz(path)
     np.savez(path, X=np.array([{}]), y=[1])
-    with pytest.raises(ValueError, match=f"{path}: no archive of arrays: Object arrays"):
+    with pytest.raises(ValueError, match=f"{path}: not a NumPy archive: Object arrays"):
         datasets.load_npz(path)
+
+
+def make_npy(header, data=b""):
+    """Return the bytes of an ``.npy`` member with this text as its header."""
+    text = header.encode()
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + data
+
+
+VECTOR = "{'descr': '<f8', 'fortran_order': False, 'shape': (%s,), }"
+
+
+@pytest.mark.parametrize(
+    ("contents", "method", "message"),
+    [
+        (make_npy("{'descr': '<f8', 'shape': (2"), zipfile.ZIP_STORED, "header is invalid"),
+        (make_npy(VECTOR % 2 + " @"), zipfile.ZIP_STORED, "header is invalid"),
+        (make_npy(VECTOR % -2), zipfile.ZIP_STORED, "header is invalid"),
+        (make_npy(VECTOR % "5 * 10**14"), zipfile.ZIP_STORED, "header is invalid"),
+        (make_npy(VECTOR % 500000000000000), zipfile.ZIP_STORED, "the 4000000000000000 bytes"),
+        (make_npy(VECTOR % 500000000000000), zipfile.ZIP_DEFLATED, "the 4000000000000000 bytes"),
+        (make_npy(VECTOR % 2, b"\0" * 15), zipfile.ZIP_DEFLATED, "does not have the 16 bytes"),
+        (make_npy(VECTOR % 2, b"\0" * 17), zipfile.ZIP_DEFLATED, "does not have the 16 bytes"),
+        (make_npy(VECTOR % 2, b"\0" * 16), zipfile.ZIP_BZIP2, "must be stored or deflated"),
+        (make_npy(VECTOR % ("0, " + "9" * 30)), zipfile.ZIP_STORED, ""),
+    ],
+)
+def test_damaged_archives_are_refused(tmp_path, contents, method, message):
+    path = tmp_path / "data.npz"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("X.npy", contents)
+    with pytest.raises(ValueError, match=f"{path}: not a NumPy archive: .*{message}"):
+        datasets.load_npz(path)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_every_damaged_byte_of_an_archive_is_read_or_refused(tmp_path, compressed):
+    path, save = tmp_path / "data.npz", np.savez_compressed if compressed else np.savez
+    save(path, X=np.arange(6.0).reshape(2, 3), y=np.array([0, 1]))
+    whole = path.read_bytes()
+    for position in range(len(whole)):
+        for value in (0, 255, whole[position] ^ 8):
+            path.write_bytes(whole[:position] + bytes([value]) + whole[position + 1 :])
+            with contextlib.suppress(ValueError):
+                datasets.load_npz(path)
+
+
+def test_only_the_arrays_of_the_data_are_read(tmp_path, monkeypatch):
+    path = tmp_path / "data.npz"
+    np.savez(path, X=np.ones((2, 2)), y=[0, 1], more=np.ones(10), objects=np.array([{}]))
+    members = []
+    read_member = tables.read_member
+    monkeypatch.setattr(
+        tables, "read_member", lambda a, m: members.append(m.filename) or read_member(a, m)
+    )
+    assert datasets.load_npz(path)[0][1].tolist() == [0, 1]
+    assert members == ["X.npy", "y.npy"]
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        (b"1,2\n\xff,4\n", "not a CSV file in UTF-8"),
+        (b"1,2\n" + b"9" * 200000 + b",3\n", "not a CSV file in UTF-8"),
+        (b"1,2\n1e39,3\n", "row 2 holds 1e\\+39, which is beyond float32"),
+    ],
+)
+def test_other_csv_files_are_refused(tmp_path, contents, message):
+    path = tmp_path / "data.csv"
+    path.write_bytes(contents)
+    with pytest.raises(ValueError, match=f"{path}: {message}"):
+        datasets.load_csv(path)
+
+
+def test_labels_beyond_integers_stay_numbers(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("1,1e300\n2,0\n")
+    assert datasets.load_csv(path)[1].tolist() == [1e300, 0]
+
+
+def test_an_idx_file_without_elements_and_with_a_large_shape_is_refused(tmp_path):
+    path = tmp_path / "data.idx"
+    path.write_bytes(struct.pack(">HBB4I", 0, 8, 4, 0, *[2**32 - 1] * 3))
+    with pytest.raises(ValueError, match=f"{path}: its shape .* is too large"):
+        datasets.load_idx(path)

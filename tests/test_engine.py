@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import assert_same_state, read_data
+from conftest import Deadline, assert_same_state, read_data
 
 from cmlp import SGD, Network
 from cmlp._core import kernels, training
@@ -50,12 +50,13 @@ def test_shuffles_are_uniform():
     assert ((counts - 4000) ** 2 / 4000).sum() < 51
 
 
-def test_interruption_leaves_a_consistent_network(data):
+def test_interruption_leaves_a_consistent_network(data, ctrl_c):
     net = Network([64, 100, 10], loss="cross_entropy", seed=0)
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     with pytest.raises(KeyboardInterrupt):  # without the signal it would train for hours
-        net.fit(*data, epochs=10_000_000, optimizer=SGD(0.01))
+        net.fit(*data, epochs=10_000_000, optimizer=SGD(0.01), callbacks=Deadline())
+    timer.cancel()
     X, y = data
     assert all(np.isfinite(w).all() for w in net.weight)
     assert net.score(X, y) == (net.predict(X) == y).mean()
@@ -125,6 +126,26 @@ def test_an_epoch_returns_after_each_time_slice(rng):
     assert np.diff(times).min() > 0.5 * training.TIME_SLICE
 
 
+@pytest.mark.parametrize(
+    ("done", "sums"),
+    [(-32, (0, 0, 0)), (-1, (0, 0, 0)), (7, (0, 0, 0)), (104, (0, 0, 0)), (2**62, (0, 0, 0)),
+     (8, (np.nan, 8, 0)), (8, (1, np.inf, 0)), (8, (1, 8, -np.inf))],
+)  # fmt: skip
+def test_an_epoch_cannot_continue_where_there_is_no_step(rng, done, sums):
+    X, y = rng.random((100, 64), dtype=np.float32), rng.integers(0, 10, 100)
+    net = Network([64, 10], seed=0)
+    rows, targets = read_data(net, X, y)
+    with training.EpochRun(net.state.program, rows, targets, None, 8, 0.01, 1) as run:
+        with pytest.raises(ValueError, match="must be f"):
+            run.resume(done, *sums)
+        assert run.done == 0
+        run.resume(100, 1, 100, 0)
+        assert not run.run()
+        run.resume(96, 1, 96, 0)
+        assert not run.run()
+        assert (run.done, run.weight) == (100, 100)
+
+
 def run_code(code, **environment):
     return subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, **environment},
@@ -132,7 +153,7 @@ def run_code(code, **environment):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("isa", kernels.available())
+@pytest.mark.parametrize("isa", kernels.list_available())
 def test_the_environment_selects_the_isa(isa):
     done = run_code("import cmlp; cmlp.show_config()", CMLP_ISA=isa)
     assert f"isa:     {isa} (of " in done.stdout
@@ -156,7 +177,7 @@ def test_the_environment_limits_threads(monkeypatch):
             threads.resolve_threads()
     monkeypatch.delenv("CMLP_NUM_THREADS")
     monkeypatch.delenv("OMP_NUM_THREADS")
-    assert threads.resolve_threads() == threads.available_cpus()
+    assert threads.resolve_threads() == threads.count_available_cpus()
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity mask here")
@@ -165,7 +186,7 @@ def test_the_affinity_mask_limits_threads():
 import os
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 from cmlp._utils import threads
-print(threads.available_cpus())
+print(threads.count_available_cpus())
 """
     assert run_code(code).stdout == "1\n"
 
@@ -179,8 +200,8 @@ def test_control_groups_limit_threads(tmp_path, monkeypatch):
 
     def limit(membership):
         (tmp_path / "membership").write_text(membership)
-        threads.cgroup_limit.cache_clear()
-        return threads.cgroup_limit(tmp_path / "root", tmp_path / "membership")
+        threads.read_cgroup_limit.cache_clear()
+        return threads.read_cgroup_limit(tmp_path / "root", tmp_path / "membership")
 
     grant("root", cpu__max="max 100000\n")
     grant("root/box/inner", cpu__max="150000 100000\n")
@@ -195,12 +216,12 @@ def test_control_groups_limit_threads(tmp_path, monkeypatch):
     assert limit("4:memory:/old\n3:cpu,cpuacct:/old\n") == 2
     grant("root/cpu/old", cpu__cfs_quota_us="-1\n")
     assert limit("3:cpu,cpuacct:/old\n") == np.inf
-    assert threads.cgroup_limit(tmp_path, tmp_path / "none") == np.inf
-    assert 1 <= threads.available_cpus() <= os.cpu_count()
-    cpus = threads.available_cpus()
+    assert threads.read_cgroup_limit(tmp_path, tmp_path / "none") == np.inf
+    assert 1 <= threads.count_available_cpus() <= os.cpu_count()
+    cpus = threads.count_available_cpus()
     for granted, want in ((0.5, 1), (1e9, cpus), (np.inf, cpus)):
-        monkeypatch.setattr(threads, "cgroup_limit", lambda granted=granted: granted)
-        assert threads.available_cpus() == want
+        monkeypatch.setattr(threads, "read_cgroup_limit", lambda granted=granted: granted)
+        assert threads.count_available_cpus() == want
 
 
 def test_importing_cmlp_imports_no_heavy_package():

@@ -19,7 +19,7 @@ from cmlp._model.architecture import Architecture
 from cmlp._model.optimizer_state import OptimizerState
 from cmlp._model.state import ModelState, TrainingSnapshot
 from cmlp.activations import elu
-from cmlp.formats import FORMATS, atomic, native_format
+from cmlp.formats import FORMATS, atomic, get_native_format
 from cmlp.losses import cross_entropy
 
 NATIVE = {name: format for name, format in FORMATS.items() if format.is_native}
@@ -85,7 +85,8 @@ def make_optimizer_state():
     state.optimizer = OptimizerState(Adam(0.01, average=0.9), state.parameters)
     rng = np.random.default_rng(1)
     for block in state.optimizer.blocks.values():
-        block[:] = rng.normal(size=block.shape)
+        for view in state.parameters.view_block(block).values():
+            view[:] = rng.normal(size=view.shape)
     state.optimizer.position = (5, 0.25)
     return state
 
@@ -309,12 +310,12 @@ HIDDEN = {"kind": "dense", "units": 20, "activation": "tanh"}
         ({"layers": {}}, "layers must be a list"),
         ({"layers": [3]}, "a layer must be an object"),
         ({"layers": [{}]}, "its header has no 'kind'"),
-        ({"layers": [{"kind": "magic"}]}, "kind='magic' is unknown"),
+        ({"layers": [{"kind": "magic"}]}, "kind must be one of .*; got 'magic'"),
         ({"layers": [{"kind": ["dense"]}]}, "kind must be"),
         ({"layers": [{"kind": "dense", "units": 3}]}, "its header has no 'activation'"),
         ({"layers": [{"kind": "dense", "activation": "tanh"}]}, "its header has no 'units'"),
         ({"layers": [HIDDEN, DENSE, DENSE]}, "unknown|softmax"),
-        ({"layers": [HIDDEN]}, "does not suit loss='cross_entropy'"),
+        ({"layers": [HIDDEN]}, "for loss='cross_entropy'"),
         ({"layers": [DENSE, {"kind": "input_dropout", "rate": 0.5}]}, "input layers followed by"),
         ({"layers": [{"kind": "input_dropout", "rate": 1.0}, HIDDEN, DENSE]}, "rate must be"),
         ({"layers": [{"kind": "input_noise", "deviation": 0}, HIDDEN, DENSE]}, "deviation must be"),
@@ -332,8 +333,8 @@ HIDDEN = {"kind": "dense", "units": 20, "activation": "tanh"}
         ({"layers": [HIDDEN | {"normalization": "batch"}, DENSE]}, "it has no array 'scale_0'"),
         ({"layers": [HIDDEN, DENSE | {"normalization": "batch"}]}, "the last layer must have"),
         ({"layers": [HIDDEN | {"activation": ["elu", -1]}, DENSE]}, "alpha must be"),
-        ({"layers": [HIDDEN | {"activation": "magic"}, DENSE]}, "activation='magic' is unknown"),
-        ({"loss": "magic"}, "loss='magic' is unknown"),
+        ({"layers": [HIDDEN | {"activation": "magic"}, DENSE]}, "activation must .*'magic'"),
+        ({"loss": "magic"}, "loss must be one of .*; got 'magic'"),
         ({"loss": ["cross_entropy", 1]}, "label_smoothing must be"),
         ({"loss": {}}, "loss must be"),
         ({"init": "magic"}, "init"),
@@ -342,17 +343,23 @@ HIDDEN = {"kind": "dense", "units": 20, "activation": "tanh"}
         ({"dtype": "float32"}, "'weight_0' is .* of float64, not .* of float32"),
         ({"seed": -1}, "seed must be"),
         ({"seed": 2**64}, "seed must be"),
-        ({"epoch": -1}, "epoch must be at least 0"),
+        ({"epoch": -1}, "epoch must be a whole number from 0 to"),
+        ({"epoch": 2**40}, "epoch must be a whole number from 0 to"),
         ({"epoch": 1.5}, "epoch must be"),
         ({"epoch": None}, "epoch must be"),
-        ({"training": [1]}, "training must be an object or null"),
+        ({"epoch": 2**70}, "epoch must be a whole number from 0 to"),
+        ({"epoch": float("inf")}, "epoch must be"),
+        ({"seed": float("inf")}, "seed must be"),
+        ({"seed": 2**70}, "seed must be"),
+        ({"inputs": float("inf")}, "inputs must be"),
+        ({"training": [1]}, "training must be an object"),
         ({"optimizer": {}}, "its list of optimizer arrays is invalid"),
         ({"optimizer": 5}, "its list of optimizer arrays is invalid"),
         ({"course": []}, "its list of course arrays is invalid"),
         ({"course": {"arrays": []}}, "its list of course arrays is invalid"),
         ({"course": {"arrays": {"x": 3}}}, "its list of course arrays is invalid"),
         ({"course": {"arrays": {"x": ["float32", [float("inf")]]}}}, "arrays is invalid"),
-        ({"course": {"arrays": {"x": ["object", [1]]}}}, "'x' must be float32 or float64"),
+        ({"course": {"arrays": {"x": ["object", [1]]}}}, "'x' must be of float32, .*; got"),
         ({"course": {"arrays": {"x": ["float32", [1]]}}}, "it has no array 'x'"),
         ({"course": {"arrays": {"weight_0": ["float64", [20, 5]]}}}, "it has no array 'weight_0'"),
         ({"optimizer": {"arrays": {}}}, "its optimizer state is invalid"),
@@ -389,7 +396,7 @@ def test_hostile_headers_are_refused(format, plain, changes, reason):
         ({"sizes": [5]}, "sizes must have"),
         ({"sizes": [5, 0, 3]}, "must be at least 1"),
         ({"activation": ["tanh", "tanh"]}, "activation must be"),
-        ({"activation": ["magic"]}, "activation='magic' is unknown"),
+        ({"activation": ["magic"]}, "activation must be one of .*; got 'magic'"),
         ({"output": 5}, "output must be"),
         ({"dropout": [0.1, 0.2]}, "dropout must be"),
         ({"input_noise": -1}, "input_noise must be"),
@@ -521,13 +528,13 @@ def test_an_error_while_writing_leaves_the_old_file(format, plain, monkeypatch):
 
 def test_extensions():
     for format in NATIVE.values():
-        assert native_format(f"net{format.extension}") is format
-        assert native_format(Path(f"net{format.extension}"), for_reading=True) is format
-    assert native_format("net.npz.old", for_reading=True) is FORMATS["npz"]
+        assert get_native_format(f"net{format.extension}") is format
+        assert get_native_format(Path(f"net{format.extension}"), for_reading=True) is format
+    assert get_native_format("net.npz.old", for_reading=True) is FORMATS["npz"]
     extensions = re.escape(" or ".join(format.extension for format in NATIVE.values()))
     for path in ("net.pt", "net", "net.onnx"):
         with pytest.raises(ValueError, match=f"path must end in {extensions}; got '{path}'"):
-            native_format(path)
+            get_native_format(path)
 
 
 def test_training_continues_with_the_same_bits(format, tmp_path, rng):
@@ -617,6 +624,49 @@ def test_a_member_of_another_size_than_its_shape_is_refused(npz):
                 archive.writestr(name, contents)
         with pytest.raises(ValueError, match="'bias_1' does not have the 24 bytes of its shape"):
             FORMATS["npz"].read(npz)
+
+
+def make_member(header):
+    """Return the bytes of an ``.npy`` member with this text as its header."""
+    text = header.encode("latin1")
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        make_member("{'descr': '<f8', 'fortran_order': False, 'shape': (20, 5"),  # TokenError
+        make_member(
+            "{'descr': '<f8', 'fortran_order': False, 'shape': (20, 5), } @"
+        ),  # SyntaxError
+        make_member("{'descr': '<f8', 'fortran_order': False, 'shape': (20L, 5), }"),
+        make_member("{'descr': [('', '<f8', (2,))] , 'fortran_order': False, 'shape': (20, 5), }"),
+        make_member("{'descr': '<f8', 'fortran_order': False, 'shape': (-20, -5), }"),
+        make_member("{'descr': '<f8', 'fortran_order': 1, 'shape': (20, 5), }"),
+        make_member("[" * 5000),
+        make_member(""),
+        b"\x93NUMPY\x01\x00\xff\xff",
+        b"\x93NUMPY\x03\x00" + b"\x10\0\0\0" + b" " * 16,
+        b"\x93NUMPY",
+        b"",
+    ],
+    ids=range(12),
+)
+def test_damaged_npy_headers_are_refused(npz, contents):
+    with zipfile.ZipFile(npz) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(npz, "w") as archive:
+        for name, member in members.items():
+            archive.writestr(name, contents if name == "weight_0.npy" else member)
+    with pytest.raises(ValueError, match=f"{npz} is not a network file: 'weight_0' "):
+        FORMATS["npz"].read(npz)
+
+
+def test_two_members_of_the_same_name_are_refused(npz):
+    with zipfile.ZipFile(npz, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("bias_0.npy", archive.read("bias_0.npy"))
+    with pytest.raises(ValueError, match="two members have the same name"):
+        FORMATS["npz"].read(npz)
 
 
 def test_arrays_in_fortran_order_are_read(npz):

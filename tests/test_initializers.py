@@ -58,7 +58,11 @@ def test_numbers_and_callables(tmp_path):
 @pytest.mark.parametrize(
     ("init", "error", "message"),
     [
-        ("hee_normal", ValueError, "init='hee_normal' is unknown .did you mean 'he_normal'"),
+        (
+            "hee_normal",
+            ValueError,
+            "init must be one of .*; got 'hee_normal' .did you mean 'he_normal'",
+        ),
         (np.nan, ValueError, "init must be finite; got nan"),
         (None, TypeError, "init must be a number; got None"),
         (lambda rng, i, o: np.zeros((i, o)), ValueError, r"init must return .* shape \(4, 3\)"),

@@ -71,7 +71,7 @@ def test_products(isa_name, dtype, m, n, k, seed):
 @given(m=st.integers(1, 5), n=SIZES, k=SIZES, seed=st.integers(0, 2**32))
 @settings(max_examples=40)
 def test_a_shared_pass_is_an_update_and_then_a_forward_product(isa_name, dtype, m, n, k, seed):
-    m = min(m, kernels.shared_pass_rows())
+    m = min(m, kernels.get_shared_pass_rows())
     rng = np.random.default_rng(seed)
     a, following = rng.normal(size=(2, m, k)).astype(dtype)
     d, bias = pad(rng.normal(size=(m, n)), dtype), pad(rng.normal(size=(1, n)), dtype)[0]
@@ -252,7 +252,7 @@ def test_unknown_isa_is_refused():
 
 
 # Hypothesis rejects function-scoped fixtures such as `isa`.
-@pytest.fixture(params=kernels.available(), scope="module")
+@pytest.fixture(params=kernels.list_available(), scope="module")
 def isa_name(request):
     before = kernels.ISA
     kernels.choose(request.param)

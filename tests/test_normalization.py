@@ -34,7 +34,7 @@ def settings(normalization):
 def test_gradient(isa, rng, normalization, threads):
     net = network(normalization)
     X, y = rng.normal(size=(13, 9)), rng.integers(0, 3, 13)
-    gradient = net.state.parameters.new()
+    gradient = net.state.parameters.make_zeros()
     before = net.state.statistics.block.copy()
     loss = net.state.program.gradient(*read_data(net, X, y), gradient.block, threads)
     assert (net.state.statistics.block == before).all()
@@ -62,11 +62,11 @@ def test_gradient_by_finite_differences(rng, normalization):
     X, y = rng.normal(size=(6, 9)), rng.integers(0, 3, 6)
     rows, targets = read_data(net, X, y)
     parameters, program = net.state.parameters, net.state.program
-    gradient = parameters.new()
+    gradient = parameters.make_zeros()
     program.gradient(rows, targets, gradient.block, 1)
 
     def loss():
-        return program.gradient(rows, targets, parameters.new().block, 1)
+        return program.gradient(rows, targets, parameters.make_zeros().block, 1)
 
     pairs = list(zip(parameters.views.values(), gradient.views.values(), strict=True))
     assert len(pairs) == 6 + sum(kind is not None for kind in settings(normalization)[0])
@@ -194,10 +194,10 @@ def test_normalized_networks_learn(digits):
 @pytest.mark.parametrize(
     ("normalization", "error", "message"),
     [
-        ("bacth", ValueError, "normalization='bacth' is unknown .did you mean 'batch'"),
+        ("bacth", ValueError, "normalization must be one of .*; got 'bacth' .did you mean 'batch'"),
         (3, TypeError, "normalization must be a name; got 3"),
         (["batch"], ValueError, "normalization must be one for all or one for each of 2 hidden"),
-        (["batch", "none"], ValueError, "normalization='none' is unknown"),
+        (["batch", "none"], ValueError, "normalization must be one of .*; got 'none'"),
     ],
 )
 def test_bad_normalizations(normalization, error, message):
@@ -221,6 +221,6 @@ def test_bad_parameters(make, message):
 def test_layers_without_scales_say_so():
     net = network(["layer", None])
     assert net.scale[1] is None
-    with pytest.raises(ValueError, match="scale is None for a layer that is not normal"):
+    with pytest.raises(ValueError, match="scale cannot be assigned for a layer that is not normal"):
         net.scale[1] = np.ones((14, 1))
     net.scale[0] = np.ones((21, 1))

@@ -212,7 +212,7 @@ def test_a_schedule_and_batch_callbacks_combine_with_all_options(data):
         (lambda: Adam(accumulate=1.5), TypeError, "accumulate must be a whole number; got 1.5"),
         (lambda: Adam(average=1), ValueError, "average must be at least 0 and below 1; got 1"),
         (lambda: SGD(penalty=-1), ValueError, "penalty must be finite and not negative; got -1"),
-        (lambda: Adam(penalty=1, weight_decay=1), ValueError, "exclude each other"),
+        (lambda: Adam(penalty=1, weight_decay=1), ValueError, "must not be given together"),
         (lambda: Adam(decay_bias=None), TypeError, "decay_bias must be True or False; got None"),
     ],
 )

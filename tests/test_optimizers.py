@@ -135,7 +135,7 @@ def test_any_number_of_threads_gives_the_same_bits(rng, optimizer, batch_size):
 @pytest.mark.parametrize("optimizer", CASES, ids=str)
 def test_padding_stays_zero(rng, optimizer):
     net, _ = trained(optimizer, rng.normal(size=(40, 9)), rng.random((40, 3)), 8, 2, "float32")
-    parameters = net.state.parameters.new()
+    parameters = net.state.parameters.make_zeros()
     assert parameters.block.size > sum(view.size for view in parameters.views.values())
     parameters.block[:] = net.state.parameters.block
     for view in parameters.views.values():
@@ -158,8 +158,12 @@ def test_divergence_is_named():
         (lambda: SGD(momentum=-1), ValueError, "momentum must be finite and not negative; got -1"),
         (lambda: SGD(momentum=np.inf), ValueError, "momentum must be finite and not negative"),
         (lambda: SGD(nesterov=1), TypeError, "nesterov must be True or False; got 1"),
-        (lambda: SGD(nesterov=True), ValueError, "nesterov=True needs a momentum above 0"),
-        (lambda: SGD(0.1, 0.9, 0.1, True), ValueError, "needs a momentum .* dampening of 0"),
+        (
+            lambda: SGD(nesterov=True),
+            ValueError,
+            "nesterov must be False unless momentum is above 0",
+        ),
+        (lambda: SGD(0.1, 0.9, 0.1, True), ValueError, "unless momentum .* dampening is 0"),
         (lambda: SGD(weight_decay="much"), TypeError, "weight_decay must be a number; got 'much'"),
         (lambda: Adam(lr="fast"), TypeError, "lr must be a number; got 'fast'"),
         (lambda: Adam(betas=0.9), TypeError, "betas must be two numbers; got 0.9"),

@@ -137,21 +137,20 @@ def test_parameters_that_are_not_finite_are_named(tmp_path, name, value):
     net = Network([3, 4, 4, 2], activation="relu", loss="mse", normalization="batch", seed=0)
     good = net.copy()
     getattr(net, name)[1][1:3] = value
-    message = rf"{name}\[1\] of the network must be finite"
-    onnx = ("onnx",) if pytest.importorskip("onnx") else ()
+    message = rf"{name}\[1\] must be finite in float"
     for call in (
         lambda: net.fit(X0, np.ones((4, 2))),
         lambda: net.fit(X0, np.ones((4, 2)), optimizer=LBFGS()),
         lambda: net.partial_fit(X0, np.ones((4, 2)), optimizer=Adam()),
-        lambda: net.save(tmp_path / "net.npz"),
-        lambda: net.to_c(tmp_path / "net.c"),
-        *(lambda: net.to_onnx(tmp_path / "net.onnx") for _ in onnx),
     ):
         with pytest.raises(NonFiniteParameters, match=message) as caught:
             call()
         assert isinstance(caught.value, ValueError)
         assert isinstance(caught.value, TrainingDiverged)
         assert str(copy.copy(caught.value)) == str(caught.value)
+    for call in (net.save, net.to_c):
+        with pytest.raises(ValueError, match=message):
+            call(tmp_path / ("net.npz" if call == net.save else "net.c"))
     assert not list(tmp_path.iterdir())
     good.save(tmp_path / "net.npz")
 
@@ -164,7 +163,7 @@ def test_predictions_name_the_layer_that_is_not_finite(samples, activation):
     net.weight[1][:] = np.nan
     X = np.ones((samples, 3), np.float32)
     for call in (net, net.predict, net.predict_proba, lambda X: net.forward(X.T)):
-        with pytest.raises(NonFiniteParameters, match=r"weight\[1\] of the network must be finite"):
+        with pytest.raises(NonFiniteParameters, match=r"weight\[1\] must be finite in float"):
             call(X)
 
 

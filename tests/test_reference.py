@@ -168,7 +168,7 @@ def test_global_random_generators_are_not_used(rng):
     ("call", "message"),
     [
         (lambda net: net.forward(np.ones((5, 2))), r"x must have shape \(4, m\); got \(5, 2\)"),
-        (lambda net: net.update_mini_batch([], 1), "batch is empty"),
+        (lambda net: net.update_mini_batch([], 1), "batch must be a list of at least one"),
         (lambda net: net.update_mini_batch([(np.ones(3), 1)], 1), r"x of batch\[0\] must have 4"),
         (lambda net: net.backprop(np.ones(4), np.ones(2)), r"y of batch\[0\] must have 3"),
         (lambda net: net.backprop(np.ones(4), 3), "labels from 0 to 2; got 3 to 3"),

@@ -161,12 +161,12 @@ def test_wide_layers_and_batches_compress_denser_rows(isa, rng, hidden, batch_si
 def test_compressing_loses_nothing(isa, rng, kind, threads, width):
     X = mostly_zero(rng, (23, width), kind, 0.3 if width < 1000 else 0.001)
     X[5] = 1
-    rows = Rows(X).compressed(threads)
+    rows = Rows(X).compress(threads)
     values, columns, start = rows.arrays
     got = scipy.sparse.csr_array((values, columns.astype(np.int64), start), X.shape)
     assert (got.toarray() == X).all()
     assert got.nnz == (X != 0).sum()
-    assert rows.density() == (X != 0).mean()
+    assert rows.compute_density() == (X != 0).mean()
 
 
 def test_a_wide_matrix_takes_memory_for_its_elements_only():
@@ -206,7 +206,7 @@ def csr(values=(1.0, 2.0), columns=(0, 1), start=(0, 1, 2), shape=(2, 3)):
         (csr(values=(np.nan, 1)), {}, "X must be finite; row 0 holds NaN"),
         (csr(values=(1, np.inf)), {}, "X must be finite; row 1 holds NaN"),
         (scipy.sparse.csr_matrix((2, 4)), {}, r"X must have 3 columns .* got shape \(2, 4\)"),
-        (csr(), {"sparse": False}, "sparse=False does not suit a sparse X"),
+        (csr(), {"sparse": False}, "sparse must be 'auto' or True for a sparse X"),
         (np.ones((2, 3)), {"sparse": "yes"}, "sparse must be 'auto', True or False; got 'yes'"),
         (np.ones((2, 3)), {"sparse": 1}, "sparse must be 'auto', True or False; got 1"),
     ],

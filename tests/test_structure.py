@@ -31,8 +31,9 @@ LAYERS = [
     _training.inputs _training.lbfgs _training.loop _training.progress
     _training.reference_methods _training.run_state _training.sources""",
     """formats formats.archive formats.atomic formats.base formats.builder formats.c_functions
-    formats.c_source formats.folding formats.header formats.keras formats.methods formats.npz
-    formats.onnx formats.onnx_export formats.onnx_import formats.safetensors formats.sklearn_mlp
+    formats.c_source formats.finite formats.folding formats.header formats.keras formats.methods
+    formats.npy formats.npz formats.onnx formats.onnx_export formats.onnx_graph formats.onnx_import
+    formats.onnx_patterns formats.onnx_tensors formats.safetensors formats.sklearn_mlp
     formats.torch""",
     """_model _model.architecture _model.layers _model.layers.base _model.layers.dense
     _model.layers.input_dropout _model.layers.input_noise _model.optimizer_state
@@ -40,7 +41,7 @@ LAYERS = [
     "callbacks",
     "plot",
     "activations initializers losses metrics normalizations optimizers schedules",
-    "_utils _utils.fields _utils.threads _utils.validation errors _version",
+    "_utils _utils.fields _utils.schema _utils.threads _utils.validation errors _version",
     """_core _core.blas _core.hooks _core.inputs _core.kernels _core.program
     _core.steps _core.threads _core.training""",
 ]

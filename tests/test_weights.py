@@ -96,7 +96,7 @@ def test_the_validation_loss_is_weighted(data):
         ({"sample_weight": np.zeros(40)}, ValueError, "the weights of all samples are zero"),
         ({"sample_weight": "all"}, TypeError, "sample_weight must hold real numbers"),
         ({"class_weight": "even"}, ValueError, "class_weight must be 'balanced', a dict or an"),
-        ({"class_weight": {3: 1}}, ValueError, "class_weight has class 3, known are 0 to 2"),
+        ({"class_weight": {3: 1}}, ValueError, "class_weight must have classes from 0 to 2; got 3"),
         ({"class_weight": [1, 2]}, ValueError, r"class_weight must have shape \(3,\)"),
         ({"class_weight": [1, 2, np.inf]}, ValueError, "class_weight must be finite"),
     ],
@@ -111,5 +111,5 @@ def test_bad_weights_leave_the_network_as_it_was(data, options, error, message):
 
 def test_class_weights_need_classes(rng):
     net = Network([2, 3], loss="mse", seed=0)
-    with pytest.raises(ValueError, match="class_weight needs labels or one-hot rows as y"):
+    with pytest.raises(ValueError, match="y must hold labels or one-hot rows"):
         net.fit(rng.normal(size=(5, 2)), rng.normal(size=(5, 3)), class_weight="balanced")

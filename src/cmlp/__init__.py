@@ -1,4 +1,4 @@
-"""Multilayer perceptrons on CPUs at the limit of the hardware.
+"""Multilayer perceptrons on CPUs, trained and evaluated by compiled code.
 
 `Network` is the main class; `MLP` and `Model` are drop-in replacements of the reference classes.
 """

@@ -72,12 +72,12 @@ class Activation(Record):
 
     @property
     def threshold(self):
-        """The output at and above which a classifier with one output predicts class 1."""
+        """A classifier with a single output predicts class 1 if the output is at least this."""
         return kernels.ACTIVATIONS[self.name].threshold
 
     @property
     def header(self):
-        """The name, or [name, parameter] if the parameter is not the default; for JSON."""
+        """The name, or [name, parameter] if the parameter is not the default, for files."""
         is_default = self.parameter == ACTIVATIONS[self.name].parameter
         return self.name if is_default else [self.name, self.parameter]
 
@@ -187,7 +187,7 @@ def resolve_activation(argument, activation, table=ACTIVATIONS):
     Raises
     ------
     TypeError, ValueError
-        If it is neither of these, unknown, or has an invalid parameter.
+        If it is none of these, unknown, or has an invalid parameter.
     """
     if isinstance(activation, Activation):
         look_up(argument, activation.name, table)

@@ -1,18 +1,21 @@
-"""Callbacks: objects that training calls at certain points and that may stop it."""
+"""Callbacks: objects whose methods training calls, and which may stop it."""
 
+import contextlib
 import math
 import os
 import time
 from dataclasses import dataclass
 
 from cmlp._utils.fields import check_fields, checked_field
+from cmlp._utils.schema import Anything, Fields, Integer, Nullable, Real
 from cmlp._utils.validation import (
+    check_count,
     check_integer,
     check_non_negative,
     check_positive,
     to_list,
 )
-from cmlp.metrics import check_monitor, minimized_value
+from cmlp.metrics import check_monitor, get_minimized_value
 
 
 class Callback:
@@ -31,7 +34,7 @@ class Callback:
         """Handle the end of a step; epoch and step of the epoch are counted from 0.
 
         `loss` is the mean loss of the batch before the step. If a callback overrides this method,
-        the engine returns to Python after each batch, which costs some microseconds a step.
+        the engine returns to Python after each batch, which costs some microseconds per step.
         """
 
     def on_epoch_end(self, network, epoch, record):
@@ -61,6 +64,13 @@ class Callback:
     def load_state(self, state):
         """Restore what `state` returned; called after `on_train_begin`."""
 
+    def check_state(self, name, state, network, epoch):
+        """Raise `ValueError` unless `load_state` can restore a state that was read from a file.
+
+        It is called before anything of the checkpoint is restored. `name` is that of the state, for
+        messages; `epoch` is the number of epochs of the run before the checkpoint.
+        """
+
 
 class Function(Callback):
     """A callable of (network, epoch, record), called after each epoch.
@@ -87,13 +97,13 @@ class EarlyStopping(Callback):
     Parameters
     ----------
     monitor : str, default "val_loss"
-        Quantity of the history. If its name ends in ``loss`` less is better, otherwise more.
+        Quantity of the history. If its name ends in ``loss``, smaller is better, otherwise larger.
     patience : int, default 10
         Number of epochs without improvement after which training stops.
     min_delta : float, default 0
         Smallest change that counts as an improvement.
     restore_best : bool, default True
-        Whether the network ends with the parameters of the best epoch.
+        Whether to restore the parameters of the best epoch when training ends.
 
     Attributes
     ----------
@@ -111,7 +121,7 @@ class EarlyStopping(Callback):
     """
 
     monitor: str = checked_field(check_monitor, "val_loss")
-    patience: int = checked_field(lambda name, value: check_integer(name, value, 0), 10)
+    patience: int = checked_field(check_count, 10)
     min_delta: float = checked_field(check_non_negative, 0.0)
     restore_best: bool = True
 
@@ -131,6 +141,23 @@ class EarlyStopping(Callback):
         return {"best": self.best, "best_epoch": self.best_epoch, "least": self._least,
                 "stopped_epoch": self.stopped_epoch, **arrays}  # fmt: skip
 
+    def check_state(self, name, state, network, epoch):
+        """Raise `ValueError` unless `state` is one that `state` returned."""
+        number = Real(may_be_infinite=True, may_be_nan=True)
+        found = Fields(
+            {"best": number, "best_epoch": Integer(-1, epoch - 1), "least": number},
+            {"stopped_epoch": Nullable(Integer(0, epoch - 1)), "parameters_0": Anything(),
+             "parameters_1": Anything()},
+        ).check(name, state)  # fmt: skip
+        arrays = [found[key] for key in ("parameters_0", "parameters_1") if key in found]
+        if len(arrays) != (2 if self.restore_best and found["best_epoch"] >= 0 else 0):
+            raise ValueError(
+                f"{name} must have the arrays parameters_0 and parameters_1 if best_epoch is at "
+                "least 0 and restore_best is set, else none"
+            )
+        if arrays:
+            network.state.check_snapshot(f"{name}.parameters", arrays)
+
     def load_state(self, state):
         """Restore what `state` returned."""
         self.best, self.best_epoch, self._least = (
@@ -142,7 +169,7 @@ class EarlyStopping(Callback):
 
     def on_epoch_end(self, network, epoch, record):
         """Compare the epoch with the best one; return whether to stop."""
-        value = minimized_value(record, self.monitor)
+        value = get_minimized_value(record, self.monitor)
         if value < self._least - self.min_delta or self.best_epoch < 0:
             self._least, self.best, self.best_epoch = value, record[self.monitor], epoch
             if self.restore_best:
@@ -169,20 +196,22 @@ def check_unit(name, value):
 class Checkpoint(Callback):
     """Write checkpoints while training, from which `Network.resume` continues.
 
-    A checkpoint is a network's file that also holds the optimizer's state, the position in the
-    epoch, the history and the state of callbacks and schedule. It is written after a number of
-    epochs, steps or seconds, and when Ctrl-C ends training; a file is replaced only by a complete
-    one.
+    A checkpoint is a file of the network with the optimizer's state, the position in the epoch,
+    the history and the states of callbacks and schedule. It is written after a number of
+    epochs, steps or seconds, and when Ctrl-C ends training; an existing file is replaced
+    atomically.
 
     Parameters
     ----------
     path : str or os.PathLike
         Path of the newest checkpoint; must end in ``.npz``.
     every : int or float, default 1
+        Interval between two checkpoints, in units of `unit`.
     unit : {"epochs", "steps", "seconds"}, default "epochs"
         Unit of `every`. With steps the engine returns to Python after each batch.
     keep : int, default 1
-        Number of checkpoints to keep: ``run.npz``, before it ``run.1.npz``, ``run.2.npz``, ...
+        Number of checkpoints that are not deleted: ``run.npz`` and the earlier ``run.1.npz``,
+        ``run.2.npz`` and so on.
 
     Raises
     ------
@@ -211,7 +240,7 @@ class Checkpoint(Callback):
         return self.unit == "steps"
 
     def _count(self, run):
-        # The current time in units of `every`.
+        # Return the progress of the run in the unit of `every`.
         if self.unit == "seconds":
             return time.monotonic()
         if self.unit == "epochs":
@@ -237,7 +266,7 @@ class Checkpoint(Callback):
             self.write(run)
 
     def on_error(self, network, run, error):
-        """Write a checkpoint on Ctrl-C, if callbacks and parameters agree about the position."""
+        """Write a checkpoint on Ctrl-C, unless an epoch is being recorded."""
         if isinstance(error, KeyboardInterrupt) and run.is_consistent:
             self.write(run)
 
@@ -245,8 +274,13 @@ class Checkpoint(Callback):
         """Return the data that a checkpoint stores."""
         return {"steps": self._steps, "last": self._last}
 
+    def check_state(self, name, state, network, epoch):
+        """Raise `ValueError` unless `state` is one that `state` returned."""
+        last = Real() if self.unit == "seconds" else Integer()
+        Fields({"steps": Integer(), "last": last}, {}).check(name, state)
+
     def load_state(self, state):
-        """Restore what `state` returned; seconds start again."""
+        """Restore what `state` returned; an interval in seconds starts anew."""
         self._steps = state["steps"]
         if self.unit != "seconds":
             self._last = state["last"]
@@ -254,26 +288,33 @@ class Checkpoint(Callback):
     def write(self, run):
         """Write a checkpoint now and renumber the earlier ones."""
         for i in range(self.keep - 1, 0, -1):
-            newer = self._numbered(i - 1)
+            newer = self._get_path(i - 1)
             if os.path.exists(newer):
-                (os.replace if i > 1 else link_or_copy)(newer, self._numbered(i))
+                (os.replace if i > 1 else link_or_copy)(newer, self._get_path(i))
         run.save(self.path)
 
-    def _numbered(self, i):
-        # Path of the i-th checkpoint before the newest.
+    def _get_path(self, i):
+        # Return the path of the i-th checkpoint before the newest.
         return self.path if i == 0 else f"{self.path[:-4]}.{i}.npz"
 
 
 def link_or_copy(source, destination):
-    """Give a file a second name, so that the first one is never missing."""
-    if os.path.exists(destination):
-        os.remove(destination)
+    """Give a file a second name, so that the first one is never missing.
+
+    A file of that name is replaced by a complete one only.
+    """
+    if os.path.exists(destination) and os.path.samefile(source, destination):
+        return
+    temporary = destination + ".part"
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(temporary)  # of a process that was killed
     try:
-        os.link(source, destination)
+        os.link(source, temporary)
     except OSError:  # the file system has no hard links
         import shutil
 
-        shutil.copyfile(source, destination)
+        shutil.copyfile(source, temporary)
+    os.replace(temporary, destination)
 
 
 def resolve_callbacks(callbacks, early_stopping):
@@ -283,7 +324,7 @@ def resolve_callbacks(callbacks, early_stopping):
     ----------
     callbacks : Callback, callable, or sequence of them
     early_stopping : EarlyStopping, bool, int or None
-        True for the default one; an integer is its patience.
+        True for ``EarlyStopping()``; an integer is its patience.
 
     Raises
     ------
@@ -299,7 +340,7 @@ def resolve_callbacks(callbacks, early_stopping):
     if early_stopping is True:
         early_stopping = EarlyStopping()
     elif not isinstance(early_stopping, EarlyStopping):
-        early_stopping = EarlyStopping(patience=check_integer("early_stopping", early_stopping, 0))
+        early_stopping = EarlyStopping(patience=check_count("early_stopping", early_stopping))
     return [*resolved, early_stopping]
 
 

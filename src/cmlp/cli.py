@@ -19,7 +19,7 @@ DOWNLOAD_SECONDS = 8.0
 # Numbers of generated digits for training and for testing.
 GENERATED_SAMPLES = 20_000, 4_000
 
-# Fraction of a table without test data of its own that is used for testing: 1 / TEST_DIVISOR.
+# If the data do not include test data, 1 / TEST_DIVISOR of the samples are used for testing.
 TEST_DIVISOR = 6
 
 # Learning rate of SGD with the quadratic loss, as in the reference program.
@@ -27,7 +27,7 @@ REFERENCE_LR = 3.0
 
 
 class CommandError(Exception):
-    """The command cannot be executed as given; the message is printed as its only output."""
+    """Raised if a command cannot be executed as given; `main` prints the message."""
 
 
 def main(arguments=None):
@@ -50,7 +50,7 @@ def main(arguments=None):
         sys.stdout.flush()
         return 0
     except BrokenPipeError:
-        # Python flushes standard output once more when it exits: let that succeed.
+        # Python flushes standard output at exit; redirect it, so that this does not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (OSError, ValueError, TypeError, ArithmeticError, MemoryError, CommandError) as error:
@@ -130,7 +130,7 @@ def add_export(commands):
     )
     export.add_argument("model", metavar="MODEL")
     export.add_argument(
-        "--to", required=True, choices=[each.name for each in formats.export_formats()]
+        "--to", required=True, choices=[each.name for each in formats.list_export_formats()]
     )
     export.add_argument(
         "--out", metavar="FILE", help="default: MODEL with the extension of the format"
@@ -236,7 +236,7 @@ def print_confusion(labels, predicted, classes):
     table = np.zeros((classes, classes), int)
     np.add.at(table, (labels, predicted), 1)
     width = max(len(str(table.max())), len(str(classes - 1))) + 1
-    print("rows: the class, columns: the answer")
+    print("rows: true class, columns: predicted class")
     print(" " * width + "".join(f"{c:>{width}}" for c in range(classes)))
     for c, row in enumerate(table):
         print(f"{c:>{width}}" + "".join(f"{count:>{width}}" for count in row))
@@ -322,7 +322,7 @@ def load_data(options):
     if name.endswith(".npz"):
         train, test = datasets.load_npz(name)
         if train[1] is None:
-            raise CommandError(f"--data {name}: the array y is missing")
+            raise CommandError(f"--data {name}: it must have an array y")
         return (train, test) if test else split_table(*train)
     if name.endswith(".csv"):
         return split_table(*datasets.load_csv(name, options.label))
@@ -332,13 +332,13 @@ def load_data(options):
 
 
 def load_mnist_or_digits():
-    """Return MNIST if it is found or soon downloaded, else generated digits with a notice."""
+    """Return MNIST if it is found or can be downloaded quickly, else generated digits."""
     try:
         return datasets.load_mnist(patience=DOWNLOAD_SECONDS)
     except (OSError, ValueError):
         print(
-            "MNIST is not here: training on generated digits; to have it, set CMLP_DATA to a "
-            "folder with mnist/*.gz, or run 'cmlp train --data mnist' online",
+            "MNIST was not found: training on generated digits; to use MNIST, set CMLP_DATA "
+            "to a directory with mnist/*.gz, or run 'cmlp train --data mnist' online",
             file=sys.stderr,
         )
         return generate_digits()
@@ -350,7 +350,7 @@ def generate_digits():
 
 
 def split_table(X, y):
-    """Split samples at random, always in the same way, into training and test data."""
+    """Split samples into training and test data, at random with a fixed seed."""
     if len(X) < 2:
         raise CommandError(f"the data must have at least 2 samples; got {len(X)}")
     order = np.random.default_rng(0).permutation(len(X))

@@ -1,4 +1,4 @@
-"""Report of the configuration: version, ISA, BLAS, threads, and the code each layer uses."""
+"""Report of the configuration: version, ISA, BLAS, threads, and each layer's code."""
 
 import numpy as np
 
@@ -14,11 +14,11 @@ def show_config(network=None, batch_size=32):
     Parameters
     ----------
     network : Network, optional
-        If given, also print which code computes each of its layers, and on how many threads,
+        If given, also print which code computes each of its layers, and the number of threads,
         in training with dense input. Both follow fixed rules of shape and ISA; cmlp never
         chooses code by timing it.
     batch_size : int, default 32
-        The batch size for which to print that.
+        Batch size of that training.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def describe_machine():
     return {
         "cmlp": __version__,
         "numpy": np.__version__,
-        "isa": f"{kernels.ISA} (of {', '.join(kernels.available())})",
+        "isa": f"{kernels.ISA} (of {', '.join(kernels.list_available())})",
         "blas": blas,
         "threads": threads,
     }

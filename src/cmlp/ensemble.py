@@ -21,13 +21,13 @@ SHARED = (
 def fit_many(networks, X, y, *, sparse="auto", threads=None, return_exceptions=False, **options):
     """Train several networks on the same data, each on a thread of its own.
 
-    Each network ends with the same bits as its own `fit` would give. The data are converted and
+    The results have the same bits as separate calls of `fit`. The data are converted and
     compressed once.
 
     Parameters
     ----------
     networks : sequence of Network
-        All different objects, with the same number of inputs.
+        Different objects with the same number of inputs.
     X, y : array_like
         As in `Network.fit`.
     sparse : bool or "auto", default "auto"
@@ -35,14 +35,15 @@ def fit_many(networks, X, y, *, sparse="auto", threads=None, return_exceptions=F
     threads : int, optional
         Number of networks that train at the same time; by default as in `Network.fit`.
     return_exceptions : bool, default False
-        Whether a network whose training fails, for example by `TrainingDiverged`, has the
-        exception instead of its history in the result while the others continue. Otherwise the
-        first exception ends all of them.
+        If training of a network fails, for example by `TrainingDiverged`: True continues the
+        others, and the result contains the exception instead of that network's history; False
+        ends all of them and raises the exception.
     **options
-        Of `Network.fit`: epochs, batch_size, optimizer and schedule, each one for all or a list
-        with one for each network; shuffle, validation_data, validation_split, sample_weight,
-        class_weight, early_stopping, callbacks, metrics, restore_good. Each network gets copies of
-        `Callback` instances; functions are called from several threads.
+        Arguments of `Network.fit`: epochs, batch_size, optimizer and schedule, each a single
+        value or a list with one value for each network; shuffle, validation_data,
+        validation_split, sample_weight, class_weight, early_stopping, callbacks, metrics,
+        restore_good. Each network gets copies of `Callback` instances; functions are called from
+        several threads.
 
     Returns
     -------
@@ -97,14 +98,14 @@ def select_options(options, i, count):
 
 
 def copy_callbacks(callbacks):
-    """Return callbacks with copies of the `Callback` instances, which have state."""
+    """Return the callbacks; instances of `Callback`, which have state, are copied."""
     if isinstance(callbacks, (list, tuple)):
         return [copy_callbacks(callback) for callback in callbacks]
     return copy.deepcopy(callbacks) if isinstance(callbacks, Callback) else callbacks
 
 
 def run_all(runs, threads, return_exceptions):
-    """Run training runs on some threads; return their histories, or exceptions, in order."""
+    """Run training runs on at most `threads` threads; return histories or exceptions, in order."""
     # Imported here because it takes a considerable part of the time of `import cmlp`.
     from concurrent.futures import ThreadPoolExecutor
 

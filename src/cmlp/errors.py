@@ -26,7 +26,7 @@ class TrainingDiverged(ArithmeticError):
 
 
 class NonFiniteParameters(TrainingDiverged, ValueError):
-    """Raised when training, a prediction or a file needs parameters and one is NaN or infinite.
+    """Raised when training or a prediction needs parameters and one is NaN or infinite.
 
     It is a `TrainingDiverged` of the first step, because training on such parameters diverges.
 
@@ -44,7 +44,4 @@ class NonFiniteParameters(TrainingDiverged, ValueError):
 
     def __str__(self):
         name, dtype = self.args
-        return (
-            f"{name} of the network must be finite; it holds NaN, infinity or a number beyond the "
-            f"range of {dtype}"
-        )
+        return f"{name} must be finite in {dtype}; it holds NaN or infinity"

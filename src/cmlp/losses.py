@@ -56,7 +56,7 @@ class Loss(Record):
     output : str
         The default activation of the last layer.
     outputs : tuple of str or None
-        The allowed activations of the last layer; None allows all.
+        The allowed activations of the last layer; None: all.
     bounds : tuple of two float
         The closed interval of allowed targets.
     scores : bool
@@ -65,8 +65,8 @@ class Loss(Record):
     parameter : float
         The delta of `huber`, the label smoothing of `cross_entropy`; 0 and unused for the others.
     call : callable or None
-        A loss in Python: takes the outputs of a batch, shape (m, outputs), and its targets, and
-        returns the mean loss and its gradient with respect to the outputs.
+        A loss in Python: called with the outputs of a batch, shape (m, outputs), and its
+        targets; returns the mean loss and its gradient with respect to the outputs.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Loss(Record):
 
     @property
     def header(self):
-        """The name, or [name, parameter] if the parameter is not the default; for JSON."""
+        """The name, or [name, parameter] if the parameter is not the default, for files."""
         is_default = self.call or self.parameter == LOSSES[self.name].parameter
         return self.name if is_default else [self.name, self.parameter]
 
@@ -200,7 +200,7 @@ CALLABLE = "callable"
 
 
 def raise_missing_loss(outputs, targets):
-    """Raise `TypeError`; in place of a Python callable after its network was loaded from a file."""
+    """Raise `TypeError`: the loss of a network whose Python loss was not stored in its file."""
     raise TypeError(
         "the loss of this network was a Python callable, which files do not store; "
         "give it to Network.load(path, loss=...)"
@@ -218,7 +218,7 @@ def resolve_loss(loss):
     Raises
     ------
     TypeError, ValueError
-        If it is neither of these, unknown, or has an invalid parameter.
+        If it is none of these, unknown, or has an invalid parameter.
     """
     if isinstance(loss, Loss):
         return loss
@@ -230,8 +230,8 @@ def resolve_loss(loss):
     return look_up("loss", loss, LOSSES)
 
 
-def default_loss(output):
-    """Return the name of the loss for a network that is read from a file without a loss.
+def choose_default_loss(output):
+    """Return the name of the default loss for a network imported from a format without losses.
 
     Parameters
     ----------

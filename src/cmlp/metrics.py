@@ -17,7 +17,7 @@ for regressors
 ``"rmse"``         root of the mean squared error
 =================  ============================================================================
 
-Precision, recall and F1 are, with one output, those of class 1; with several, the macro average
+Precision, recall and F1 are of class 1 if there is one output, and otherwise macro averages
 over the classes that are present among targets or predictions. A ratio with denominator 0 is 0
 (van Rijsbergen, "Information retrieval", 1979, chapter 7). Regression metrics are computed per
 output and averaged. For a loss with a log link, the predictions are the exponentials of the
@@ -43,7 +43,7 @@ def top_k(metrics, k):
 
 
 def average_classes(metrics, numerator, denominator):
-    """Return a ratio per class, averaged: that of class 1 for one output, else macro.
+    """Return a ratio per class: of class 1 for a single output, else the macro average.
 
     Parameters
     ----------
@@ -76,11 +76,12 @@ def f1(metrics):
 def r2(metrics):
     """Return the coefficient of determination.
 
-    Of a constant target it is 1 if the predictions are exact and 0 otherwise, as in
+    If the targets are constant, it is 1 for exact predictions and 0 otherwise, as in
     scikit-learn.
     """
     sums = metrics.arrays
-    # The engine subtracts the first target from all, so that a large mean costs no digits.
+    # The engine subtracts the first target from all targets, to avoid cancellation if their mean
+    # is large.
     total = sums["target_square"] - sums["target"] ** 2 / metrics.samples
     error = sums["error_square"]
     of_constant = np.where(error == 0, 1.0, 0.0)
@@ -174,11 +175,15 @@ def resolve_metrics(metrics, is_classifier, outputs):
     for name in names:
         if isinstance(name, str) and re.fullmatch(r"top_[1-9]\d*", name):
             if not is_classifier or outputs < 2:
-                raise ValueError(f"metrics={name!r} needs a classifier with several outputs")
+                raise ValueError(
+                    f"metrics must not have {name!r} unless a classifier has several outputs"
+                )
             continue
         if isinstance(name, str) and name in other:
-            kind = "a classifier" if is_classifier else "a regressor"
-            raise ValueError(f"metrics={name!r} does not suit {kind}")
+            kind = "classifier" if is_classifier else "regressor"
+            raise ValueError(
+                f"metrics of a {kind} must be one of {', '.join(suitable)}; got {name!r}"
+            )
         look_up("metrics", name, suitable)
     return names
 
@@ -189,8 +194,8 @@ def check_monitor(argument, value):
         raise TypeError(f"{argument} must be a name of the history; got {value!r}")
 
 
-def minimized_value(record, monitor):
-    """Return a monitored quantity with the sign with which smaller is better.
+def get_minimized_value(record, monitor):
+    """Return a monitored quantity, negated unless smaller is better.
 
     Parameters
     ----------
@@ -206,7 +211,7 @@ def minimized_value(record, monitor):
     """
     if monitor not in record:
         raise ValueError(
-            f"monitor={monitor!r} is not in the history, which has {', '.join(record)}; "
-            "val_ quantities need validation_data or validation_split"
+            f"monitor must be in the history, which has {', '.join(record)}; got {monitor!r}; "
+            "val_ quantities require validation_data or validation_split"
         )
     return record[monitor] if monitor.endswith("loss") else -record[monitor]

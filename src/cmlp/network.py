@@ -7,10 +7,11 @@ import numpy as np
 from cmlp._model.architecture import Architecture
 from cmlp._model.parameters import LayerViews
 from cmlp._model.state import ModelState
+from cmlp._training import checkpoint
 from cmlp._training.arguments import FitOptions, convert_targets, prepare_training
 from cmlp._training.evaluation import compute_outputs, evaluate
 from cmlp._training.inputs import convert_rows
-from cmlp._training.progress import prediction_progress
+from cmlp._training.progress import make_prediction_progress
 from cmlp._training.reference_methods import ReferenceMethods
 from cmlp._utils.threads import resolve_threads
 from cmlp.formats.methods import FileMethods
@@ -57,8 +58,8 @@ class Network(FileMethods, ReferenceMethods):
         Type of the parameters and of all arithmetic: float32 or float64.
     dropout : float or sequence of float, default 0
         Fraction of the outputs of the hidden layers that each training step sets to zero, one for
-        all or one for each; the others are scaled to keep the mean. Srivastava et al., "Dropout",
-        JMLR 15, 2014.
+        all or one for each; the others are scaled to preserve the mean. Srivastava et al.,
+        "Dropout", JMLR 15, 2014.
     input_dropout : float, default 0
         The same for the inputs.
     input_noise : float, default 0
@@ -68,7 +69,7 @@ class Network(FileMethods, ReferenceMethods):
         Normalization of the pre-activations of the hidden layers, one for all or, with None
         allowed, one for each. After batch normalization, predictions use running statistics.
     max_norm : float, optional
-        Greatest norm of the weights into a unit; after each step larger ones are scaled down.
+        Maximum norm of the weights into a unit; after each step larger ones are scaled down.
     seed : int, optional
         Seed of the initial weights, the order of samples, dropout and noise. Equal seeds give
         equal bits on any number of threads. None draws one from the operating system.
@@ -128,7 +129,14 @@ class Network(FileMethods, ReferenceMethods):
         ----------
         state : ModelState
             Used in place, not copied.
+
+        Raises
+        ------
+        ValueError
+            If it has a checkpoint that is not valid.
         """
+        if state.checkpoint is not None:
+            checkpoint.from_snapshot(state.checkpoint, state)
         network = cls.__new__(cls)
         network._set_state(state)
         return network
@@ -155,14 +163,14 @@ class Network(FileMethods, ReferenceMethods):
         self.loss = architecture.loss.name
         self.init = architecture.init
         self.is_classifier = architecture.is_classifier
-        # Attributes of this object, as each look-up counts in the prediction of one row.
+        # Copied from other objects: further look-ups would slow down the prediction of one row.
         self._has_probabilities = architecture.has_probabilities
         self._program = state.program
         self.dtype = architecture.dtype
         self.seed = architecture.seed
 
-    def _views(self, name):
-        # One view for each dense layer; None for layers without such a tensor.
+    def _get_views(self, name):
+        # Return one view for each dense layer; None for layers without such a tensor.
         parameters, statistics = self.state.parameters.views, self.state.statistics.views
         views = {tensor.number: view for views in (parameters, statistics)
                  for tensor, view in views.items() if tensor.name == name}  # fmt: skip
@@ -171,7 +179,7 @@ class Network(FileMethods, ReferenceMethods):
     @property
     def weight(self):
         """The weights of each layer, (outputs, inputs): views of the parameters."""
-        return self._views("weight")
+        return self._get_views("weight")
 
     @weight.setter
     def weight(self, arrays):
@@ -180,7 +188,7 @@ class Network(FileMethods, ReferenceMethods):
     @property
     def bias(self):
         """The biases of each layer, (outputs, 1): views of the parameters."""
-        return self._views("bias")
+        return self._get_views("bias")
 
     @bias.setter
     def bias(self, arrays):
@@ -189,17 +197,17 @@ class Network(FileMethods, ReferenceMethods):
     @property
     def scale(self):
         """The scales of each normalized layer, (outputs, 1), None for other layers: views."""
-        return self._views("scale")
+        return self._get_views("scale")
 
     @property
     def running_mean(self):
         """The running means of the layers with batch normalization, (outputs, 1): views."""
-        return self._views("running_mean")
+        return self._get_views("running_mean")
 
     @property
     def running_variance(self):
         """The running variances of the layers with batch normalization, (outputs, 1): views."""
-        return self._views("running_variance")
+        return self._get_views("running_variance")
 
     @property
     def score_name(self):
@@ -259,7 +267,8 @@ class Network(FileMethods, ReferenceMethods):
             ``"f1"``, or ``"r2"``, ``"mae"``, ``"mse"``, ``"rmse"``; computed while training from
             the outputs before each step and, with validation data, after each epoch.
         restore_good : bool, default False
-            Whether divergence restores the parameters after the last epoch with finite losses.
+            Whether to restore, if training diverges, the parameters after the last epoch with
+            finite losses.
         sparse : bool or "auto", default "auto"
             Whether to compress a dense X once to sparse rows, so that the first layer skips
             zeros. The results have the same bits, unless a BLAS computes the dense product.
@@ -272,7 +281,7 @@ class Network(FileMethods, ReferenceMethods):
         verbose : int, optional
             As in Keras: 0 shows nothing, 1 a bar, 2 a line for each epoch.
         threads : int, optional
-            Greatest number of threads; by default `CMLP_NUM_THREADS`, `OMP_NUM_THREADS`, or the
+            Maximum number of threads; by default `CMLP_NUM_THREADS`, `OMP_NUM_THREADS`, or the
             CPUs that the process may use. Small networks train on one thread.
 
         Returns
@@ -282,14 +291,14 @@ class Network(FileMethods, ReferenceMethods):
         Raises
         ------
         TypeError, ValueError
-            If an argument does not fit; the network is unchanged.
+            If an argument is invalid; the network is unchanged.
         TrainingDiverged
             If the loss is no longer finite.
         KeyboardInterrupt
             On Ctrl-C, between two steps; the network is consistent.
         """
         arguments = locals()
-        options = FitOptions(**{name: arguments[name] for name in FitOptions.names()})
+        options = FitOptions(**{name: arguments[name] for name in FitOptions.list_names()})
         return prepare_training(self, X, y, options).run()
 
     def partial_fit(self, X, y, *, batch_size=32, optimizer=None, shuffle=True,
@@ -297,7 +306,7 @@ class Network(FileMethods, ReferenceMethods):
                     threads=None):  # fmt: skip
         """Train on all of X once; the next call continues.
 
-        Unlike in `fit`, the optimizer's state lives on between calls with an equal optimizer.
+        Unlike in `fit`, the optimizer's state persists between calls with equal optimizers.
 
         Parameters
         ----------
@@ -316,7 +325,7 @@ class Network(FileMethods, ReferenceMethods):
         """
         optimizer, state = resolve_optimizer(optimizer), self.state
         if isinstance(optimizer, LBFGS):
-            raise ValueError("partial_fit does not support LBFGS, which needs all samples; use fit")
+            raise ValueError("partial_fit does not support LBFGS; use fit")
         if state.checkpoint is not None:
             raise ValueError("a resumed network must continue with fit, not with partial_fit")
         options = FitOptions(
@@ -339,7 +348,7 @@ class Network(FileMethods, ReferenceMethods):
         X : array_like, shape (n, inputs)
             As in `fit`.
         threads : int, optional
-            Greatest number of threads, as in `fit`.
+            Maximum number of threads, as in `fit`.
         progress : bool, optional
             True shows a bar.
 
@@ -352,12 +361,12 @@ class Network(FileMethods, ReferenceMethods):
         TypeError, ValueError
             If X does not fit, or is not finite.
         """
-        outputs = None if progress else self._program.predict_small(X)
-        return self._predict_large(X, threads, progress) if outputs is None else outputs
+        outputs = None if progress else self._program.predict_few(X)
+        return self._predict_rows(X, threads, progress) if outputs is None else outputs
 
-    def _predict_large(self, X, threads, progress):
+    def _predict_rows(self, X, threads, progress):
         rows = convert_rows(X, self.size[0], self.dtype, check_finite=False)
-        with prediction_progress(progress, len(rows)) as display:
+        with make_prediction_progress(progress, len(rows)) as display:
             outputs = compute_outputs(
                 self.state, rows, resolve_threads(threads), tick=display.update
             )
@@ -375,11 +384,11 @@ class Network(FileMethods, ReferenceMethods):
         """
         if not self._has_probabilities:
             raise TypeError(
-                "predict_proba needs a network with output 'softmax' or 'sigmoid'; this network "
-                f"has {self.output!r}"
+                "output must be 'softmax' or 'sigmoid' for predict_proba; this network has "
+                f"{self.output!r}"
             )
-        outputs = None if progress else self._program.predict_small(X)
-        return self._predict_large(X, threads, progress) if outputs is None else outputs
+        outputs = None if progress else self._program.predict_few(X)
+        return self._predict_rows(X, threads, progress) if outputs is None else outputs
 
     def predict(self, X, *, threads=None, progress=None):
         """Return labels of a classifier, or the predictions of a regressor.
@@ -392,7 +401,7 @@ class Network(FileMethods, ReferenceMethods):
         Returns
         -------
         ndarray, shape (n,) or (n, outputs)
-            For a classifier, int labels (n,): the index of the greatest output or, with one
+            For a classifier, int labels (n,): the index of the largest output or, with one
             output, whether it is at least 1/2 (a probability) or 0 (a hinge's score). For a
             regressor, the outputs, or their exponential for the Poisson losses; (n,) if there is
             one output.
@@ -414,7 +423,7 @@ class Network(FileMethods, ReferenceMethods):
         metric : str, optional
             One of `cmlp.metrics`.
         threads : int, optional
-            Greatest number of threads, as in `fit`.
+            Maximum number of threads, as in `fit`.
 
         Returns
         -------
@@ -424,7 +433,7 @@ class Network(FileMethods, ReferenceMethods):
         rows = convert_rows(X, self.size[0], self.dtype)
         targets, values = convert_targets(architecture, rows, y)
         if len(rows) == 0:
-            raise ValueError("X is empty; a score needs at least one sample")
+            raise ValueError(f"X must have at least one sample; got shape (0, {rows.width})")
         names = resolve_metrics(
             self.score_name if metric is None else metric, self.is_classifier, self.size[-1]
         )

@@ -45,7 +45,7 @@ class BatchNorm(Record):
 
     @property
     def header(self):
-        """The name and the arguments in order, as a list; for JSON."""
+        """The name and the arguments, a list as stored in files."""
         return [self.name, self.momentum, self.eps]
 
 
@@ -75,7 +75,7 @@ class LayerNorm(Record):
 
     @property
     def header(self):
-        """The name and the argument, as a list; for JSON."""
+        """The name and the argument, a list as stored in files."""
         return [self.name, self.eps]
 
 
@@ -93,7 +93,7 @@ def resolve_normalization(normalization):
     Raises
     ------
     TypeError, ValueError
-        If it is neither of these, unknown, or has an invalid argument.
+        If it is none of these, unknown, or has an invalid argument.
     """
     if normalization is None or isinstance(normalization, (BatchNorm, LayerNorm)):
         return normalization

@@ -92,7 +92,7 @@ class Optimizer(Record):
     def __post_init__(self):
         check_fields(self)
         if self.penalty is not None and self.l2:
-            raise ValueError("penalty and weight_decay exclude each other")
+            raise ValueError("penalty and weight_decay must not be given together")
 
     @property
     def states(self):
@@ -180,7 +180,9 @@ class SGD(Optimizer):
     def __post_init__(self):
         super().__post_init__()
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
-            raise ValueError("nesterov=True needs a momentum above 0 and a dampening of 0")
+            raise ValueError(
+                "nesterov must be False unless momentum is above 0 and dampening is 0; got True"
+            )
 
     @property
     def kernel(self):

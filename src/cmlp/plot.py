@@ -2,7 +2,7 @@
 
 from cmlp._utils.validation import import_optional
 
-# Quantities of a history that `plot_history` draws only if they are asked for.
+# Quantities of a history that `plot_history` draws only if `names` has them.
 NOT_DRAWN = ("lr", "seconds", "samples_per_second")
 
 
@@ -21,8 +21,8 @@ def plot_history(epochs, names=None, ax=None):
     Returns
     -------
     matplotlib.axes.Axes
-        Losses have this y-axis; if there are losses and others, the others have a second one
-        on the right.
+        The axes of the losses. If there are losses and other quantities, the others have a
+        second y-axis on the right.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def plot_history(epochs, names=None, ax=None):
     for name in names:
         if name not in recorded:
             raise ValueError(
-                f"names={name!r} is not in the history, which has {', '.join(recorded)}"
+                f"names must be in the history, which has {', '.join(recorded)}; got {name!r}"
             )
     losses = [name for name in names if name.endswith("loss")]
     others = [name for name in names if not name.endswith("loss")]

@@ -1,7 +1,7 @@
 """Drop-in replacements of the reference programs' classes and helpers.
 
 `MLP` is the reference's sigmoid network. `Model` is the network of its comment: one hidden layer
-with tanh, softmax outputs, one sample in each step.
+with tanh, softmax outputs, one sample per step.
 """
 
 import os
@@ -47,7 +47,7 @@ class Model:
     z1, a1, z2, a2 : ndarray
         Pre-activations and activations of both layers, after a call of `forward`.
     network : Network
-        The network that is trained.
+        The network that `train` trains.
     """
 
     def __init__(self, input_dim, hidden_dim, output_dim, *, dtype="float32", seed=None):
@@ -158,14 +158,14 @@ class Model:
         print(f"Test loss: {loss:f}, accuracy: {accuracy:f}")
 
     def _prepare(self, x, y):
-        # Rows, targets, and an array for the outputs.
+        # Return rows, targets and an uninitialized array for the outputs.
         rows = convert_rows(to_real(x), self.input_dim, self.network.dtype)
         targets, _ = convert_targets(self.network.state.architecture, rows, y)
         return rows, targets, np.empty((len(rows), self.output_dim), self.network.dtype)
 
 
 def to_real(x):
-    """Return bytes as float32 without scaling, as the reference reads them."""
+    """Return uint8 values as float32 without scaling, as in the reference."""
     check_unmasked("x", x)
     x = np.asarray(x)
     return x.astype(np.float32) if x.dtype == np.uint8 else x
@@ -195,7 +195,7 @@ def to_one_hot(labels, num_classes):
 
 
 def softmax(x):
-    """Return the softmax of each row, shifted by its maximum so that nothing overflows."""
+    """Return the softmax of each row; its maximum is subtracted first, to avoid overflow."""
     exp_x = np.exp(x - np.max(x, axis=1, keepdims=True))
     return exp_x / np.sum(exp_x, axis=1, keepdims=True)
 

@@ -20,20 +20,19 @@ steps of the call, the factors are, without warm-up and restarts:
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
 from cmlp._utils.fields import Record, check_fields, checked_field
+from cmlp._utils.schema import Fields, Integer, Real
 from cmlp._utils.validation import (
+    check_count,
     check_integer,
     check_non_negative,
     check_positive,
     check_unit_interval,
 )
-from cmlp.metrics import check_monitor, minimized_value
-
-check_count = partial(check_integer, minimum=0)
+from cmlp.metrics import check_monitor, get_minimized_value
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -280,7 +279,7 @@ class ReduceOnPlateau(Schedule):
     min_delta : float, default 1e-4
         An improvement must be larger than this.
     cooldown : int, default 0
-        Number of epochs after a reduction that do not count as without improvement.
+        Number of epochs after a reduction that are not counted as without improvement.
     least : float, default 0
         Lower bound of the factor; from 0 to 1.
     """
@@ -297,6 +296,14 @@ class ReduceOnPlateau(Schedule):
         return Plateau(self)
 
 
+# What `Plateau.state` returns; `best` is infinite at first.
+PLATEAU = Fields(
+    {"factor": Real(0), "best": Real(may_be_infinite=True), "waited": Integer(),
+     "cooling": Integer()},
+    {},
+)  # fmt: skip
+
+
 class Plateau:
     """The state of a `ReduceOnPlateau` during one call of `fit`.
 
@@ -305,7 +312,7 @@ class Plateau:
     factor : float
         The current factor of the learning rate.
     best : float
-        The best value so far, as a quantity to minimize.
+        Best value so far, with the sign with which smaller is better.
     waited : int
         Number of epochs without improvement.
     cooling : int
@@ -324,6 +331,10 @@ class Plateau:
         """Return the state as a dict, for a checkpoint."""
         return {name: getattr(self, name) for name in ("factor", "best", "waited", "cooling")}
 
+    def check_state(self, name, state):
+        """Raise `ValueError` unless `state` is one that `state` returned."""
+        PLATEAU.check(name, state)
+
     def load_state(self, state):
         """Restore what `state` returned."""
         self.__dict__.update(state)
@@ -337,7 +348,7 @@ class Plateau:
             If the record does not have the monitored quantity.
         """
         settings = self.settings
-        value = minimized_value(record, self.monitor)
+        value = get_minimized_value(record, self.monitor)
         if value < self.best - settings.min_delta:
             self.best, self.waited = value, 0
         elif self.cooling == 0:
@@ -350,7 +361,7 @@ class Plateau:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Custom(Record):
-    """A callable ``(step, epoch) -> factor`` with the methods of a running schedule."""
+    """Adapter of a callable ``(step, epoch) -> factor`` to the interface of a schedule."""
 
     call: Callable
 
@@ -389,7 +400,7 @@ def start_schedule(schedule):
     Raises
     ------
     TypeError
-        If `schedule` is neither of these.
+        If `schedule` is none of these.
     """
     if schedule is None:
         return None

@@ -1,9 +1,9 @@
-# A CBLAS that was found at run time (see hooks.py).
+# Calls of a CBLAS that hooks.py found at run time.
 from libc.stdint cimport int64_t
 
 
 cdef struct cblas_hooks:
-    # Addresses of its functions.
+    # Addresses of the library's functions.
     void *sgemm             # NULL: none is installed
     void *dgemm
     bint ilp64              # whether its integers have 64 bits

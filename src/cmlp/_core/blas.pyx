@@ -43,8 +43,8 @@ def install(uintptr_t sgemm, uintptr_t dgemm, bint ilp64, uintptr_t set_threads=
     ilp64 : bool
         Whether its integers have 64 bits.
     set_threads, get_threads : int
-        Addresses of functions that set and return its number of threads; both are ignored
-        if `get_threads` is 0.
+        Addresses of the functions that set and return its number of threads; `set_threads` is
+        ignored if `get_threads` is 0.
     """
     installed.sgemm = <void *> sgemm
     installed.dgemm = <void *> dgemm
@@ -90,8 +90,8 @@ cdef bint gemm(const cblas_hooks *blas, int itemsize, bint a_transposed, bint b_
     return True
 
 
-# Number of engine calls that use the BLAS now, and its number of threads before the first of
-# them. Protected by the GIL.
+# Number of engine calls in progress that use the BLAS, and the BLAS's number of threads before
+# the first of them. Protected by the GIL.
 cdef int users = 0
 cdef int threads_before = 1
 
@@ -118,7 +118,8 @@ def multiply(const real[:, :] a, real[:, ::1] b, real[:, ::1] c):
     Parameters
     ----------
     a, b, c : ndarray of float32 or float64, shapes (m, k), (k, n), (m, n)
-        C-contiguous, of one dtype, but the rows of `a` may have any stride; `c` is overwritten.
+        C-contiguous, all of the same dtype, but the rows of `a` may have any stride; `c` is
+        overwritten.
 
     Raises
     ------
@@ -129,10 +130,11 @@ def multiply(const real[:, :] a, real[:, ::1] b, real[:, ::1] c):
     """
     cdef bint is_done
     if installed.sgemm == NULL:
-        raise RuntimeError("multiply() requires a CBLAS, but no BLAS is hooked")
+        raise RuntimeError("multiply() requires a CBLAS; none is installed")
     if a.shape[1] != b.shape[0] or c.shape[0] != a.shape[0] or c.shape[1] != b.shape[1]:
-        raise ValueError(f"shapes ({a.shape[0]}, {a.shape[1]}), ({b.shape[0]}, {b.shape[1]}) and "
-                         f"({c.shape[0]}, {c.shape[1]}) do not match")
+        raise ValueError(f"a, b and c must have shapes (m, k), (k, n) and (m, n); got "
+                         f"({a.shape[0]}, {a.shape[1]}), ({b.shape[0]}, {b.shape[1]}) and "
+                         f"({c.shape[0]}, {c.shape[1]})")
     enter_single_threaded()
     with nogil:
         is_done = gemm(&installed, sizeof(real), False, False, a.shape[0], b.shape[1], a.shape[1],

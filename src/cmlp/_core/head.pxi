@@ -1,5 +1,4 @@
-# Stage 3 of a step, the head: outputs, losses and their gradient. Also what follows from them:
-# metrics, and the sums over the samples.
+# Stage 3 of a step, the head: outputs, losses and their gradient; metrics; sums of the losses.
 
 cdef bint has_targets(const Job *job) noexcept nogil:
     return job.targets.labels != NULL or job.targets.values != NULL
@@ -42,8 +41,8 @@ cdef double compute_gradient_scale(const TrainingJob *training, int64_t sample,
 
 cdef const uint32_t *locate_targets(const Job *job, int64_t sample,
                                     cmlp_targets *targets) noexcept nogil:
-    # Fill in the targets from `sample` on as the kernels take them; return the index of their
-    # rows, or NULL if they follow one another.
+    # Fill in the targets of the samples from `sample` on. Return the indices of their rows in
+    # `targets`, or NULL if the rows are consecutive.
     targets[0] = job.targets
     if job.input.order != NULL:
         return job.input.order + sample
@@ -71,8 +70,8 @@ cdef void compute_head(Job *job, int64_t first, int64_t m, int64_t sample,
 
 cdef void run_head(TrainingJob *training, int64_t first, int64_t m, int64_t sample,
                    double scale) noexcept nogil:
-    # The head of a training step. A loss in Python splits it: FORWARD ends with the outputs,
-    # which Python turns into the gradient with respect to them, and BACKWARD begins with that.
+    # The head of a training step. If the loss is in Python, FORWARD ends with the outputs, Python
+    # computes the gradient with respect to them, and BACKWARD begins with that gradient.
     cdef Job *job = &training.job
     cdef Layer *last = &job.layers[job.depth - 1]
     if training.phase == WHOLE_STEP:

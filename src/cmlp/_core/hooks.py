@@ -15,7 +15,8 @@ import numpy as np
 
 from cmlp._core import blas
 
-# Spelling of a symbol, and whether the library then has 64-bit integers. In order of search.
+# Pattern of a symbol's name, and whether a library with such symbols has 64-bit integers, in
+# search order.
 SPELLINGS = (
     ("scipy_{}64_", True),
     ("{}64_", True),
@@ -45,7 +46,7 @@ class Hooks(NamedTuple):
     name : str
         ``"OpenBLAS"``, ``"MKL"`` or ``"CBLAS"``.
     core : str
-        CPU core that it was built or chose its kernels for, as it reports it.
+        CPU core whose kernels it uses, as reported by the library.
     ilp64 : bool
         Whether its integers have 64 bits.
     sgemm, dgemm, set_threads, get_threads : int
@@ -118,7 +119,8 @@ def find(wanted=""):
     if wanted:
         if not os.path.exists(wanted):
             raise ValueError(
-                f"CMLP_BLAS={wanted!r} does not exist; give the path of a CBLAS, or 'none'"
+                f"CMLP_BLAS={wanted!r} does not exist; it must be the path of a CBLAS library, "
+                "or 'none'"
             )
         return open_library(wanted)
     for path in (*find_numpy_libraries(), *SYSTEM_LIBRARIES.get(sys.platform, ())):
@@ -181,9 +183,14 @@ def describe_library(library, path, spelling, ilp64, sgemm, dgemm):
     Parameters
     ----------
     library : ctypes.CDLL
-    path, spelling : str
+    path : str
+        Path of the library.
+    spelling : str
+        Pattern of its symbols, from `SPELLINGS`.
     ilp64 : bool
+        Whether its integers have 64 bits.
     sgemm, dgemm : int
+        Addresses of the two functions.
 
     Returns
     -------

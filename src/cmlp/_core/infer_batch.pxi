@@ -8,7 +8,7 @@ cdef bint has_only_finite(const Job *job, int64_t first, int64_t m) noexcept nog
         rows.start += first
     else:
         rows.data = <const char *> rows.data + first * rows.stride
-    return job.kernels.first_not_finite(&rows) < 0
+    return job.kernels.find_not_finite(&rows) < 0
 
 
 cdef void copy_outputs(InferenceJob *inference, int64_t first, int64_t m) noexcept nogil:

@@ -12,7 +12,7 @@ cdef int check_columns(const Job *job) except -1:
 
 
 cdef void infer_time_slice(InferenceJob *inference, int threads) noexcept nogil:
-    # The clock is not read before the second batch: few calls have one.
+    # The clock is first read after the first batch: most calls have only one batch.
     cdef Job *job = &inference.job
     cdef int64_t i, m
     while True:

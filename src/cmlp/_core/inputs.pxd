@@ -8,10 +8,11 @@ from cmlp._core.kernels cimport cmlp_metric_sums, cmlp_rows, cmlp_targets
 
 cdef class Rows:
     cdef cmlp_rows view
-    cdef int64_t longest, nonzeros      # of sparse rows: entries of the longest row, and of all
+    cdef int64_t longest                # entries of the longest sparse row
+    cdef int64_t nonzeros               # entries of all sparse rows
     cdef Py_buffer buffer
     cdef bint holds_buffer
-    cdef object references              # of sparse rows: the arrays that `view` points into
+    cdef object references              # the arrays that `view` points into, if sparse
 
 
 cdef class Targets:
@@ -32,5 +33,5 @@ cdef class MetricSums:
 # Return False if the buffer is anything else.
 cdef bint describe_rows(const Py_buffer *buffer, cmlp_rows *view) noexcept
 
-# Raise the `ValueError` for a row that first_not_finite returned.
+# Raise the `ValueError` for a row that find_not_finite returned.
 cdef int raise_not_finite(const cmlp_rows *rows, int64_t row, name) except -1

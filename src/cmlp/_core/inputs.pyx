@@ -50,7 +50,7 @@ cdef bint are_increasing(const index *column, const int64_t *start, int64_t n) n
 
 
 cdef class Rows:
-    """Samples of a 2-D array, which is not copied.
+    """Samples: the rows of a 2-D array, or compressed sparse rows. The data are not copied.
 
     Parameters
     ----------
@@ -77,18 +77,18 @@ cdef class Rows:
             PyBuffer_Release(&self.buffer)
 
     @staticmethod
-    def sparse(values, columns, start, int64_t width):
-        """Return samples of a matrix in CSR format, whose arrays are not copied.
+    def from_csr(values, columns, start, int64_t width):
+        """Return the samples of a matrix in CSR format. The arrays are not copied.
 
         Parameters
         ----------
         values : ndarray of uint8, float32 or float64, shape (nnz,)
         columns : ndarray of uint16, int32 or int64, shape (nnz,)
-            Column of each element: less than `width`, strictly increasing within a row. The
-            caller checks that; see `has_sorted_columns`. The engine raises `ValueError` if they
-            change later.
+            Column of each element: less than `width`, strictly increasing within a row. Not
+            checked here; see `has_sorted_columns`. The engine raises `ValueError` if they change
+            later.
         start : ndarray of int64, shape (n_samples + 1,)
-            Index of the first element of each row; not decreasing. It must not change.
+            Index of the first element of each row; non-decreasing. It must not change.
         width : int
             Number of features.
 
@@ -142,7 +142,7 @@ cdef class Rows:
             return are_increasing(<const int32_t *> self.view.column, self.view.start, self.view.n)
         return are_increasing(<const int64_t *> self.view.column, self.view.start, self.view.n)
 
-    def first_not_finite(self, dtype):
+    def find_not_finite(self, dtype):
         """Return the index of the first row that is not finite in the engine's arithmetic, or -1.
 
         Such a row holds NaN, infinity or, if `dtype`, the type of the arithmetic, is float32, a
@@ -151,20 +151,20 @@ cdef class Rows:
         cdef const cmlp_kernels *kernels = table(dtype.itemsize)
         cdef int64_t row
         with nogil:
-            row = kernels.first_not_finite(&self.view)
+            row = kernels.find_not_finite(&self.view)
         return row
 
     def check_finite(self, dtype, str name="X"):
-        """Raise `ValueError` that names the row that `first_not_finite` returns, if any."""
-        cdef int64_t row = self.first_not_finite(dtype)
+        """Raise `ValueError` that names the row that `find_not_finite` returns, if any."""
+        cdef int64_t row = self.find_not_finite(dtype)
         if row >= 0:
             raise_not_finite(&self.view, row, name)
 
-    def density(self):
+    def compute_density(self):
         """Return the fraction of elements that are not zero.
 
-        For dense rows it is estimated from a few hundred equally spaced ones. Without
-        elements it is 1.
+        For dense rows it is estimated from CMLP_DENSITY_SAMPLE_ROWS equally spaced rows. An
+        empty matrix has density 1.
         """
         cdef const cmlp_kernels *kernels = table(4)
         cdef int64_t sampled = min(self.view.n, CMLP_DENSITY_SAMPLE_ROWS), nonzeros = 0, i, row
@@ -181,8 +181,8 @@ cdef class Rows:
             nonzeros += count
         return nonzeros / (<double> sampled * view.width)
 
-    def compressed(self, int threads=1):
-        """Return dense samples as compressed sparse rows, computed by `threads` threads.
+    def compress(self, int threads=1):
+        """Return these dense samples as compressed sparse rows; use at most `threads` threads.
 
         Raises
         ------
@@ -199,7 +199,7 @@ cdef class Rows:
         start = np.cumsum(begin)
         values = np.empty(start[n], DTYPES[self.view.kind])
         columns = np.empty(start[n], np.uint16 if self.view.width <= 1 << 16 else np.int32)
-        cdef Rows rows = Rows.sparse(values, columns, start, self.view.width)
+        cdef Rows rows = Rows.from_csr(values, columns, start, self.view.width)
         job.out = rows.view
         with nogil:
             cmlp_parallel(compress_threads, &job, threads)
@@ -209,7 +209,7 @@ cdef class Rows:
 
 
 cdef int raise_not_finite(const cmlp_rows *rows, int64_t row, name) except -1:
-    if row == table(8).first_not_finite(rows):
+    if row == table(8).find_not_finite(rows):
         raise ValueError(f"{name} must be finite; row {row} holds NaN or infinity")
     raise ValueError(f"{name} must be within the range of float32, the network's dtype; row {row} "
                      "holds a number beyond it")
@@ -219,7 +219,7 @@ cdef struct Compression:
     const cmlp_kernels *kernels
     const cmlp_rows *rows       # dense
     int64_t *counts             # (n,): written by the first pass: elements of each row
-    cmlp_rows out               # written by the second pass, whose `start` is not NULL
+    cmlp_rows out               # written by the second pass; `start` is NULL in the first
     bint has_changed            # whether the rows changed between the passes
 
 
@@ -235,13 +235,13 @@ cdef void compress_threads(void *arg, int thread, int threads) noexcept nogil:
 
 
 cdef class Targets:
-    """What outputs are compared with; the array is not copied.
+    """Targets of the samples: class labels or values. The array is not copied.
 
     Parameters
     ----------
     array : ndarray
-        Class labels, int32 (n_samples,), or values, (n_samples, n_outputs), C-contiguous, of
-        the parameters' dtype.
+        Class labels, int32, shape (n_samples,), or values of the parameters' dtype, shape
+        (n_samples, n_outputs), C-contiguous.
 
     Attributes
     ----------
@@ -264,7 +264,7 @@ cdef class Targets:
             self.double_values = array
             self.view.values = &self.double_values[0, 0]
 
-    def weighted(self, weights):
+    def set_weights(self, weights):
         """Set the sample weights, and return the same object.
 
         Parameters

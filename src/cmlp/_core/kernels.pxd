@@ -107,7 +107,7 @@ cdef extern from "kernels.h" nogil:
             const cmlp_rows *rows, int64_t first, int64_t m, int64_t *counts) noexcept nogil
         bint (*compress)(
             const cmlp_rows *rows, int64_t first, int64_t m, const cmlp_rows *out) noexcept nogil
-        int64_t (*first_not_finite)(const cmlp_rows *rows) noexcept nogil
+        int64_t (*find_not_finite)(const cmlp_rows *rows) noexcept nogil
         void (*affine)(
             int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *w,
             int64_t ldw, const void *bias, void *c, int64_t ldc) noexcept nogil

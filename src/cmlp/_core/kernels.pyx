@@ -25,7 +25,7 @@ NAMES = ("baseline", "avx2", "avx512")
 PAD = CMLP_PAD
 
 
-def available():
+def list_available():
     """Return the ISAs that this build contains and this CPU runs, in the order of `NAMES`."""
     return tuple(name for name in NAMES
                  if cmlp_table(name.encode(), 4) != NULL and cmlp_cpu_runs(name.encode()))
@@ -41,7 +41,7 @@ def choose(wanted=None):
     """
     global ISA
     cdef bytes name
-    found = available()
+    found = list_available()
     if wanted and wanted not in NAMES:
         raise ValueError(f"CMLP_ISA must be one of {', '.join(NAMES)}; got {wanted!r}")
     if wanted and wanted not in found:
@@ -75,7 +75,7 @@ cdef class ActivationInfo:
     stores_slope : bool
         Whether the derivative needs the input, so that the forward pass stores the slope.
     threshold : float
-        A classifier with a single output predicts class 1 from this output on.
+        A classifier with a single output predicts class 1 if the output is at least this.
     """
 
     cdef readonly int code, parameters
@@ -130,16 +130,16 @@ cdef class SparsePolicy:
     Attributes
     ----------
     max_density : float
-        Largest fraction of non-zeros.
+        Maximum fraction of non-zeros.
     min_columns : int
-        Smallest number of columns.
+        Minimum number of columns.
     wide_max_density : float
-        Largest fraction of non-zeros in the wide case: ISA, first layer and batch have at least
-        the following sizes.
+        Maximum fraction of non-zeros if ISA, first layer and batch have at least the following
+        sizes.
     wide_vector_bytes : int
-        Width of the ISA's vectors.
+        Width of the ISA's vectors in bytes.
     wide_layer_bytes : int
-        Size of a row of the first layer's weights.
+        Size of a row of the first layer's weights in bytes.
     wide_batch_rows : int
         Batch size.
     """
@@ -197,18 +197,18 @@ OPTIMIZERS = list_optimizers(chosen[0].optimizers)
 INPUT_LAYERS = list_input_layers(chosen[0].input_layers)
 
 
-def vector_bytes():
+def get_vector_bytes():
     """Return the width of the chosen ISA's vectors in bytes."""
     return chosen[0].vector_bytes
 
 
-def shared_pass_rows():
+def get_shared_pass_rows():
     """Return the largest batch size that `accumulate_affine` supports."""
     return chosen[0].shared_pass_rows
 
 
 def multiply_adds(int itemsize, int rounds):
-    """Run independent multiply-adds at the core's peak rate; return how many were run."""
+    """Run `rounds` rounds of independent multiply-adds; return the number of multiply-adds."""
     return table(itemsize).multiply_adds(rounds)
 
 

@@ -17,7 +17,7 @@ cdef void affine_backward_rows(Job *job, Layer *layer, Layer *below, int64_t fir
 
 cdef void affine_backward_columns(Job *job, Layer *layer, Layer *below, int64_t m, int64_t column,
                                   int64_t n) noexcept nogil:
-    # Compute columns column .. column + n of the same for all m samples of the batch.
+    # Compute columns column .. column + n of the same gradient for all m samples of the batch.
     cdef int s = job.itemsize
     job.kernels.affine_backward(
         m, layer.outputs, n, layer.delta, layer.ld,

@@ -1,5 +1,5 @@
-# Stage 6 of a step: the optimizer, clipping, penalty and weight norms. All but the weight norms
-# go over tensors and are independent of the kinds of layers.
+# Stage 6 of a step: the optimizer, clipping, penalty and weight norms. All except weight
+# norms iterate over tensors and are independent of the kinds of layers.
 
 cdef void optimize_block(TrainingJob *training, Tensor *tensor, int64_t first, int64_t rows,
                          int64_t column, int64_t n) noexcept nogil:
@@ -57,8 +57,8 @@ cdef int64_t count_square_blocks(const Layer *layers, int depth) noexcept nogil:
 
 cdef void sum_tensor_squares(TrainingJob *training, const Tensor *tensor, const void *array,
                              Range share, double *squares) noexcept nogil:
-    # Sum the squares of the rows `share` of an array that is like the tensor; if it is NULL,
-    # the sums are 0. Each block of CMLP_SQUARES_BLOCK_ROWS rows has its own sum, so that the
+    # Sum the squares of the rows `share` of an array laid out like the tensor; if it is NULL, the
+    # sums are 0. Each block of CMLP_SQUARES_BLOCK_ROWS rows has its own sum, so that the
     # sums do not depend on the number of threads.
     cdef int64_t row = share.first, columns = tensor.columns, rows, block
     while row < share.first + share.size:
@@ -141,9 +141,9 @@ cdef void limit_weight_norms(TrainingJob *training, int thread, int threads) noe
 
 
 cdef void begin_update(TrainingJob *training, int64_t sample) noexcept nogil:
-    # Before the update by the batch that begins with `sample`: decide whether it completes an
-    # optimizer step, and whether the step can be taken block by block or has to wait for the
-    # norm of all gradients. Called by one thread.
+    # Before the update by the batch that begins with `sample`: decide whether the batch completes
+    # an optimizer step, and whether the step is taken block by block or, because it needs the
+    # norm of all gradients, after the update. Called by one thread.
     cdef OptimizerPlan *plan = &training.optimizer
     cdef int64_t step
     cdef int group
@@ -161,7 +161,7 @@ cdef void begin_update(TrainingJob *training, int64_t sample) noexcept nogil:
 
 
 cdef void end_update(TrainingJob *training, int thread, int threads) noexcept nogil:
-    # After the update: do what needs all gradients, or all weights, together.
+    # After the update: take a step that needs the norm of all gradients, and limit weight norms.
     cdef OptimizerPlan *plan = &training.optimizer
     if plan.is_due and not plan.is_fused:
         sum_squares(training, True, thread, threads)

@@ -1,4 +1,4 @@
-# A network in the form that the engine runs, and the memory of its calls.
+# A network in the form that the engine runs, and the memory that one call needs.
 from libc.stdint cimport int64_t
 
 from cmlp._core.inputs cimport Rows, Targets
@@ -32,7 +32,7 @@ cdef class Program:
     cdef int64_t inputs         # of the network
     cdef bint normalizes_batches, limits_norms
     cdef readonly object dtype
-    cdef object parameters, statistics  # the blocks
+    cdef object parameters, statistics  # blocks of the tensors, used in place
     cdef list free_workspaces
 
     cdef Tensor describe_tensor(self, int64_t offset, int64_t rows, int64_t columns,

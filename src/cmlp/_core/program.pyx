@@ -72,7 +72,7 @@ cdef class Program:
     Attributes
     ----------
     dtype : numpy.dtype
-        Of the parameters and of all arithmetic.
+        dtype of the parameters and of all arithmetic.
 
     Raises
     ------
@@ -111,7 +111,7 @@ cdef class Program:
         cdef Tensor tensor
         memset(&tensor, 0, sizeof(tensor))
         tensor.offset, tensor.rows, tensor.columns, tensor.group = offset, rows, columns, group
-        tensor.value = tensor.into = address_part(self.parameters, offset, rows * columns)
+        tensor.value = tensor.into = address_elements(self.parameters, offset, rows * columns)
         return tensor
 
     cdef bint has_randomness(self) noexcept:
@@ -123,7 +123,7 @@ cdef class Program:
         return self.input_layer_count > 0
 
     cdef bint can_defer_updates(self) noexcept:
-        # Return whether nothing comes between an update and the next forward product.
+        # Return whether no computation is needed between an update and the next forward product.
         cdef int l
         for l in range(self.depth):
             if self.layers[l].normalization != NOT_NORMALIZED:
@@ -147,8 +147,8 @@ cdef class Program:
         return allocate_workspace(job, self.layers, self.inputs, entries)
 
     cdef void release_workspace(self, Workspace workspace) noexcept:
-        # Keep a workspace for later calls. Its layers become like the program's again:
-        # without gradients and optimizer state.
+        # Keep a workspace for later calls, and detach its layers from the gradients and the
+        # optimizer state of this call. Inference attaches none and appends to the list itself.
         cdef int l
         for l in range(self.depth):
             workspace.layers[l].tensors = self.layers[l].tensors
@@ -211,7 +211,8 @@ cdef class Program:
         return workspace
 
     cdef int choose_threads(self, const Job *job, int threads) noexcept:
-        # Return how many threads pay for a batch of this job, at most `threads`.
+        # Return the number of threads for a batch of this job: one for each
+        # CMLP_THREAD_MULTIPLY_ADDS of its forward product, at most `threads`.
         return max(1, <int> min(<double> threads, job.batch * job.work / CMLP_THREAD_MULTIPLY_ADDS))
 
     cdef char *address_block(self, str name, block) except NULL:
@@ -235,8 +236,8 @@ cdef class Program:
         threads : int
             Upper limit.
         momentum : float, default 0
-            Batch normalization uses the statistics of all samples; the running ones move by
-            this fraction of the difference.
+            Batch normalization uses the statistics of all samples; the running statistics move
+            by this fraction of the difference.
 
         Returns
         -------
@@ -276,22 +277,22 @@ cdef class Program:
         order : ndarray of uint32 or None
             The samples to take, in this order; None: all, as stored.
         out : ndarray, shape (n_samples, n_outputs), or None
-            Receives the outputs; C-contiguous, of the parameters' dtype. None: they are not
-            wanted.
+            Receives the outputs; C-contiguous, of the parameters' dtype. None: the outputs are
+            not stored.
         threads : int
             Upper limit.
         check_finite : bool, default False
-            Whether to stop at samples with NaN or infinity. This is cheaper than a separate
-            pass, because the samples are in the cache.
+            Whether to stop at samples with NaN or infinity. Cheaper than a separate pass over the
+            samples, because they are in the cache.
         sums : MetricSums, optional
+            Receives the metric sums; requires targets.
         tick : callable, optional
             Called with the number of samples processed, after each time slice.
 
         Returns
         -------
         float or None
-            The mean loss, 0 without targets; None if it stopped at a sample that is not
-            finite.
+            The mean loss; 0 without targets; None if a sample is not finite.
         """
         cdef InferenceJob inference
         cdef Job *job = &inference.job
@@ -344,7 +345,7 @@ cdef class Program:
                 products.append("kernels" + ", update and forward in one pass" * is_shared)
         return self.choose_threads(&job, threads), products
 
-    def predict_small(self, array):
+    def predict_few(self, array):
         """Return the outputs of a few samples with little overhead, or None.
 
         Parameters
@@ -400,10 +401,10 @@ cdef class Program:
             inference.checks_finite = True
             run_inference(&inference, 1, None)
             if inference.has_non_finite:
-                raise_not_finite(rows, self.kernels.first_not_finite(rows), "X")
+                raise_not_finite(rows, self.kernels.find_not_finite(rows), "X")
             outputs.n, outputs.width = rows.n, self.head.outputs
             outputs.data, outputs.stride = inference.out, self.head.outputs * self.itemsize
-            return out if self.kernels.first_not_finite(&outputs) < 0 else None
+            return out if self.kernels.find_not_finite(&outputs) < 0 else None
         finally:
             self.free_workspaces.append(workspace)
 
@@ -441,9 +442,10 @@ def add_dense(Program program, specification, dict offsets):
         if normalization.name == "batch":
             layer.normalization = OVER_BATCH
             layer.momentum = normalization.momentum
-            layer.running_mean = address_part(program.statistics, offsets["running_mean"], layer.n)
-            layer.running_variance = address_part(program.statistics, offsets["running_variance"],
+            layer.running_mean = address_elements(program.statistics, offsets["running_mean"],
                                                   layer.n)
+            layer.running_variance = address_elements(
+                program.statistics, offsets["running_variance"], layer.n)
             program.normalizes_batches = True
     program.limits_norms = program.limits_norms or layer.max_norm > 0
     program.depth += 1
@@ -482,8 +484,8 @@ cdef char *address_array(array, int ndim) except NULL:
     return address
 
 
-cdef char *address_part(block, int64_t offset, int64_t size) except NULL:
-    # Return the address of `size` elements of a block, aligned as the kernels need it.
+cdef char *address_elements(block, int64_t offset, int64_t size) except NULL:
+    # Return the address of `size` elements of a block from `offset` on, aligned to CMLP_PAD bytes.
     cdef int64_t itemsize = block.itemsize
     cdef char *address = address_array(block, 1) + offset * itemsize
     if not 0 <= offset <= block.size - size or <size_t> address % CMLP_PAD:

@@ -1,10 +1,10 @@
 # Scheduling by columns: each thread computes its columns of every layer for all samples of
-# the batch, and the threads meet after each layer. It serves small batches, whose samples are
-# too few to share out, and batch normalization, which needs all samples of a column.
+# the batch, and the threads synchronize after each layer. Used for small batches, which have too
+# few samples to divide, and for batch normalization, which needs all samples of a column.
 
 cdef void read_batch(TrainingJob *training, int64_t sample, int64_t m, Range rows,
                      int thread) noexcept nogil:
-    # Read the batch: a small one by one thread, otherwise each thread its rows.
+    # Read the batch: thread 0 reads a small one; of others, each thread reads its rows.
     cdef Job *job = &training.job
     if not training.is_small:
         if rows.size:
@@ -16,7 +16,7 @@ cdef void read_batch(TrainingJob *training, int64_t sample, int64_t m, Range row
 
 cdef void forward_columns(TrainingJob *training, int64_t sample, int64_t m, int thread,
                           int threads) noexcept nogil:
-    # Take the batch forward to the last layer's pre-activations.
+    # Compute all layers up to the last layer's pre-activations.
     cdef Job *job = &training.job
     cdef int64_t unit = CMLP_COLUMN_BLOCK_BYTES // job.itemsize
     cdef Range rows = split_range(m, 1, thread, threads), columns
@@ -49,7 +49,7 @@ cdef void forward_columns(TrainingJob *training, int64_t sample, int64_t m, int 
 
 cdef void backward_columns(TrainingJob *training, int64_t m, int thread,
                            int threads) noexcept nogil:
-    # Take the last layer's delta back to the first layer's.
+    # Backpropagate the last layer's delta to the first layer's.
     cdef Job *job = &training.job
     cdef int64_t unit = CMLP_PAD // job.itemsize, n
     cdef Range rows = split_range(m, 1, thread, threads), columns
@@ -73,7 +73,7 @@ cdef void backward_columns(TrainingJob *training, int64_t m, int thread,
 
 cdef void forward_backward_columns(TrainingJob *training, int64_t sample, int64_t m, int thread,
                                    int threads) noexcept nogil:
-    # Take the batch forward and back, layer by layer.
+    # Run the batch forward and backward, layer by layer.
     if training.phase != BACKWARD:
         forward_columns(training, sample, m, thread, threads)
     if thread == 0:
@@ -84,8 +84,9 @@ cdef void forward_backward_columns(TrainingJob *training, int64_t sample, int64_
 
 
 cdef void defer_update(TrainingJob *training, int64_t m) noexcept nogil:
-    # Leave the update by this batch of m samples to the next forward product: keep the inputs
-    # of all layers by exchanging buffers. Called by one thread.
+    # Defer the update by this batch of m samples to the next forward product. The buffers of all
+    # layers are exchanged, so that the next batch does not overwrite their inputs. Called by one
+    # thread.
     cdef Job *job = &training.job
     cdef Layer *layer
     cdef int l

@@ -1,8 +1,8 @@
-# Scheduling by rows: each thread takes its samples of the batch through the whole network and
-# back. The threads meet only at the update.
+# Scheduling by rows: each thread computes all layers, forward and backward, for its samples of the
+# batch. The threads synchronize only at the update.
 
 cdef void forward_rows(Job *job, int64_t first, int64_t m, int64_t sample) noexcept nogil:
-    # Take rows first .. first + m of the batch forward to the last layer's pre-activations.
+    # Compute rows first .. first + m of the batch up to the last layer's pre-activations.
     cdef Matrix a
     cdef Layer *layer
     cdef int l
@@ -18,7 +18,7 @@ cdef void forward_rows(Job *job, int64_t first, int64_t m, int64_t sample) noexc
 
 
 cdef void backward_rows(Job *job, int64_t first, int64_t m) noexcept nogil:
-    # Take rows of the last layer's delta back to the first layer's.
+    # Backpropagate rows first .. first + m of the last layer's delta to the first layer's.
     cdef Layer *below
     cdef int l
     for l in range(job.depth - 1, 0, -1):
@@ -29,14 +29,15 @@ cdef void backward_rows(Job *job, int64_t first, int64_t m) noexcept nogil:
 
 
 cdef inline int64_t get_row_block(const Job *job) noexcept nogil:
-    # Return the number of rows that a thread processes at a time. The sums of a BLAS may
-    # depend on the shape: fixed blocks make them independent of the number of threads.
+    # Return the granularity of the partition of a batch's rows among threads; with a BLAS, also the
+    # number of rows per call. The sums of a BLAS may depend on the shape of a product: blocks of
+    # fixed size make them independent of the number of threads.
     return CMLP_BLAS_BLOCK_ROWS if job.blas != NULL else 1
 
 
 cdef void forward_backward_rows(TrainingJob *training, int64_t sample, int64_t m, int thread,
                                 int threads) noexcept nogil:
-    # Take this thread's rows of the batch forward and back.
+    # Run this thread's rows of the batch forward and backward.
     cdef Job *job = &training.job
     cdef int64_t block = get_row_block(job)
     cdef Range share = split_range(m, block, thread, threads)

@@ -121,7 +121,7 @@ cdef struct Job:
     cmlp_rng_key key            # random number stream of the epoch
     int64_t sample_offset       # position in the epoch of the call's first sample
     int64_t batch               # samples of a batch, at most
-    int64_t done, total         # samples processed, and in all
+    int64_t done, total         # samples processed so far, and samples in all
     double *losses              # (capacity,): loss of each sample of the batch, weighted
     double loss, weight         # sums over the samples: losses, sample weights
     cmlp_metric_sums *sums      # NULL: no metrics
@@ -132,7 +132,7 @@ cdef struct Job:
 cdef struct OptimizerPlan:
     cmlp_optimizer *optimizers  # (GROUPS,); NULL: plain gradient descent
     int64_t accumulate          # batches whose gradients are averaged for a step
-    double mean_rate            # running means move by this fraction of the difference
+    double mean_rate            # running means of the parameters move by this fraction
     bint is_due                 # the current batch completes a step
     bint is_fused               # the step is taken block by block, as the gradient is computed
 
@@ -153,17 +153,17 @@ cdef struct TrainingJob:
     Job job
     Phase phase
     bint splits_columns         # threads divide the columns of each layer, not the samples
-    bint is_small               # batches are so small that reading weights bounds the speed
+    bint is_small               # batches are small: reading the weights bounds the speed
     bint defers_updates         # small batches: update and next forward product share a pass
     int64_t deferred            # samples of the batch whose update is deferred; 0: none
-    int64_t limit               # stop after this sample
-    int64_t first_step, steps   # number of the first step in the epoch; steps of the epoch
+    int64_t limit               # the call returns when this number of samples is processed
+    int64_t first_step, steps   # number, in the epoch, of the call's first step; steps of the epoch
     double update_factor        # updates add this times the mean gradient
-    const double *rates         # (steps,): learning rate of each step; NULL: the same for all
+    const double *rates         # learning rate of each step of the call; NULL: the same for all
     OptimizerPlan optimizer
     Clipping clipping
     Penalty penalty
-    double *squares             # (count_square_blocks,): sums of squares, for clipping and penalty
+    double *squares             # (count_square_blocks(),): sums of squares, for norm and penalty
     bint limits_norms           # whether any layer has a max_norm
     double unclocked_work       # multiply-adds since the clock was last read
     double last_loss            # mean loss of the last batch
@@ -173,7 +173,7 @@ cdef struct TrainingJob:
 
 cdef struct InferenceJob:
     Job job
-    char *out                   # (total, outputs), contiguous; NULL: outputs are not wanted
+    char *out                   # (total, outputs), contiguous; NULL: only losses and metrics
     bint checks_finite          # whether the samples are searched for NaN and infinity
     bint has_non_finite         # set by any thread that found some
 

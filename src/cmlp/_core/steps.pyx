@@ -12,7 +12,7 @@ includes so that calls between them are inlined::
 
 Two schedules divide the stages up to the update among the threads: by rows of the batch
 (schedule_rows.pxi) or by columns of the layers (schedule_columns.pxi). The update is always
-divided by parameters. Between the two phases all threads meet. No sum is ever split between
+divided by parameters. Between the two phases all threads synchronize. No sum is ever split between
 threads, so the results are the same bits for any number of threads.
 
 If a batch is so small that reading and writing the weights bounds the speed, the update is
@@ -47,9 +47,9 @@ include "infer_batch.pxi"
 
 cdef void train_small_batch(TrainingJob *training, int64_t sample, int64_t m, int thread,
                             int threads) noexcept nogil:
-    # One step on a small batch. Its update is deferred unless this is the last step, or the
-    # next batch is smaller. A sparse first layer is updated at once: its forward product does
-    # not pass over the weights.
+    # One step on a small batch. If updates are deferred, its update is too, unless the call ends
+    # with this step or the next batch is smaller. A sparse first layer is updated at once: its
+    # forward product does not pass over all weights.
     cdef Job *job = &training.job
     cdef bint is_deferred
     forward_backward_columns(training, sample, m, thread, threads)

@@ -1,5 +1,5 @@
 """Training a `Program`: an epoch that runs one time slice at a time, and its optimizer."""
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, isfinite
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -19,7 +19,7 @@ cdef extern from "random.h" nogil:
 cdef extern from "clock.h" nogil:
     double cmlp_now()
 
-# Seconds after which training returns to Python for signals, progress and checkpoints.
+# Seconds after which `EpochRun.run` returns to Python for signals, progress and checkpoints.
 TIME_SLICE = CMLP_TIME_SLICE_SECONDS
 
 
@@ -71,13 +71,13 @@ cdef class OptimizerKernel:
 
     Attributes
     ----------
-    plain : bool
+    is_plain : bool
         Whether it is plain gradient descent.
     position : tuple of (int, float)
         Number of steps taken, and the running product of momenta that NAdam needs.
     """
     cdef cmlp_optimizer[GROUPS] settings    # indexed by WEIGHTS, BIASES
-    cdef readonly bint plain
+    cdef readonly bint is_plain
     cdef double clip_norm, penalty, mean_rate
     cdef int64_t accumulate
     cdef object gradient, states, mean
@@ -86,11 +86,11 @@ cdef class OptimizerKernel:
                  double clip_value=0, double clip_norm=0, double penalty=-1,
                  int64_t accumulate=1, gradient=None, states=(), mean=None, double mean_rate=0):
         cdef int group
-        self.plain = name == "sgd"
+        self.is_plain = name == "sgd"
         self.gradient, self.states, self.mean = gradient, states, mean
         self.clip_norm, self.penalty = clip_norm, penalty
         self.accumulate, self.mean_rate = accumulate, mean_rate
-        if self.plain:
+        if self.is_plain:
             return
         for group in range(GROUPS):
             self.settings[group].kind = OPTIMIZERS[name].code
@@ -150,14 +150,14 @@ cdef void attach_blocks(Tensor *tensor, int itemsize, char *gradient, address *s
 cdef class EpochRun:
     """One epoch of gradient descent, or a chunk of one.
 
-    It owns a workspace of the program until it is left as a context manager.
+    Use it as a context manager: on exit it returns its workspace to the program.
 
     Parameters
     ----------
     program : Program
     rows : Rows
     targets : Targets
-        As many as rows, at least one.
+        One for each row; at least one.
     order : ndarray of uint32 or None
         The samples to take, in this order; None: all, as stored.
     batch_size : int
@@ -170,15 +170,15 @@ cdef class EpochRun:
     rates : ndarray of float64, optional
         Learning rate of each step, instead of `rate`.
     noise : tuple of (seed, epoch), optional
-        Selects the random numbers of dropout and input layers, which are inactive without.
+        Key of the random numbers of dropout and input layers; without it they are inactive.
     sums : MetricSums, optional
-        Receives the metric sums of the outputs in training.
+        Receives the metric sums of the outputs before each step.
     loss : callable, optional
         Replaces the program's loss. It is called with the outputs (m, n_outputs) of a batch and
         the m items of `values`, and returns the mean loss and its gradient with respect to the
         outputs.
     values : ndarray, optional
-        Targets of such a loss, one item per row.
+        Targets that `loss` is called with, one item per row.
     chunk : tuple of (sample_offset, first_step, steps), optional
         If the samples are a chunk of an epoch: position of their first sample in the epoch,
         number of their first step, and number of steps of the epoch.
@@ -215,7 +215,7 @@ cdef class EpochRun:
         training.steps = (job.total + job.batch - 1) // job.batch
         if chunk is not None:
             job.sample_offset, training.first_step, training.steps = chunk
-        if optimizer is not None and not optimizer.plain:
+        if optimizer is not None and not optimizer.is_plain:
             optimizer.attach(training, program, rate)
             self.squares = np.empty(count_square_blocks(job.layers, job.depth))
             training.squares = &self.squares[0]
@@ -234,14 +234,27 @@ cdef class EpochRun:
             self.workspace = None
 
     def resume(self, int64_t done, double loss, double weight, double penalty):
-        """Continue where another run of the same samples was.
+        """Continue from the counters of another run over the same samples.
 
         Parameters
         ----------
         done : int
+            A multiple of the batch size, or the number of all samples.
         loss, weight, penalty : float
             That run's properties of these names.
+
+        Raises
+        ------
+        ValueError
+            If there is no step that begins with sample `done`, or a sum is not finite.
         """
+        cdef Job *job = &self.training.job
+        if not (0 <= done <= job.total and (done % job.batch == 0 or done == job.total)):
+            raise ValueError(f"done must be from 0 to {job.total}, and a multiple of the batch "
+                             f"size {job.batch} unless it is {job.total}; got {done}")
+        if not (isfinite(loss) and isfinite(weight) and isfinite(penalty)):
+            raise ValueError(f"loss, weight and penalty must be finite; got {loss}, {weight} and "
+                             f"{penalty}")
         self.training.job.done = done
         self.training.job.loss, self.training.job.weight = loss, weight
         self.training.penalty.total = penalty
@@ -255,13 +268,13 @@ cdef class EpochRun:
         Parameters
         ----------
         steps : int, default 0
-            Number of steps; 0: as many as fit into `seconds`.
+            Number of steps; 0: run until `seconds` have passed.
         seconds : float, default TIME_SLICE
 
         Returns
         -------
         bool
-            Whether there is more to do.
+            Whether samples remain to be processed.
 
         Raises
         ------
@@ -288,8 +301,14 @@ cdef class EpochRun:
         cdef double end = cmlp_now() + seconds
         while True:
             training.phase = FORWARD
+            before = self.program.statistics.copy()
             run_training(training, self.threads)
-            self.call_function()
+            try:
+                self.call_function()
+            except BaseException:
+                # The step is not complete: undo what batch normalization noted of its batch.
+                self.program.statistics[:] = before
+                raise
             training.phase = BACKWARD
             run_training(training, self.threads)
             if (training.has_diverged or training.job.done >= training.limit
@@ -350,7 +369,7 @@ cdef class EpochRun:
         return self.training.last_loss
 
     @property
-    def diverged(self):
+    def has_diverged(self):
         """Whether the loss of the last batch is not finite."""
         return self.training.has_diverged
 

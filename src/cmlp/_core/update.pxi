@@ -24,8 +24,8 @@ cdef void accumulate_weight_rows(Job *job, Layer *layer, Matrix a, int64_t first
 
 cdef void update_dense_weights(TrainingJob *training, Layer *layer, Matrix a, int64_t m,
                                int thread, int threads) noexcept nogil:
-    # Update this thread's rows of the weights. In blocks, if the optimizer is to find the
-    # gradient in the cache; of fixed size for a BLAS, whose sums may depend on the shape.
+    # Update this thread's rows of the weights. If the optimizer is fused, in blocks whose gradient
+    # stays in the cache; with a BLAS, whose sums may depend on the shape, in blocks of fixed size.
     cdef Job *job = &training.job
     cdef int64_t unit = 2 * CMLP_BLAS_BLOCK_ROWS if job.blas != NULL else CMLP_UPDATE_BLOCK_ROWS
     cdef Range share = split_range(layer.inputs, unit, thread, threads)
@@ -43,8 +43,8 @@ cdef void update_dense_weights(TrainingJob *training, Layer *layer, Matrix a, in
 
 
 cdef bint has_dense_columns(const Job *job, const Layer *layer, int64_t m) noexcept nogil:
-    # Return whether a lookup of the batch's entries by column pays. It reads and writes each row
-    # of the weights once for many samples, but needs enough entries per column.
+    # Return whether the update goes by column instead of by sample. By column, each row of the
+    # weights is read and written once for many samples, which pays for enough entries per column.
     cdef int64_t words = (m + CMLP_MARKS - 1) // CMLP_MARKS
     cdef int64_t least = CMLP_MARKED_ENTRIES_PER_WORD * layer.inputs * words
     return (job.input.entries.marks != NULL and job.input.entries.spans[m - 1].end >= least
@@ -53,8 +53,8 @@ cdef bint has_dense_columns(const Job *job, const Layer *layer, int64_t m) noexc
 
 cdef void update_sparse_weights(TrainingJob *training, Layer *layer, int64_t m, int thread,
                                 int threads) noexcept nogil:
-    # Update this thread's share of the weights by a sparse batch: rows if the batch is looked
-    # up by column; otherwise columns, because each sample has its own rows.
+    # Update this thread's share of the weights by a sparse batch: rows of W if the update goes by
+    # column of the input; otherwise columns of W, because each sample updates other rows.
     cdef Job *job = &training.job
     cdef int s = job.itemsize
     cdef void *into = layer.tensors[WEIGHT].into

@@ -1,4 +1,4 @@
-# The memory of a call: the batch and, for each layer, its outputs and gradients.
+# The memory that one call needs: the batch and, for each layer, outputs and gradients.
 
 cdef int64_t pad_leading(int64_t n, int itemsize) noexcept:
     # Return the leading dimension of a workspace buffer with rows of n elements: whole vectors,
@@ -9,7 +9,7 @@ cdef int64_t pad_leading(int64_t n, int itemsize) noexcept:
 
 
 cdef class Workspace:
-    """The memory of one call.
+    """The memory that one call of the engine needs.
 
     It is zeroed once. The elements between a row's width and its padded width stay finite,
     so that kernels may process whole vectors.

@@ -1,1 +1,1 @@
-"""What a network is, without what it does: layers, parameters, optimizer state."""
+"""The data of a network: architecture, parameters, running statistics, optimizer state."""

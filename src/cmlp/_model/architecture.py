@@ -1,4 +1,4 @@
-"""`Architecture`: everything about a network but its parameters."""
+"""`Architecture`: the layers, the loss and the initialization of a network."""
 
 import os
 from dataclasses import dataclass
@@ -15,18 +15,19 @@ from cmlp._utils.validation import (
     check_integer,
     check_non_negative,
     check_positive,
+    to_list,
 )
 from cmlp.activations import ACTIVATIONS, resolve_activation
 from cmlp.initializers import resolve_initializer
 from cmlp.normalizations import resolve_normalization
 
-# Normalization, dropout and limits of the norm are off unless given, and then absent from files.
+# Arguments of `Network` that are off by default. Headers of version 1 omit those that are off.
 OPTIONS = ("dropout", "input_dropout", "input_noise", "normalization", "max_norm")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Architecture(Record):
-    """A list of layers, a loss, and how a network of them is initialized.
+    """The layers, the loss and the initialization of a network.
 
     Attributes
     ----------
@@ -36,6 +37,7 @@ class Architecture(Record):
         Input layers first, then at least one dense layer.
     loss : cmlp.losses.Loss
     init : str, float or callable
+        As in `cmlp.Network`.
     dtype : numpy.dtype
         float32 or float64.
     seed : int
@@ -52,7 +54,7 @@ class Architecture(Record):
     def from_arguments(cls, sizes, *, activation="sigmoid", output=None, loss="quadratic",
                        init="auto", dtype="float32", dropout=0.0, input_dropout=0.0,
                        input_noise=0.0, normalization=None, max_norm=None, seed=None):  # fmt: skip
-        """Return the architecture that the arguments of `cmlp.Network` describe.
+        """Return the architecture for the arguments of `cmlp.Network`.
 
         Raises
         ------
@@ -121,18 +123,18 @@ class Architecture(Record):
 
     @property
     def input_dropout(self):
-        """Dropout rate of the inputs; 0 without."""
+        """Dropout rate of the inputs; 0 if there is no such layer."""
         return next((layer.rate for layer in self.layers if isinstance(layer, InputDropout)), 0.0)
 
     @property
     def input_noise(self):
-        """Standard deviation of the noise on the inputs; 0 without."""
+        """Standard deviation of the noise on the inputs; 0 if there is no such layer."""
         noises = (layer.deviation for layer in self.layers if isinstance(layer, InputNoise))
         return next(noises, 0.0)
 
     @property
     def max_norm(self):
-        """Greatest norm of the weights into a unit, or None."""
+        """Maximum norm of the weights into a unit, or None."""
         return self.layers[-1].max_norm
 
     @property
@@ -152,11 +154,11 @@ class Architecture(Record):
 
     @property
     def decision_threshold(self):
-        """Least value of a classifier's single output that means class 1."""
+        """Smallest value of a classifier's single output for which class 1 is predicted."""
         return self.output.threshold
 
     def classify(self, outputs):
-        """Return the classes that a classifier's outputs mean.
+        """Return the predicted classes for a classifier's outputs.
 
         Parameters
         ----------
@@ -165,8 +167,8 @@ class Architecture(Record):
         Returns
         -------
         ndarray of int, shape (n,)
-            Index of the greatest output or, with one output, whether it reaches the decision
-            threshold.
+            Index of the largest output or, with one output, 1 if it reaches the decision
+            threshold and 0 otherwise.
         """
         if outputs.shape[1] > 1:
             return outputs.argmax(axis=1)
@@ -250,7 +252,7 @@ class Architecture(Record):
 
     @classmethod
     def from_layers(cls, inputs, layers, *, loss, init, dtype, seed):
-        """Return an architecture of layers, checked as a whole.
+        """Return an architecture with the given layers, validated together.
 
         Raises
         ------
@@ -258,7 +260,7 @@ class Architecture(Record):
             If the layers are not input layers followed by at least one dense layer, or the last
             layer does not suit the loss.
         """
-        inputs, loss = check_integer("inputs", inputs), losses.resolve_loss(loss)
+        inputs, loss = check_integer("inputs", inputs, maximum=None), losses.resolve_loss(loss)
         dense = [layer for layer in layers if not layer.is_input_layer]
         is_ordered = [layer.is_input_layer for layer in layers] == sorted(
             (layer.is_input_layer for layer in layers), reverse=True
@@ -276,7 +278,7 @@ class Architecture(Record):
 
     @property
     def options(self):
-        """The options of `cmlp.Network` that are on, with values that JSON can hold."""
+        """The arguments in `OPTIONS` that are on, with values that JSON can hold; a dict."""
         values = {name: getattr(self, name) for name in OPTIONS}
         return {
             name: [getattr(v, "header", v) for v in value] if isinstance(value, list) else value
@@ -300,16 +302,15 @@ class Architecture(Record):
 
 def resolve_sizes(sizes):
     """Return the widths of the layers as a tuple of int."""
-    if isinstance(sizes, (str, bytes)) or not hasattr(sizes, "__iter__"):
-        raise TypeError(f"sizes must be a sequence of integers; got {sizes!r}")
-    widths = tuple(check_integer(f"sizes[{i}]", size) for i, size in enumerate(sizes))
+    given = to_list("sizes", sizes, "integers")
+    widths = tuple(check_integer(f"sizes[{i}]", size) for i, size in enumerate(given))
     if len(widths) < 2:
         raise ValueError(f"sizes must have the inputs and at least one layer; got {sizes!r}")
     return widths
 
 
 def resolve_hidden_activation(argument, activation):
-    """Return an `Activation` that a hidden layer may have, given it or its name."""
+    """Return the `Activation` of a hidden layer, given as an object or by name."""
     allowed = {name: a for name, a in ACTIVATIONS.items() if a.hidden}
     return resolve_activation(argument, activation, allowed)
 
@@ -336,12 +337,12 @@ def resolve_output(output, loss, outputs):
     output = resolve_activation("output", loss.output if output is None else output)
     if loss.outputs is not None and output.name not in loss.outputs:
         raise ValueError(
-            f"output={output.name!r} does not suit loss={loss.name!r}; "
-            f"allowed are {', '.join(loss.outputs)}"
+            f"output must be one of {', '.join(loss.outputs)} for loss={loss.name!r}; "
+            f"got {output.name!r}"
         )
     if output.name == "softmax" and outputs == 1:
         raise ValueError(
-            "output='softmax' needs at least two outputs, as softmax of one is always 1; use two "
+            "output must not be 'softmax' with one output, for which it is always 1; use two "
             "outputs, or loss='binary_cross_entropy' with one"
         )
     return output
@@ -359,7 +360,7 @@ def resolve_dtype(dtype):
 
 
 def resolve_seed(seed):
-    """Return the seed, or for None one from the operating system."""
+    """Return the seed; None draws one from the operating system."""
     if seed is None:
         return int.from_bytes(os.urandom(8), "little")
     seed = check_integer("seed", seed, 0, maximum=None)

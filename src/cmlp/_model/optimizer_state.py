@@ -1,10 +1,23 @@
 """`OptimizerState`: an optimizer together with its arrays and its step counter."""
 
 from contextlib import contextmanager
+from dataclasses import fields
 
 from cmlp._core.training import OptimizerKernel
 from cmlp._model.parameters import TensorBlock
+from cmlp._utils.schema import Anything, Boolean, Fields, FiniteArray, Group, Integer, Real, Text
 from cmlp.optimizers import OPTIMIZERS
+
+# What `OptimizerState.position` may be: number of steps, product of NAdam's momentum factors.
+POSITION = Group((Integer(), Real(0, 1)))
+
+# What `OptimizerState.to_fields` returns. The optimizer's class checks the arguments. The first
+# files lack "ended".
+FIELDS = Fields(
+    {"kind": Text(tuple(OPTIMIZERS)), "arguments": Fields({}, {}, Anything()),
+     "position": POSITION},
+    {"ended": Boolean()},
+)  # fmt: skip
 
 
 class OptimizerState:
@@ -23,7 +36,7 @@ class OptimizerState:
         ``"average"``, the moving average of the parameters. Plain gradient descent has none.
     is_averaged : bool
         Whether the network has the averaged parameters and ``blocks["average"]`` the trained ones,
-        as between two calls of `partial_fit`.
+        as in validation and between two calls of `partial_fit`.
     kernel : cmlp._core.training.OptimizerKernel
     """
 
@@ -31,16 +44,16 @@ class OptimizerState:
         self.optimizer, self.is_averaged = optimizer, False
         self.blocks = {}
         if optimizer.kernel != "sgd":
-            for name in ("gradient", *self._moment_names()):
-                self.blocks[name] = parameters.new().block
-            self.blocks[self._moment_names()[0]][:] = optimizer.initial_state
+            for name in ("gradient", *self._list_moment_names()):
+                self.blocks[name] = parameters.make_zeros().block
+            self.blocks[self._list_moment_names()[0]][:] = optimizer.initial_state
         if optimizer.average is not None:
-            self.blocks["average"] = parameters.new().block
+            self.blocks["average"] = parameters.make_zeros().block
             self.blocks["average"][:] = parameters.block
         self._layout = parameters.tensors, parameters.dtype
         self._make_kernel()
 
-    def _moment_names(self):
+    def _list_moment_names(self):
         optimizer = self.optimizer
         return [f"{optimizer.moment_storage}_{i}" for i in range(optimizer.states)]
 
@@ -52,7 +65,7 @@ class OptimizerState:
             clip_norm=optimizer.clip_norm or 0,
             penalty=-1 if optimizer.penalty is None else optimizer.penalty,
             accumulate=optimizer.accumulate, gradient=self.blocks.get("gradient"),
-            states=[self.blocks[name] for name in self._moment_names()] if self.blocks else (),
+            states=[self.blocks[name] for name in self._list_moment_names()] if self.blocks else (),
             mean=self.blocks.get("average"), mean_rate=1 - (optimizer.average or 0),
         )  # fmt: skip
 
@@ -69,16 +82,14 @@ class OptimizerState:
         """Give the network the trained parameters before training continues."""
         if self.is_averaged:
             self._swap_averages(parameters)
-            self.is_averaged = False
 
     def end(self, parameters):
         """Give the network the averaged parameters after training, if there are averages."""
         self._swap_averages(parameters)
-        self.is_averaged = "average" in self.blocks
 
     @contextmanager
-    def averaged(self, parameters):
-        """Give the network the averaged parameters, if there are averages, within a `with`."""
+    def use_averages(self, parameters):
+        """Give the network the averaged parameters, if there are any, within a ``with`` block."""
         self._swap_averages(parameters)
         try:
             yield
@@ -88,7 +99,9 @@ class OptimizerState:
     def _swap_averages(self, parameters):
         if "average" in self.blocks:
             average, block = self.blocks["average"], parameters.block
-            average[:], block[:] = block.copy(), average.copy()
+            trained, averaged = block.copy(), average.copy()
+            # One statement without a call: Ctrl-C is raised before or after it, never within.
+            average[:], block[:], self.is_averaged = trained, averaged, not self.is_averaged
 
     def to_fields(self):
         """Return everything but the arrays as a dict that JSON can hold."""
@@ -103,36 +116,45 @@ class OptimizerState:
         """Return the blocks by their names in a file, a dict."""
         return {f"optimizer_{name}": block for name, block in self.blocks.items()}
 
-    def load_arrays(self, arrays):
-        """Copy blocks by their names in a file.
+    def check_arrays(self, arrays):
+        """Return blocks by their names in `blocks`, given by their names in a file.
 
         Parameters
         ----------
         arrays : dict from str to ndarray
-            As `to_arrays` returns them. Where the moment estimates are stored as sums, files of
-            the first versions have the means instead, under other names; they are converted.
+            As returned by `to_arrays`. Early files have the moment estimates as means
+            (``"state_0"``) instead of sums (``"sum_0"``); they are converted.
 
         Raises
         ------
-        KeyError
-            If a block is missing.
         ValueError
-            If a block has the wrong size.
+            If a block is missing or unknown, or has the wrong shape or dtype, NaN or infinity.
         """
-        found = {name: self._find_block(arrays, name) for name in self.blocks}
+        arrays, found = dict(arrays), {}
         for name, block in self.blocks.items():
-            if found[name].shape != block.shape:
-                raise ValueError(
-                    f"optimizer_{name} must have shape {block.shape}; got {found[name].shape}"
-                )
-        for name, block in self.blocks.items():
-            block[:] = found[name]
+            schema = FiniteArray(block.shape, block.dtype)
+            key, factor = f"optimizer_{name}", 1
+            if name.startswith("sum_") and key not in arrays:
+                i = int(name.removeprefix("sum_"))
+                key, factor = f"optimizer_state_{i}", 1 - self.optimizer.betas[min(i, 1)]
+            if key not in arrays:
+                raise ValueError(f"the array optimizer_{name} is missing")
+            array = schema.check(key, arrays.pop(key))
+            found[name] = array if factor == 1 else schema.check(key, array / factor)
+        if arrays:
+            raise ValueError(f"the optimizer has no array {', '.join(arrays)}")
+        return found
 
-    def _find_block(self, arrays, name):
-        if name.startswith("sum_") and f"optimizer_{name}" not in arrays:
-            i = int(name.removeprefix("sum_"))
-            return arrays[f"optimizer_state_{i}"] / (1 - self.optimizer.betas[min(i, 1)])
-        return arrays[f"optimizer_{name}"]
+    def load_arrays(self, arrays):
+        """Copy blocks by their names in a file; arguments and errors are those of `check_arrays`.
+
+        Nothing is changed if one of them does not fit. The padding stays as it is.
+        """
+        layout = TensorBlock(*self._layout)
+        for name, array in self.check_arrays(arrays).items():
+            stored = layout.view_block(array)
+            for tensor, view in layout.view_block(self.blocks[name]).items():
+                view[:] = stored[tensor]
 
     @classmethod
     def from_fields(cls, fields, arrays, parameters):
@@ -148,17 +170,17 @@ class OptimizerState:
 
         Raises
         ------
-        KeyError, TypeError, ValueError
+        TypeError, ValueError
             If a value or an array is missing or does not fit.
         """
-        arguments = dict(fields["arguments"])
-        if "betas" in arguments:
-            arguments["betas"] = tuple(arguments["betas"])
-        state = cls(OPTIMIZERS[fields["kind"]](**arguments), parameters)
+        found = FIELDS.check("", fields)
+        state = cls(make_optimizer(found["kind"], found["arguments"]), parameters)
         state.load_arrays(arrays)
-        step, product = fields["position"]
-        state.position = int(step), float(product)
-        state.is_averaged = bool(fields.get("ended", "average" in state.blocks))
+        state.position = found["position"]
+        has_average = "average" in state.blocks
+        state.is_averaged = found.get("ended", has_average)
+        if state.is_averaged and not has_average:
+            raise ValueError("ended must be false without an average; got true")
         return state
 
     def __getstate__(self):
@@ -171,3 +193,30 @@ class OptimizerState:
         for name, block in state["blocks"].items():
             self.blocks[name][:] = block
         self.position, self.is_averaged = state["position"], state["is_averaged"]
+
+
+def make_optimizer(kind, arguments):
+    """Return the optimizer that a file describes.
+
+    Parameters
+    ----------
+    kind : str
+        A key of `OPTIMIZERS`.
+    arguments : dict
+        Missing ones have their default values.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such argument, or a value does not fit.
+    """
+    known = {field.name for field in fields(OPTIMIZERS[kind])}
+    for name in arguments:
+        if name not in known:
+            raise ValueError(f"arguments.{name} is not an argument of {kind}")
+    if isinstance(arguments.get("betas"), list):
+        arguments = {**arguments, "betas": tuple(arguments["betas"])}
+    try:
+        return OPTIMIZERS[kind](**arguments)
+    except OverflowError:
+        raise ValueError("arguments must be numbers that a float can represent") from None

@@ -1,9 +1,9 @@
 """Named tensors of all layers in one aligned block of memory.
 
-Every tensor has rows and columns and is stored transposed, (columns, padded rows): the weights
-of a dense layer, (outputs, inputs) for the user, lie input-major, so that a kernel streams them.
-Rows in memory are padded with zeros to whole vectors of the widest instruction set. Gradients,
-optimizer state and averages are blocks of the same layout.
+A tensor of shape (rows, columns) is stored transposed, (columns, padded rows). The weights of a
+dense layer, (outputs, inputs) for the user, are thus input-major in memory, and kernels read them
+sequentially. Rows in memory are padded with zeros to whole vectors of the widest instruction set.
+Gradients, optimizer state and averages are blocks of the same layout.
 """
 
 from typing import NamedTuple
@@ -12,20 +12,21 @@ import numpy as np
 
 from cmlp._core import kernels
 from cmlp._core.inputs import Rows
+from cmlp._utils.schema import FiniteArray
 from cmlp._utils.validation import check_unmasked, convert_dtype
 
 PAGE_BYTES = 4096
 
 
 class Tensor(NamedTuple):
-    """The place of one tensor in an architecture.
+    """The identity and the shape of one tensor of an architecture.
 
     Attributes
     ----------
     layer : int
         Index of the layer among all layers of the architecture.
     number : int
-        Index of the layer among those of its kind, which numbers the array in a file.
+        Index of the layer among the layers of the same kind; part of `key`.
     name : str
         ``"weight"``, ``"bias"``, ``"scale"``, ``"running_mean"`` or ``"running_variance"``.
     rows, columns : int
@@ -59,38 +60,53 @@ class TensorBlock:
     block : ndarray, shape (size,)
         All elements, padding included; zero at first.
     views : dict from Tensor to ndarray, shape (rows, columns)
-        Transposed views without the padding.
+        Views of `block` in the shape that the user sees, without the padding.
     offsets : dict from Tensor to int
         Index of each tensor's first element in `block`.
     """
 
     def __init__(self, tensors, dtype):
         self.tensors, self.dtype = tuple(tensors), dtype
-        widths = [padded_width(tensor.rows, dtype) for tensor in self.tensors]
+        widths = [compute_padded_width(tensor.rows, dtype) for tensor in self.tensors]
         sizes = [t.columns * w for t, w in zip(self.tensors, widths, strict=True)]
         self.block = aligned_zeros(sum(sizes), dtype)
-        self.views, self.offsets, start = {}, {}, 0
-        for tensor, width, size in zip(self.tensors, widths, sizes, strict=True):
-            stored = self.block[start : start + size].reshape(tensor.columns, width)
-            self.views[tensor] = stored[:, : tensor.rows].T
-            self.offsets[tensor] = start
-            start += size
+        starts = [sum(sizes[:i]) for i in range(len(sizes))]
+        self.offsets = dict(zip(self.tensors, starts, strict=True))
+        self.views = self.view_block(self.block)
 
-    def new(self):
+    def view_block(self, block):
+        """Return views of another block of this layout, as in `views`; a dict."""
+        views = {}
+        for tensor, start in self.offsets.items():
+            width = compute_padded_width(tensor.rows, self.dtype)
+            stored = block[start : start + tensor.columns * width].reshape(tensor.columns, width)
+            views[tensor] = stored[:, : tensor.rows].T
+        return views
+
+    def check_block(self, name, block):
+        """Raise `ValueError` unless an array may replace `block`: finite, its padding zero."""
+        FiniteArray(self.block.shape, self.dtype).check(name, block)
+        rest = block.copy()
+        for view in self.view_block(rest).values():
+            view[:] = 0
+        if rest.any():
+            raise ValueError(f"{name} must have zeros between its rows")
+
+    def make_zeros(self):
         """Return a block of the same layout whose elements are zero."""
         return TensorBlock(self.tensors, self.dtype)
 
     def find_not_finite(self):
         """Return the first tensor with NaN or infinity, or None."""
-        if self.block.size and Rows(self.block[None]).first_not_finite(self.dtype) >= 0:
+        if self.block.size and Rows(self.block[None]).find_not_finite(self.dtype) >= 0:
             return next(t for t, view in self.views.items() if not np.isfinite(view).all())
         return None
 
-    def views_named(self, name):
+    def get_views(self, name):
         """Return the views of the tensors with this name, in order of their layers."""
         return [view for tensor, view in self.views.items() if tensor.name == name]
 
-    def offsets_of_layer(self, layer):
+    def get_offsets(self, layer):
         """Return the offsets of one layer's tensors, a dict from name to int."""
         return {t.name: offset for t, offset in self.offsets.items() if t.layer == layer}
 
@@ -117,13 +133,13 @@ class LayerViews(list):
             views, values = self[index], list(value)
             if len(views) != len(values):
                 raise ValueError(
-                    f"{self.name}[{index.start}:{index.stop}] takes {len(views)} arrays; "
+                    f"{self.name}[{index.start}:{index.stop}] must be {len(views)} arrays; "
                     f"got {len(values)}"
                 )
         else:
             views, values = [self[index]], [value]
         if any(view is None for view in views):
-            raise ValueError(f"{self.name} is None for a layer that is not normalized")
+            raise ValueError(f"{self.name} cannot be assigned for a layer that is not normalized")
         arrays = [
             check_array(self.name, view, new) for view, new in zip(views, values, strict=True)
         ]
@@ -141,7 +157,15 @@ class LayerViews(list):
 
 
 def check_array(name, view, value):
-    """Return `value` as an array of the shape of `view`, copied if the two may overlap."""
+    """Return `value` as an array of the shape of `view`, copied if the two may overlap.
+
+    Raises
+    ------
+    ValueError
+        If the shape differs, an element is masked, or a number is beyond the range of the dtype.
+    TypeError
+        If the elements are not real numbers.
+    """
     check_unmasked(f"an array of {name}", value)
     array = np.asarray(value)
     if array.shape != view.shape:
@@ -152,8 +176,8 @@ def check_array(name, view, value):
     return array.copy() if np.may_share_memory(array, view) else array
 
 
-def padded_width(size, dtype):
-    """Return the number of elements of a row of `size` elements with its padding."""
+def compute_padded_width(size, dtype):
+    """Return the number of elements in memory of a row of `size` elements, padding included."""
     lanes = kernels.PAD // dtype.itemsize
     return -(-size // lanes) * lanes
 

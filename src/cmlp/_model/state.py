@@ -12,6 +12,15 @@ from cmlp._model.parameters import TensorBlock
 from cmlp._utils.validation import convert_dtype
 from cmlp.errors import NonFiniteParameters
 
+# Epochs are numbered by 32-bit integers; the last number is that of the validation split.
+SPLIT_EPOCH = 2**32 - 1
+
+# Names of the dtypes of the arrays that a checkpoint may store.
+ARRAY_DTYPES = (
+    "float32", "float64", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32",
+    "uint64",
+)  # fmt: skip
+
 
 @dataclass(eq=False, repr=False)
 class TrainingSnapshot:
@@ -22,18 +31,24 @@ class TrainingSnapshot:
     fields : dict
         Values that JSON can hold.
     arrays : dict from str to ndarray
-        float32 or float64.
+        Of `ARRAY_DTYPES`.
+    path : str
+        The file that it was read from, for messages.
+    is_intact : bool
+        Whether the file's header has the checksum that it was written with.
     """
 
     fields: dict
     arrays: dict = field(default_factory=dict)
+    path: str = ""
+    is_intact: bool = True
 
 
 class ModelState:
     """Architecture, parameters, running statistics, counters and optimizer state of a network.
 
-    Formats, checkpoints, callbacks, ensembles and estimators read and write this object; nothing
-    but `Network` itself accesses a network's private attributes.
+    Formats, checkpoints, callbacks, ensembles and estimators read and write this object; only
+    `Network` itself accesses a network's private attributes.
 
     Parameters
     ----------
@@ -70,7 +85,7 @@ class ModelState:
 
     @classmethod
     def initialize(cls, architecture):
-        """Return a state with initial parameters, drawn by the architecture's seed."""
+        """Return a state with initial parameters, drawn from the architecture's seed."""
         state = cls(architecture)
         rng = np.random.Generator(np.random.Philox(key=architecture.seed))
         views, columns = {**state.parameters.views, **state.statistics.views}, architecture.inputs
@@ -84,14 +99,14 @@ class ModelState:
 
     @classmethod
     def from_arrays(cls, architecture, arrays, *, epoch=0, training=None):
-        """Return a state with these parameters and statistics.
+        """Return a state with the given parameters and statistics.
 
         Parameters
         ----------
         architecture : Architecture
         arrays : dict from str to ndarray
-            An array for each name in `architecture.shapes`, such as ``"weight_0"``, of that
-            shape; converted to the architecture's dtype.
+            One array for each name in `architecture.shapes`, such as ``"weight_0"``, with the
+            shape given there; converted to the architecture's dtype.
         epoch : int, default 0
         training : dict, optional
 
@@ -105,7 +120,7 @@ class ModelState:
         state.epoch, state.training = epoch, training
         for name, view in state.to_arrays().items():
             if name not in arrays:
-                raise ValueError(f"the array {name!r} is missing")
+                raise ValueError(f"arrays must have {name!r}; got {', '.join(arrays)}")
             array = np.asarray(arrays[name])
             if array.shape != view.shape:
                 raise ValueError(f"{name} must have shape {view.shape}; got {array.shape}")
@@ -123,8 +138,8 @@ class ModelState:
     def _compile(self):
         hooks.use()
         layers = [
-            (layer, {**self.parameters.offsets_of_layer(position),
-                     **self.statistics.offsets_of_layer(position)})
+            (layer, {**self.parameters.get_offsets(position),
+                     **self.statistics.get_offsets(position)})
             for position, layer in enumerate(self.architecture.layers)
         ]  # fmt: skip
         return Program(
@@ -147,10 +162,15 @@ class ModelState:
         """Copy parameters and statistics back from a `snapshot`."""
         self.parameters.block[:], self.statistics.block[:] = snapshot
 
+    def check_snapshot(self, name, snapshot):
+        """Raise `ValueError` unless arrays, such as a file's, are a `snapshot` of this network."""
+        self.parameters.check_block(f"{name}_0", snapshot[0])
+        self.statistics.check_block(f"{name}_1", snapshot[1])
+
     def share(self, *, epoch, optimizer, checkpoint):
         """Return a state that shares the arrays and has another epoch, optimizer and checkpoint.
 
-        A training run writes itself to a file as such a state.
+        Training runs write their checkpoints as such states.
         """
         state = copy.copy(self)
         state.epoch, state.optimizer, state.checkpoint = epoch, optimizer, checkpoint

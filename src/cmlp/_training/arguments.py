@@ -1,34 +1,37 @@
-"""The arguments of `Network.fit`, validated and turned into a `TrainingRun`."""
+"""Validation of the arguments of `Network.fit`, and their conversion to a `TrainingRun`."""
 
 from dataclasses import dataclass, fields
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from cmlp._core.inputs import Targets
 from cmlp._model.optimizer_state import OptimizerState
+from cmlp._model.state import SPLIT_EPOCH
 from cmlp._training import checkpoint
 from cmlp._training.evaluation import make_validation
 from cmlp._training.inputs import (
+    combine_weights,
     convert_rows,
     prepare_rows,
     prepare_targets,
-    sample_weights,
     split_pair,
 )
 from cmlp._training.loop import TrainingRun
 from cmlp._training.progress import choose_progress
-from cmlp._training.sources import ArraySource, BatchSource, shuffled_order
+from cmlp._training.sources import ArraySource, BatchSource, make_shuffled_order
 from cmlp._utils.fields import check_fields, checked_field
 from cmlp._utils.threads import resolve_threads
-from cmlp._utils.validation import check_bool, check_integer, check_number, check_unmasked
+from cmlp._utils.validation import (
+    check_bool,
+    check_count,
+    check_integer,
+    check_number,
+    check_unmasked,
+)
 from cmlp.callbacks import Checkpoint, resolve_callbacks
 from cmlp.metrics import resolve_metrics
 from cmlp.optimizers import LBFGS, resolve_optimizer
-
-# The epoch whose shuffled order splits off the validation rows; no training reaches it.
-SPLIT_EPOCH = 2**32 - 1
 
 
 def check_validation_split(name, value):
@@ -42,7 +45,7 @@ def check_validation_split(name, value):
 class FitOptions:
     """The keyword arguments of `Network.fit`, which documents them."""
 
-    epochs: int = checked_field(partial(check_integer, minimum=0, maximum=SPLIT_EPOCH), 10)
+    epochs: int = checked_field(check_count, 10)
     batch_size: int = checked_field(check_integer, 32)
     optimizer: Any = None
     schedule: Any = None
@@ -64,7 +67,7 @@ class FitOptions:
         check_fields(self)
 
     @classmethod
-    def names(cls):
+    def list_names(cls):
         """Return the names of all options."""
         return [field.name for field in fields(cls)]
 
@@ -82,7 +85,7 @@ def prepare_training(network, X, y, options, *, optimizer_state=None):
         As in `Network.fit`.
     options : FitOptions
     optimizer_state : OptimizerState, optional
-        State of an optimizer that continues; by default a new one.
+        State to continue with; by default a new one.
 
     Raises
     ------
@@ -92,14 +95,24 @@ def prepare_training(network, X, y, options, *, optimizer_state=None):
     state = network.state
     architecture = state.architecture
     optimizer = resolve_optimizer(options.optimizer)
-    schedule = start_schedule(options.schedule)
+    schedule = options.schedule
+    if schedule is not None:
+        # Imported here because the module takes a sixth of the time of `import cmlp`.
+        from cmlp.schedules import start_schedule
+
+        schedule = start_schedule(schedule)
     callbacks = resolve_callbacks(options.callbacks, options.early_stopping)
     metrics = resolve_metrics(options.metrics, architecture.is_classifier, architecture.outputs)
     threads = resolve_threads(options.threads)
+    if options.epochs > SPLIT_EPOCH - state.epoch:
+        raise ValueError(
+            f"epochs must be at most {SPLIT_EPOCH - state.epoch} for a network that has been "
+            f"trained for {state.epoch}; got {options.epochs}"
+        )
     if y is None:
         source = make_batch_source(architecture, X, options)
         source.check(schedule, optimizer)
-        validate = validation_of_data(state, options.validation_data, metrics, threads)
+        validate = prepare_validation(state, options.validation_data, metrics, threads)
     else:
         source, validate = make_array_source(state, X, y, options, metrics, threads)
     if validate is None:
@@ -112,6 +125,8 @@ def prepare_training(network, X, y, options, *, optimizer_state=None):
                                     source.n_samples),
     }  # fmt: skip
     if isinstance(optimizer, LBFGS):
+        if state.checkpoint is not None:
+            raise ValueError("a resumed network must continue with the optimizer of its checkpoint")
         check_full_batch(architecture, source, schedule, metrics, callbacks, options)
         from cmlp._training.lbfgs import FullBatchRun
 
@@ -122,27 +137,16 @@ def prepare_training(network, X, y, options, *, optimizer_state=None):
     run = TrainingRun(network, source, optimizer_state=optimizer_state, **common)
     run.checks_parameters = not is_continued
     if state.checkpoint is not None:
-        run.restore(checkpoint.from_snapshot(state.checkpoint))
-        state.checkpoint = None
+        run.restore(checkpoint.from_snapshot(state.checkpoint, state))
     return run
 
 
-def start_schedule(schedule):
-    """Return the started schedule of one call of `fit`, or None."""
-    if schedule is None:
-        return None
-    # Imported here because the module takes a sixth of the time of `import cmlp`.
-    from cmlp import schedules
-
-    return schedules.start_schedule(schedule)
-
-
 def make_array_source(state, X, y, options, metrics, threads):
-    """Return the `ArraySource` of arrays, and the validation function or None."""
+    """Return the `ArraySource` for the arrays X and y, and the validation function or None."""
     architecture = state.architecture
     rows = convert_rows(X, architecture.inputs, architecture.dtype)
     if len(rows) == 0:
-        raise ValueError("X is empty; training needs at least one sample")
+        raise ValueError(f"X must have at least one sample; got shape (0, {rows.width})")
     weights = options.sample_weight, options.class_weight
     targets, values = convert_targets(architecture, rows, y, weights=weights)
     rows = prepare_rows(
@@ -150,9 +154,9 @@ def make_array_source(state, X, y, options, metrics, threads):
     )
     subset, held_out = split_rows(architecture.seed, len(rows), options.validation_split)
     if held_out is not None and options.validation_data is not None:
-        raise ValueError("validation_data and validation_split exclude each other")
+        raise ValueError("validation_data and validation_split must not be given together")
     if held_out is None:
-        validate = validation_of_data(state, options.validation_data, metrics, threads)
+        validate = prepare_validation(state, options.validation_data, metrics, threads)
     else:
         validate = make_validation(state, rows, targets, values, held_out, metrics, threads)
     shuffle = bool(options.shuffle)
@@ -160,11 +164,11 @@ def make_array_source(state, X, y, options, metrics, threads):
 
 
 def make_batch_source(architecture, X, options):
-    """Return the `BatchSource` of an iterable."""
+    """Return the `BatchSource` for the iterable X."""
     if not (callable(X) or (hasattr(X, "__iter__") and not hasattr(X, "__array__"))):
         raise TypeError(
-            "y is missing; without it X must be an iterable of batches (X, y), or a callable "
-            f"that returns one; got {type(X).__name__}"
+            "X must be an iterable of batches (X, y), or a callable that returns one, if y is "
+            f"None; got {type(X).__name__}"
         )
     if (
         options.validation_split
@@ -188,7 +192,9 @@ def make_batch_source(architecture, X, options):
         weights = weights[0] if weights else None
         targets, values = convert_targets(architecture, rows, y, suffix, (weights, None))
         if len(rows) == 0:
-            raise ValueError(f"X of batch {number} is empty")
+            raise ValueError(
+                f"X of batch {number} must have at least one sample; got shape (0, {rows.width})"
+            )
         if architecture.input_noise and rows.is_sparse:
             raise ValueError(f"X{suffix} must be dense with input_noise; pass X.toarray()")
         return rows, targets, values
@@ -197,7 +203,7 @@ def make_batch_source(architecture, X, options):
 
 
 def convert_targets(architecture, rows, y, suffix="", weights=None):
-    """Return the targets of rows for the engine and, for a loss in Python, as the user passed them.
+    """Convert y to the engine's targets and, for a loss in Python, to an array of its items.
 
     Parameters
     ----------
@@ -221,13 +227,13 @@ def convert_targets(architecture, rows, y, suffix="", weights=None):
         values = np.asarray(y)
         if values.ndim == 0 or len(values) != n_samples:
             raise ValueError(
-                f"{name} must have as many samples as X, {n_samples}; got shape {values.shape}"
+                f"{name} must have {n_samples} samples, like X; got shape {values.shape}"
             )
         if weights is not None and any(weight is not None for weight in weights):
             raise ValueError(
                 "sample_weight and class_weight must not be given with a loss that is a callable"
             )
-    # The engine compares outputs with targets for metrics; other values only the loss can read.
+    # The engine needs targets for metrics. Targets that only the loss can read become zeros.
     is_comparable = values is None or (
         values.dtype.kind in "biuf" and values.shape in ((n_samples,), (n_samples, outputs))
     )
@@ -236,7 +242,8 @@ def convert_targets(architecture, rows, y, suffix="", weights=None):
     else:
         targets = Targets(np.zeros((n_samples, outputs), architecture.dtype))
     if weights is not None and n_samples:
-        targets.weighted(sample_weights(*weights, y, n_samples, outputs, architecture.dtype))
+        weights = combine_weights(*weights, y, n_samples, outputs, architecture.dtype)
+        targets.set_weights(weights)
     return targets, values
 
 
@@ -250,12 +257,12 @@ def split_rows(seed, n_samples, fraction):
             f"validation_split={fraction} of {n_samples} samples leaves "
             f"{n_samples - held_out} to train on and {held_out} to validate with"
         )
-    order = shuffled_order(seed, SPLIT_EPOCH, n_samples)
+    order = make_shuffled_order(seed, SPLIT_EPOCH, n_samples)
     return order[held_out:], order[:held_out]
 
 
-def validation_of_data(state, validation_data, metrics, threads):
-    """Return the validation function of `validation_data`, or None without."""
+def prepare_validation(state, validation_data, metrics, threads):
+    """Return the validation function for `validation_data`; None if it is None."""
     if validation_data is None:
         return None
     X, y = split_pair("validation_data", validation_data)
@@ -263,18 +270,22 @@ def validation_of_data(state, validation_data, metrics, threads):
     rows = convert_rows(X, architecture.inputs, architecture.dtype, "X" + suffix)
     targets, values = convert_targets(architecture, rows, y, suffix)
     if len(rows) == 0:
-        raise ValueError("X of validation_data is empty")
+        raise ValueError(
+            f"X of validation_data must have at least one sample; got shape (0, {rows.width})"
+        )
     return make_validation(state, rows, targets, values, None, metrics, threads)
 
 
 def check_full_batch(architecture, source, schedule, metrics, callbacks, options):
-    """Raise `ValueError` if an argument of `fit` has no meaning for L-BFGS."""
+    """Raise `ValueError` if an argument of `fit` is not supported by L-BFGS."""
     if isinstance(source, BatchSource):
-        raise ValueError("LBFGS needs all samples at once: X and y must be arrays")
+        raise ValueError(
+            "X and y must be arrays with LBFGS, which uses all samples in each iteration"
+        )
     if source.subset is not None:
         raise ValueError("LBFGS supports validation_data, but not validation_split")
     if architecture.loss.call:
-        raise ValueError("LBFGS needs a loss of cmlp, not a callable")
+        raise ValueError("LBFGS does not support a loss that is a callable")
     if schedule is not None or metrics:
         raise ValueError("LBFGS supports neither schedule nor metrics; use validation_data")
     if architecture.max_norm or options.restore_good:
@@ -288,4 +299,4 @@ def check_monitors(watchers):
     for watcher in watchers:
         monitor = getattr(watcher, "monitor", "")
         if monitor.startswith("val_"):
-            raise ValueError(f"monitor={monitor!r} needs validation_data or validation_split")
+            raise ValueError(f"monitor={monitor!r} requires validation_data or validation_split")

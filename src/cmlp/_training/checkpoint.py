@@ -1,18 +1,120 @@
-"""Training runs as the data that a checkpoint file stores, and back."""
+"""Training runs as the data that a checkpoint file stores, and back.
+
+`SCHEMA` and `RELATIONS` declare what a file may have. A snapshot that was read is checked by them
+as a whole before anything of it is used.
+"""
 
 import numpy as np
 
-from cmlp._model.state import TrainingSnapshot
+from cmlp._model.optimizer_state import POSITION
+from cmlp._model.state import ARRAY_DTYPES, TrainingSnapshot
 from cmlp._training.run_state import Position, RunState
+from cmlp._utils.schema import (
+    Anything,
+    Boolean,
+    Fields,
+    FiniteArray,
+    Group,
+    Integer,
+    Items,
+    Nullable,
+    Real,
+    Text,
+)
 
 # Position's attributes under the names that files use.
 POSITION_KEYS = {"epoch": "epoch", "part": "chunk", "begun": "done", "loss": "loss",
                  "weight": "weight", "penalty": "penalty", "seconds": "seconds", "lr": "lr",
                  "trained": "trained"}  # fmt: skip
 
+# State of a callback or a schedule, which its owner checks.
+STATE = Fields({}, {}, Anything())
+
+SCHEMA = Fields(
+    {
+        # `TrainingRun.signature`. The source of the data adds samples, batch_size and shuffle if
+        # it is arrays; steps, null if unknown, if it is an iterable of batches.
+        "alike": Fields(
+            {"optimizer": Text(), "schedule": Nullable(Text()), "metrics": Items(Text()),
+             "callbacks": Items(Text())},
+            {"samples": Integer(1), "batch_size": Integer(1), "shuffle": Boolean(),
+             "steps": Nullable(Integer(1))},
+        ),
+        "place": Fields(
+            {"epoch": Integer(), "part": Integer(), "begun": Integer(), "trained": Integer(),
+             "loss": Real(), "weight": Real(0), "penalty": Real(0), "seconds": Real(0),
+             "lr": Real(0)},
+            {},
+        ),
+        "stopped": Boolean(),
+        "optimizer": POSITION,
+        "tallied": Real(0),
+        "schedule": Nullable(STATE),
+        # Callbacks add values of any kind to the records.
+        "history": Items(Fields(
+            {"loss": Real(), "lr": Real(0), "seconds": Real(0), "samples_per_second": Real(0)},
+            {"penalty": Real(0)}, Anything(),
+        )),
+        "callbacks": Items(Group((Text(), STATE))),
+    },
+    {},
+)  # fmt: skip
+
+
+def is_of_arrays(fields):
+    """Return whether the run trained on arrays, whose epochs are one chunk of `samples`."""
+    return "samples" in fields["alike"]
+
+
+def can_begin_step(fields):
+    """Return whether a step begins with sample `begun` of the chunk, or the chunk is done."""
+    alike, begun = fields["alike"], fields["place"]["begun"]
+    if not is_of_arrays(fields) or begun == alike["samples"]:
+        return True
+    return begun < alike["samples"] and begun % alike["batch_size"] == 0
+
+
+def has_zero_sums(fields):
+    """Return whether the sums are zero if nothing of the epoch has been trained."""
+    place = fields["place"]
+    return place["trained"] > 0 or not (place["loss"] or place["weight"] or place["penalty"])
+
+
+# Relations between fields: (field, what it must be, predicate of the fields and the number of
+# epochs that the network has been trained).
+RELATIONS = (
+    ("alike", "that of a run on arrays (samples, batch_size, shuffle) or on batches (steps)",
+     lambda f, _: set(f["alike"]) & {"samples", "batch_size", "shuffle", "steps"} in (
+         {"samples", "batch_size", "shuffle"}, {"steps"})),
+    ("place.epoch", "at most the epoch of the network",
+     lambda f, epoch: f["place"]["epoch"] <= epoch),
+    ("history", "a list with one record for each of place.epoch epochs",
+     lambda f, _: len(f["history"]) == f["place"]["epoch"]),
+    ("history", "a list of records that all have the metrics of the run",
+     lambda f, _: all(isinstance(record.get(name), float)
+                      for record in f["history"] for name in f["alike"]["metrics"])),
+    ("place.part", "at most the number of chunks of an epoch",
+     lambda f, _: f["place"]["part"] <= (
+         1 if is_of_arrays(f) else f["alike"]["steps"] or f["place"]["part"])),
+    ("place.begun", "a multiple of alike.batch_size up to alike.samples, or alike.samples",
+     lambda f, _: can_begin_step(f)),
+    ("place.begun", "0 if all of the epoch is done",
+     lambda f, _: f["place"]["begun"] == 0 or not is_of_arrays(f) or f["place"]["part"] == 0),
+    ("place.trained", "place.begun in the first chunk and at least one more than that in others",
+     lambda f, _: (f["place"]["trained"] > f["place"]["begun"] if f["place"]["part"]
+                   else f["place"]["trained"] == f["place"]["begun"])),
+    ("place.trained", "at most alike.samples",
+     lambda f, _: f["place"]["trained"] <= f["alike"].get("samples", f["place"]["trained"])),
+    ("place", "without sums if place.trained is 0", lambda f, _: has_zero_sums(f)),
+    ("tallied", "place.trained, or 0 without metrics",
+     lambda f, _: f["tallied"] == (f["place"]["trained"] if f["alike"]["metrics"] else 0)),
+    ("callbacks", "a list with the callbacks of alike.callbacks",
+     lambda f, _: [name for name, _ in f["callbacks"]] == f["alike"]["callbacks"]),
+)  # fmt: skip
+
 
 def to_snapshot(run_state):
-    """Return a `RunState` as fields and named arrays.
+    """Return a `RunState` as fields and named arrays, under the keys that files use.
 
     Parameters
     ----------
@@ -21,6 +123,11 @@ def to_snapshot(run_state):
     Returns
     -------
     TrainingSnapshot
+
+    Raises
+    ------
+    TypeError
+        If the state of a callback has an array that a file cannot hold.
     """
     arrays = dict(run_state.optimizer_arrays)
     arrays.update({f"tally_{name}": a for name, a in run_state.metric_arrays.items()})
@@ -29,6 +136,12 @@ def to_snapshot(run_state):
         is_array = {key: isinstance(value, np.ndarray) for key, value in state.items()}
         arrays.update({f"callback_{i}_{key}": state[key] for key in state if is_array[key]})
         callbacks.append([name, {key: state[key] for key in state if not is_array[key]}])
+    for name, array in arrays.items():
+        if array.dtype.name not in ARRAY_DTYPES or not array.dtype.isnative:
+            raise TypeError(
+                f"arrays that a checkpoint stores must be of {', '.join(ARRAY_DTYPES)}; "
+                f"got {array.dtype.str} for {name}"
+            )
     fields = {
         "alike": run_state.signature,
         "place": {key: getattr(run_state.position, name) for key, name in POSITION_KEYS.items()},
@@ -42,32 +155,71 @@ def to_snapshot(run_state):
     return TrainingSnapshot(fields, arrays)
 
 
-def from_snapshot(snapshot):
+def from_snapshot(snapshot, state):
     """Return the `RunState` that `to_snapshot` stored.
 
     Parameters
     ----------
     snapshot : TrainingSnapshot
+    state : ModelState
+        The network of the same file.
+
+    Raises
+    ------
+    ValueError
+        If the snapshot is not one that a run of this network may continue; the message names the
+        file and the field.
     """
-    fields, arrays = snapshot.fields, snapshot.arrays
+    try:
+        return convert_snapshot(snapshot, state)
+    except ValueError as error:
+        raise ValueError(f"{snapshot.path} is not a checkpoint to resume: {error}") from None
+
+
+def convert_snapshot(snapshot, state):
+    """Do the work of `from_snapshot`; messages name the field only."""
+    fields = SCHEMA.check("", snapshot.fields)
+    for name, allowed, is_met in RELATIONS:
+        if not is_met(fields, state.epoch):
+            raise ValueError(f"{name} must be {allowed}")
+    groups = sort_arrays(snapshot.arrays, len(fields["callbacks"]))
+    block = FiniteArray(state.parameters.block.shape, state.parameters.dtype)
+    for name, array in groups["optimizer_"].items():
+        block.check(f"optimizer_{name}", array)
+    if not snapshot.is_intact:
+        raise ValueError("its header does not have the checksum that it was written with")
     place = fields["place"]
     return RunState(
         signature=fields["alike"],
         position=Position(**{name: place[key] for key, name in POSITION_KEYS.items()}),
         is_stopped=fields["stopped"],
         optimizer_position=fields["optimizer"],
-        optimizer_arrays=arrays,
+        optimizer_arrays={f"optimizer_{n}": a for n, a in groups["optimizer_"].items()},
         metric_samples=fields["tallied"],
-        metric_arrays=select_arrays(arrays, "tally_"),
+        metric_arrays=groups["tally_"],
         schedule=fields["schedule"],
         history=fields["history"],
         callbacks=[
-            (name, {**state, **select_arrays(arrays, f"callback_{i}_")})
-            for i, (name, state) in enumerate(fields["callbacks"])
+            (name, {**callback_state, **groups[f"callback_{i}_"]})
+            for i, (name, callback_state) in enumerate(fields["callbacks"])
         ],
+        path=snapshot.path,
     )
 
 
-def select_arrays(arrays, prefix):
-    """Return the arrays whose names begin with a prefix, by the rest of their names."""
-    return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+def sort_arrays(arrays, n_callbacks):
+    """Return the arrays of a snapshot by owner, a dict from prefix to dict of ndarray.
+
+    Raises
+    ------
+    ValueError
+        If an array has none of the prefixes.
+    """
+    prefixes = ["optimizer_", "tally_", *(f"callback_{i}_" for i in range(n_callbacks))]
+    groups = {prefix: {} for prefix in prefixes}
+    for name, array in arrays.items():
+        prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), None)
+        if prefix is None:
+            raise ValueError(f"it has an unknown array {name!r}")
+        groups[prefix][name.removeprefix(prefix)] = array
+    return groups

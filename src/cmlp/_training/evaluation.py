@@ -15,16 +15,16 @@ def compute_outputs(state, rows, threads=None, *, check_finite=True, tick=None):
     state : ModelState
     rows : Rows
     threads : int, optional
-        Greatest number of threads; by default as in `resolve_threads`.
+        Maximum number of threads; by default as in `resolve_threads`.
     check_finite : bool, default True
         Whether to look for NaN and infinity in rows and outputs.
     tick : callable, optional
-        Called every time slice with the number of rows done.
+        Called after each time slice with the number of rows processed.
 
     Returns
     -------
     ndarray, shape (n, outputs), or None
-        None if the rows hold NaN or infinity.
+        None if `check_finite` is true and the rows hold NaN or infinity.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def compute_outputs(state, rows, threads=None, *, check_finite=True, tick=None):
         loss = state.program.infer(rows, None, None, out, threads, check_finite, None, tick)
         if loss is None:
             return None
-        if check_finite and (row := Rows(out).first_not_finite(out.dtype)) >= 0:
+        if check_finite and (row := Rows(out).find_not_finite(out.dtype)) >= 0:
             state.check_finite()
             raise ValueError(
                 f"X must be small enough for outputs within the range of {out.dtype}; those of row "
@@ -87,12 +87,13 @@ def make_validation(state, rows, targets, values, order, metrics, threads):
     state, rows, targets, values, order, threads
         As in `evaluate`.
     metrics : sequence of str
-        Metrics beside the network's score.
+        Names of metrics, in addition to the network's score.
 
     Returns
     -------
     callable
-        Takes no argument; returns a dict of ``val_loss`` and the metrics with the prefix ``val_``.
+        Called without arguments; returns a dict of ``val_loss`` and the metrics, whose names have
+        the prefix ``val_``.
     """
     score = () if state.architecture.loss.call else (state.architecture.score_name,)
     names = tuple(dict.fromkeys([*score, *metrics]))

@@ -8,17 +8,18 @@ class History:
     ----------
     epochs : list of dict
         A record for each epoch. `loss` is the mean over the epoch's batches, each computed before
-        its step; `penalty`, the optimizer's share of it, is present where the optimizer has a
-        penalty. Then come the requested metrics, computed likewise; `lr`, the last learning rate;
-        `seconds`; `samples_per_second`; and with validation data `val_loss`, `val_accuracy`
-        (classification) or `val_r2` (regression) and the metrics with the prefix ``val_``.
+        its step. If the optimizer has a penalty, `penalty` is its mean, which `loss` includes.
+        The others are the requested metrics, computed from the same outputs as the loss; `lr`, the
+        last learning rate; `seconds`; `samples_per_second`; and, with validation data, `val_loss`,
+        `val_accuracy` (classification) or `val_r2` (regression), and the metrics with the prefix
+        ``val_``.
     """
 
     def __init__(self):
         self.epochs = []
 
     def __getitem__(self, name):
-        """Return one quantity over the epochs, a list."""
+        """Return one quantity as a list with one value for each epoch."""
         return [epoch[name] for epoch in self.epochs]
 
     def __len__(self):

@@ -1,4 +1,4 @@
-"""X and y in any accepted form as the rows, targets and weights that the engine reads."""
+"""Conversion of X and y, in any accepted form, to the engine's rows, targets and weights."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from cmlp._utils.validation import check_unmasked, convert_dtype
 MAX_SAMPLES = 2**32 - 1
 MAX_SPARSE_COLUMNS = 2**31 - 1
 
-# Types that the engine reads in place; arrays of other types are converted once.
+# dtypes that the engine reads in place; other arrays are converted once.
 NATIVE_DTYPES = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -25,7 +25,7 @@ def as_matrix(X, inputs, dtype, name="X"):
     X : array_like, shape (n, inputs) or (n, ...) with `inputs` elements for each sample
     inputs : int
     dtype : numpy.dtype
-        Type to convert real numbers to that are not uint8, float32 or float64.
+        Type to which arrays are converted that are not uint8, float32 or float64.
     name : str
         Name of the argument in messages.
 
@@ -37,7 +37,7 @@ def as_matrix(X, inputs, dtype, name="X"):
     TypeError
         If the elements are not real numbers.
     """
-    array = real_array(name, X)
+    array = to_real_array(name, X)
     if array.ndim < 2:
         raise ValueError(
             f"{name} must have shape (n, {inputs}); got {array.shape}; "
@@ -92,7 +92,7 @@ def as_sparse_rows(X, inputs, dtype, name="X"):
             f"{MAX_SPARSE_COLUMNS} columns; got shape {X.shape}"
         )
     csr = X.tocsr()
-    values = real_array(name, csr.data)
+    values = to_real_array(name, csr.data)
     is_native = values.dtype in NATIVE_DTYPES
     values = convert_dtype(name, values, values.dtype if is_native else dtype)
     columns = csr.indices
@@ -100,7 +100,7 @@ def as_sparse_rows(X, inputs, dtype, name="X"):
     columns = convert_dtype(name, columns, columns.dtype if is_native else np.int64)
     starts = np.array(csr.indptr, np.int64)
     check_csr(name, starts, columns, min(len(values), len(columns)), X.shape)
-    rows = Rows.sparse(values, columns, starts, inputs)
+    rows = Rows.from_csr(values, columns, starts, inputs)
     if rows.has_sorted_columns:
         return rows
     csr = csr.copy()
@@ -147,7 +147,7 @@ def convert_rows(X, inputs, dtype, name="X", check_finite=True):
     inputs, dtype, name
         As in `as_matrix`.
     check_finite : bool, default True
-        Whether to refuse NaN, infinity and numbers beyond the range of `dtype`.
+        Whether to raise an error for NaN, infinity and numbers beyond the range of `dtype`.
 
     Raises
     ------
@@ -167,12 +167,12 @@ def convert_rows(X, inputs, dtype, name="X", check_finite=True):
     return rows
 
 
-def max_sparse_density(architecture, batch_size):
-    """Return the greatest density at which sparse rows train faster than dense ones."""
+def get_max_sparse_density(architecture, batch_size):
+    """Return the maximum density at which training on sparse rows is faster than on dense ones."""
     policy = kernels.POLICY
     first_layer_bytes = architecture.sizes[1] * architecture.dtype.itemsize
     is_wide = (
-        kernels.vector_bytes() >= policy.wide_vector_bytes
+        kernels.get_vector_bytes() >= policy.wide_vector_bytes
         and first_layer_bytes >= policy.wide_layer_bytes
         and batch_size >= policy.wide_batch_rows
     )
@@ -190,8 +190,8 @@ def prepare_rows(X, architecture, *, batch_size, sparse="auto", threads=1, name=
     architecture : Architecture
     batch_size : int
     sparse : bool or "auto"
-        ``"auto"`` compresses by the density of up to 256 sampled rows, their width, the first
-        layer's width and the batch size.
+        ``"auto"`` decides by the density of a sample of the rows, their width, the first
+        layer's width and the batch size; see csrc/policy.h.
     threads : int
         Number of threads that compress.
     name : str
@@ -199,7 +199,7 @@ def prepare_rows(X, architecture, *, batch_size, sparse="auto", threads=1, name=
     check_finite : bool, default True
         As in `convert_rows`.
     cache : dict, optional
-        Reuses the conversions of earlier calls with the same X and this dict.
+        Stores the conversions; pass the same dict to reuse them in later calls with the same X.
 
     Raises
     ------
@@ -217,16 +217,19 @@ def prepare_rows(X, architecture, *, batch_size, sparse="auto", threads=1, name=
     if architecture.input_noise and rows.is_sparse:
         raise ValueError(f"{name} must be dense with input_noise; pass {name}.toarray()")
     if rows.is_sparse and sparse is False:
-        raise ValueError(f"sparse=False does not suit a sparse {name}; pass {name}.toarray()")
+        raise ValueError(
+            f"sparse must be 'auto' or True for a sparse {name}; got False; "
+            f"{name}.toarray() is dense"
+        )
     if rows.is_sparse or not len(rows) or architecture.input_noise or sparse is False:
         return rows
     if sparse == "auto":
         is_wide = kernels.POLICY.min_columns <= rows.width <= MAX_SPARSE_COLUMNS
-        limit = max_sparse_density(architecture, min(batch_size, len(rows)))
-        if not (is_wide and rows.density() <= limit):
+        limit = get_max_sparse_density(architecture, min(batch_size, len(rows)))
+        if not (is_wide and rows.compute_density() <= limit):
             return rows
     if (*key, "sparse") not in cache:
-        cache[*key, "sparse"] = rows.compressed(threads)
+        cache[*key, "sparse"] = rows.compress(threads)
     return cache[*key, "sparse"]
 
 
@@ -252,11 +255,9 @@ def prepare_targets(y, n_samples, architecture, name="y"):
         If the elements are not real numbers.
     """
     outputs, loss = architecture.outputs, architecture.loss
-    array = real_array(name, y)
+    array = to_real_array(name, y)
     if array.ndim == 0 or len(array) != n_samples:
-        raise ValueError(
-            f"{name} must have as many samples as X, {n_samples}; got shape {array.shape}"
-        )
+        raise ValueError(f"{name} must have {n_samples} samples, like X; got shape {array.shape}")
     if array.ndim == 1 and outputs > 1:
         return Targets(as_labels(array, outputs, name))
     array = array.reshape(n_samples, 1) if array.ndim == 1 else array
@@ -265,7 +266,7 @@ def prepare_targets(y, n_samples, architecture, name="y"):
         raise ValueError(f"{name} must have shape {wanted}; got {array.shape}")
     array = convert_dtype(name, array, architecture.dtype)
     if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite; it holds NaN or infinity")
+        raise ValueError(f"{name} must be finite; got NaN or infinity")
     least, greatest = loss.bounds
     if not ((array >= least) & (array <= greatest)).all():
         allowed = (
@@ -277,7 +278,7 @@ def prepare_targets(y, n_samples, architecture, name="y"):
     return Targets(array)
 
 
-def sample_weights(sample_weight, class_weight, y, n_samples, classes, dtype):
+def combine_weights(sample_weight, class_weight, y, n_samples, classes, dtype):
     """Return the weights of samples, a new array of float64 (n_samples,), or None if all are 1.
 
     Parameters
@@ -300,7 +301,7 @@ def sample_weights(sample_weight, class_weight, y, n_samples, classes, dtype):
     if sample_weight is not None:
         weights = as_weights("sample_weight", sample_weight, n_samples)
     if class_weight is not None:
-        by_class = weights_by_class(class_weight, as_classes(y, classes), classes)
+        by_class = expand_class_weights(class_weight, as_classes(y, classes), classes)
         weights = by_class if weights is None else weights * by_class
     if weights is not None:
         if not weights.any():
@@ -324,7 +325,7 @@ def check_range(weights, dtype):
 
 def as_weights(name, value, length):
     """Return finite, non-negative weights, a new array of float64 (length,)."""
-    array = real_array(name, value)
+    array = to_real_array(name, value)
     if array.shape != (length,):
         raise ValueError(f"{name} must have shape ({length},); got {array.shape}")
     array = convert_dtype(name, array, np.float64).copy()
@@ -335,15 +336,15 @@ def as_weights(name, value, length):
 
 def as_classes(y, classes):
     """Return the class of each sample, (n_samples,), given labels or one-hot rows."""
-    array = real_array("y", y)
+    array = to_real_array("y", y)
     if array.ndim == 2 and array.shape[1] > 1:
         if not ((array == 0) | (array == 1)).all() or not (array.sum(axis=1) == 1).all():
-            raise ValueError("class_weight needs labels or one-hot rows as y")
+            raise ValueError("y must hold labels or one-hot rows if class_weight is given")
         return array.argmax(axis=1)
     return as_labels(array.reshape(len(array)), max(classes, 2))
 
 
-def weights_by_class(class_weight, labels, classes):
+def expand_class_weights(class_weight, labels, classes):
     """Return the weight of each sample by its class, float64 (n_samples,)."""
     classes = max(classes, 2)
     counts = np.bincount(labels, minlength=classes)
@@ -357,7 +358,9 @@ def weights_by_class(class_weight, labels, classes):
     if isinstance(class_weight, dict):
         for label in class_weight:
             if label not in range(classes):
-                raise ValueError(f"class_weight has class {label!r}, known are 0 to {classes - 1}")
+                raise ValueError(
+                    f"class_weight must have classes from 0 to {classes - 1}; got {label!r}"
+                )
         class_weight = [class_weight.get(label, 1.0) for label in range(classes)]
     return as_weights("class_weight", class_weight, classes)[labels]
 
@@ -379,13 +382,13 @@ def as_labels(array, classes, name="y"):
     return np.array(array, np.int32)
 
 
-def real_array(name, value):
-    """Return `value` as an array of real numbers; raises `TypeError` or `ValueError`."""
+def to_real_array(name, value):
+    """Return `value` as an array of real numbers; raise `TypeError` or `ValueError`."""
     check_unmasked(name, value)
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise ValueError(f"{name} is not an array: {error}") from None
+        raise ValueError(f"{name} must be an array: {error}") from None
     if array.dtype == object:
         try:
             array = array.astype(np.float64)
@@ -401,7 +404,7 @@ def real_array(name, value):
 
 
 def split_pair(name, value):
-    """Return X and y; raises `TypeError` unless `value` is a pair of them."""
+    """Return X and y; raise `TypeError` unless `value` is a pair of them."""
     try:
         X, y = value
     except (TypeError, ValueError):

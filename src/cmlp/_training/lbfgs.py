@@ -24,12 +24,12 @@ class Objective:
     Attributes
     ----------
     last_loss : float
-        The latest value, decay included.
+        The last value of the loss, decay included; NaN before the first.
     """
 
     def __init__(self, state, rows, targets, optimizer, threads):
         self.state, self.rows, self.targets, self.threads = state, rows, targets, threads
-        self.gradient = state.parameters.new()
+        self.gradient = state.parameters.make_zeros()
         names = dict.fromkeys(tensor.name for tensor in state.parameters.tensors)
         self.tensors = [t for name in names for t in state.parameters.tensors if t.name == name]
         self.decay = np.concatenate([
@@ -76,19 +76,20 @@ class Objective:
 
 
 def minimize(objective, optimizer, epochs, after):
-    """Minimize, and call `after` with the number of each iteration from 0.
+    """Minimize the loss with L-BFGS.
 
-    The network ends with the parameters of the last complete iteration, also when an exception
-    or Ctrl-C interrupts one.
+    At the end, also after an exception or Ctrl-C, the network has the parameters of the last
+    complete iteration.
 
     Parameters
     ----------
     objective : Objective
     optimizer : LBFGS
     epochs : int
-        Greatest number of iterations.
+        Maximum number of iterations.
     after : callable
-        May raise `StopIteration` to end the minimization.
+        Called with the number of each iteration, from 0, after it. It may raise
+        `StopIteration` to end the minimization.
 
     Returns
     -------
@@ -145,6 +146,7 @@ class FullBatchRun(TrainingRun):
             self.state, source.rows, source.targets, self.optimizer, self.threads
         )
         self.start = time.perf_counter()
+        self.discard_averages()
         self.notify("on_train_begin")
         with self.progress:
             minimize(self.objective, self.optimizer, self.epochs, self.record_iteration)
@@ -153,7 +155,7 @@ class FullBatchRun(TrainingRun):
         return self.history
 
     def record_iteration(self, epoch):
-        """Record an iteration; raises `StopIteration` to end training."""
+        """Record an iteration; raise `StopIteration` to end training."""
         start, self.start = self.start, time.perf_counter()
         seconds = self.start - start
         record = {

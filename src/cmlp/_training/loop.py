@@ -8,6 +8,7 @@ from cmlp._core.training import EpochRun
 from cmlp._training import checkpoint
 from cmlp._training.history import History
 from cmlp._training.run_state import Position, RunState
+from cmlp._utils.schema import FiniteArray
 from cmlp.errors import TrainingDiverged
 from cmlp.metrics import Metrics
 
@@ -18,14 +19,14 @@ class TrainingRun:
     Parameters
     ----------
     network : Network
-        Its `state` is trained; callbacks receive the network.
+        The network to train; callbacks receive it.
     source : ArraySource or BatchSource
     validate : callable or None
-        Returns a dict of validation quantities.
+        Called without arguments after each epoch; returns a dict of validation quantities.
     epochs : int
     optimizer : cmlp.optimizers.Optimizer
     optimizer_state : OptimizerState
-    schedule : started schedule or None
+    schedule : object or None
         See `cmlp.schedules.start_schedule`.
     callbacks : list of cmlp.callbacks.Callback
     metrics : tuple of str
@@ -45,7 +46,8 @@ class TrainingRun:
     checks_parameters : bool
         Whether `run` looks for parameters that are not finite before the first epoch.
     is_consistent : bool
-        Whether callbacks and schedule have observed exactly the epochs before `position`.
+        Whether a checkpoint can be written: callbacks and schedule have observed exactly the epochs
+        before `position`, and the network has the parameters that are trained.
     """
 
     def __init__(self, network, source, *, validate, epochs, optimizer, optimizer_state, schedule,
@@ -58,13 +60,13 @@ class TrainingRun:
         self.history, self.position = History(), Position()
         self.first_epoch = self.state.epoch
         self.is_stopped = self.is_cancelled = False
-        self.is_consistent = self.checks_parameters = True
-        self.callback_states = []
+        self.is_consistent, self.checks_parameters = False, True
+        self.callback_states = None
         architecture = self.state.architecture
         self.metric_arguments = architecture.is_classifier, architecture.outputs
-        self.metric_sums = self.new_metrics()
+        self.metric_sums = self.make_metrics()
 
-    def new_metrics(self):
+    def make_metrics(self):
         """Return metrics whose sums are zero."""
         return Metrics(self.metrics, *self.metric_arguments)
 
@@ -76,24 +78,44 @@ class TrainingRun:
         TrainingDiverged
             If the loss of a batch, or a parameter before training, is not finite.
         """
-        parameters = self.state.parameters
+        parameters, is_trained = self.state.parameters, False
         if self.checks_parameters:
             self.state.check_finite()
         try:
-            self.optimizer_state.begin(parameters)
-            self.notify("on_train_begin")
-            for callback, state in zip(self.callbacks, self.callback_states, strict=False):
-                callback.load_state(state)
+            self.begin()
             with self.progress:
                 while self.position.epoch < self.epochs and not self.is_stopped:
                     self.run_epoch()
+            self.is_consistent, is_trained = False, True
             self.optimizer_state.end(parameters)
             self.notify("on_train_end", self.history)
             self.state.training = self.summarize()
         except BaseException as error:
+            if not is_trained:  # Ctrl-C may have left the averages of a validation in the network
+                self.optimizer_state.begin(parameters)
             self.notify("on_error", self, error)
             raise
         return self.history
+
+    def begin(self):
+        """Prepare network and callbacks for the first step."""
+        self.optimizer_state.begin(self.state.parameters)
+        self.discard_averages()
+        self.notify("on_train_begin")
+        if self.callback_states is not None:
+            for callback, callback_state in zip(self.callbacks, self.callback_states, strict=True):
+                callback.load_state(callback_state)
+        self.state.checkpoint = None
+        self.is_consistent = True
+
+    def discard_averages(self):
+        """Discard the optimizer of `partial_fit` if this run trains its averaged parameters.
+
+        Its next call would continue from the parameters before this run.
+        """
+        optimizer_state = self.state.optimizer
+        if optimizer_state not in (None, self.optimizer_state) and optimizer_state.is_averaged:
+            self.state.optimizer = None
 
     def summarize(self):
         """Return the record of the run that files store, a dict."""
@@ -105,14 +127,14 @@ class TrainingRun:
         }  # fmt: skip
 
     def notify(self, event, *arguments):
-        """Call a method of all callbacks; return whether one of them returns True."""
+        """Call the method `event` of all callbacks; return whether one of them returns True."""
         answers = [getattr(c, event)(self.network, *arguments) for c in self.callbacks]
         return any(answer is True for answer in answers)
 
     def run_epoch(self):
         """Train for one epoch, or for the rest of a resumed one, and record it."""
         state, epoch = self.state, self.position.epoch
-        if self.position.chunk == 0 and self.position.settle().done == 0:
+        if self.position.chunk == 0 and self.position.to_numbers().done == 0:
             self.notify("on_epoch_begin", epoch)
         finite = state.snapshot() if self.restore_good else None
         try:
@@ -122,7 +144,7 @@ class TrainingRun:
                 state.restore(finite)
             raise
         record = self.summarize_epoch()
-        with self.optimizer_state.averaged(state.parameters):
+        with self.optimizer_state.use_averages(state.parameters):
             if self.validate is not None:
                 record.update(self.validate())
             self.is_consistent = False
@@ -130,7 +152,7 @@ class TrainingRun:
             if self.schedule is not None:
                 self.schedule.observe(record)
             self.is_stopped = self.notify("on_epoch_end", epoch, record) or is_stopped
-        self.metric_sums = self.new_metrics()
+        self.metric_sums = self.make_metrics()
         state.epoch = self.first_epoch + epoch + 1
         self.position = Position(epoch + 1)
         self.is_consistent = True
@@ -156,21 +178,27 @@ class TrainingRun:
         number, state = -1, self.state
         for number, chunk in enumerate(self.source.chunks(state.architecture.seed, state.epoch)):
             if number < self.position.chunk:
-                continue  # done before the checkpoint
+                continue  # processed before the checkpoint
             if self.train_chunk(chunk):
                 return True
             self.notify("on_pause", self)
+        if number + 1 < self.position.chunk:
+            raise ValueError(
+                f"X gave {number + 1} batches in epoch {self.position.epoch}; the checkpoint was "
+                f"written after batch {self.position.chunk}"
+            )
         if number < 0:
             raise ValueError(
-                f"X gave no batches in epoch {self.position.epoch}; an iterator can be read once: "
-                "pass a list, a data loader, or a callable that returns a new iterator"
+                f"X must yield at least one batch in each epoch; got none in epoch "
+                f"{self.position.epoch}; an iterator can be read only once: pass a list, a data "
+                "loader, or a callable that returns a new iterator"
             )
         return False
 
     def train_chunk(self, chunk):
         """Train on one chunk, a time slice at a time; return whether a callback stops the run."""
         before, optimizer, loss = self.position, self.optimizer, self.state.architecture.loss
-        rates = self.learning_rates(chunk.first_step, -(-chunk.n_samples // chunk.batch_size))
+        rates = self.compute_rates(chunk.first_step, -(-chunk.n_samples // chunk.batch_size))
         start = time.perf_counter()
         with EpochRun(
             self.state.program, chunk.rows, chunk.targets, chunk.order, chunk.batch_size,
@@ -178,21 +206,21 @@ class TrainingRun:
             noise=(self.state.architecture.seed, self.state.epoch), sums=self.metric_sums.sums,
             loss=loss if loss.call else None, values=chunk.values,
             chunk=(chunk.sample_offset, chunk.first_step, chunk.steps),
-        ) as live:  # fmt: skip
-            live.resume(before.done, before.loss, before.weight, before.penalty)
-            self.position = before._replace(live=live)
-            is_stopped = self.run_slices(live, chunk)
+        ) as epoch_run:  # fmt: skip
+            epoch_run.resume(before.done, before.loss, before.weight, before.penalty)
+            self.position = before._replace(epoch_run=epoch_run, start=start)
+            is_stopped = self.run_slices(epoch_run, chunk)
             last_rate = (
-                optimizer.lr if rates is None else rates[(live.done - 1) // chunk.batch_size]
+                optimizer.lr if rates is None else rates[(epoch_run.done - 1) // chunk.batch_size]
             )
             self.position = Position(
-                before.epoch, before.chunk + 1, None, 0, live.loss, live.weight, live.penalty,
-                trained=before.trained - before.done + live.done,
+                before.epoch, before.chunk + 1, loss=epoch_run.loss, weight=epoch_run.weight,
+                penalty=epoch_run.penalty, trained=before.trained - before.done + epoch_run.done,
                 seconds=before.seconds + time.perf_counter() - start, lr=float(last_rate),
             )  # fmt: skip
         return is_stopped
 
-    def run_slices(self, live, chunk):
+    def run_slices(self, epoch_run, chunk):
         """Run time slices, or single steps for callbacks that need them, until the chunk is done.
 
         Returns
@@ -202,23 +230,33 @@ class TrainingRun:
         """
         before, epoch = self.position, self.position.epoch
         steps = int(any(callback.wants_batches for callback in self.callbacks))
-        is_unfinished, is_stopped = True, False
+        is_unfinished = epoch_run.done < chunk.n_samples  # not after Ctrl-C in its last step
+        is_stopped, interrupt = False, None
         while is_unfinished and not is_stopped:
-            is_unfinished = live.run(steps)
-            step = chunk.first_step + (live.done - 1) // chunk.batch_size
-            if live.diverged:
+            done = epoch_run.done
+            try:
+                is_unfinished = epoch_run.run(steps)
+            except KeyboardInterrupt as error:
+                if epoch_run.done == done or not steps:
+                    raise
+                interrupt = error  # of a complete step, which callbacks have to observe
+            step = chunk.first_step + (epoch_run.done - 1) // chunk.batch_size
+            if epoch_run.has_diverged:
                 raise TrainingDiverged(epoch, step)
             if self.is_cancelled:
-                raise KeyboardInterrupt
+                interrupt = KeyboardInterrupt()
             if steps:
-                is_stopped = self.notify("on_batch_end", epoch, step, live.last_loss)
+                is_stopped = self.notify("on_batch_end", epoch, step, epoch_run.last_loss)
+            if interrupt is not None:
+                self.is_consistent = not is_stopped
+                raise interrupt
             if is_unfinished and not is_stopped:
                 self.notify("on_pause", self)
             if self.progress.update is not None:
-                self.progress.update(before.trained - before.done + live.done)
+                self.progress.update(before.trained - before.done + epoch_run.done)
         return is_stopped
 
-    def learning_rates(self, first, count):
+    def compute_rates(self, first, count):
         """Return the learning rates of `count` steps of the epoch, or None without a schedule."""
         if self.schedule is None:
             return None
@@ -240,7 +278,7 @@ class TrainingRun:
 
     def capture(self):
         """Return the `RunState` between two steps; its arrays are not copied."""
-        position, sums = self.position.settle(), self.metric_sums
+        position, sums = self.position.to_numbers(), self.metric_sums
         return RunState(
             signature=self.signature,
             position=position,
@@ -255,7 +293,7 @@ class TrainingRun:
         )
 
     def restore(self, saved):
-        """Continue where another run was.
+        """Continue from the state of an interrupted run.
 
         Parameters
         ----------
@@ -264,19 +302,24 @@ class TrainingRun:
         Raises
         ------
         ValueError
-            If an argument of `fit` differs from the other run's; nothing is changed.
+            If an argument of `fit` differs from the other run's, or the saved state is not that of
+            such a run; nothing is changed.
         """
         for name, value in self.signature.items():
             before = saved.signature.get(name)
             if value != before:
                 raise ValueError(
-                    f"{name} must be what it was for training to resume: {before!r}; got {value!r}"
+                    f"{name} must be {before!r}, as in the interrupted training; got {value!r}"
                 )
+        try:
+            self.check_restore(saved)
+        except ValueError as error:
+            raise ValueError(f"{saved.path} is not a checkpoint to resume: {error}") from None
         self.optimizer_state.load_arrays(saved.optimizer_arrays)
         self.optimizer_state.position = saved.optimizer_position
+        for name, array in saved.metric_arrays.items():
+            self.metric_sums.arrays[name][:] = array
         if self.metric_sums.sums is not None:
-            for name, array in self.metric_sums.arrays.items():
-                array[:] = saved.metric_arrays[name]
             self.metric_sums.sums.samples = saved.metric_samples
         if saved.schedule is not None:
             self.schedule.load_state(saved.schedule)
@@ -284,6 +327,26 @@ class TrainingRun:
         self.is_stopped, self.position = saved.is_stopped, saved.position
         self.first_epoch -= saved.position.epoch
         self.callback_states = [state for _, state in saved.callbacks]
+
+    def check_restore(self, saved):
+        """Raise `ValueError` unless this run can take all of a saved state."""
+        self.optimizer_state.check_arrays(saved.optimizer_arrays)
+        sums = self.metric_sums.arrays if self.metrics else {}
+        if set(saved.metric_arrays) != set(sums):
+            raise ValueError(
+                f"it must have the sums {sorted(sums)} for metrics={list(self.metrics)}; "
+                f"got {sorted(saved.metric_arrays)}"
+            )
+        for name, array in sums.items():
+            FiniteArray(array.shape, array.dtype).check(f"tally_{name}", saved.metric_arrays[name])
+        if hasattr(self.schedule, "state") != (saved.schedule is not None):
+            raise ValueError("schedule must be the state of a schedule that has one, else null")
+        if hasattr(self.schedule, "check_state"):
+            self.schedule.check_state("schedule", saved.schedule)
+        for i, (callback, (_, state)) in enumerate(
+            zip(self.callbacks, saved.callbacks, strict=True)
+        ):
+            callback.check_state(f"callbacks[{i}]", state, self.network, saved.position.epoch)
 
     def to_model_state(self):
         """Return the network's state with a checkpoint of this run; the arrays are shared."""

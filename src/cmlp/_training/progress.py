@@ -15,7 +15,7 @@ class Progress:
     Attributes
     ----------
     update : callable or None
-        Called every time slice with the number of samples done in this epoch.
+        Called after each time slice with the number of samples of the epoch processed so far.
     """
 
     update = None
@@ -88,7 +88,7 @@ def choose_progress(progress, verbose, epochs, samples):
     kinds = (Progress, Bar, Lines)
     if verbose is not None:
         if progress is not None:
-            raise ValueError("progress and verbose exclude each other")
+            raise ValueError("progress and verbose must not be given together")
         if verbose not in range(3):
             raise ValueError(f"verbose must be 0, 1 or 2; got {verbose!r}")
         return kinds[int(verbose)](epochs, samples)
@@ -97,7 +97,7 @@ def choose_progress(progress, verbose, epochs, samples):
     return (Bar if sys.stderr.isatty() else Lines)(epochs, samples)
 
 
-def prediction_progress(progress, samples):
+def make_prediction_progress(progress, samples):
     """Return the display of a prediction: a bar if `progress` is True, else nothing."""
     check_progress(progress)
     return (Bar if progress else Progress)(1, samples)

@@ -1,6 +1,6 @@
 """The methods of the reference's `MLP`, which take samples as columns and data as lists of pairs.
 
-Bytes are read as the numbers that they are, without scaling, as in the reference.
+uint8 input is not scaled, as in the reference.
 """
 
 import numpy as np
@@ -8,10 +8,10 @@ import numpy as np
 from cmlp._core.inputs import Rows, Targets
 from cmlp._core.training import train_epoch
 from cmlp._training.evaluation import compute_outputs
-from cmlp._training.inputs import as_labels, real_array
-from cmlp._training.sources import shuffled_order
+from cmlp._training.inputs import as_labels, to_real_array
+from cmlp._training.sources import make_shuffled_order
 from cmlp._utils.threads import resolve_threads
-from cmlp._utils.validation import check_integer, check_positive, convert_dtype
+from cmlp._utils.validation import check_count, check_integer, check_positive, convert_dtype
 
 
 class ReferenceMethods:
@@ -37,7 +37,7 @@ class ReferenceMethods:
             If the number of rows of `x` is not the network's number of inputs, or `x` is not
             finite.
         """
-        columns = real_array("x", x)
+        columns = to_real_array("x", x)
         if columns.ndim == 1:
             columns = columns[:, None]
         if columns.ndim != 2 or len(columns) != self.size[0]:
@@ -63,15 +63,15 @@ class ReferenceMethods:
         nabla_b : list of ndarray
             Gradient with respect to each layer's biases, (outputs, 1).
         loss : float
-            For the quadratic loss sum (a - y)^2, as in the reference: twice the function that the
-            gradient belongs to. For other losses the loss itself.
+            For the quadratic loss sum (a - y)^2, as in the reference: twice the function whose
+            gradient is returned. For other losses the loss itself.
         """
         rows, targets = self._convert_pairs([(x, y)])
-        gradient = self.state.parameters.new()
+        gradient = self.state.parameters.make_zeros()
         loss = self.state.program.gradient(rows, targets, gradient.block, resolve_threads())
         if not np.isfinite(loss):
             self.state.check_finite()
-        weights, biases = gradient.views_named("weight"), gradient.views_named("bias")
+        weights, biases = gradient.get_views("weight"), gradient.get_views("bias")
         return weights, biases, self._reference_loss(loss)
 
     def update_mini_batch(self, batch, lr):
@@ -114,14 +114,14 @@ class ReferenceMethods:
         shuffle : bool, default True
             Whether to shuffle the samples before each epoch, by the network's seed.
         """
-        epoches = check_integer("epoches", epoches, 0)
+        epoches = check_count("epoches", epoches)
         batchsz = check_integer("batchsz", batchsz)
         check_positive("lr", lr)
         rows, targets = self._convert_pairs(training_data, "training_data")
         test = self._convert_labeled(test_data) if test_data else None
         self.state.check_finite()
         for epoch in range(epoches):
-            order = shuffled_order(self.seed, self.state.epoch, len(rows)) if shuffle else None
+            order = make_shuffled_order(self.seed, self.state.epoch, len(rows)) if shuffle else None
             _, last_loss = self._train_epoch(rows, targets, order, batchsz, lr)
             if test:
                 loss = self._reference_loss(last_loss)
@@ -130,7 +130,7 @@ class ReferenceMethods:
                 print(f"Epoch {epoch} complete")
 
     def evaluate(self, test_data):
-        """Return how many of the samples (x, label) have their greatest output at the label."""
+        """Return the number of samples (x, label) whose largest output has the index `label`."""
         return self._count_correct(*self._convert_labeled(test_data))
 
     def _train_epoch(self, rows, targets, order, batch_size, lr):
@@ -154,24 +154,24 @@ class ReferenceMethods:
 
     def _convert_pairs(self, pairs, name="batch"):
         if self.state.architecture.loss.call:
-            raise TypeError("the reference's methods need a loss of cmlp, not a callable")
+            raise TypeError("the reference's methods do not support a loss that is a callable")
         if len(pairs) == 0:
-            raise ValueError(f"{name} is empty; it must be a list of at least one (x, y)")
+            raise ValueError(f"{name} must be a list of at least one (x, y); got {pairs!r}")
         rows = Rows(self._stack([x for x, _ in pairs], self.size[0], name, "x"))
         if np.ndim(pairs[0][1]) == 0 and self.size[-1] > 1:
-            labels = real_array("y", [y for _, y in pairs])
+            labels = to_real_array("y", [y for _, y in pairs])
             return rows, Targets(as_labels(labels, self.size[-1]))
         return rows, Targets(self._stack([y for _, y in pairs], self.size[-1], name, "y"))
 
     def _stack(self, arrays, width, name, item):
-        # One conversion to the network's dtype, whatever the shapes of the samples.
+        # Return an array of shape (len(arrays), width) of the network's dtype.
         stacked = np.empty((len(arrays), width), self.dtype)
         for i, array in enumerate(arrays):
             if np.size(array) != width:
                 raise ValueError(
                     f"{item} of {name}[{i}] must have {width} elements; got shape {np.shape(array)}"
                 )
-            array = real_array(f"{item} of {name}[{i}]", array)
+            array = to_real_array(f"{item} of {name}[{i}]", array)
             stacked[i] = convert_dtype(f"{item} of {name}[{i}]", array, self.dtype).reshape(width)
         Rows(stacked).check_finite(self.dtype, f"{item} of {name}")
         return stacked

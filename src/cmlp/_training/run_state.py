@@ -1,5 +1,6 @@
 """The state of a training run, which a checkpoint stores."""
 
+import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -7,29 +8,33 @@ from cmlp._core.training import EpochRun
 
 
 class Position(NamedTuple):
-    """Where a training run is; one object, so that an interruption never sees half an update.
+    """The position of a training run.
+
+    It is immutable and replaced as a whole, so that an interruption never sees half an update.
 
     Attributes
     ----------
     epoch, chunk : int
         The epoch of this run, and the chunk of the epoch.
-    live : EpochRun or None
-        The engine's run of the chunk, which counts the samples that are done.
+    epoch_run : EpochRun or None
+        The engine's run of the current chunk; its counters continue those below.
     done : int
-        Samples of the chunk that were done before `live` started.
+        Number of samples of the chunk processed before `epoch_run` started.
     loss, weight, penalty : float
-        The epoch's sums before `live` started.
+        Sums over the samples of the epoch processed before `epoch_run` started.
     trained : int
-        Samples of the epoch that were done before `live` started.
+        Number of samples of the epoch processed before `epoch_run` started.
     seconds : float
-        Seconds of the epoch before the chunk.
+        Seconds of the epoch before `start`.
     lr : float
         Last learning rate.
+    start : float
+        Time by `time.perf_counter` when `epoch_run` started.
     """
 
     epoch: int = 0
     chunk: int = 0
-    live: EpochRun | None = None
+    epoch_run: EpochRun | None = None
     done: int = 0
     loss: float = 0.0
     weight: float = 0.0
@@ -37,28 +42,30 @@ class Position(NamedTuple):
     trained: int = 0
     seconds: float = 0.0
     lr: float = 0.0
+    start: float = 0.0
 
-    def settle(self):
-        """Return this position as plain numbers, without `live`."""
-        live = self.live
-        if live is None:
+    def to_numbers(self):
+        """Return this position with the counters of `epoch_run`, which becomes None."""
+        run = self.epoch_run
+        if run is None:
             return self
         return self._replace(
-            live=None, done=live.done, loss=live.loss, weight=live.weight, penalty=live.penalty,
-            trained=self.trained - self.done + live.done,
+            epoch_run=None, done=run.done, loss=run.loss, weight=run.weight, penalty=run.penalty,
+            trained=self.trained - self.done + run.done,
+            seconds=self.seconds + time.perf_counter() - self.start, start=0.0,
         )  # fmt: skip
 
 
 @dataclass(eq=False, repr=False)
 class RunState:
-    """Everything about a training run but the network: what a checkpoint stores.
+    """The state of a training run without the network; checkpoints store it.
 
     Attributes
     ----------
     signature : dict
         Properties that another call of `fit` must share to resume this one.
     position : Position
-        Without `live`.
+        Its `epoch_run` is None.
     is_stopped : bool
         Whether a callback has stopped the run.
     optimizer_position : sequence
@@ -75,6 +82,8 @@ class RunState:
         Records of the finished epochs.
     callbacks : list of (str, dict)
         Class name and state of each callback.
+    path : str
+        The checkpoint that it was read from, for messages.
     """
 
     signature: dict
@@ -87,3 +96,4 @@ class RunState:
     schedule: dict | None
     history: list
     callbacks: list
+    path: str = ""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cmlp._core.inputs import Rows, Targets
-from cmlp._core.training import shuffle as fill_shuffled
+from cmlp._core.training import shuffle
 
 
 class Chunk(NamedTuple):
@@ -17,7 +17,7 @@ class Chunk(NamedTuple):
     values : ndarray or None
         Targets as the user passed them, for a loss in Python.
     order : ndarray of uint32, shape (n,), or None
-        Rows to train on, in this order; None for all in their own order.
+        Indices of the rows to train on, in this order; None: all rows in their stored order.
     batch_size : int
     sample_offset : int
         Number of samples of the epoch before this chunk.
@@ -42,10 +42,10 @@ class Chunk(NamedTuple):
         return len(self.rows) if self.order is None else len(self.order)
 
 
-def shuffled_order(seed, epoch, n_samples):
+def make_shuffled_order(seed, epoch, n_samples):
     """Return a permutation, uint32 (n_samples,), that is a function of seed and epoch alone."""
     order = np.empty(n_samples, np.uint32)
-    fill_shuffled(order, seed, epoch)
+    shuffle(order, seed, epoch)
     return order
 
 
@@ -75,10 +75,10 @@ class ArraySource:
         self.steps = -(-self.n_samples // batch_size)
 
     def draw_order(self, seed, epoch):
-        """Return the rows of an epoch in the order of training, or None for all as they are."""
+        """Return the indices of an epoch's rows in training order, or None for the stored order."""
         if not self.shuffle:
             return self.subset
-        order = shuffled_order(seed, epoch, self.n_samples)
+        order = make_shuffled_order(seed, epoch, self.n_samples)
         return order if self.subset is None else self.subset[order]
 
     def chunks(self, seed, epoch):
@@ -88,7 +88,7 @@ class ArraySource:
         ----------
         seed : int
         epoch : int
-            Number of epochs that the network has been trained before.
+            Number of epochs trained so far.
         """
         order = self.draw_order(seed, epoch)
         yield Chunk(self.rows, self.targets, self.values, order, self.batch_size, 0, 0, self.steps)
@@ -105,7 +105,7 @@ class BatchSource:
     Parameters
     ----------
     batches : iterable or callable
-        Yields (X, y) or (X, y, sample_weight); a callable returns such an iterable.
+        An iterable yields (X, y) or (X, y, sample_weight); a callable returns such an iterable.
     convert : callable
         Called with a batch and its number; returns rows, targets and values.
 
@@ -127,8 +127,8 @@ class BatchSource:
         """Raise `ValueError` if the number of steps is needed and unknown."""
         if self.steps is None and (schedule is not None or getattr(optimizer, "accumulate", 1) > 1):
             raise ValueError(
-                "a schedule, and an optimizer with accumulate > 1, need the number of batches of "
-                "an epoch: X must have a length"
+                "X must have a length, the number of batches of an epoch, for a schedule or for an "
+                "optimizer with accumulate > 1"
             )
 
     def chunks(self, seed, epoch):

@@ -1,4 +1,4 @@
-"""Dataclasses that are cheap to import, and fields that carry the validator of their value."""
+"""Dataclasses that are cheap to import, and fields with a validator."""
 
 from dataclasses import MISSING, field, fields
 

@@ -13,7 +13,7 @@ MAX_THREADS = 2**31 - 1
 CGROUP_ROOT = "/sys/fs/cgroup"
 
 
-def available_cpus():
+def count_available_cpus():
     """Return the number of CPUs that the process may use, at least 1.
 
     The smaller of its CPU affinity mask and its control groups' CPU limit, rounded up.
@@ -22,11 +22,11 @@ def available_cpus():
         cpus = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS has no affinity mask
         cpus = os.cpu_count() or 1
-    return cpus if cgroup_limit() >= cpus else max(1, math.ceil(cgroup_limit()))
+    return cpus if read_cgroup_limit() >= cpus else max(1, math.ceil(read_cgroup_limit()))
 
 
 @functools.cache
-def cgroup_limit(root=CGROUP_ROOT, membership="/proc/self/cgroup"):
+def read_cgroup_limit(root=CGROUP_ROOT, membership="/proc/self/cgroup"):
     """Return the CPU bandwidth limit of the process's control groups, in CPUs, or infinity.
 
     A group's limit applies to all its descendants, so the limit is the minimum over the
@@ -55,13 +55,13 @@ def cgroup_limit(root=CGROUP_ROOT, membership="/proc/self/cgroup"):
         base = root / "cpu" if controllers else root  # version 2 lists no controllers
         directory = base / path.lstrip("/")
         for group in (directory, *directory.parents):
-            limit = min(limit, group_limit(group))
+            limit = min(limit, read_group_limit(group))
             if group == base:
                 break
     return limit
 
 
-def group_limit(group):
+def read_group_limit(group):
     """Return the CPU bandwidth limit of a single control group, in CPUs, or infinity.
 
     Parameters
@@ -86,7 +86,7 @@ def resolve_threads(threads=None):
     """Return the maximum number of worker threads.
 
     The argument has precedence, then the environment variables ``CMLP_NUM_THREADS`` and
-    ``OMP_NUM_THREADS`` (its first item, if it is a list), then `available_cpus`.
+    ``OMP_NUM_THREADS`` (its first item, if it is a list), then `count_available_cpus`.
 
     Parameters
     ----------
@@ -108,4 +108,4 @@ def resolve_threads(threads=None):
                 raise ValueError(
                     f"{variable} must be a whole number from 1 to {MAX_THREADS}; got {text!r}"
                 ) from None
-    return available_cpus()
+    return count_available_cpus()

@@ -32,7 +32,7 @@ def look_up(argument, name, table):
 
         near = get_close_matches(name, table, 1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ValueError(f"{argument}={name!r} is unknown{hint}; allowed are {', '.join(table)}")
+        raise ValueError(f"{argument} must be one of {', '.join(table)}; got {name!r}{hint}")
     return table[name]
 
 
@@ -96,6 +96,11 @@ def check_integer(argument, value, minimum=1, maximum=MAX_INT64):
     return value
 
 
+def check_count(argument, value):
+    """Return `value` as an int; raise unless it is an integer and at least 0."""
+    return check_integer(argument, value, 0)
+
+
 def check_bool(argument, value):
     """Raise `TypeError` unless `value` is True or False."""
     if not isinstance(value, bool):
@@ -132,8 +137,8 @@ def convert_dtype(argument, array, dtype):
         ) from None
 
 
-def broadcast_per_layer(argument, value, count, what="hidden layers"):
-    """Return a list with one value per layer.
+def broadcast_per_layer(argument, value, count):
+    """Return a list with one value per hidden layer.
 
     Parameters
     ----------
@@ -142,8 +147,7 @@ def broadcast_per_layer(argument, value, count, what="hidden layers"):
     value : object, or list or tuple of length `count`
         A single value is repeated; a list or tuple must have one item per layer.
     count : int
-    what : str
-        The plural noun for the layers, for the error message.
+        Number of hidden layers.
 
     Raises
     ------
@@ -154,7 +158,8 @@ def broadcast_per_layer(argument, value, count, what="hidden layers"):
         return [value] * count
     if len(value) != count:
         raise ValueError(
-            f"{argument} must be one for all or one for each of {count} {what}; got {value!r}"
+            f"{argument} must be one for all or one for each of {count} hidden layers; "
+            f"got {value!r}"
         )
     return list(value)
 

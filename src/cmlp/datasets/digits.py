@@ -12,12 +12,12 @@ import functools
 
 import numpy as np
 
-from cmlp._utils.validation import check_integer
+from cmlp._utils.validation import check_count, check_integer
 
 SIDE = 28  # pixels per row and per column of an image
 POINTS = 72  # points sampled along the strokes of one digit
 SPLINE_SAMPLES = 200  # points per stroke from which the evenly spaced ones are chosen
-CHUNK = 4096  # images drawn at a time: bounds the memory for intermediate arrays
+CHUNK = 4096  # images drawn at a time; limits the memory for intermediate arrays
 
 # Digit -> its skeletons (ways to write it); skeleton -> its strokes; stroke -> its control
 # points (x, y) in the unit square, y downward. A closed stroke repeats its first point.
@@ -90,7 +90,7 @@ def make_digits(n, seed=None):
     TypeError, ValueError
         If `n` or `seed` is not an integer or is negative.
     """
-    n = check_integer("n", n, 0)
+    n = check_count("n", n)
     if seed is not None:
         seed = check_integer("seed", seed, 0, maximum=None)
     rng = np.random.default_rng(seed)
@@ -248,7 +248,7 @@ def compute_basis(digit, index):
         first += len(stroke)
     fine = np.concatenate(fine)
     steps = np.linalg.norm(np.diff(fine @ controls, axis=0), axis=1)
-    steps[SPLINE_SAMPLES - 1 :: SPLINE_SAMPLES] = 0  # from one stroke to the next: no ink
+    steps[SPLINE_SAMPLES - 1 :: SPLINE_SAMPLES] = 0  # the gap between two strokes
     length = np.concatenate([[0], np.cumsum(steps)])
     even = np.searchsorted(length, np.linspace(0, length[-1], POINTS)).clip(0, len(fine) - 1)
     return controls, fine[even].astype(np.float32)

@@ -44,7 +44,7 @@ def download(name, mirrors, sha256, folder, *, packed=False, timeout=4.0, deadli
     timeout : float, default 4.0
         Seconds to wait for a mirror's host name, connection and each piece of data.
     deadline : float, optional
-        Value of `time.monotonic` at which the download is given up.
+        Value of `time.monotonic` after which the download fails.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def transfer(url, file, timeout, deadline):
         with open_progress_bar(url, file.tell(), left) as bar:
             while chunk := answer.read1(READ_BYTES):
                 if deadline is not None and time.monotonic() > deadline:
-                    raise DownloadError("it takes too long")
+                    raise DownloadError("the deadline has passed")
                 file.write(chunk)
                 left -= len(chunk)
                 bar.update(len(chunk))

@@ -8,6 +8,7 @@ then the elements, big-endian and row-major.
 import gzip
 import math
 import os
+import sys
 import zlib
 
 import numpy as np
@@ -63,13 +64,16 @@ def read_idx(stream, path, max_bytes):
     """Read the array from a binary stream that holds at most `max_bytes` bytes."""
     start = stream.read(4)
     if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in TYPES:
-        raise ValueError(f"{path}: no IDX file header; the first bytes are {start!r}")
+        raise ValueError(f"{path}: not an IDX file; its first bytes are {start!r}")
     dtype, dimensions = np.dtype(TYPES[start[2]]), start[3]
     sizes = stream.read(4 * dimensions)
     if len(sizes) < 4 * dimensions:
         raise ValueError(f"{path}: truncated, the sizes of {dimensions} dimensions are missing")
     shape = tuple(int.from_bytes(sizes[i : i + 4], "big") for i in range(0, len(sizes), 4))
     size = math.prod(shape) * dtype.itemsize
+    # NumPy's limit, which counts dimensions of 0 as 1.
+    if size == 0 and math.prod(max(n, 1) for n in shape) * dtype.itemsize > sys.maxsize:
+        raise ValueError(f"{path}: its shape {shape} is too large")
     if size > max_bytes:
         raise ValueError(f"{path}: truncated, its shape {shape} needs {size} bytes")
     if dimensions > MAX_DIMENSIONS:

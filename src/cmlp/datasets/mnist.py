@@ -82,7 +82,7 @@ def load_mnist(root=None, download=True, *, patience=None):
         Whether to download the files from a public mirror into the cache if no directory has
         them.
     patience : float, optional
-        Seconds after which the download is given up.
+        Seconds after which the download fails; None: no limit.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def load(source, root, may_download, patience):
         if images.ndim != 3 or labels.shape != images.shape[:1]:
             raise ValueError(
                 f"{folder}: images of shape {images.shape} and labels of shape {labels.shape} "
-                "do not belong together"
+                "must have one label for each image"
             )
     return (x_train, y_train), (x_test, y_test)
 
@@ -142,12 +142,12 @@ def find(source, root):
     root : str, os.PathLike or None
         See `load_mnist`.
     """
-    places = [root, os.environ.get("CMLP_DATA"), get_cache_directory()]
-    for place in (Path(place) for place in places if place):
-        for folder in (place, place / source.name):
-            # CMLP_DATA itself and the cache itself may hold the files of another data set,
-            # which have the same names: only their subdirectory counts.
-            if (folder != place or place == Path(root or "")) and all(
+    bases = [root, os.environ.get("CMLP_DATA"), get_cache_directory()]
+    for base in (Path(base) for base in bases if base):
+        for folder in (base, base / source.name):
+            # CMLP_DATA itself and the cache itself may hold another data set's files, which have
+            # the same names; there only the subdirectory is searched.
+            if (folder != base or base == Path(root or "")) and all(
                 find_file(folder, name) for name in FILES
             ):
                 return folder

@@ -1,9 +1,13 @@
 """Readers for tables: CSV files with a label column, and NumPy archives."""
 
 import csv
-from zipfile import BadZipFile
+import math
+import zipfile
 
 import numpy as np
+
+from cmlp.datasets.idx import MAX_DEFLATE_RATIO, read_into
+from cmlp.formats.npy import read_npy_header
 
 # Column names that `load_csv` takes for the labels, in order of precedence.
 LABEL_NAMES = ("label", "labels", "class", "target", "y")
@@ -23,15 +27,15 @@ def load_csv(path, label=None, header=None):
         selects the column named label, labels, class, target or y, else the last one. False
         treats all columns as features.
     header : bool, optional
-        Whether the first line holds column names. None means it does if any of its cells is
-        not a number.
+        Whether the first line holds column names. None: it does if any of its cells is not a
+        number.
 
     Returns
     -------
     X : ndarray of float32, shape (n_samples, n_features)
         All columns except the label column.
     y : ndarray of shape (n_samples,) or None
-        int64 if all labels are integers, else float64; None if `label` is False.
+        int64 if all labels are integers, else float64. None if `label` is False.
 
     Raises
     ------
@@ -43,26 +47,44 @@ def load_csv(path, label=None, header=None):
         If the file cannot be opened.
     """
     with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = [(line, row) for line, row in number_rows(csv.reader(file)) if row]
+        try:
+            rows = [(line, row) for line, row in number_rows(csv.reader(file)) if row]
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: not a CSV file in UTF-8: {error}") from None
     if not rows:
-        raise ValueError(f"{path}: there are no rows")
+        raise ValueError(f"{path}: the file has no rows")
     first = rows[0][1]
     if header is None:
         header = not all(is_number(cell) for cell in first)
     names = [cell.strip() for cell in first] if header else None
     rows = rows[1:] if header else rows
     if not rows:
-        raise ValueError(f"{path}: there are no rows below the header")
+        raise ValueError(f"{path}: the file has no rows below the header")
     table = np.array([parse_row(path, line, row, len(first)) for line, row in rows])
+    lines = [line for line, _ in rows]
     if label is False:
-        return table.astype(np.float32), None
+        return convert_features(path, lines, table), None
     column = find_label_column(path, label, names, table.shape[1])
     y = table[:, column]
-    has_integers = (y == np.trunc(y)).all()
+    # float64 holds all integers up to 2^53.
+    has_integers = (y == np.trunc(y)).all() and (np.abs(y) <= 2**53).all()
     return (
-        np.delete(table, column, axis=1).astype(np.float32),
+        convert_features(path, lines, np.delete(table, column, axis=1)),
         y.astype(np.int64) if has_integers else y.copy(),
     )
+
+
+def convert_features(path, lines, table):
+    """Return features as float32; raise `ValueError` with the line of one that is too large."""
+    with np.errstate(over="ignore"):
+        features = table.astype(np.float32)
+    is_finite = np.isfinite(features)
+    if not is_finite.all():
+        row, column = np.argwhere(~is_finite)[0]
+        raise ValueError(
+            f"{path}: row {lines[row]} holds {table[row, column]:g}, which is beyond float32"
+        )
+    return features
 
 
 def number_rows(reader):
@@ -83,7 +105,7 @@ def is_number(cell):
 def parse_row(path, line, row, columns):
     """Return the cells of a row as a list of `columns` finite floats, or raise `ValueError`."""
     if len(row) != columns:
-        raise ValueError(f"{path}: row {line} has {len(row)} columns, expected {columns}")
+        raise ValueError(f"{path}: row {line} has {len(row)} columns instead of {columns}")
     try:
         values = [float(cell) for cell in row]
         if np.isfinite(values).all():
@@ -120,11 +142,11 @@ def find_label_column(path, label, names, columns):
         index = int(label)
     except (TypeError, ValueError):
         raise ValueError(
-            f"{path}: there is no column {label!r}; "
-            + (f"there are {', '.join(names)}" if names else "the file has no header")
+            f"{path}: column {label!r} does not exist; "
+            + (f"the columns are {', '.join(names)}" if names else "the file has no header")
         ) from None
     if not -columns <= index < columns:
-        raise ValueError(f"{path}: there is no column {index}; there are {columns}")
+        raise ValueError(f"{path}: column {index} does not exist; the file has {columns} columns")
     return index % columns
 
 
@@ -147,22 +169,66 @@ def load_npz(path):
     Raises
     ------
     ValueError
-        If the file is not a NumPy archive, an array holds Python objects, or these arrays are
-        missing.
+        If the file is not a NumPy archive, an array is damaged, holds Python objects or does not
+        fit into memory, or these arrays are missing.
     OSError
         If the file cannot be opened.
+
+    Notes
+    -----
+    Other arrays of the archive are not read. No array is allocated before its size is known to be
+    possible for the number of compressed bytes.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = dict(archive)
-    except (ValueError, BadZipFile, EOFError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: no archive of arrays: {error}") from None
-    if set(SPLIT_NAMES) <= set(arrays):
-        x_train, y_train, x_test, y_test = (arrays[name] for name in SPLIT_NAMES)
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                members = {i.filename.removesuffix(".npy"): i for i in archive.infolist()}
+                names = next((n for n in (SPLIT_NAMES, ("X", "y")) if set(n) <= set(members)), "X")
+                arrays = {
+                    name: read_member(archive, members[name]) for name in names if name in members
+                }
+        except MemoryError:
+            raise ValueError(f"{path}: its arrays do not fit into memory") from None
+        except Exception as error:  # zipfile and the decompressors raise many types
+            raise ValueError(f"{path}: not a NumPy archive: {error}") from None
+    if names == SPLIT_NAMES:
+        x_train, y_train, x_test, y_test = arrays.values()
         return (x_train, y_train), (x_test, y_test)
     if "X" in arrays:
         return (arrays["X"], arrays.get("y")), None
     raise ValueError(
         f"{path}: it must hold X and y, or {', '.join(SPLIT_NAMES[:-1])} and {SPLIT_NAMES[-1]}; "
-        f"got {', '.join(arrays) or 'an empty archive'}"
+        f"got {', '.join(members) or 'an empty archive'}"
     )
+
+
+def read_member(archive, member):
+    """Return the array of a member of a zip archive.
+
+    Parameters
+    ----------
+    archive : zipfile.ZipFile
+    member : zipfile.ZipInfo
+
+    Raises
+    ------
+    ValueError
+        If it is not an array, is compressed by another method than deflate, or has another size
+        than its header says.
+    """
+    name = member.filename
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name!r} must be stored or deflated")
+    with archive.open(member) as stream:
+        shape, is_fortran, dtype = read_npy_header(stream)
+        if dtype.hasobject:
+            raise ValueError(f"Object arrays are not supported: {name!r}")
+        size = math.prod(shape) * dtype.itemsize
+        # The headers of the archive and of the array may both be wrong; the file's length is not.
+        ratio = 1 if member.compress_type == zipfile.ZIP_STORED else MAX_DEFLATE_RATIO
+        if size > member.file_size or size > member.compress_size * ratio:
+            raise ValueError(f"{name!r} does not have the {size} bytes of its shape {shape}")
+        data = np.empty(size, np.uint8)
+        if read_into(stream, memoryview(data)) != size or stream.read(1):
+            raise ValueError(f"{name!r} does not have the {size} bytes of its shape {shape}")
+    return data.view(dtype).reshape(shape, order="F" if is_fortran else "C")

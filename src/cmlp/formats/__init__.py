@@ -40,7 +40,7 @@ def get_format(name):
     return look_up("format", name, FORMATS)
 
 
-def native_format(path, for_reading=False):
+def get_native_format(path, for_reading=False):
     """Return the native format of a file, chosen by its extension.
 
     Parameters
@@ -68,6 +68,6 @@ def native_format(path, for_reading=False):
     raise ValueError(f"path must end in {' or '.join(native)}; got {path!r}")
 
 
-def export_formats():
+def list_export_formats():
     """Return the formats that write files: a list of `Format`."""
     return [f for f in FORMATS.values() if f.writes and f.extension is not None]

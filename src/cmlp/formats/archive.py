@@ -1,19 +1,26 @@
-"""Native files as a header and named arrays: what ``.npz`` and ``.safetensors`` share.
+"""Native files as a header and named arrays, for both ``.npz`` and ``.safetensors``.
 
 A file has the arrays of `ModelState.to_arrays`. It may have a section for the state of an
 optimizer (``optimizer``) or for a checkpoint of a training run (``course``). A section is an object
 in the header; its key ``arrays`` maps the names of the arrays of the section to [dtype, shape].
+The section of a checkpoint also has a checksum of the whole header: other values of most fields
+are valid too, but would let the training end with other results.
 """
 
+import json
 import os
+import zlib
 
 import numpy as np
 
 from cmlp._model.architecture import Architecture
 from cmlp._model.optimizer_state import OptimizerState
-from cmlp._model.state import ModelState, TrainingSnapshot
-from cmlp._utils.validation import check_integer
-from cmlp.formats.header import decode_header
+from cmlp._model.state import ARRAY_DTYPES, SPLIT_EPOCH, ModelState, TrainingSnapshot
+from cmlp._utils.schema import Anything, Fields, Integer, Nullable
+from cmlp.formats.header import decode_header, to_plain
+
+EPOCH = Integer(0, SPLIT_EPOCH)
+TRAINING = Nullable(Fields({}, {}, Anything()))
 
 
 def pack(state, optimizer=False):
@@ -51,27 +58,35 @@ def pack(state, optimizer=False):
     elif state.checkpoint is not None:
         stored = state.checkpoint.arrays
         header["course"] = make_section(state.checkpoint.fields, stored)
+        header["course"]["checksum"] = compute_checksum(header)
         arrays.update(stored)
     return header, arrays
 
 
 def make_section(fields, arrays):
-    """Return `fields` with a list of arrays, {name: [dtype, shape]}, under ``arrays``."""
+    """Return `fields` with the key ``arrays``: {name: [dtype, shape]}."""
     listed = {name: [array.dtype.name, list(array.shape)] for name, array in arrays.items()}
     return {**fields, "arrays": listed}
+
+
+def compute_checksum(header):
+    """Return the CRC-32 of a header as JSON text, without format, version and checksum."""
+    fields = {name: value for name, value in header.items() if name not in ("format", "version")}
+    fields["course"] = {n: value for n, value in fields["course"].items() if n != "checksum"}
+    return zlib.crc32(json.dumps(fields, default=to_plain).encode())
 
 
 def unpack(reader, loss=None):
     """Return the state that a file stores.
 
-    No array is allocated before the file is known to contain it with the size that the header
-    implies.
+    An array is allocated only after the file has been checked to contain it with the size that the
+    header implies.
 
     Parameters
     ----------
     reader : ArchiveReader
     loss : callable, optional
-        The loss of a network whose loss was a callable, which files cannot store.
+        The network's loss if it was a callable, which files do not store.
 
     Returns
     -------
@@ -85,10 +100,8 @@ def unpack(reader, loss=None):
     header = reader.header
     try:
         architecture = Architecture.from_header(header, loss)
-        epoch = check_integer("epoch", header["epoch"], 0)
-        training = header.get("training")
-        if not isinstance(training, (dict, type(None))):
-            raise TypeError(f"training must be an object or null; got {training!r}")
+        epoch = EPOCH.check("epoch", header["epoch"])
+        training = TRAINING.check("training", header.get("training"))
     except KeyError as error:
         raise reader.make_error(f"its header has no {error}") from None
     except (TypeError, ValueError, OverflowError) as error:
@@ -102,11 +115,14 @@ def unpack(reader, loss=None):
     reader.check_all_read()
     state = ModelState.from_arrays(architecture, arrays, epoch=epoch, training=training)
     if checkpoint is not None:
-        state.checkpoint = TrainingSnapshot(*checkpoint)
+        fields, arrays = checkpoint
+        # Files of the first versions have no checksum.
+        is_intact = fields.pop("checksum", None) in (None, compute_checksum(header))
+        state.checkpoint = TrainingSnapshot(fields, arrays, reader.path, is_intact)
     if optimizer is not None:
         try:
             state.optimizer = OptimizerState.from_fields(*optimizer, state.parameters)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except (TypeError, ValueError) as error:
             raise reader.make_error(f"its optimizer state is invalid: {error}") from None
     return state
 
@@ -117,13 +133,13 @@ def read_section(reader, key):
     Raises
     ------
     ValueError
-        If the section does not list arrays of float32 or float64 that the file contains.
+        If the section does not list arrays of `ARRAY_DTYPES` that the file contains.
     """
     section = reader.header.get(key)
     if section is None:
         return None
     try:
-        fields = dict(section)
+        fields = {**section}
         listed = [
             (name, str(dtype), tuple(map(int, shape)))
             for name, (dtype, shape) in fields.pop("arrays").items()
@@ -131,8 +147,8 @@ def read_section(reader, key):
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise reader.make_error(f"its list of {key} arrays is invalid: {error}") from None
     for name, dtype, _ in listed:
-        if dtype not in ("float32", "float64"):
-            raise reader.make_error(f"{name!r} must be float32 or float64; got {dtype}")
+        if dtype not in ARRAY_DTYPES:
+            raise reader.make_error(f"{name!r} must be of {', '.join(ARRAY_DTYPES)}; got {dtype}")
     return fields, {
         name: reader.read(name, shape, np.dtype(dtype)) for name, dtype, shape in listed
     }
@@ -146,7 +162,7 @@ class ArchiveReader:
     path : str
     header : dict
     unread : set of str
-        The members of the file that have not been read; at the end there must be none.
+        The members of the file that have not been read; must be empty at the end.
     """
 
     def __init__(self, path):

@@ -1,4 +1,4 @@
-"""Building a network from a sequence of another framework's layers."""
+"""Construction of a network from a sequence of another framework's layers."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,14 @@ import numpy as np
 from cmlp._model.architecture import Architecture
 from cmlp._model.state import ModelState
 from cmlp.activations import ACTIVATIONS, Activation
-from cmlp.losses import default_loss
+from cmlp.formats.finite import check_finite
+from cmlp.losses import choose_default_loss
 from cmlp.normalizations import BatchNorm, LayerNorm
 
 
 @dataclass
 class BuiltLayer:
-    """A dense layer and what follows it, up to the next dense layer.
+    """A dense layer and the layers after it, up to the next dense layer.
 
     Attributes
     ----------
@@ -38,9 +39,10 @@ class BuiltLayer:
 
 
 class SequenceBuilder:
-    """Collects layers in their order and makes a network of them.
+    """Collects layers in order and builds a network from them.
 
-    The arguments `label` name a layer of the source for error messages: ``"layer 3: LayerNorm"``.
+    The arguments `label` are names of the source's layers for error messages, such as
+    ``"layer 3: LayerNorm"``.
 
     Parameters
     ----------
@@ -80,6 +82,8 @@ class SequenceBuilder:
             The running statistics.
         """
         layer = self._get_unfinished_layer(label)
+        if (np.asarray(variance) < 0).any():
+            raise ValueError(f"{label} must have variances of at least 0; got {variance.min():g}")
         # The network's layer has no bias before the normalization; a bias only moves the mean.
         layer.mean, layer.variance = mean - layer.bias, variance
         self._set_normalization(layer, normalization, scale, shift)
@@ -111,7 +115,7 @@ class SequenceBuilder:
         layer.activation = activation
 
     def add_dropout(self, rate):
-        """Add dropout of the last dense layer's outputs or, before any, of the inputs."""
+        """Add dropout of the last dense layer's outputs, or of the inputs if there is none yet."""
         if self.layers:
             self.layers[-1].dropout = rate
         else:
@@ -132,7 +136,7 @@ class SequenceBuilder:
         Raises
         ------
         TypeError, ValueError
-            If a network cannot have these layers or this loss.
+            If a network cannot have these layers or this loss, or a parameter is not finite.
         """
         if not self.layers:
             raise ValueError(f"the model must have at least one {self.dense_name} layer; got none")
@@ -144,13 +148,15 @@ class SequenceBuilder:
         *hidden, output = [layer.activation or ACTIVATIONS["identity"] for layer in self.layers]
         architecture = Architecture.from_arguments(
             [*(layer.weight.shape[1] for layer in self.layers), len(last.weight)],
-            activation=hidden, output=output, loss=loss or default_loss(output.name),
+            activation=hidden, output=output, loss=loss or choose_default_loss(output.name),
             init="zeros", dtype=self.dtype,
             dropout=[layer.dropout for layer in self.layers[:-1]],
             input_dropout=self.input_dropout,
             normalization=[layer.normalization for layer in self.layers[:-1]], seed=0,
         )  # fmt: skip
-        return ModelState.from_arrays(architecture, self._collect_arrays())
+        arrays = self._collect_arrays()
+        check_finite(arrays, architecture.dtype)
+        return ModelState.from_arrays(architecture, arrays)
 
     def _collect_arrays(self):
         arrays = {}

@@ -1,7 +1,7 @@
 """C99 code of the functions that exported networks call.
 
-Each function is included only in files that call it. `EXP`, `TANH`, `LOG1P` and `ERF` are
-macros for either the function of ``math.h`` or the one of `MATH_FUNCTIONS`.
+A file contains only the functions that it calls. `EXP`, `TANH`, `LOG1P` and `ERF` are macros for
+functions of ``math.h``, or for those in `MATH_FUNCTIONS`.
 """
 
 # Activation -> expression of the pre-activation z; {k} is the activation's parameter.
@@ -121,7 +121,7 @@ SOFTMAX = """static void softmax(float *z, int n)
 }
 """
 
-# Macro -> function of math.h, our function, and the code of ours.
+# Macro -> function of math.h, own function, code of the own function.
 MATH_FUNCTIONS = {
     "EXP": ("expf", "own_exp", OWN_EXP),
     "TANH": ("tanhf", "own_tanh", OWN_TANH),

@@ -7,15 +7,18 @@ from pathlib import Path
 import numpy as np
 
 from cmlp._utils.validation import check_bool, look_up
-from cmlp.formats.atomic import replace_file
+from cmlp.formats.atomic import replace_files
 from cmlp.formats.c_functions import ACTIVATION_CODE, FUNCTIONS, MATH_FUNCTIONS
 from cmlp.formats.folding import fold_layers
 
-MAX_COLUMNS = 96  # of the lines with the elements of an array
+MAX_COLUMNS = 96  # maximum length of lines with elements of an array
+
+# Characters in the name of an included file for which C99, 6.4.7, defines no behavior.
+UNQUOTABLE = {'"', "'", "\\"}
 
 
 def write(state, path, name="model", weights="float32", own_math=False):
-    """Write the source and the header of a network, each atomically; see `cmlp.Network.to_c`.
+    """Write the source and the header of a network, atomically; see `cmlp.Network.to_c`.
 
     Parameters
     ----------
@@ -26,7 +29,7 @@ def write(state, path, name="model", weights="float32", own_math=False):
         Prefix of the functions.
     weights : {"float32", "int8"}, default "float32"
     own_math : bool, default False
-        Include the functions of ``MATH_FUNCTIONS`` instead of calling ``math.h``.
+        Whether to include the functions of `MATH_FUNCTIONS` instead of calling ``math.h``.
 
     Raises
     ------
@@ -43,11 +46,17 @@ def write(state, path, name="model", weights="float32", own_math=False):
     look_up("weights", weights, {"float32": None, "int8": None})
     check_bool("own_math", own_math)
     header_path = path.with_suffix(".h")
+    if not header_path.name.isprintable() or set(header_path.name) & UNQUOTABLE:
+        raise ValueError(
+            f"path must have a file name that #include can quote, without control characters, "
+            f"quotes and backslashes; got {str(path)!r}"
+        )
     renderer = SourceRenderer(state, name, weights == "int8", own_math)
-    with replace_file(header_path) as file:
-        file.write(renderer.render_header().encode())
-    with replace_file(path) as file:
-        file.write(renderer.render_source(header_path.name).encode())
+    header = renderer.render_header().encode()
+    source = renderer.render_source(header_path.name).encode()
+    with replace_files([header_path, path]) as (header_file, source_file):
+        header_file.write(header)
+        source_file.write(source)
 
 
 class SourceRenderer:
@@ -218,7 +227,7 @@ class SourceRenderer:
 
 
 def quantize(weight):
-    """Return the step of each row, and the rows as multiples of it from -127 to 127.
+    """Quantize each row of weights to integers from -127 to 127 times a step.
 
     Parameters
     ----------
@@ -227,7 +236,9 @@ def quantize(weight):
     Returns
     -------
     step : ndarray, shape (outputs,)
+        Step of each row.
     rounded : ndarray of int, shape (outputs, inputs)
+        Weights divided by the steps and rounded.
     """
     step = np.abs(weight).max(axis=1) / 127
     step[step == 0] = 1

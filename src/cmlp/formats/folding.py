@@ -1,4 +1,4 @@
-"""A network as exports see it: dense layers, with batch normalization folded into them.
+"""A network in the form that exports use: dense layers with batch normalization folded in.
 
 Input layers (noise, dropout) and dropout act in training only, so exports leave them out.
 """
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmlp.activations import Activation
+from cmlp.formats.finite import check_finite
 from cmlp.normalizations import BatchNorm, LayerNorm
 
 
@@ -37,7 +38,7 @@ class FoldedLayer:
 
 
 def fold_layers(state):
-    """Return the layers of a network as it predicts.
+    """Return the layers that a network's predictions use.
 
     Parameters
     ----------
@@ -46,8 +47,14 @@ def fold_layers(state):
     Returns
     -------
     list of FoldedLayer
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not finite, or is not in float32 after folding.
     """
     arrays = {name: np.array(array, np.float64) for name, array in state.to_arrays().items()}
+    check_finite(arrays, np.float64)
     layers = []
     for l, dense in enumerate(state.architecture.dense):
         layer = FoldedLayer(arrays[f"weight_{l}"], arrays[f"bias_{l}"][:, 0], dense.activation)
@@ -60,5 +67,19 @@ def fold_layers(state):
         elif isinstance(dense.normalization, LayerNorm):
             layer.scale = arrays[f"scale_{l}"][:, 0]
             layer.eps = dense.normalization.eps
+        names = {"weight": layer.weight, "bias": layer.bias, "scale": layer.scale}
+        check_finite({f"{n}_{l}": a for n, a in names.items() if a is not None}, np.float32)
+        check_parameter(l, layer.activation)
         layers.append(layer)
     return layers
+
+
+def check_parameter(l, activation):
+    """Raise ValueError unless the parameter of a layer's activation is a number of float32."""
+    with np.errstate(over="ignore", under="ignore"):
+        stored = np.float32(activation.parameter)
+    if not np.isfinite(stored) or (stored == 0) != (activation.parameter == 0):
+        raise ValueError(
+            f"the parameter of {activation.name} of layer {l} must be in the range of float32; "
+            f"got {activation.parameter:g}"
+        )

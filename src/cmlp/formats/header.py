@@ -43,7 +43,7 @@ def decode_header(text):
     Raises
     ------
     ValueError
-        If it is not a header of this format, or its version is not supported.
+        If the text is not a header of this format, or its version is not supported.
     """
     try:
         header = json.loads(text)

@@ -6,7 +6,7 @@ from cmlp.activations import ACTIVATIONS, elu, leaky_relu
 from cmlp.formats.builder import SequenceBuilder
 from cmlp.normalizations import BatchNorm, LayerNorm
 
-# Activation functions that Keras names differently.
+# Keras's name of an activation -> cmlp's name, if they differ.
 RENAMED = {"linear": "identity", "swish": "silu"}
 
 # Refused although Keras has the same function: version 0.1.0 did not accept it.
@@ -100,7 +100,7 @@ def convert_function(function, label):
             f"{FUNCTIONS}"
         )
     if name == "gelu":
-        # A model does not store the function's argument `approximate`; gelu(1.5) shows it.
+        # A model does not store the function's argument `approximate`; the value at 1.5 shows it.
         value = np.asarray(function(np.array([1.5], np.float32)))[0]
         return ACTIVATIONS["gelu" if abs(value - 1.39978919) < 2e-5 else "gelu_tanh"]
     return ACTIVATIONS[name]

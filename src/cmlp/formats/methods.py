@@ -1,18 +1,20 @@
 """`FileMethods`: the methods of `Network` for files and other frameworks' models."""
 
 from cmlp import formats
+from cmlp.formats.atomic import remove_stale
+from cmlp.formats.finite import check_finite
 
 
 class FileMethods:
     """A mixin of `Network`: it uses the attribute `state` and the constructors of `Network`.
 
     `load` and `resume` return an instance of the class that they are called on. The methods that
-    read another framework's model return a plain `Network`, as such a model need not be one that
-    a subclass stands for.
+    read another framework's model return a plain `Network`, as the model may have an architecture
+    that the subclass does not allow.
     """
 
     def save(self, path, *, optimizer=False):
-        """Write the network to a file; an existing file is replaced only by a complete one.
+        """Write the network to a file; an existing file is replaced atomically.
 
         Parameters
         ----------
@@ -24,12 +26,14 @@ class FileMethods:
         Raises
         ------
         ValueError
-            If the path has another extension, or there is no such optimizer.
+            If the path has another extension, there is no such optimizer, or a parameter is not
+            finite.
         """
         state = self.state
+        check_finite(state.to_arrays(), state.architecture.dtype)
         # A run to resume is the business of its `Checkpoint` callback.
         state = state.share(epoch=state.epoch, optimizer=state.optimizer, checkpoint=None)
-        formats.native_format(path).write(state, path, optimizer=optimizer)
+        formats.get_native_format(path).write(state, path, optimizer=optimizer)
 
     @classmethod
     def load(cls, path, *, loss=None):
@@ -48,7 +52,7 @@ class FileMethods:
         FileNotFoundError
             If the file does not exist.
         """
-        state = formats.native_format(path, for_reading=True).read(path, loss=loss)
+        state = formats.get_native_format(path, for_reading=True).read(path, loss=loss)
         state.checkpoint = None
         return cls.from_state(state)
 
@@ -58,7 +62,8 @@ class FileMethods:
 
         The next call of `fit`, with the arguments of the interrupted one, continues where the
         checkpoint was written and ends with the same bits and history as an uninterrupted call.
-        `epochs` may differ if no schedule depends on it.
+        `epochs` may differ if no schedule depends on it. Temporary files of `path` that killed
+        processes left behind are removed.
 
         Parameters
         ----------
@@ -73,7 +78,8 @@ class FileMethods:
         FileNotFoundError
             If the file does not exist.
         """
-        state = formats.native_format(path, for_reading=True).read(path, loss=loss)
+        remove_stale(path)
+        state = formats.get_native_format(path, for_reading=True).read(path, loss=loss)
         if state.checkpoint is None:
             raise ValueError(f"{path} is a network without a checkpoint of its training; use load")
         return cls.from_state(state)
@@ -97,7 +103,7 @@ class FileMethods:
         Raises
         ------
         ValueError
-            If an argument does not fit.
+            If an argument does not fit, or a parameter is not finite in float32.
         ImportError
             If the package onnx is not installed.
         """
@@ -108,6 +114,8 @@ class FileMethods:
     @classmethod
     def from_onnx(cls, path, *, loss=None, output=None, dtype="float32"):
         """Read a chain of dense layers from an ONNX model (the extra ``onnx``).
+
+        Nodes are recognized by operators, attributes and constants; ``docs/formats.md`` lists them.
 
         Parameters
         ----------
@@ -121,7 +129,8 @@ class FileMethods:
         Raises
         ------
         ValueError
-            If the file is not a model, or has a node that is not supported, which is named.
+            If the file is not a model, has a node that is not supported, which is named, or has
+            parameters that are not finite.
         FileNotFoundError
             If the file does not exist.
         ImportError
@@ -139,7 +148,8 @@ class FileMethods:
         Parameters
         ----------
         path : str or os.PathLike
-            Must end in ``.c``; the header ends in ``.h``.
+            Must end in ``.c``; the header ends in ``.h``. The name must not contain quotes,
+            backslashes and control characters.
         name : str, default "model"
             Prefix of the functions' names.
         weights : {"float32", "int8"}, default "float32"
@@ -151,7 +161,7 @@ class FileMethods:
         Raises
         ------
         ValueError
-            If an argument does not fit.
+            If an argument does not fit, or a parameter is not finite in float32.
         """
         formats.get_format("c").write(
             self.state, path, name=name, weights=weights, own_math=own_math

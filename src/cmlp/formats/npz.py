@@ -11,6 +11,7 @@ import numpy as np
 from cmlp.formats.archive import ArchiveReader, pack, unpack
 from cmlp.formats.atomic import replace_file
 from cmlp.formats.header import encode_header
+from cmlp.formats.npy import read_npy_header
 
 MAX_HEADER_BYTES = 64 << 20
 
@@ -21,7 +22,7 @@ def write(state, path, optimizer=False):
     Parameters
     ----------
     state : ModelState
-        A checkpoint in it is stored too, unless `optimizer` is True.
+        Its checkpoint is stored too, unless `optimizer` is True.
     path : str or os.PathLike
     optimizer : bool, default False
         Store the state of the optimizer of `partial_fit`.
@@ -31,7 +32,7 @@ def write(state, path, optimizer=False):
     ValueError
         If `optimizer` is True and the state has no optimizer.
     TypeError
-        If the header contains something else than numbers, strings, lists and dicts.
+        If the header contains other values than numbers, strings, lists and dicts.
     FileNotFoundError
         If the directory of `path` does not exist.
     """
@@ -48,7 +49,7 @@ def read(path, loss=None):
     ----------
     path : str or os.PathLike
     loss : callable, optional
-        The loss of a network whose loss was a callable, which files cannot store.
+        The network's loss if it was a callable, which files do not store.
 
     Returns
     -------
@@ -59,7 +60,7 @@ def read(path, loss=None):
     ValueError
         If the file is invalid; the message names it and the reason.
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     """
     with NpzReader(path) as reader:
         return unpack(reader, loss)
@@ -80,12 +81,15 @@ class NpzReader(ArchiveReader):
         file = open(self.path, "rb")
         try:
             self.archive = zipfile.ZipFile(file)
-        except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+        except Exception as error:  # zipfile raises many types
             file.close()
             raise self.make_error(error) from None
         self.file = file
         try:
-            self.unread = set(self.archive.namelist())
+            names = self.archive.namelist()
+            self.unread = set(names)
+            if len(names) > len(self.unread):
+                raise self.make_error("two members have the same name")
             self.decode_header(self.read("header", None, np.dtype(np.uint8)).tobytes())
         except BaseException:
             self.__exit__()
@@ -115,45 +119,28 @@ class NpzReader(ArchiveReader):
         self.mark_read(member, name)
         try:
             if self.archive.getinfo(member).compress_type != zipfile.ZIP_STORED:
-                raise self.make_error(f"{name!r} is compressed")
+                raise ValueError(f"{name!r} is compressed")
             with self.archive.open(member) as stream:
-                return self.read_member(stream, name, shape, dtype)
-        except (OSError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+                return read_member(stream, name, shape, dtype)
+        except ValueError as error:
+            raise self.make_error(error) from None
+        except Exception as error:  # zipfile raises many types
             raise self.make_error(f"{name!r} cannot be read: {error}") from None
 
-    def read_member(self, stream, name, shape, dtype):
-        """Return the array of an open ``.npy`` member; see `read`."""
-        found, is_fortran, found_dtype = read_npy_header(stream)
-        if shape is None and len(found) == 1 and found[0] <= MAX_HEADER_BYTES:
-            shape = found
-        if (found, found_dtype) != (shape, dtype):
-            expected = "a short vector" if shape is None else shape
-            raise self.make_error(
-                f"{name!r} is {found} of {found_dtype}, not {expected} of {dtype}"
-            )
-        size = int(np.prod(shape)) * dtype.itemsize
-        data = stream.read(size)
-        if len(data) != size or stream.read(1):
-            raise self.make_error(f"{name!r} does not have the {size} bytes of its shape")
-        return np.frombuffer(data, dtype).reshape(shape, order="F" if is_fortran else "C")
 
-
-def read_npy_header(stream):
-    """Return shape, Fortran order and dtype of an ``.npy`` stream, which is left at the data.
-
-    Raises
-    ------
-    OSError
-        If the header is invalid.
-    """
-    readers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
+def read_member(stream, name, shape, dtype):
+    """Return the array of an open ``.npy`` member; see `NpzReader.read`."""
     try:
-        version = np.lib.format.read_magic(stream)
-        if version not in readers:
-            raise ValueError(f"npy version {version} is not supported")
-        return readers[version](stream)
+        found, is_fortran, found_dtype = read_npy_header(stream)
     except ValueError as error:
-        raise OSError(error) from None
+        raise ValueError(f"{name!r} cannot be read: {error}") from None
+    if shape is None and len(found) == 1 and found[0] <= MAX_HEADER_BYTES:
+        shape = found
+    if (found, found_dtype) != (shape, dtype):
+        expected = "a short vector" if shape is None else shape
+        raise ValueError(f"{name!r} is {found} of {found_dtype}, not {expected} of {dtype}")
+    size = int(np.prod(shape)) * dtype.itemsize
+    data = stream.read(size)
+    if len(data) != size or stream.read(1):
+        raise ValueError(f"{name!r} does not have the {size} bytes of its shape")
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if is_fortran else "C")

@@ -118,7 +118,7 @@ def add_hard_tanh(graph, z, k):
 
 
 def add_gelu(graph, z, k):
-    """Add gelu, before its operator existed by the error function."""
+    """Add gelu; in opsets without the operator Gelu, by the error function."""
     if graph.opset >= GELU_OPSET:
         return graph.add_node("Gelu", z)
     half = graph.multiply(z, 0.5)
@@ -127,7 +127,7 @@ def add_gelu(graph, z, k):
 
 
 def add_gelu_tanh(graph, z, k):
-    """Add gelu_tanh, before its operator existed as z sigmoid(2 sqrt(2/pi) (z + 0.044715 z^3))."""
+    """Add gelu_tanh; without the operator Gelu, z sigmoid(2 sqrt(2/pi) (z + 0.044715 z^3))."""
     if graph.opset >= GELU_OPSET:
         return graph.add_node("Gelu", z, approximate="tanh")
     cube = graph.add_node("Mul", graph.add_node("Mul", z, z), z)

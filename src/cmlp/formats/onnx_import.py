@@ -1,52 +1,38 @@
 """Import of ONNX models that are chains of dense layers.
 
-A chain is read from its output backward, stage by stage: a product with constant weights (Gemm, or
-MatMul and Add), batch normalizations, and a function of single elements. The function may
-consist of any number of nodes: it is evaluated at test points and identified as the activation that
-has the same values. Affine functions of single inputs before the first product are folded into it.
+The nodes from the input to the output are collected first, from the output backward. They are then
+read forward: a product with constant weights begins a layer; affine functions of single columns,
+batch normalization among them, are folded into the product before them or, after an activation,
+into the next one; `onnx_patterns` recognizes the activations. Every other node is refused. Both
+passes are loops over the nodes, without recursion.
 """
 
-import os
 from typing import NamedTuple
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto
 
-from cmlp._core import kernels
-from cmlp._model.architecture import Architecture
-from cmlp._model.parameters import aligned_zeros, padded_width
+from cmlp._model.architecture import Architecture, resolve_dtype
 from cmlp._model.state import ModelState
-from cmlp.activations import ACTIVATIONS, Activation, celu, elu, leaky_relu
-from cmlp.losses import default_loss
+from cmlp.activations import ACTIVATIONS, Activation
+from cmlp.formats.finite import check_finite
+from cmlp.formats.onnx_graph import STANDARD_DOMAINS, load_graph
+from cmlp.formats.onnx_patterns import find_activation
+from cmlp.formats.onnx_tensors import read_affine, read_product, read_shape
+from cmlp.losses import choose_default_loss
 
-# Operators that functions of single elements may consist of.
-ELEMENTWISE = {
-    "Abs", "Add", "Cast", "Celu", "Clip", "Constant", "Div", "Dropout", "Elu", "Erf", "Exp",
-    "Flatten", "Gelu", "HardSigmoid", "Identity", "LeakyRelu", "Log", "Max", "Min", "Mish", "Mul",
-    "Neg", "PRelu", "Pow", "Reciprocal", "Relu", "Reshape", "Selu", "Sigmoid", "Softmax",
-    "Softplus", "Softsign", "Sqrt", "Sub", "Tanh", "ThresholdedRelu",
+PRODUCTS = ("Gemm", "MatMul")
+
+# Types that a layer may compute with.
+FLOATS = {TensorProto.FLOAT: "float32", TensorProto.DOUBLE: "float64"}
+
+# Significant bits of the numbers that an input may have.
+PRECISION = {
+    TensorProto.FLOAT16: 11, TensorProto.BFLOAT16: 8, TensorProto.FLOAT: 24,
+    TensorProto.DOUBLE: 53, TensorProto.INT8: 8, TensorProto.UINT8: 8, TensorProto.INT16: 16,
+    TensorProto.UINT16: 16, TensorProto.INT32: 32, TensorProto.UINT32: 32, TensorProto.INT64: 64,
+    TensorProto.UINT64: 64,
 }  # fmt: skip
-
-PRODUCTS = {"Gemm", "MatMul"}
-
-
-class Stage(NamedTuple):
-    """A dense layer of the chain.
-
-    Attributes
-    ----------
-    weight : ndarray of float64, shape (outputs, inputs)
-    bias : ndarray of float64, shape (outputs,)
-    activation : Activation
-    input : str
-        Name of the tensor that the layer reads.
-    """
-
-    weight: np.ndarray
-    bias: np.ndarray
-    activation: Activation
-    input: str
 
 
 def read(path, loss=None, output=None, dtype="float32"):
@@ -71,284 +57,298 @@ def read(path, loss=None, output=None, dtype="float32"):
     ValueError
         If the file is not an ONNX model or not a supported chain; the message names the node.
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     """
-    try:
-        model = onnx.load(os.fspath(path))
-        onnx.checker.check_model(model)
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # the package raises many types, protobuf's among them
-        raise ValueError(f"{path} is not an ONNX model: {error}") from None
-    return make_state(ChainReader(model, os.fspath(path), output).read_stages(), loss, dtype)
+    graph = load_graph(path)
+    reader = ChainReader(graph, resolve_dtype(dtype))
+    links = collect_links(graph, choose_output(graph, output))
+    if not any(link.node.op_type in PRODUCTS for link in links):
+        raise graph.make_error("it has no product with constant weights")
+    for link in links:
+        reader.add_link(link)
+    return make_state(graph, reader.finish(), loss, dtype)
 
 
-def make_state(stages, loss, dtype):
+def make_state(graph, stages, loss, dtype):
     """Return the state of a network of stages."""
-    *hidden, output = [stage.activation for stage in stages]
+    *hidden, output = [stage.activation or ACTIVATIONS["identity"] for stage in stages]
     architecture = Architecture.from_arguments(
-        [stages[0].weight.shape[1], *(len(stage.bias) for stage in stages)], activation=hidden,
-        output=output, loss=loss or default_loss(output.name), init="zeros", dtype=dtype, seed=0,
+        [stages[0].weight.shape[1], *(len(stage.weight) for stage in stages)], activation=hidden,
+        output=output, loss=loss or choose_default_loss(output.name), init="zeros", dtype=dtype,
+        seed=0,
     )  # fmt: skip
-    arrays = {f"weight_{l}": stage.weight for l, stage in enumerate(stages)}
-    arrays |= {f"bias_{l}": stage.bias[:, None] for l, stage in enumerate(stages)}
+    arrays = {}
+    for l, stage in enumerate(stages):
+        arrays[f"weight_{l}"], bias = stage.fold()
+        arrays[f"bias_{l}"] = bias[:, None]
+    check_finite(arrays, architecture.dtype, graph.make_error)
     return ModelState.from_arrays(architecture, arrays)
 
 
-class ChainReader:
-    """Reads the layers of a model.
+class Link(NamedTuple):
+    """A step of the chain from the input to the output.
+
+    Attributes
+    ----------
+    node : onnx.NodeProto
+        The node, or the last one of an activation.
+    source : str
+        Name of the tensor that the step reads.
+    activation : Activation or None
+    """
+
+    node: NodeProto
+    source: str
+    activation: Activation | None
+
+
+def choose_output(graph, output):
+    """Return the name of the tensor with the outputs; arguments and errors are those of `read`."""
+    names = [o.name for o in graph.outputs]
+    if output is not None:
+        if output not in graph.producers:
+            raise ValueError(
+                f"output must be a tensor of the model, such as {', '.join(names)}; got {output!r}"
+            )
+        return graph.resolve(output)
+    floats = [o.name for o in graph.outputs if o.type.tensor_type.elem_type in FLOATS]
+    if not floats:
+        raise graph.make_error(
+            f"it must have a floating-point output; got {names}; name a tensor by output="
+        )
+    return graph.resolve(floats[-1])
+
+
+def collect_links(graph, name):
+    """Return the steps from the input to the tensor `name`, a list of `Link`."""
+    links = []
+    while name != graph.input.name:
+        node = graph.producers.get(name)
+        if node is None:
+            raise graph.make_error(f"no node computes {name!r} from the input")
+        if name != node.output[0]:
+            raise graph.make_node_error(node, f"{name!r} is not its first output")
+        found = find_activation(graph, name)
+        activation, source = found if found else (None, find_source(graph, node))
+        links.append(Link(node, source, activation))
+        name = source
+    return links[::-1]
+
+
+def find_source(graph, node):
+    """Return the only input of a node that is not constant."""
+    operands = [o for o in graph.list_operands(node) if isinstance(o, str)]
+    varying = [name for name in operands if not graph.is_constant(name)]
+    if len(varying) != 1:
+        raise graph.make_node_error(
+            node, f"it must read one tensor that is not constant, or belong to an activation; it "
+                  f"reads {varying}"
+        )  # fmt: skip
+    return varying[0]
+
+
+class Stage:
+    """A dense layer of the chain, with the affine function of its outputs.
 
     Parameters
     ----------
-    model : onnx.ModelProto
-    path : str
-        For error messages.
-    output : str or None
-        Name of the tensor with the outputs.
+    weight : ndarray of float64, shape (outputs, inputs)
+    bias : ndarray of float64, shape (outputs,)
     """
 
-    def __init__(self, model, path, output):
-        self.model, self.path = model, path
-        graph = model.graph
-        self.constants = {c.name: numpy_helper.to_array(c) for c in graph.initializer}
-        for node in graph.node:
-            if node.op_type == "Constant" and node.attribute[0].name == "value":
-                self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-            elif node.op_type == "Identity" and node.input[0] in self.constants:
-                self.constants[node.output[0]] = self.constants[node.input[0]]
-        self.producers = {name: node for node in graph.node for name in node.output}
-        inputs = [i.name for i in graph.input if i.name not in self.constants]
-        if len(inputs) != 1:
-            raise self.make_error(f"it must have one input; got {inputs}")
-        self.input = inputs[0]
-        outputs = [o.name for o in graph.output]
-        if output is not None and output not in self.producers:
-            raise ValueError(f"output={output!r} is unknown; the model has {', '.join(outputs)}")
-        floats = [
-            o.name for o in graph.output
-            if o.type.tensor_type.elem_type in (TensorProto.FLOAT, TensorProto.DOUBLE)
-        ]  # fmt: skip
-        if output is None and not floats:
-            raise self.make_error(
-                f"none of its outputs {outputs} is a floating-point tensor; name one by output="
-            )
-        self.output = output or floats[-1]
+    def __init__(self, weight, bias):
+        self.weight = weight
+        self.affine = Affine(np.ones(len(weight)), bias)
+        self.activation = None
 
-    def make_error(self, reason):
-        """Return the error that says why the model cannot be read."""
-        return ValueError(f"{self.path} is not a chain of dense layers: {reason}")
-
-    def make_node_error(self, node):
-        """Return the error that names an unsupported node."""
-        name = node.name or node.output[0]
-        return self.make_error(f"the node {name!r} ({node.op_type}) is not supported here")
-
-    def read_stages(self):
-        """Return the layers as a list of `Stage`, the first layer first."""
-        stages, name = [], self.output
-        while (stage := self.read_stage(name)) is not None:
-            stages.insert(0, stage)
-            name = stage.input
-        if not stages:
-            raise self.make_error("it has no product with constant weights")
-        first = stages[0]
-        factor, offset = self.measure_affine(self.input, name, first.weight.shape[1])
-        stages[0] = first._replace(
-            weight=first.weight * factor, bias=first.bias + first.weight @ offset
-        )
-        return stages
-
-    def read_stage(self, name):
-        """Return the last layer that contributes to the tensor `name`, or None without one."""
-        end = name
-        while True:
-            if name == self.input:
-                return None
-            node = self.producers.get(name)
-            if node is None:
-                raise self.make_error(f"no node computes {name!r}")
-            if node.op_type in PRODUCTS:
-                break
-            if node.op_type not in (*ELEMENTWISE, "BatchNormalization"):
-                raise self.make_node_error(node)
-            name = self.find_source(node)
-        weight, bias = self.read_product(node)
-        # A bias in a node of its own and batch normalizations come before any function.
-        start, bias = self.fold_added_bias(node.output[0], bias, end)
-        start, weight, bias = self.fold_batch_norms(start, weight, bias, end)
-        activation = self.identify_activation(start, end, len(bias))
-        return Stage(weight, bias, activation, node.input[0])
-
-    def find_source(self, node):
-        """Return the input of a node that leads to the product.
-
-        If several inputs are not constant, the function forks: the deepest one leads there.
-        """
-        varying = [name for name in node.input if name and name not in self.constants]
-        if not varying:
-            raise self.make_node_error(node)
-        return max(varying, key=self.measure_depth)
-
-    def measure_depth(self, name):
-        """Return the number of nodes on the longest path from the input to a tensor."""
-        if name == self.input or name in self.constants or name not in self.producers:
-            return 0
-        inputs = [i for i in self.producers[name].input if i]
-        return 1 + max((self.measure_depth(i) for i in inputs), default=0)
-
-    def read_product(self, node):
-        """Return the weight (outputs, inputs) and the bias (outputs,) of a product."""
-        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        weight = self.constants.get(node.input[1])
-        if weight is None or weight.ndim != 2 or attributes.get("transA"):
-            raise self.make_node_error(node)
-        weight = weight.astype(np.float64)
-        if not attributes.get("transB"):
-            weight = weight.T
-        weight = weight * attributes.get("alpha", 1.0)
-        bias = np.zeros(len(weight))
-        if len(node.input) > 2 and node.input[2]:
-            constant = self.constants.get(node.input[2])
-            if constant is None:
-                raise self.make_node_error(node)
-            bias = bias + np.reshape(constant, -1) * attributes.get("beta", 1.0)
-        return weight, bias
-
-    def find_users(self, name):
-        """Return the nodes that read a tensor."""
-        return [node for node in self.model.graph.node if name in node.input]
-
-    def fold_added_bias(self, start, bias, end):
-        """Fold an Add of a constant to the tensor `start`; return its output and the bias."""
-        users = self.find_users(start)
-        if start != end and len(users) == 1 and users[0].op_type == "Add":
-            others = [self.constants.get(i) for i in users[0].input if i != start]
-            if others and others[0] is not None and np.size(others[0]) in (1, len(bias)):
-                return users[0].output[0], bias + np.reshape(others[0], -1)
-        return start, bias
-
-    def fold_batch_norms(self, start, weight, bias, end):
-        """Fold the batch normalizations after the tensor `start` into weight and bias."""
-        while start != end:
-            users = self.find_users(start)
-            if len(users) != 1 or users[0].op_type != "BatchNormalization":
-                break
-            node = users[0]
-            values = [self.constants.get(i) for i in node.input[1:5]]
-            if any(value is None for value in values):
-                raise self.make_node_error(node)
-            scale, shift, mean, variance = (v.astype(np.float64) for v in values)
-            eps = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
-            gain = scale / np.sqrt(variance + eps)
-            weight, bias = weight * gain[:, None], (bias - mean) * gain + shift
-            start = node.output[0]
-        return start, weight, bias
-
-    def find_nodes_between(self, start, end):
-        """Return the nodes that compute the tensor `end` from `start`, in order."""
-        needed, pending = [], [end]
-        while pending:
-            name = pending.pop()
-            if name == start or name in self.constants or not name:
-                continue
-            node = self.producers.get(name)
-            if node is None:
-                raise self.make_error(f"{end!r} depends on more than {start!r}")
-            if node not in needed:
-                needed.append(node)
-                pending.extend(node.input)
-        for node in needed:
-            if node.op_type not in ELEMENTWISE:
-                raise self.make_node_error(node)
-        return [node for node in self.model.graph.node if node in needed]
-
-    def evaluate(self, start, end, values):
-        """Return the values of the tensor `end` for values of `start`, (m, n), as (m, any)."""
-        nodes = self.find_nodes_between(start, end)
-        if not nodes:
-            return values
-        from onnx.reference import ReferenceEvaluator
-
-        used = {name for node in nodes for name in node.input}
-        constants = [
-            numpy_helper.from_array(array, name)
-            for name, array in self.constants.items()
-            if name in used
-        ]
-        dtype = helper.np_dtype_to_tensor_dtype(values.dtype)
-        graph = helper.make_graph(
-            nodes, "part", [helper.make_tensor_value_info(start, dtype, values.shape)],
-            [helper.make_tensor_value_info(end, TensorProto.UNDEFINED, None)], constants,
-        )  # fmt: skip
-        part = helper.make_model(graph, opset_imports=self.model.opset_import)
-        try:
-            [result] = ReferenceEvaluator(part).run(None, {start: values})
-        except Exception:  # the evaluator raises many types
-            raise self.make_node_error(nodes[0]) from None
-        return np.reshape(result, (len(values), -1))
-
-    def measure_affine(self, start, end, width):
-        """Return factor and offset, each (width,), of the affine function from `start` to `end`."""
-        [element_type] = [
-            i.type.tensor_type.elem_type for i in self.model.graph.input if i.name == start
-        ]
-        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(element_type))
-        lowest = 3 if dtype.kind == "u" else -3
-        probes = np.array([0, 1, lowest, 100])[:, None] * np.ones(width)
-        out = np.asarray(self.evaluate(start, end, probes.astype(dtype)), np.float64)
-        if out.shape != probes.shape:
-            raise self.make_error(f"{end!r} must have the number of columns of the input")
-        offset, factor = out[0], out[1] - out[0]
-        if not np.allclose(out, offset + probes * factor, rtol=1e-4, atol=1e-6):
-            raise self.make_error(
-                f"only affine functions may precede the first layer, up to {end!r}"
-            )
-        return factor, offset
-
-    def identify_activation(self, start, end, width):
-        """Return the activation that computes the tensor `end` from `start`."""
-        nodes = self.find_nodes_between(start, end)
-        if not nodes:
-            return ACTIVATIONS["identity"]
-        points = np.linspace(-6, 6, 49)
-        z = np.stack([np.roll(points, j) for j in range(width)], axis=1)
-        out = self.evaluate(start, end, z.astype(np.float32)).astype(np.float64)
-        if out.shape != z.shape:
-            raise self.make_node_error(nodes[0])
-        for activation in propose_activations(z, out):
-            if np.allclose(out, activate(activation, z), rtol=1e-5, atol=2e-6):
-                return activation
-        raise self.make_node_error(nodes[-1])
+    def fold(self):
+        """Return the weight and the bias of the layer as the network has them."""
+        return self.weight * self.affine.factor[:, None], self.affine.offset
 
 
-def propose_activations(z, out):
-    """Yield the activations that may have the values `out` at `z`.
+class Affine(NamedTuple):
+    """The function ``factor * x + offset`` of each column.
 
-    The parameter of those that have one is computed from the value at the lowest point.
+    Attributes
+    ----------
+    factor, offset : float or ndarray of float64, shape (columns,)
     """
-    yield from ACTIVATIONS.values()
-    at = np.unravel_index(np.argmin(z), z.shape)
-    lowest, value = float(z[at]), float(out[at])
-    slope = value / lowest
-    if slope >= 0:
-        yield leaky_relu(round(slope, 7))
-    if value < 0:
-        yield elu(round(value / np.expm1(lowest), 6))
-        low, high = 1e-3, 1e3
-        for _ in range(80):  # bisection: alpha (exp(z / alpha) - 1) falls as alpha grows
-            middle = np.sqrt(low * high)
-            if middle * np.expm1(lowest / middle) > value:
-                low = middle
-            else:
-                high = middle
-        yield celu(round(float(low), 5))
+
+    factor: float | np.ndarray = 1.0
+    offset: float | np.ndarray = 0.0
+
+    def then(self, other):
+        """Return the function that applies another one to the values of this one."""
+        return Affine(self.factor * other.factor, self.offset * other.factor + other.offset)
 
 
-def activate(activation, z):
-    """Return an activation's values at `z`, (m, n) of float64, computed by the kernels."""
-    rows, width = z.shape
-    padded = padded_width(width, np.dtype(np.float64))
-    a = aligned_zeros(rows * padded, np.dtype(np.float64)).reshape(rows, padded)
-    a[:, :width] = z
-    kernels.activate(activation.name, width, a, None, activation.parameter)
-    return a[:, :width]
+class ChainReader:
+    """Reads the steps of a chain, first to last, into stages.
+
+    Parameters
+    ----------
+    graph : Graph
+    dtype : numpy.dtype
+        dtype of the network.
+
+    Attributes
+    ----------
+    stages : list of Stage
+    shape : list of int or None
+        Shape of the tensor that the next step reads; None for an unknown size.
+    element_type : int
+        Its element type, of `TensorProto`.
+    affine : Affine or None
+        An affine function that the next product applies first.
+    """
+
+    def __init__(self, graph, dtype):
+        self.graph, self.stages, self.affine = graph, [], None
+        self.bits = PRECISION[TensorProto.DOUBLE if dtype == np.float64 else TensorProto.FLOAT]
+        self.shape, self.element_type = read_shape(graph), graph.input.type.tensor_type.elem_type
+        if self.element_type not in PRECISION:
+            raise graph.make_error(f"its input {graph.input.name!r} must hold numbers")
+        self.last = None  # the last node
+
+    def add_link(self, link):
+        """Read a step."""
+        self.last, name = link.node, link.node.op_type
+        if link.activation is not None:
+            self.add_activation(link)
+        elif link.node.domain == "ai.onnx.ml" and name == "Scaler":
+            self.set_type(link, TensorProto.FLOAT)
+            self.add_affine(link)
+        elif link.node.domain in STANDARD_DOMAINS and name in METHODS:
+            METHODS[name](self, link)
+        else:
+            raise self.make_error(link, "it is no activation of cmlp and no affine function")
+
+    def finish(self):
+        """Return the stages."""
+        if self.affine is not None:
+            raise self.graph.make_node_error(self.last, "no layer follows")
+        return self.stages
+
+    def make_error(self, link, reason):
+        """Return the error that names the node of a step."""
+        return self.graph.make_node_error(link.node, reason)
+
+    @property
+    def columns(self):
+        """Number of columns of the tensor that the next step reads; None if it is unknown."""
+        return self.shape[-1]
+
+    def add_activation(self, link):
+        """Set the activation of the last stage."""
+        self.check_float(link)
+        if not self.stages:
+            raise self.make_error(
+                link,
+                f"only affine functions may precede the first layer, up to {link.node.output[0]!r}",
+            )
+        stage = self.stages[-1]
+        if stage.activation is not None:
+            raise self.make_error(
+                link, f"it follows the activation {stage.activation.name!r} of the same layer"
+            )
+        stage.activation = link.activation
+
+    def add_affine(self, link):
+        """Apply an affine function of single columns to the last stage or to the next one."""
+        self.check_float(link)
+        factor, offset = read_affine(self.graph, link.node, link.source)
+        for values in (factor, offset):
+            if np.ndim(values):
+                if len(self.shape) != 2:
+                    raise self.make_error(link, "it must follow the Flatten of the input")
+                if self.columns is None:
+                    self.shape[-1] = len(values)
+                if len(values) != self.columns:
+                    raise self.make_error(
+                        link, f"it has constants for {len(values)} columns, its input has "
+                              f"{self.columns}"
+                    )  # fmt: skip
+        affine = Affine(factor, offset)
+        if self.stages and self.stages[-1].activation is None:
+            self.stages[-1].affine = self.stages[-1].affine.then(affine)
+        else:
+            self.affine = (self.affine or Affine()).then(affine)
+
+    def add_product(self, link):
+        """Begin a stage."""
+        self.check_float(link)
+        weight, bias = read_product(self.graph, link.node, link.source, FLOATS[self.element_type])
+        if len(self.shape) != 2:
+            raise self.make_error(link, f"its input must be a matrix; its shape is {self.shape}")
+        if self.columns not in (None, weight.shape[1]):
+            raise self.make_error(
+                link, f"its weights are for {weight.shape[1]} columns, its input has {self.columns}"
+            )
+        if self.stages and not (self.stages[-1].activation or ACTIVATIONS["identity"]).hidden:
+            raise self.make_error(
+                link, f"{self.stages[-1].activation.name} must be the last layer's activation"
+            )
+        if self.affine is not None:
+            bias = bias + weight @ np.broadcast_to(self.affine.offset, weight.shape[1:])
+            weight = weight * self.affine.factor
+            self.affine = None
+        self.stages.append(Stage(weight, bias))
+        self.shape = [self.shape[0], len(weight)]
+
+    def cast(self, link):
+        """Convert the elements to another type."""
+        attributes = self.graph.read_attributes(link.node, to=None, saturate=1, round_mode=b"up")
+        self.set_type(link, attributes["to"])
+
+    def set_type(self, link, element_type):
+        """Set the element type, if the numbers do not lose precision that the network has."""
+        if element_type != self.element_type and (
+            element_type not in FLOATS
+            or PRECISION[element_type] < min(PRECISION[self.element_type], self.bits)
+        ):
+            raise self.make_error(link, "it loses precision")
+        self.element_type = element_type
+
+    def flatten(self, link):
+        """Make rows of an input with more than two dimensions."""
+        axis = self.graph.read_attributes(link.node, axis=1)["axis"]
+        if axis not in (1, 1 - len(self.shape)):
+            raise self.make_error(link, f"its axis must be 1; got {axis}")
+        self.shape = [self.shape[0], self.count_columns()]
+
+    def reshape(self, link):
+        """Make rows of an input; a reshape must not change the number of rows."""
+        attributes = self.graph.read_attributes(link.node, allowzero=0)
+        shape = self.graph.list_operands(link.node)[1]
+        target = self.graph.get_constant(shape).tolist() if self.graph.is_constant(shape) else None
+        samples, columns = self.shape[0], self.count_columns()
+        is_pair = isinstance(target, list) and [type(n) for n in target] == [int, int]
+        if is_pair and not attributes["allowzero"] and columns is not None:
+            rows, width = target
+            keeps_rows = rows == 0 or (samples is not None and rows == samples)
+            if (width == columns and (keeps_rows or rows == -1)) or (width == -1 and keeps_rows):
+                self.shape = [samples, columns]
+                return
+        raise self.make_error(link, f"its shape must be (-1, {columns}); got {target}")
+
+    def count_columns(self):
+        """Return the number of columns of the tensor's rows; None if it is unknown."""
+        sizes = self.shape[1:]
+        return None if None in sizes else int(np.prod(sizes, dtype=object))
+
+    def check_float(self, link):
+        """Raise ValueError unless the tensor holds float32 or float64."""
+        if self.element_type not in FLOATS:
+            raise self.make_error(link, "a Cast to float or double must precede it")
+
+
+# Operator -> method of `ChainReader` that reads it.
+METHODS = {
+    **dict.fromkeys(PRODUCTS, ChainReader.add_product),
+    **dict.fromkeys(
+        ("Add", "BatchNormalization", "Div", "Mul", "Neg", "Sub"), ChainReader.add_affine
+    ),
+    "Cast": ChainReader.cast,
+    "Flatten": ChainReader.flatten,
+    "Reshape": ChainReader.reshape,
+}

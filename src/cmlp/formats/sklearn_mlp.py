@@ -2,6 +2,7 @@
 
 from cmlp._model.architecture import Architecture
 from cmlp._model.state import ModelState
+from cmlp.formats.finite import check_finite
 
 # out_activation_ of an estimator -> (loss, output) of a network; with "exp" the estimator predicts
 # the exponential of the network's output.
@@ -35,6 +36,8 @@ def read(estimator):
     ------
     TypeError
         If `estimator` is something else.
+    ValueError
+        If a weight is not finite.
     sklearn.exceptions.NotFittedError
         If it is not fitted.
     """
@@ -57,4 +60,5 @@ def read(estimator):
     arrays = {f"weight_{l}": coef.T for l, coef in enumerate(estimator.coefs_)}
     for l, intercept in enumerate(estimator.intercepts_):
         arrays[f"bias_{l}"] = intercept[:, None]
+    check_finite(arrays, architecture.dtype)
     return ModelState.from_arrays(architecture, arrays)

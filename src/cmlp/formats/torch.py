@@ -4,6 +4,7 @@ import numpy as np
 
 from cmlp.activations import ACTIVATIONS, celu, elu, leaky_relu
 from cmlp.formats.builder import SequenceBuilder
+from cmlp.formats.finite import check_finite
 from cmlp.normalizations import BatchNorm, LayerNorm
 
 # Activation -> name of the module in torch.nn, and its arguments for the activation's parameter k.
@@ -27,7 +28,7 @@ MODULES = {
     "softmax": ("Softmax", lambda k: {"dim": 1}),
 }
 
-# Module -> arguments that must have PyTorch's defaults, as the activation here has no parameter.
+# Module -> arguments that must have these values, as cmlp's activation has no such parameter.
 FIXED_ARGUMENTS = {
     "Hardtanh": {"min_val": -1.0, "max_val": 1.0},
     "Softplus": {"beta": 1.0, "threshold": 20.0},
@@ -57,11 +58,17 @@ def write(state, target=None):
     -------
     torch.nn.Sequential
         In evaluation mode.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not finite.
     """
     import torch
     from torch import nn
 
     architecture, arrays = state.architecture, state.to_arrays()
+    check_finite(arrays, architecture.dtype)
     dtype = getattr(torch, architecture.dtype.name)
 
     def convert(name):
@@ -164,7 +171,7 @@ def to_numpy(tensor):
 
 
 def find_activation(module):
-    """Return the activation that a module computes, or None if there is none."""
+    """Return the activation that a module computes, or None if cmlp does not have it."""
     name = type(module).__name__
     if name == "GELU":
         return ACTIVATIONS["gelu_tanh" if module.approximate == "tanh" else "gelu"]

@@ -103,7 +103,7 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
         ndarray, shape (n_samples,)
             Or 0 and 1, shape (n_samples, n_classes), if the targets are multilabel.
         """
-        outputs = self._predict_small(X)
+        outputs = self._predict_few(X)
         if outputs is None:
             return super().predict(X)
         if self.out_activation_ == "softmax":
@@ -124,7 +124,7 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
         ndarray, shape (n_samples, n_classes)
             In the order of `classes_`.
         """
-        outputs = self._predict_small(X)
+        outputs = self._predict_few(X)
         if outputs is None:
             return super().predict_proba(X)
         return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
@@ -221,7 +221,7 @@ class MLPRegressor(EngineMixin, neural_network.MLPRegressor):
         -------
         ndarray, shape (n_samples,) or (n_samples, n_outputs)
         """
-        outputs = self._predict_small(X)
+        outputs = self._predict_few(X)
         if outputs is None:
             return super().predict(X)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs

@@ -1,4 +1,4 @@
-"""What both estimators share: cmlp's network behind scikit-learn's attributes, and its training."""
+"""The common base of both estimators: the network, its training, and scikit-learn's attributes."""
 
 import operator
 import warnings
@@ -19,7 +19,7 @@ from cmlp._training.evaluation import compute_outputs
 from cmlp._training.inputs import check_range, convert_rows, prepare_rows, split_pair
 from cmlp._training.loop import TrainingRun
 from cmlp._training.progress import choose_progress
-from cmlp._utils.threads import available_cpus, resolve_threads
+from cmlp._utils.threads import count_available_cpus, resolve_threads
 from cmlp._utils.validation import check_unmasked, convert_dtype
 from cmlp.activations import ACTIVATIONS, Activation
 from cmlp.callbacks import resolve_callbacks
@@ -53,9 +53,9 @@ CONSTRAINTS = {
 class EngineMixin:
     """Train and evaluate a scikit-learn multilayer perceptron with cmlp.
 
-    It precedes scikit-learn's class in the bases of an estimator and overrides the private methods
-    of it that initialize, train and evaluate. `coefs_` and `intercepts_` are views of the network's
-    parameters if the network has the dtype of X, and copies otherwise.
+    In an estimator's bases it precedes scikit-learn's class, and it overrides that class's private
+    methods for initialization, training and evaluation. `coefs_` and `intercepts_` are views of the
+    network's parameters if the network has the dtype of X, and copies otherwise.
     """
 
     def fit(self, X, y, sample_weight=None, *, validation_data=None):
@@ -98,8 +98,8 @@ class EngineMixin:
         self.__dict__.pop("_optimizer", None)
 
     def _init_coef(self, fan_in, fan_out, dtype):
-        # scikit-learn's bound depends on one activation's name; a list or an Activation has the
-        # bound of every name but "logistic".
+        # scikit-learn's bound of the initial weights depends only on whether `activation` is
+        # "logistic". A list or an Activation has the bound of the other names.
         activation = self.activation
         self.activation = activation if isinstance(activation, str) else "relu"
         try:
@@ -120,8 +120,8 @@ class EngineMixin:
         )  # fmt: skip
 
     def _synchronize(self):
-        # Return the network. If `coefs_` or `intercepts_` have been assigned to, it takes their
-        # values first.
+        # Return the network. If `coefs_` or `intercepts_` have been assigned to, copy them into
+        # the network first.
         attributes = self.__dict__
         network, exposed = attributes.get("_network"), attributes.get("_exposed", ())
         arrays = [*self.coefs_, *self.intercepts_]
@@ -183,7 +183,7 @@ class EngineMixin:
         if self.n_jobs == 0:
             raise ValueError("n_jobs must not be 0; use -1 for all CPUs")
         # Joblib's rule: -2 means all CPUs but one.
-        jobs = self.n_jobs if self.n_jobs > 0 else max(1, available_cpus() + 1 + self.n_jobs)
+        jobs = self.n_jobs if self.n_jobs > 0 else max(1, count_available_cpus() + 1 + self.n_jobs)
         return resolve_threads(int(jobs))
 
     def _combine_weights(self, y, sample_weight):
@@ -206,12 +206,12 @@ class EngineMixin:
         if sample_weight is not None:
             sample_weight = np.array(sample_weight, np.float64)
             check_range(sample_weight, network.dtype)
-        return rows, targets.weighted(sample_weight)
+        return rows, targets.set_weights(sample_weight)
 
     def _fit_stochastic(self, X, y, sample_weight, activations, deltas, coef_grads,
                         intercept_grads, layer_units, incremental):  # fmt: skip
-        # scikit-learn's `fit` and `partial_fit` call this. `activations` to `intercept_grads` are
-        # workspaces of its own solver.
+        # Called by scikit-learn's `fit` and `partial_fit`. `activations` to `intercept_grads` are
+        # buffers of its own solver and not used.
         network = self._synchronize()
         self._input_dtype = X.dtype
         if not incremental or "_optimizer" not in self.__dict__:
@@ -307,8 +307,13 @@ class EngineMixin:
         return samples, held_out
 
     def _score_held_out(self, held_out):
+        # NaN, which is never the best score, if the outputs are not finite: training is about to
+        # diverge.
         self._expose_parameters()
-        return self._score(held_out.X, held_out.y, sample_weight=held_out.sample_weight)
+        try:
+            return self._score(held_out.X, held_out.y, sample_weight=held_out.sample_weight)
+        except FloatingPointError:
+            return np.nan
 
     def _fit_lbfgs(self, X, y, sample_weight, activations, deltas, coef_grads, intercept_grads,
                    layer_units):  # fmt: skip
@@ -359,11 +364,12 @@ class EngineMixin:
             check_unmasked("X", X)
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
             return self._convert_outputs(self._synchronize()(X, threads=self._resolve_threads()))
-        # Validation while training. If the outputs are not finite, training is about to diverge;
-        # it reports that itself.
+        # The validation data of a fit, which are finite.
         state = self._synchronize().state
         rows = convert_rows(X, state.architecture.inputs, state.architecture.dtype)
         outputs = compute_outputs(state, rows, self._resolve_threads(), check_finite=False)
+        if not np.isfinite(outputs).all():
+            raise FloatingPointError
         return self._convert_outputs(outputs)
 
     def _convert_outputs(self, outputs):
@@ -375,18 +381,18 @@ class EngineMixin:
             return outputs
         return outputs.astype(dtype)
 
-    def _predict_small(self, X):
-        # Return the predictions for a few samples without scikit-learn's checks, which take many
-        # times longer than the prediction. None if X needs one of the checks: if it is not a plain
-        # array of float32 or float64 of the right shape, not finite, or large, or if names of
-        # features were fitted.
+    def _predict_few(self, X):
+        # Return the predictions for a few samples without scikit-learn's checks, which take much
+        # longer than the prediction. Return None if X requires them (it is not a plain, finite
+        # array of float32 or float64 of the right shape, or the estimator was fitted with feature
+        # names), and if X is large.
         fitted = self.__dict__
         if type(X) is not np.ndarray or X.dtype.char not in "fd":
             return None
         if "_network" not in fitted or "feature_names_in_" in fitted:
             return None
         try:
-            outputs = self._synchronize().state.program.predict_small(X)
+            outputs = self._synchronize().state.program.predict_few(X)
         except ValueError:  # NaN or infinity, for which scikit-learn has its own message
             return None
         return None if outputs is None else self._convert_outputs(outputs)

@@ -1,4 +1,4 @@
-"""The optimizers that the arguments of an estimator choose."""
+"""Optimizers for the arguments of an estimator."""
 
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,7 @@
 """scikit-learn's learning rates: ``"constant"``, ``"invscaling"`` and ``"adaptive"``.
 
 The objects here are running schedules of a training run and also hold the state of its optimizer,
-because scikit-learn scales the momentum buffer of SGD when the learning rate changes. Both live on
+because scikit-learn scales the momentum buffer of SGD when the learning rate changes. Both persist
 between calls of `partial_fit` and are pickled with the estimator.
 """
 
@@ -32,8 +32,9 @@ class LearningRate:
     def change(self, learning_rate):
         """Set the learning rate.
 
-        scikit-learn's velocity is -learning_rate times the sum of the gradients, as of the steps in
-        which they were added. cmlp stores the sum alone, so it is scaled to keep the velocity.
+        scikit-learn's velocity contains each gradient multiplied by minus the learning rate of its
+        step. cmlp stores the sum of the gradients without that factor, so the sum is scaled to
+        preserve the velocity.
         """
         optimizer = self.optimizer_state.optimizer
         if isinstance(optimizer, SGD) and optimizer.momentum:
@@ -46,17 +47,17 @@ class LearningRate:
         Parameters
         ----------
         n_samples_seen : int
-            The number of samples that all epochs so far have trained on: ``t_``.
+            The number of samples processed in all epochs so far: ``t_``.
         """
 
     def handle_plateau(self):
-        """Return whether to stop when the loss or score has stopped improving, and the reason.
+        """Return whether training stops now that loss or score no longer improve, and a message.
 
         Returns
         -------
         stop : bool
         message : str
-            What scikit-learn prints with `verbose`.
+            The message that scikit-learn prints with `verbose`.
         """
         return True, "Stopping."
 
@@ -89,7 +90,7 @@ class InverseScaling(LearningRate):
 
 
 class Adaptive(LearningRate):
-    """scikit-learn's ``learning_rate="adaptive"``: divided by 5 whenever progress stops."""
+    """scikit-learn's ``learning_rate="adaptive"``: divided by 5 on each plateau."""
 
     def handle_plateau(self):
         """Divide the learning rate by 5, or stop if it is at most 1e-6."""

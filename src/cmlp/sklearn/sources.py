@@ -14,8 +14,8 @@ class ScikitSource(ArraySource):
     rows, targets : cmlp._core.inputs.Rows, Targets
     batch_size : int
     random_state : numpy.random.RandomState or None
-        What draws the order; None keeps the order of the rows. scikit-learn shuffles the order of
-        the epoch before, so the order is not a function of seed and epoch.
+        Draws the order; None: the rows in their stored order. As in scikit-learn, each epoch
+        shuffles the order of the previous epoch, so it is not a function of seed and epoch.
     """
 
     def __init__(self, rows, targets, batch_size, random_state):
@@ -27,6 +27,6 @@ class ScikitSource(ArraySource):
         if self.random_state is None:
             return None
         self.index = shuffle(self.index, random_state=self.random_state)
-        # A single batch of all samples needs no order, but the draw must be made all the same:
-        # later draws depend on it.
+        # A single batch of all samples does not need the order, but later draws depend on this
+        # one.
         return self.index.astype(np.uint32) if self.steps > 1 else None

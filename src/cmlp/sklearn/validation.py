@@ -1,4 +1,4 @@
-"""The validation data of an estimator: given to `fit`, or split off the training data."""
+"""Samples with weights, and the split of validation data from the training data."""
 
 from typing import Any, NamedTuple
 
@@ -32,7 +32,7 @@ def split_samples(samples, fraction, random_state, stratify):
         The fraction of the samples to validate with: `validation_fraction`.
     random_state : numpy.random.RandomState
     stratify : ndarray or None
-        The classes whose proportions both parts keep.
+        The classes whose proportions are preserved in both subsets.
 
     Returns
     -------
@@ -41,14 +41,14 @@ def split_samples(samples, fraction, random_state, stratify):
     Raises
     ------
     ValueError
-        If there is only one sample to validate with, or if one of the two parts is empty.
+        If there is only one sample to validate with, or if one of the two subsets is empty.
     """
     X, y, sample_weight = samples
     # Splitting indices draws the same random numbers as splitting X, y and sample_weight.
-    parts = train_test_split(
+    indices = train_test_split(
         np.arange(len(y)), random_state=random_state, test_size=fraction, stratify=stratify
     )
-    if len(parts[1]) < 2:
+    if len(indices[1]) < 2:
         raise ValueError(
             "The validation set is too small. Increase 'validation_fraction' "
             "or the size of your dataset."
@@ -59,6 +59,6 @@ def split_samples(samples, fraction, random_state, stratify):
             y[index],
             None if sample_weight is None else sample_weight[index],
         )
-        for index in parts
+        for index in indices
     )
     return training, validation

@@ -5,8 +5,8 @@
 #include "gather.h"
 
 /* Write the number of non-zeros of the dense rows first .. first + m to their elements of counts
- * (n,).  The inner loop counts in integers of the element's size, which vectorizes, and so in
- * blocks that a byte can count. */
+ * (n,).  The inner loop counts in integers of the element's size, which vectorizes.  It counts
+ * in blocks, so that the count fits into a byte. */
 static void count_nonzeros(const cmlp_rows *rows, int64_t first, int64_t m, int64_t *counts)
 {
     switch (rows->kind) {

@@ -177,7 +177,7 @@ typedef int64_t i64_alias __attribute__((aligned(1), may_alias));
 
 /* Return the index of the first row, dense or sparse, that contains NaN, infinity or a number that
  * becomes infinite as REAL, or -1. */
-static int64_t first_not_finite(const cmlp_rows *rows)
+static int64_t find_not_finite(const cmlp_rows *rows)
 {
     if (rows->kind == CMLP_F32) {
         FIND_NOT_FINITE(i32_alias, INT32_MAX, 0x7f800000)

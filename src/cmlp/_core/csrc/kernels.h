@@ -5,8 +5,8 @@
  *
  * Matrices are row-major.  "X (m, n)" is a matrix of m rows and n columns.  A leading dimension
  * (ld) is the distance between two rows, in elements.  "Padded" means that each row is a multiple
- * of CMLP_PAD bytes long (n includes the padding), starts at such a multiple, and holds zeros, or
- * at least finite numbers, in the padding.  `void *` points to REAL unless stated otherwise.  The
+ * of CMLP_PAD bytes long (n includes the padding), starts at such a multiple, and contains zeros or
+ * other finite numbers in the padding.  `void *` points to REAL unless stated otherwise.  The
  * functions neither allocate nor own memory.
  */
 #ifndef CMLP_KERNELS_H
@@ -58,10 +58,10 @@ typedef struct {
     const double *weights; /* sample weights (n,); NULL: all 1 */
 } cmlp_targets;
 
-/* An activation. */
+/* An activation function. */
 typedef struct {
     int32_t kind;     /* its code */
-    double parameter; /* slope or alpha, if it has one */
+    double parameter; /* slope or alpha; unused by functions without a parameter */
 } cmlp_activation;
 
 /* The last layer's activation, and the loss. */
@@ -119,7 +119,7 @@ typedef struct {
     const char *name;
     int32_t parameters;   /* number of parameters: 0 or 1 */
     int32_t stores_slope; /* 1: the derivative needs the input and is stored as a slope */
-    double threshold;     /* a classifier with one output predicts class 1 from here on */
+    double threshold;     /* class 1 is predicted if a single output is at least this */
 } cmlp_activation_info;
 typedef struct {
     const char *name;
@@ -175,7 +175,7 @@ typedef struct {
     int (*compress)(const cmlp_rows *rows, int64_t first, int64_t m, const cmlp_rows *out);
     /* Return the index of the first row that contains NaN, infinity or a number that becomes
      * infinite as REAL, or -1. */
-    int64_t (*first_not_finite)(const cmlp_rows *rows);
+    int64_t (*find_not_finite)(const cmlp_rows *rows);
 
     /* --- Products --- */
 
@@ -279,7 +279,7 @@ typedef struct {
 
     /* --- Optimizers: parameters W (rows, n), leading dimension ld, padded --- */
 
-    /* Begin the optimizer's next step: compute what its parameters have in common. */
+    /* Begin the optimizer's next step: compute its constants, which all parameters share. */
     void (*begin_step)(cmlp_optimizer *optimizer);
     /* Take that step; the gradient, which becomes 0, and the states are laid out like W. */
     void (*optimize)(const cmlp_optimizer *optimizer, int64_t rows, int64_t n, int64_t ld,
@@ -294,7 +294,7 @@ typedef struct {
 
     /* --- Benchmarks --- */
 
-    /* Run multiply-adds at the core's peak rate; return how many. */
+    /* Run multiply-adds at the core's peak rate; return their number. */
     int64_t (*multiply_adds)(int64_t rounds);
 } cmlp_kernels;
 

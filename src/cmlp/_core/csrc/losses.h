@@ -15,7 +15,7 @@
 #include "activations.h"
 #include "kernels.h"
 
-/* Bound a probability away from 0, before a logarithm or a division. */
+/* Clip a probability to the smallest normal number, before a logarithm or a division. */
 #define AT_LEAST_TINY(a) v_max(a, splat(REAL_MIN))
 
 #define LOG_2 (REAL)0.69314718055994530942
@@ -73,8 +73,8 @@ static const cmlp_loss_info loss_infos[] = {
  * z (n,): logits in, probabilities out.  d (n,): targets y in, `scale` times the gradient with
  * respect to the logits out.  Returns the loss sum_j y_j (L - z_j) with L = log sum_j exp z_j; its
  * gradient is a sum(y) - y (Bishop, "Pattern Recognition and Machine Learning", 2006, section
- * 4.3.4).  No logarithm of a rounded probability is needed, so that the loss is finite even if
- * the probability of the true class rounds to 0. */
+ * 4.3.4).  It does not use the logarithm of a rounded probability, so that the loss is finite
+ * even if the probability of the true class rounds to 0. */
 static double softmax_cross_entropy_row(int64_t n, REAL scale, REAL *z, REAL *d)
 {
     REAL maximum = row_max(z, n);

@@ -132,7 +132,6 @@ static void begin_step(cmlp_optimizer *optimizer)
 enum { PLAIN, DECAYED, SHAPED };
 
 /* Update one row of n parameters p, with gradient q and states a0, a1, a2; q becomes 0. */
-
 #define ROW(states, update, shape)                                \
     for (int64_t j = 0; j < n; j += LANES) {                      \
         V s0 = load(a0 + j), s1 = states > 1 ? load(a1 + j) : s0, \

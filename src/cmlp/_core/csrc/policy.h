@@ -89,7 +89,7 @@
 /* The update by a sparse batch goes over the columns of the batch, through a word of marks per
  * column and 64 samples (marked_accumulate), if each word has this many entries on average and a
  * row of W has this many bytes; otherwise over the entries of each sample (sparse_accumulate).
- * Where it pays was measured over widths and batch sizes.  At 200 MNIST digits and 112 units the
+ * The limits were measured over widths and batch sizes.  At 200 MNIST digits and 112 units the
  * update took 93 us by marks, and 180 us by the sorted entries that they replaced.
  * Smaller: finding the entries costs more than reading and writing W once saves. */
 #define CMLP_MARKED_ENTRIES_PER_WORD 2
@@ -117,7 +117,7 @@
 #define CMLP_DENSITY_SAMPLE_ROWS 256
 
 /* Dense input is compressed if its density (fraction of non-zeros) is at most this and a row has
- * this many columns.  An entry of a sparse row costs as much as two to five elements of a dense
+ * this many columns.  One entry of a sparse row takes the time of two to five elements of a dense
  * row, and compressing costs less than one epoch saves (28 ms for MNIST in float32).
  * Larger density, smaller width: training on sparse rows is slower than on dense ones. */
 #define CMLP_SPARSE_MAX_DENSITY 0.25

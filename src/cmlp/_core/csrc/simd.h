@@ -1,6 +1,6 @@
 /* Vectors of REAL by the GCC/Clang vector extensions.
  *
- * The headers above this one are written once, for any vector width.
+ * The headers that include this one are written once, for any vector width and real type.
  */
 #ifndef CMLP_SIMD_H
 #define CMLP_SIMD_H

@@ -2,8 +2,8 @@
  * whose input is non-zero are read.
  *
  * The entries of a sample are sorted by column.  Every sum runs over a sample's entries, or over
- * the samples, in order, so that the results have the same bits as the dense products: only the
- * addition of zeros is left out.
+ * the samples, in order.  The results have the same bits as the dense products, as only additions
+ * of zeros are omitted.
  */
 #ifndef CMLP_SPARSE_H
 #define CMLP_SPARSE_H

@@ -1,8 +1,8 @@
 /* Dense products from register tiles.
  *
- * A tile is a block of rows x vecs accumulators that runs over the summed index in order.  So every
- * element of a result is one chain of multiply-adds in a fixed order, and the partition of a
- * product into tiles, panels, blocks or threads does not change a bit of it.
+ * A tile is a block of rows x vecs accumulators, to which the products are added in the order of
+ * the summed index.  Every element of a result is thus one chain of multiply-adds in a fixed order,
+ * and the partition of a product into tiles, panels, blocks or threads does not change a bit of it.
  */
 #ifndef CMLP_TILES_H
 #define CMLP_TILES_H

@@ -1,4 +1,4 @@
-"""Layer specifications: the dataclasses that an architecture is a list of.
+"""Layer specifications: one dataclass for each kind of layer.
 
 To add a kind of layer, write a module here with a subclass of `Layer` and add the class to
 `LAYERS`; the compiled engine has a header of the same name and a table of its own (see

@@ -7,10 +7,10 @@ from cmlp._utils.fields import Record, check_fields
 
 
 class Layer(Record):
-    """A layer's specification: everything about it but its parameters.
+    """A layer's specification, without its parameters.
 
-    Subclasses are frozen dataclasses. By default a layer has no parameters and keeps the number
-    of columns.
+    Subclasses are frozen dataclasses. By default a layer has no parameters, and its
+    number of outputs equals its number of inputs.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Layer(Record):
         return {}
 
     def statistics(self, inputs):
-        """Return the shapes of the arrays that training changes but no gradient does."""
+        """Return the shapes of the arrays that training updates without gradients."""
         return {}
 
     def draw(self, rng, init, inputs):
@@ -55,7 +55,7 @@ class Layer(Record):
     def header(self):
         """The specification as a dict that JSON can hold; values equal to the default are omitted.
 
-        A value with a `header` of its own is represented by that.
+        A value that has the attribute `header` is replaced by it.
         """
         values = {field.name: getattr(self, field.name) for field in fields(self)
                   if getattr(self, field.name) != field.default}  # fmt: skip
@@ -63,7 +63,7 @@ class Layer(Record):
 
     @classmethod
     def from_header(cls, values):
-        """Return the layer with these values, a header without `kind`.
+        """Return the layer for a header without its `kind`.
 
         Raises
         ------

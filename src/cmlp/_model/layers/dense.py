@@ -28,13 +28,13 @@ class Dense(Layer):
     units : int
         Number of outputs.
     activation : Activation
-        f.
+        The function f.
     normalization : BatchNorm, LayerNorm or None
         Normalization of the pre-activations x W^T; adds the tensor `scale`.
     dropout : float, default 0
         Fraction of the outputs that training sets to zero.
     max_norm : float or None
-        Greatest norm of the weights into one unit; None for no limit.
+        Maximum norm of the weights into one unit; None: no limit.
     """
 
     kind: ClassVar[str] = "dense"

@@ -17,7 +17,7 @@ class InputDropout(Layer):
     Parameters
     ----------
     rate : float
-        Fraction of the elements that is set to zero; the others are scaled to keep the mean.
+        Fraction of the elements that are set to zero; the others are scaled to preserve the mean.
     """
 
     kind: ClassVar[str] = "input_dropout"
