@@ -37,6 +37,12 @@ else:
     print(peak >> (20 if sys.platform == "darwin" else 10))
 """
 
+# Mark of the tests that limit or measure memory. A sanitizer's shadow memory and quarantine count,
+# so that the limits do not hold for a debug build.
+measures_memory = pytest.mark.skipif(
+    "libasan" in os.environ.get("LD_PRELOAD", ""), reason="the memory of a sanitizer would count"
+)
+
 
 def pytest_collection_modifyitems(items):
     """Mark the tests that the fixture `isa` runs with every instruction set."""

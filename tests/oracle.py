@@ -330,8 +330,11 @@ REAL_METRICS = {
 
 
 def top_k(truth, outputs, k):
-    """Return the fraction of samples whose class is among the k greatest outputs."""
-    return np.mean([t in np.argsort(o)[-k:] for t, o in zip(truth, outputs, strict=True)])
+    """Return the fraction of samples with fewer than k outputs >= that of their class; no NaN."""
+    others = [np.delete(o, t) for t, o in zip(truth, outputs, strict=True)]
+    ranks = [(o >= out[t]).sum() for t, o, out in zip(truth, others, outputs, strict=True)]
+    is_number = ~np.isnan(outputs).any(axis=1)
+    return np.mean(is_number & (np.array(ranks) < k))
 
 
 def philox(key, counters):

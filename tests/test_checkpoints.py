@@ -382,6 +382,68 @@ def test_ctrl_c_within_a_step_lets_callbacks_see_the_step(tmp_path, rng, ctrl_c,
     assert seen.steps == [[epoch, step] for epoch in range(2) for step in range(4)]
 
 
+def test_ctrl_c_after_the_last_step_of_an_epoch_repeats_no_step(tmp_path, data):
+    path, options = tmp_path / "run.npz", {"epochs": 2, "batch_size": 8}
+    with pytest.raises(KeyboardInterrupt):
+        network().fit(*data, **options, callbacks=[
+            Checkpoint(path, 100), Seen(), Raise("on_batch_end", KeyboardInterrupt, 8)
+        ])  # fmt: skip
+    seen, plain = Seen(), Raise("on_pause", None, math.inf)
+    Network.resume(path).fit(*data, **options, callbacks=[Checkpoint(path), seen, plain])
+    assert seen.steps == [[epoch, step] for epoch in range(2) for step in range(8)]
+
+
+def test_a_resumed_run_is_resumed_once(tmp_path, data):
+    path = tmp_path / "run.npz"
+    network().fit(*data, epochs=2, callbacks=Checkpoint(path))
+    net = Network.resume(path)
+    assert len(net.fit(*data, epochs=3, callbacks=Checkpoint(path))) == 3
+    twin = net.copy()
+    assert net.fit(*data, epochs=1)["loss"] == twin.fit(*data, epochs=1)["loss"]
+    assert net.state.epoch == 4
+    net.partial_fit(*data)
+
+
+COPIES = [Network.copy, copy.copy, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))]
+
+
+@pytest.mark.parametrize("make_copy", COPIES, ids=["method", "copy", "deepcopy", "pickle"])
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, SGD(0.1, momentum=0.9)], ids=repr)
+def test_copies_keep_the_optimizer_of_partial_fit(data, optimizer, make_copy):
+    net, whole = network(), network()
+    for _ in range(3):
+        net.partial_fit(*data, optimizer=optimizer)
+        whole.partial_fit(*data, optimizer=optimizer)
+    twin = make_copy(net)
+    assert twin.state.optimizer.optimizer == optimizer
+    assert (twin.state is net.state) == (make_copy is copy.copy)
+    before = net.state.snapshot()
+    for _ in range(2):
+        history = twin.partial_fit(*data, optimizer=optimizer)
+        assert history["loss"] == whole.partial_fit(*data, optimizer=optimizer)["loss"]
+    assert_same_state(twin, whole)
+    if make_copy is copy.copy:
+        return  # a shallow copy shares the state
+    for array, expected in zip(net.state.snapshot(), before, strict=True):
+        assert (array == expected).all()
+    for _ in range(2):
+        net.partial_fit(*data, optimizer=optimizer)
+    assert_same_state(net, whole)
+
+
+def test_partial_fit_continues_from_what_fit_has_trained(data):
+    optimizer = Adam(0.01, average=0.99)
+    net, twin = network(), network()
+    net.partial_fit(*data, optimizer=optimizer)  # ends with averages, and keeps the trained ones
+    net.fit(*data, epochs=3)
+    twin.state.restore(net.state.snapshot())
+    twin.state.epoch = net.state.epoch
+    for _ in range(2):
+        net.partial_fit(*data, optimizer=optimizer)
+        twin.partial_fit(*data, optimizer=optimizer)
+    assert_same_state(net, twin)
+
+
 def test_ctrl_c_in_a_loss_in_python_undoes_the_forward_pass(tmp_path, data):
     def make_loss(last=None):
         calls = []

@@ -1,17 +1,17 @@
 """The command line, in this process and as a program."""
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
-from conftest import PRINT_PEAK_MEMORY
+from conftest import PRINT_PEAK_MEMORY, measures_memory
 
-from cmlp import Network, cli, datasets
+from cmlp import Network, _cli_sizes, cli, datasets, losses
 
 
 def run(capsys, *arguments):
@@ -43,9 +43,10 @@ def test_train_evaluate_predict_info(capsys, tmp_path, table):
 
     code, out, _ = run(capsys, "evaluate", model, "--data", table)
     assert code == 0
-    assert out.splitlines()[-1] == lines[-1]
-    counts = [int(n) for line in out.splitlines()[2:4] for n in line.split()[1:]]
-    assert sum(counts) == 66
+    counts = np.array([line.split()[1:] for line in out.splitlines()[2:4]], int)
+    assert counts.sum() == 400  # all rows of the file
+    assert out.splitlines()[-1] == f"test accuracy: {np.trace(counts) / 400:.4f}"
+    assert np.trace(counts) > 380
 
     samples = tmp_path / "samples.csv"
     samples.write_text("3,0,0\n-3,0,0\n")
@@ -91,6 +92,9 @@ def test_npz_with_its_own_test_data(capsys, tmp_path, rng):
     assert code == 0
     assert "[16, 30, 3]" in out
     assert "60 samples to train on, 7 to test with" in out
+    Network([16, 3], loss="cross_entropy", seed=0).save(tmp_path / "model.npz")
+    out = run(capsys, "evaluate", tmp_path / "model.npz", "--data", path)[1]
+    assert count_in_confusion(out) == 7
 
 
 def test_info(capsys):
@@ -156,6 +160,141 @@ def test_an_error_is_one_line_and_exit_code_2(capsys, table, arguments, message)
     assert "accuracy" not in out
 
 
+REGRESSION = ("mse", "mae", "huber", "log_cosh", "poisson", "poisson_deviance")
+
+
+@pytest.fixture
+def houses(tmp_path, rng):
+    """A table whose label column, after three others, has whole numbers that are no classes."""
+    X = rng.normal(size=(600, 3))
+    prices = np.round(np.exp(X[:, 0] / 4 + 1) * 100)
+    path = tmp_path / "houses.csv"
+    np.savetxt(path, np.column_stack([X, prices]), delimiter=",", header="a,b,c,price",
+               comments="", fmt="%.6g")  # fmt: skip
+    return path
+
+
+@pytest.mark.parametrize("loss", REGRESSION)
+def test_a_regression_loss_predicts_the_label_column(capsys, tmp_path, houses, loss):
+    model = tmp_path / "model.npz"
+    data = ("--data", houses, "--label", "price")
+    options = ("--loss", loss, "--optimizer", "adam", "--lr", 0.03, "--epochs", 30)
+    code, out, err = run(capsys, "train", *data, *options, "--out", model)
+    assert (code, err) == (0, "")
+    assert out.startswith("Network([3, 30, 1]")
+    assert "accuracy" not in out
+    assert re.fullmatch(r"test r2: -?\d+\.\d{4}", out.splitlines()[-1])
+    code, out, err = run(capsys, "evaluate", model, *data)
+    assert (code, err) == (0, "")
+    X, y = datasets.load_csv(houses)
+    assert out == f"test r2: {Network.load(model).score(X, y):.4f}\n"
+    if loss.startswith("poisson"):
+        assert Network.load(model).score(X, y) > 0.8
+        assert float(run(capsys, "predict", model, write_row(tmp_path))[1]) > 100
+
+
+def write_row(path):
+    (path / "row.csv").write_text("0.1,0.2,0.3\n")
+    return path / "row.csv"
+
+
+def test_every_loss_is_of_classification_or_of_regression():
+    classification = {
+        "quadratic", "cross_entropy", "binary_cross_entropy", "hinge", "squared_hinge"
+    }  # fmt: skip
+    assert {*REGRESSION, *classification} == set(losses.LOSSES)
+    assert {*REGRESSION} == {*_cli_sizes.REGRESSION_LOSSES}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), r"labels must be whole numbers from 0 to 99; got 5\d\d; to predict a number, use "
+             "--loss mse; for more classes, give --layers"),
+        (("--layers", "3,4,2"), r"from 0 to 1; got 5\d\d; to predict a number, use --loss mse"),
+        (("--layers", "3,4,1", "--activation", "relu"), "from 0 to 1; got"),
+        (("--label", "a"), r"from 0 to 99; got \d\.\d+; to predict"),
+        (("--loss", "mae", "--layers", "3,4,2"), "the last must be 1 for --loss mae, which"),
+    ],
+)  # fmt: skip
+def test_numbers_are_no_classes(capsys, houses, arguments, message):
+    code, out, err = run(capsys, "train", "--data", houses, *arguments)
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert re.search(message, err)
+
+
+def test_a_table_may_have_many_classes(capsys, tmp_path, rng):
+    path = tmp_path / "many.npz"
+    np.savez(path, X=rng.normal(size=(4000, 3)), y=np.arange(4000) % 300)
+    options = ("--loss", "cross_entropy", "--epochs", 1)
+    assert "[3, 30, 300]" in run(capsys, "train", "--data", path, *options)[1]
+    np.savez(path, X=rng.normal(size=(2000, 3)), y=np.arange(2000) % 300)
+    assert "from 0 to 199; got 299" in run(capsys, "train", "--data", path, *options)[2]
+    assert run(capsys, "train", "--data", path, *options, "--layers", "3,300")[0] == 0
+
+
+def test_evaluate_refuses_labels_that_are_no_classes(capsys, tmp_path, table, houses):
+    for sizes in ([3, 1], [3, 2]):
+        for activation in ("relu", "tanh"):
+            model = tmp_path / "model.npz"
+            Network([sizes[0], 4, *sizes[1:]], activation=activation, seed=0).save(model)
+            code, out, err = run(capsys, "evaluate", model, "--data", houses)
+            assert (code, out) == (2, "")
+            assert re.search(r"labels must be whole numbers from 0 to 1; got 5\d\d", err)
+            code, out, err = run(capsys, "evaluate", model, "--data", table)
+            assert (code, err) == (0, "")
+            assert count_in_confusion(out) == 400
+
+
+def count_in_confusion(out):
+    return sum(int(n) for line in out.splitlines()[2:-1] for n in line.split()[1:])
+
+
+def test_targets_in_several_shapes(capsys, tmp_path, rng):
+    X, path, model = rng.normal(size=(300, 3)), tmp_path / "data.npz", tmp_path / "model.npz"
+    labels = X[:, 0] > 0
+    train = ("train", "--data", path, "--out", model, "--epochs", 30, "--quiet")
+    # One column, booleans, one output or two, one-hot rows: always the same task.
+    for y, layers in ((labels[:, None], "3,2"), (labels, "3,1"), (labels[:, None] * 1.0, "3,1"),
+                      (np.eye(2)[labels * 1], "3,2")):  # fmt: skip
+        np.savez(path, X=X, y=y)
+        assert run(capsys, *train, "--layers", layers)[0] == 0
+        code, out, err = run(capsys, "evaluate", model, "--data", path)
+        assert (code, err) == (0, "")
+        assert count_in_confusion(out) == 300
+        assert float(out.split()[-1]) > 0.9
+    np.savez(path, X=X, y=np.stack([X[:, 0], X[:, 1] + 7], axis=1))
+    assert run(capsys, *train, "--loss", "mse")[1].splitlines()[-1].startswith("test r2: ")
+    assert Network.load(model).size == [3, 30, 2]
+    assert len(run(capsys, "predict", model, path)[1].splitlines()[0].split(",")) == 2
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"X": np.zeros((6, 3))}, "it must have an array y"),
+        ({"X": np.zeros((6, 3)), "y": np.zeros(5)}, r"got shapes \(6, 3\) of X and \(5,\) of y"),
+        ({"X": np.zeros((6, 3)), "y": 1.0}, r"got shapes \(6, 3\) of X and \(\) of y"),
+        ({"X": np.zeros((6, 3)), "y": np.zeros((6, 2, 2))}, "y must have shape"),
+        ({"X": np.zeros((0, 3)), "y": np.zeros(0)}, "there are no rows"),
+        ({"X": np.zeros((6, 3)), "y": np.array(list("abcdef"))}, "y must hold real numbers"),
+        ({"X": np.zeros((6, 3)), "y": np.full(6, np.nan)}, "whole numbers from 0 to .; got nan"),
+        ({"x_train": np.zeros((6, 3)), "y_train": np.zeros(6), "x_test": np.zeros((2, 3)),
+          "y_test": np.zeros(3)}, r"got shapes \(2, 3\) of X and \(3,\) of y"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_arrays_that_are_no_data_set(capsys, tmp_path, arrays, message, command):
+    np.savez(tmp_path / "data.npz", **arrays)
+    Network([3, 2], seed=0).save(tmp_path / "model.npz")
+    model = [tmp_path / "model.npz"] if command == "evaluate" else ["--layers", "3,2"]
+    code, out, err = run(capsys, command, *model, "--data", tmp_path / "data.npz")
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert re.search(message, err)
+
+
 def test_one_output_learns_labels_of_two_classes(capsys, table):
     options = ("--data", table, "--layers", "3,1", "--epochs", 30, "--seed", 1)
     code, out, err = run(capsys, "train", *options)
@@ -201,6 +340,7 @@ def test_a_closed_pipe_prints_no_traceback(tmp_path, table):
     process.stderr.close()
 
 
+@measures_memory
 def test_images_stay_bytes(tmp_path):
     # 50,000 images of MNIST's size take 39 MB as bytes; as float32 they would take 157 MB.
     X = np.zeros((50_000, 784), np.uint8)
@@ -214,31 +354,65 @@ def test_images_stay_bytes(tmp_path):
     assert int(done.stdout.splitlines()[-1]) < 238  # MiB: 250 MB
 
 
-@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no terminals here")
-def test_a_terminal_shows_a_bar(table):
+def run_in_terminal(code, columns):
+    """Run Python code on a terminal; return standard output and the lines on standard error."""
     import pty
     import termios
 
     ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 200))
+    termios.tcsetwinsize(theirs, (24, columns))
     process = subprocess.Popen(
-        [sys.executable, "-m", "cmlp", "train", "--data", str(table), "--epochs", "50"],
-        stdout=subprocess.PIPE, stderr=theirs, text=True,
-    )  # fmt: skip
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=theirs, text=True
+    )
     os.close(theirs)
-    out, _ = process.communicate(timeout=60)
     shown = b""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            part = os.read(ours, 4096)
-        except OSError:
-            break
-        if not part:
-            break
-        shown += part
+    with contextlib.suppress(OSError):  # Linux: at the end of the process
+        while part := os.read(ours, 4096):
+            shown += part
+    out, _ = process.communicate(timeout=60)
     os.close(ours)
     assert process.returncode == 0
+    return out, [line for line in re.split(r"[\r\n]+", shown.decode()) if line.strip()]
+
+
+ON_COMMAND_LINE = "from cmlp import cli; cli.main(['train', '--data', {path!r}, '--epochs', '50'])"
+
+IN_FIT = """
+from cmlp import Network, datasets
+X, y = datasets.load_csv({path!r})
+net = Network([3, 8, 2], loss="cross_entropy", seed=0)
+net.fit(X, y, epochs=50, verbose=1, validation_data=(X, y), metrics=["accuracy", "f1", "top_1"])
+"""
+
+IN_ESTIMATOR = """
+from cmlp import datasets
+from cmlp.sklearn import MLPClassifier
+X, y = datasets.load_csv({path!r})
+options = {{"early_stopping": True, "n_iter_no_change": 50, "random_state": 0}}
+MLPClassifier(8, verbose=2, max_iter=50, **options).fit(X, y)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no terminals here")
+@pytest.mark.parametrize("code", [ON_COMMAND_LINE, IN_FIT, IN_ESTIMATOR],
+                         ids=["command line", "fit", "estimator"])  # fmt: skip
+@pytest.mark.parametrize("columns", [80, 200])
+def test_a_terminal_shows_a_bar(table, code, columns):
+    out, lines = run_in_terminal("import warnings; warnings.simplefilter('ignore')"
+                                 + f"\n{code.format(path=str(table))}", columns)  # fmt: skip
     assert "epoch" not in out
-    assert b"100%" in shown
-    assert b"val_accuracy" in shown
+    assert "loss =" not in out
+    last = next(line for line in reversed(lines) if "100%" in line)
+    assert re.search(r"loss \d\.\d{4}  .*val_accuracy \d\.\d{4}", last)
+    assert ("samples/s" in last) == (columns == 200)
+    assert all(len(line.strip()) <= columns for line in lines)
+    bars = [len(re.search(r"\|(.*)\|", line)[1]) for line in lines]
+    assert min(bars) >= 10
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no terminals here")
+def test_a_line_without_a_bar_fits_the_terminal(table):
+    code = IN_FIT.replace("net.fit(X, y, epochs=50", "net.fit(lambda: [(X, y)] * 50, epochs=2")
+    _, lines = run_in_terminal(code.format(path=str(table)), 80)
+    assert all(len(line.strip()) <= 80 for line in lines)
+    assert re.search(r"loss \d\.\d{4}  val_accuracy \d\.\d{4}\]$", lines[-1])

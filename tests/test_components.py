@@ -39,10 +39,14 @@ def test_the_tables_have_the_same_names():
 
 
 def test_the_documentation_names_every_component():
-    documentation = activations.__doc__ + metrics.__doc__ + Network.__doc__
-    names = {*activations.ACTIVATIONS, *losses.LOSSES, *metrics.CLASSIFICATION, *metrics.REGRESSION,
-             *initializers.INITIALIZERS}  # fmt: skip
-    assert {name for name in names if f'``"{name}"``' not in documentation} == set()
+    documented = [
+        (activations.__doc__, activations.ACTIVATIONS),
+        (losses.__doc__, losses.LOSSES),
+        (metrics.__doc__, [*metrics.CLASSIFICATION, *metrics.REGRESSION]),
+        (Network.__doc__, [*activations.ACTIVATIONS, *losses.LOSSES, *initializers.INITIALIZERS]),
+    ]
+    for documentation, names in documented:
+        assert [name for name in names if f'``"{name}"``' not in documentation] == []
     public = cmlp.__doc__ + Network.fit.__doc__
     kinds = [kind.__name__ for kind in optimizers.OPTIMIZERS.values()]
     assert [name for name in kinds if f"`{name}`" not in public or not hasattr(cmlp, name)] == []
@@ -83,3 +87,19 @@ def test_gradient(isa, hidden, output, loss, rng):
             assert nabla[index] == pytest.approx((values[0] - values[1]) / (2 * step), abs=2e-8)
             compared += 1
     assert compared == 7 + 5 + 2 + 1
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"activation": activations.celu(1e-50)}, "celu"),
+        ({"activation": activations.leaky_relu(1e-50)}, "leaky_relu"),
+        ({"loss": losses.huber(1e-50)}, "huber"),
+        ({"loss": losses.huber(1e50)}, "huber"),
+    ],
+)
+def test_a_parameter_out_of_the_range_of_the_dtype_is_refused(options, name):
+    message = f"the parameter of {name} must be from 1.18e-38 to 3.4e.38, the range of float32"
+    with pytest.raises(ValueError, match=message):
+        Network([3, 4, 2], **options)
+    Network([3, 4, 2], dtype="float64", **options)

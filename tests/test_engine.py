@@ -237,3 +237,43 @@ def test_every_public_name_can_be_imported():
     )
     assert done.stdout == "[]\nmake_digits\n"
     assert "module 'cmlp' has no attribute 'dataset'" in done.stderr
+
+
+def test_the_number_of_threads_is_limited(monkeypatch):
+    monkeypatch.delenv("CMLP_NUM_THREADS", raising=False)
+    for cpus, limit in ((2, 16), (16, 16), (40, 40)):
+        monkeypatch.setattr(threads, "count_available_cpus", lambda cpus=cpus: cpus)
+        assert threads.resolve_threads(limit) == limit
+        for number in (limit + 1, 3000, 2**40):
+            assert threads.resolve_threads(number) == limit
+    monkeypatch.setenv("CMLP_NUM_THREADS", "3000")
+    assert threads.resolve_threads() == 40
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no limit of the address space here")
+def test_many_threads_under_a_memory_limit():
+    # libgomp ends the process if it cannot create a thread.
+    code = """
+import resource
+import numpy as np
+from cmlp import Network
+X = np.zeros((20_000, 784), np.float32)
+X[:, ::9] = 1
+y = np.arange(20_000) % 10
+net = Network([784, 512, 10], seed=0)
+resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+net.fit(X, y, epochs=1, batch_size=20_000, threads=3000, sparse=False)
+net.fit(X, y, epochs=1, batch_size=2_000, threads=3000, sparse=True)
+print(len(net.predict(X, threads=3000)))
+"""
+    done = run_code(code, OPENBLAS_NUM_THREADS="1")
+    assert (done.stdout, done.stderr) == ("20000\n", "")
+
+
+def test_no_more_threads_than_blocks_of_work():
+    # One row is not divided among threads, however large the network is; an update is.
+    net = Network([4000, 4000, 10], seed=0)
+    assert net.state.program.predict_few(np.ones((1, 4000), np.float32)) is not None
+    assert net.state.program.plan(1, 4)[0] > 1
+    narrow = Network([16, 16], seed=0)
+    assert narrow.state.program.plan(40, 3000)[0] == 1

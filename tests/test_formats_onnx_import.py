@@ -1,5 +1,7 @@
 """The import of ONNX models: patterns of nodes, models that are refused, and large models."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -340,20 +342,29 @@ def test_deep_models_take_linear_time(tmp_path):
         assert all((a == b).all() for a, b in zip(net.weight, twin.weight, strict=True))
 
 
-@pytest.mark.parametrize("opset", [13, 15, 18, 20])
+# PyTorch's exporters with the opsets that they write: the one by TorchScript, and the one by
+# torch.export if the package that it needs is installed.
+EXPORTERS = [("script", opset) for opset in (13, 15, 18, 20)]
+if find_spec("onnxscript"):
+    EXPORTERS += [("dynamo", opset) for opset in (18, 20)]
+
+
+@pytest.mark.parametrize(("exporter", "opset"), EXPORTERS)
 # PyTorch deprecates the exporter that needs no further packages.
-@pytest.mark.filterwarnings("default::DeprecationWarning")
-def test_every_activation_that_pytorch_exports(tmp_path, rng, opset):
+@pytest.mark.filterwarnings("default")
+def test_every_activation_that_pytorch_exports(tmp_path, rng, exporter, opset):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     path = tmp_path / "model.onnx"
     X = torch.tensor(10 * rng.normal(size=(8, 6)), dtype=torch.float32)
+    options = {"dynamo": False, "dynamic_axes": {"X": {0: "n"}}}
+    if exporter == "dynamo":
+        options = {"dynamo": True, "verbose": False, "external_data": False}
     for name in ACTIVATIONS:
         kind = activations.WITH_PARAMETER.get(name, lambda alpha, name=name: name)(0.3)
         net = Network([6, 5, 3], output=kind, loss="cross_entropy" if name == "softmax" else "mse",
                       seed=0)  # fmt: skip
-        module = net.to_torch()
-        torch.onnx.export(module, (X,), str(path), dynamo=False, input_names=["X"],
-                          opset_version=opset, dynamic_axes={"X": {0: "n"}})  # fmt: skip
+        torch.onnx.export(net.to_torch(), (X,), str(path), input_names=["X"], opset_version=opset,
+                          **options)  # fmt: skip
         twin = Network.from_onnx(path)
         assert twin.state.architecture.output == net.state.architecture.output
         np.testing.assert_allclose(twin(X.numpy()), net(X.numpy()), rtol=1e-6, atol=1e-6)

@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from cmlp import Adam, BatchNorm, LayerNorm, Network, activations
 from cmlp._core import kernels
@@ -153,3 +154,21 @@ def test_input_layers_apply_in_their_order():
         )  # fmt: skip
         blocks.append(trained(Network.from_state(ModelState.initialize(architecture))))
     assert not np.allclose(*blocks, rtol=1e-6)
+
+
+@pytest.mark.parametrize("layer", [layer for layers in CASES.values() for layer in layers], ids=str)
+def test_sparse_rows_are_trained_like_dense_ones_or_refused(layer):
+    rng = np.random.default_rng(0)
+    X = np.where(rng.random((40, 3)) < 0.5, rng.normal(size=(40, 3)), 0)
+    y, networks = rng.integers(0, 2, 40), []
+    is_dense_only = layer.is_input_layer and not kernels.INPUT_LAYERS[layer.kind].has_sparse_form
+    for data in (X, scipy.sparse.csr_array(X)):
+        network = Network.from_state(ModelState.initialize(architecture_of(layer)))
+        if is_dense_only and data is not X:
+            with pytest.raises(ValueError, match=f"X must be dense with {layer.kind}"):
+                network.fit(data, y)
+            continue
+        network.fit(data, y, epochs=2, sparse=data is not X)
+        networks.append(network.state.parameters.block)
+    assert len(networks) == 2 - is_dense_only
+    np.testing.assert_array_equal(networks[0], networks[-1])

@@ -3,8 +3,9 @@
 import numpy as np
 import oracle
 import pytest
+from conftest import read_data
 
-from cmlp import SGD, Adam, Network, losses
+from cmlp import SGD, Adam, Network, TrainingDiverged, losses
 from cmlp._core import kernels
 
 
@@ -132,3 +133,61 @@ def test_targets_out_of_bounds_are_named():
         Network([2, 1], loss="poisson").fit(X, [-1, 2])
     with pytest.raises(ValueError, match="y must lie between 0 and 1 for hinge; got values from"):
         Network([2, 1], loss="hinge").fit(X, [-1, 1])
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_the_gradient_is_the_oracles(rng, name):
+    loss = losses.LOSSES[name]
+    net = Network([3, 3], output=(loss.outputs or ("identity",))[-1], loss=loss, dtype="float64",
+                  seed=0)  # fmt: skip
+    x, least = rng.normal(size=3), loss.bounds[0]
+    y = rng.random(3) if least == 0 else rng.normal(size=3)
+    a = net.forward(x).T
+    # Through the activation: from the gradient with respect to outputs to that of the sums.
+    z = net.weight[0] @ x + net.bias[0][:, 0]
+    slope = oracle.LOSS_GRADIENTS[name](a, y[None])[0]
+    if net.output == "softmax":
+        expected = a[0] * (slope - (a[0] * slope).sum())
+    else:
+        expected = slope * oracle.DERIVATIVES[net.output](z, a[0])
+    _, gradient = value_and_gradient(net, x, y)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("loss", ["poisson", "poisson_deviance"])
+@pytest.mark.parametrize(("dtype", "limit"), [("float32", 88.7), ("float64", 709.7)])
+def test_the_rate_of_a_poisson_loss_overflows(isa, loss, dtype, limit):
+    X, y = np.ones((2, 1)), np.ones(2)
+    net = Network([1, 1], loss=loss, dtype=dtype)
+    net.weight[0][:], net.bias[0][:] = 0, limit
+    assert np.isfinite(net.predict(X)).all()
+    assert np.isfinite(net.backprop([1.0], [1.0])[2])
+    net.bias[0][:] = limit + 0.2
+    with np.errstate(over="ignore"):
+        assert (net.predict(X) == np.inf).all()
+    with pytest.raises(TrainingDiverged, match="not finite in epoch 0, step 0"):
+        net.fit(X, y, epochs=1, optimizer=SGD(1e-300 if dtype == "float64" else 1e-37))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_softmax_with_a_large_logit_at_any_position(isa, dtype):
+    # Its exponential overflows unless the maximum over all of a row's vectors is subtracted.
+    n = 70
+    net = Network([n, n], loss="cross_entropy", dtype=dtype, seed=0)
+    net.weight[0][:], net.bias[0][:] = np.eye(n) * 1000, 0
+    np.testing.assert_allclose(net(np.eye(n)), np.eye(n))
+    rows, targets = read_data(net, np.eye(n), np.arange(n))
+    gradient = net.state.parameters.make_zeros()
+    assert net.state.program.gradient(rows, targets, gradient.block, 1) == 0
+    assert not gradient.block.any()
+    rows, targets = read_data(net, np.eye(n), np.arange(1, n + 1) % n)
+    assert net.state.program.gradient(rows, targets, gradient.block, 1) == 1000
+    assert np.isfinite(gradient.block).all()
+
+
+@pytest.mark.parametrize("scale", [-1000, 1000])
+def test_a_sigmoid_with_a_large_logit(isa, scale):
+    net = Network([1, 1], loss="binary_cross_entropy", seed=0)
+    net.weight[0][:], net.bias[0][:] = scale, 0
+    assert net.backprop([1.0], [0.0])[2] == max(scale, 0)
+    assert net.backprop([1.0], [1.0])[2] == max(-scale, 0)

@@ -4,10 +4,11 @@ import numpy as np
 import oracle
 import pytest
 import sklearn.metrics
+from conftest import read_data
 
 from cmlp import Network
 from cmlp._core.training import shuffle
-from cmlp.metrics import CLASSIFICATION, REGRESSION
+from cmlp.metrics import CLASSIFICATION, REGRESSION, Metrics
 
 CLASS_NAMES = [*CLASSIFICATION, "top_2"]
 
@@ -134,3 +135,52 @@ def test_metrics_suit_the_network():
         Network([2, 1], loss="mse").score(X, y, metric="f1")
     with pytest.raises(ValueError, match="unless a classifier has several outputs"):
         Network([2, 1], loss="binary_cross_entropy").score(X, y, metric="top_2")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_ties_and_nan_do_not_count_as_hits(isa, dtype):
+    # The outputs are the inputs: distinct, all equal, equal at the top or below it, and zeros of
+    # both signs.
+    outputs = np.array([[3, 1, 2], [1, 1, 1], [2, 2, 1], [1, 2, 2], [0.0, -0.0, -1], [1, 5, 5]])
+    net = Network([3, 3], loss="hinge", output="identity", dtype=dtype)
+    net.weight[0][:], net.bias[0][:] = np.eye(3), 0
+    for label in range(3):
+        y = np.full(len(outputs), label)
+        for k in (1, 2, 3, 7):
+            want = oracle.top_k(y, outputs, k)
+            assert net.score(outputs, y, metric=f"top_{k}") == pytest.approx(want, rel=1e-12)
+        want = (net.predict(outputs) == y).mean()
+        assert net.score(outputs, y, metric="accuracy") == want
+        assert net.score(outputs, y, metric="top_1") <= want
+
+
+def test_equal_outputs_score_no_hits(rng):
+    X, y = rng.normal(size=(60, 4)), np.arange(60) % 3
+    net = Network([4, 5, 3], loss="cross_entropy", seed=0)
+    net.weight[1][:], net.bias[1][:] = 0, 0
+    scores = [net.score(X, y, metric=f"top_{k}") for k in (1, 2, 3)]
+    assert scores == [0, 0, 1]
+    assert net.score(X, y) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_sample_with_nan_is_a_miss(isa, place):
+    # np.argmax, which predict calls, takes the first NaN as the greatest; hits agree with it.
+    net = Network([3, 3], loss="hinge", output="identity")
+    net.bias[0][place] = np.nan
+    rows, targets = read_data(net, np.ones((3, 3), np.float32), np.arange(3))
+    metrics = Metrics(["top_3", "top_9"], True, 3)
+    net.state.program.infer(rows, targets, None, None, 1, sums=metrics.sums)
+    assert metrics.arrays["hits"].tolist() == (np.arange(3) == place).tolist()
+    assert metrics.results() == {"top_3": 0, "top_9": 0}
+
+
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "hinge"])
+def test_an_output_at_the_threshold_means_class_1(isa, loss):
+    net = Network([2, 1], loss=loss)
+    net.weight[0][:], net.bias[0][:] = 0, 0
+    X = np.ones((3, 2))
+    assert net.predict(X).tolist() == [1, 1, 1]
+    assert net.score(X, [1, 1, 1]) == net.score(X, [1, 1, 1], metric="recall") == 1
+    assert net.score(X, [0, 0, 1]) == pytest.approx(1 / 3)
+    assert net.score(X, np.full((3, 1), 0.5)) == 1  # a target of 1/2 means class 1 too

@@ -224,3 +224,41 @@ def test_layers_without_scales_say_so():
     with pytest.raises(ValueError, match="scale cannot be assigned for a layer that is not normal"):
         net.scale[1] = np.ones((14, 1))
     net.scale[0] = np.ones((21, 1))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_pre_activations_without_variance(isa, rng, dtype):
+    # All samples of the batch are equal, and so are all units of the layer.
+    X, y = np.tile(rng.normal(size=9), (8, 1)), rng.integers(0, 3, 8)
+    for kind in ("batch", "layer"):
+        net = Network([9, 5, 3], activation="tanh", loss="cross_entropy", normalization=kind,
+                      dtype=dtype, seed=0)  # fmt: skip
+        net.weight[0][:] = net.weight[0][:1]
+        net.bias[0][:] = np.linspace(-1, 1, 5)[:, None]
+        hidden = np.tanh(np.linspace(-1, 1, 5))
+        want = oracle.forward([net.weight[1]], [net.bias[1]], ["softmax"], hidden[None])[1][-1]
+        rows, targets = read_data(net, X, y)
+        gradient = net.state.parameters.make_zeros()
+        loss = net.state.program.gradient(rows, targets, gradient.block, 1)
+        assert loss == pytest.approx(-np.log(want[0, y]).mean(), rel=1e-3)
+        assert np.isfinite(gradient.block).all()
+        net.fit(X, y, epochs=2, optimizer=SGD(0.1))
+        assert np.isfinite(net(X)).all()
+
+
+def test_a_batch_of_one_sample_has_no_variance(isa, rng):
+    net = Network([9, 7, 5, 3], normalization="batch", loss="cross_entropy", seed=0)
+    weights, biases = [np.array(w) for w in net.weight], [np.array(b) for b in net.bias]
+    net.fit(rng.normal(size=(1, 9)), [2], epochs=1, optimizer=SGD(0.1))
+    after = [*net.weight, *net.bias]
+    moved = [(a != b).any() for a, b in zip(after, weights + biases, strict=True)]
+    assert moved == [False, False, True, False, True, True]
+    assert all((scale == 1).all() for scale in net.scale[:2])
+
+
+@pytest.mark.parametrize("kind", [BatchNorm, LayerNorm])
+def test_an_eps_that_vanishes_in_the_dtype_is_refused(kind):
+    message = f"eps of {kind.__name__} must be from 1.18e-38 to 3.4e.38, the range of float32"
+    with pytest.raises(ValueError, match=message):
+        Network(SIZES, normalization=kind(eps=1e-39))
+    Network(SIZES, normalization=kind(eps=1e-39), dtype="float64")

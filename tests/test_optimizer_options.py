@@ -3,9 +3,10 @@
 import numpy as np
 import oracle
 import pytest
-from conftest import assert_same_state
+from conftest import assert_same_state, read_data
 
 from cmlp import SGD, Adam, AdamW, Lion, Network, RMSprop
+from cmlp._training.arguments import FitOptions, prepare_training
 from cmlp.callbacks import Callback
 
 SIZES = [9, 21, 3]
@@ -113,6 +114,26 @@ def test_clipping_by_norm(isa, data, batch_size):
     check(net, parameters)
 
 
+@pytest.mark.parametrize("normalization", ["batch", "layer"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_norm_includes_the_scales_of_normalized_layers(isa, data, normalization, threads):
+    net = Network(SIZES, activation="tanh", loss="quadratic", normalization=normalization,
+                  dtype="float64", seed=3)  # fmt: skip
+    net.weight[1][:] *= 10
+    gradient = net.state.parameters.make_zeros()
+    net.state.program.gradient(*read_data(net, *data), gradient.block, 1)
+    parts = {name: [view for tensor, view in gradient.views.items() if tensor.name == name]
+             for name in ("weight", "bias", "scale")}  # fmt: skip
+    squares = {name: sum((view**2).sum() for view in views) for name, views in parts.items()}
+    assert squares["scale"] > 0.01 * sum(squares.values())
+    before = net.state.parameters.block.copy()
+    net.fit(*data, epochs=1, batch_size=40, shuffle=False, threads=threads,
+            optimizer=SGD(1.0, clip_norm=1e-3))  # fmt: skip
+    change = before - net.state.parameters.block
+    want = gradient.block * (1e-3 / np.sqrt(sum(squares.values())))
+    np.testing.assert_allclose(change, want, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 40])
 def test_clipping_by_value(isa, data, batch_size):
     net = network()
@@ -172,7 +193,40 @@ def test_averages(isa, data, optimizer, batch_size):
     )  # fmt: skip
     check(net, means)
     assert (seen[-1] == net.weight[0]).all()
-    assert history["val_accuracy"][-1] == net.score(*data)
+    assert history["val_r2"][-1] == net.score(*data)
+
+
+@pytest.mark.parametrize("source", ["validation", "callback", "schedule"])
+def test_an_exception_while_averages_are_in_use(data, source):
+    # The network has the trained parameters afterwards, and the optimizer state the averages.
+    class Failing(Callback):
+        def on_epoch_end(self, network, epoch, record):
+            raise ArithmeticError
+
+    class Schedule:
+        def factors(self, steps, epoch, steps_per_epoch, epochs):
+            return np.ones(len(steps))
+
+        def observe(self, record):
+            raise ArithmeticError
+
+    net, raw = network(), network()
+    raw.fit(*data, epochs=1, batch_size=8, optimizer=SGD(0.2), shuffle=False)
+    optimizer = SGD(0.2, average=0.9)
+    run = prepare_training(net, *data, FitOptions(epochs=3, batch_size=8, optimizer=optimizer,
+                                                  shuffle=False))  # fmt: skip
+    if source == "validation":
+        run.validate = lambda: 1 / 0
+    elif source == "callback":
+        run.callbacks.append(Failing())
+    else:
+        run.schedule = Schedule()
+    with pytest.raises(ArithmeticError):
+        run.run()
+    np.testing.assert_allclose(net.weight[0], raw.weight[0], rtol=0, atol=1e-14)
+    averages = run.optimizer_state.blocks["average"]
+    assert (averages != net.state.parameters.block).any()
+    assert not run.optimizer_state.is_averaged
 
 
 @pytest.mark.parametrize("batch_size", [3, 300])

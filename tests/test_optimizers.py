@@ -21,6 +21,9 @@ from cmlp import (
 )
 from cmlp._core import kernels
 
+# PyTorch has no optimizer of this name.
+OF_NO_PEER = {"lion"}
+
 CASES = [
     SGD(0.1),
     SGD(0.1, momentum=0.9),
@@ -104,7 +107,7 @@ def test_float32_follows_float64(isa, rng, optimizer):
         assert np.abs(a - b).mean() < 0.02 * np.abs(b - start).mean() + 1e-6
 
 
-@pytest.mark.parametrize("optimizer", [c for c in CASES if name_of(c) != "lion"], ids=str)
+@pytest.mark.parametrize("optimizer", [c for c in CASES if name_of(c) not in OF_NO_PEER], ids=str)
 def test_forty_steps_equal_pytorch(rng, optimizer):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     X, y = rng.normal(size=(40, 9)), rng.random((40, 3))
@@ -183,3 +186,53 @@ def test_divergence_is_named():
 def test_bad_hyperparameters(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+WITH_EPS = [Adam, AdamW, NAdam, RMSprop, Adagrad, Adadelta]
+
+
+@pytest.mark.parametrize("kind", WITH_EPS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_eps_that_vanishes_in_the_dtype_is_refused(kind, dtype):
+    net = Network([3, 4, 2], dtype=dtype, seed=0)
+    before = net.state.snapshot()[0]
+    too_small = float(np.finfo(dtype).tiny) / 2
+    for train in (net.fit, net.partial_fit):
+        with pytest.raises(ValueError, match=rf"eps must be from .*, the range of {dtype}; got"):
+            train(np.ones((4, 3)), np.zeros(4), optimizer=kind(eps=too_small))
+    assert (net.state.parameters.block == before).all()
+    assert net.state.optimizer is None
+
+
+@pytest.mark.parametrize(
+    "optimizer", [*(kind(eps=2.3e-308, weight_decay=0) for kind in WITH_EPS),
+     Adam(eps=2.3e-308, amsgrad=True)],
+    ids=lambda o: o.kernel,
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_least_eps_with_gradients_of_zero(isa, optimizer, dtype):
+    # The first layer's weights have no gradient, as X is 0.
+    if dtype == "float32":
+        optimizer = dataclasses.replace(optimizer, eps=1.2e-38)
+    net = Network([3, 4, 2], dtype=dtype, seed=0)
+    before = np.array(net.weight[0])
+    net.fit(np.zeros((4, 3)), np.zeros(4), optimizer=optimizer, epochs=2)
+    assert (net.weight[0] == before).all()
+    assert (net.bias[0] != 0).all()
+
+
+def test_a_clip_value_that_vanishes_in_the_dtype_is_refused():
+    # It would become 0, which means no limit.
+    data, optimizer = (np.ones((4, 3)), np.zeros(4)), SGD(0.1, clip_value=1e-50)
+    with pytest.raises(ValueError, match=r"clip_value must be from 1.18e-38 to 3.4e\+38, the"):
+        Network([3, 2], seed=0).fit(*data, optimizer=optimizer)
+    Network([3, 2], dtype="float64", seed=0).fit(*data, optimizer=optimizer)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+def test_lion_only_decays_where_gradients_are_zero(isa, decay):
+    net = Network([3, 4, 2], dtype="float64", seed=0)
+    before = np.array(net.weight[0])
+    net.fit(np.zeros((4, 3)), np.zeros(4), optimizer=Lion(0.1, weight_decay=decay), epochs=3)
+    np.testing.assert_allclose(net.weight[0], before * (1 - 0.1 * decay) ** 3, rtol=1e-14)
+    assert (net.bias[0] != 0).all()

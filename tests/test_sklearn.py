@@ -17,6 +17,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.datasets import make_classification, make_multilabel_classification, make_regression
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.inspection import permutation_importance
+from sklearn.metrics import f1_score
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -28,12 +29,49 @@ from cmlp.sklearn import MLPClassifier, MLPRegressor
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-@parametrize_with_checks([
-    MLPClassifier(max_iter=50),
-    MLPRegressor(max_iter=50),
-    MLPClassifier(max_iter=50, solver="lbfgs", activation="tanh"),
-    MLPRegressor(max_iter=50, solver="sgd", learning_rate_init=1e-3),
-])  # fmt: skip
+# scikit-learn compares with rtol=1e-7 whether a weight of 2 trains as two samples, and a weight of
+# 0 as none. Batch statistics and dropout masks depend on the rows, and float32 is less exact.
+WEIGHTED_CHECKS = {
+    f"check_sample_weight_equivalence_on_{kind}_data": "depends on rows, or is float32"
+    for kind in ("dense", "sparse")
+}
+
+
+def expect_failures(estimator):
+    is_inexact = estimator.dropout or estimator.batch_norm or estimator.dtype == "float32"
+    return WEIGHTED_CHECKS if is_inexact else {}
+
+
+@parametrize_with_checks(
+    [
+        MLPClassifier(max_iter=50),
+        MLPRegressor(max_iter=50),
+        MLPClassifier(max_iter=50, solver="lbfgs", activation="tanh"),
+        MLPRegressor(max_iter=50, solver="sgd", learning_rate_init=1e-3),
+        MLPClassifier(max_iter=50, class_weight="balanced"),
+        MLPClassifier(max_iter=50, solver="lbfgs", class_weight="balanced", batch_norm=True),
+        MLPClassifier(max_iter=50, dropout=0.2, activation="gelu", dtype="float32"),
+        MLPClassifier(
+            (20, 10),
+            ["silu", "tanh"],
+            max_iter=50,
+            class_weight="balanced",
+            optimizer=AdamW(0.01, clip_norm=1.0),
+            schedule=schedules.Cosine(),
+            threads=1,
+        ),
+        MLPRegressor(
+            max_iter=50,
+            dropout=0.1,
+            batch_norm=True,
+            optimizer=Adam(0.01),
+            dtype="float32",
+            schedule=schedules.Constant(),
+            n_jobs=1,
+        ),
+    ],
+    expected_failed_checks=expect_failures,
+)
 @pytest.mark.filterwarnings("ignore")
 def test_check_estimator(estimator, check):
     check(estimator)
@@ -267,7 +305,25 @@ def test_class_weights():
     other = MLPClassifier(**options).fit(X, names, sample_weight=np.where(y == 0, 2.0, 1))
     assert (one.coefs_[0] == other.coefs_[0]).all()
     with pytest.raises(ValueError, match="class_weight is not supported for multilabel"):
+        MLPClassifier(class_weight={0: 2}).fit(*LABELS)
+    with pytest.raises(ValueError, match="class_weight is not supported for multilabel"):
         MLPClassifier(class_weight="balanced").fit(*LABELS)
+
+
+def test_balanced_classes_count_sample_weights():
+    X, y = CLASSES
+    sample_weight = np.random.default_rng(0).integers(0, 4, len(y)).astype(float)
+    sample_weight[y == 2] = 0
+    sample_weight[y == 0] *= 10
+    totals = np.bincount(y, sample_weight)
+    assert totals[2] == 0
+    by_class = totals.sum() / 2 / np.where(totals > 0, totals, 1)
+    options = {"random_state": 0, "max_iter": 5}
+    one = MLPClassifier(class_weight="balanced", **options).fit(X, y, sample_weight)
+    other = MLPClassifier(**options).fit(X, y, sample_weight * by_class[y])
+    np.testing.assert_allclose(one.coefs_[0], other.coefs_[0], atol=1e-9)
+    assert not one.__sklearn_tags__().classifier_tags.multi_label
+    assert other.__sklearn_tags__().classifier_tags.multi_label
 
 
 def test_early_stopping_uses_validation_data_and_restores_the_best():
@@ -314,7 +370,14 @@ def test_verbose(capsys):
     neural_network.MLPClassifier(max_iter=2, verbose=True, random_state=0).fit(X, y)
     assert capsys.readouterr().out == theirs
     MLPClassifier(max_iter=2, verbose=2, random_state=0).fit(X, y)
-    assert "samples" in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "samples" in err
+    MLPClassifier(max_iter=30, verbose=2, n_iter_no_change=1, tol=10).fit(X, y)
+    MLPClassifier(max_iter=2, verbose=2, early_stopping=True).fit(X, y)
+    assert capsys.readouterr().out == ""
+    MLPRegressor(max_iter=2, verbose=2, solver="lbfgs").fit(X, y)  # has no bar
+    assert "Iteration 1, loss = " in capsys.readouterr().out
 
 
 def test_warnings_and_errors():
@@ -445,3 +508,18 @@ def test_import_without_scikit_learn_says_what_to_install(monkeypatch):
     monkeypatch.delitem(sys.modules, "cmlp.sklearn")
     with pytest.raises(ImportError, match=r"requires scikit-learn; .* 'cmlp\[sklearn\]'"):
         import cmlp.sklearn  # noqa: F401
+
+
+@pytest.mark.parametrize("source", [MLPClassifier, neural_network.MLPClassifier])
+def test_the_network_of_a_multilabel_estimator_has_the_same_score(source):
+    X, Y = make_multilabel_classification(200, random_state=0)
+    estimator = source(16, max_iter=30, random_state=0).fit(X, Y)
+    network = Network.from_sklearn(estimator)
+    assert network.task == "multilabel"
+    for each in (network, *([estimator.network_] if source is MLPClassifier else [])):
+        np.testing.assert_array_equal(each.predict(X), estimator.predict(X))
+        assert each.score(X, Y) == estimator.score(X, Y)
+        want = f1_score(Y, estimator.predict(X), average="macro")
+        assert each.score(X, Y, metric="f1") == pytest.approx(want)
+    again = pickle.loads(pickle.dumps(estimator))
+    assert Network.from_sklearn(again).task == "multilabel"

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import scipy.sparse
-from conftest import PRINT_PEAK_MEMORY, assert_same_state
+from conftest import PRINT_PEAK_MEMORY, assert_same_state, measures_memory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -169,6 +169,7 @@ def test_compressing_loses_nothing(isa, rng, kind, threads, width):
     assert rows.compute_density() == (X != 0).mean()
 
 
+@measures_memory
 def test_a_wide_matrix_takes_memory_for_its_elements_only():
     # 200,000 x 50,000 with 50 elements in a row; a dense array would take 40 GB.
     code = """

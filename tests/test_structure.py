@@ -19,10 +19,10 @@ MOST_LINES_OF_A_FUNCTION = 60  # without its docstring
 # A package's name stands for its `__init__`; "__init__" is that of cmlp.
 LAYERS = [
     "__main__",
-    "cli",
+    "cli _cli_sizes",
     "__init__",
-    """sklearn sklearn.estimators sklearn.mixin sklearn.optimizers sklearn.schedules sklearn.sources
-    sklearn.stopping sklearn.validation""",
+    """sklearn sklearn.estimators sklearn.mixin sklearn.optimizers sklearn.parameters
+    sklearn.schedules sklearn.sources sklearn.stopping sklearn.validation""",
     "ensemble config",
     "reference",
     "network",
@@ -35,12 +35,13 @@ LAYERS = [
     formats.npy formats.npz formats.onnx formats.onnx_export formats.onnx_graph formats.onnx_import
     formats.onnx_patterns formats.onnx_tensors formats.safetensors formats.sklearn_mlp
     formats.torch""",
-    """_model _model.architecture _model.layers _model.layers.base _model.layers.dense
-    _model.layers.input_dropout _model.layers.input_noise _model.optimizer_state
-    _model.parameters _model.state""",
+    """_model _model.architecture _model.attributes _model.layers _model.layers.base
+    _model.layers.dense _model.layers.input_dropout _model.layers.input_noise
+    _model.optimizer_state _model.parameters _model.state _model.tasks""",
     "callbacks",
     "plot",
     "activations initializers losses metrics normalizations optimizers schedules",
+    "lbfgs",
     "_utils _utils.fields _utils.schema _utils.threads _utils.validation errors _version",
     """_core _core.blas _core.hooks _core.inputs _core.kernels _core.program
     _core.steps _core.threads _core.training""",

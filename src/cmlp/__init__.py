@@ -11,9 +11,10 @@ from cmlp._version import __version__
 from cmlp.config import show_config
 from cmlp.ensemble import fit_many
 from cmlp.errors import TrainingDiverged
+from cmlp.lbfgs import LBFGS
 from cmlp.network import Network
 from cmlp.normalizations import BatchNorm, LayerNorm
-from cmlp.optimizers import LBFGS, SGD, Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
+from cmlp.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
 from cmlp.reference import MLP, Model
 
 if TYPE_CHECKING:

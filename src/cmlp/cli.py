@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cmlp import Network, datasets, errors, formats, losses, optimizers
+from cmlp._cli_sizes import REGRESSION_LOSSES, CommandError, check_labels, resolve_sizes
 from cmlp.config import show_config
 
 DEFAULT_DATA = "mnist if it is found or can be downloaded, else digits"
@@ -19,15 +20,11 @@ DOWNLOAD_SECONDS = 8.0
 # Numbers of generated digits for training and for testing.
 GENERATED_SAMPLES = 20_000, 4_000
 
-# If the data do not include test data, 1 / TEST_DIVISOR of the samples are used for testing.
+# If the data do not include test data, `train` tests with 1 / TEST_DIVISOR of the samples.
 TEST_DIVISOR = 6
 
 # Learning rate of SGD with the quadratic loss, as in the reference program.
 REFERENCE_LR = 3.0
-
-
-class CommandError(Exception):
-    """Raised if a command cannot be executed as given; `main` prints the message."""
 
 
 def main(arguments=None):
@@ -80,10 +77,18 @@ def add_train(commands):
     train = commands.add_parser("train", help="train a network", description=run_train.__doc__)
     add_data_options(train)
     train.add_argument(
-        "--layers", metavar="784,30,10", help="layer sizes; default: INPUTS,30,CLASSES"
+        "--layers",
+        metavar="784,30,10",
+        help="layer sizes; default: INPUTS,30,CLASSES, or INPUTS,30,1 for regression",
     )
     train.add_argument("--activation", default="sigmoid", help="of the hidden layers")
-    train.add_argument("--loss", default="quadratic", choices=[*losses.LOSSES])
+    train.add_argument(
+        "--loss",
+        default="quadratic",
+        choices=[*losses.LOSSES],
+        help=f"{', '.join(REGRESSION_LOSSES)}: regression, the label is a number to predict; "
+        "others: classification, the label is a class, a whole number from 0; default: quadratic",
+    )
     train.add_argument("--epochs", type=int, default=10)
     train.add_argument("--batch-size", type=int, default=10)
     train.add_argument("--optimizer", default="sgd", choices=[*optimizers.OPTIMIZERS])
@@ -167,12 +172,17 @@ def add_data_options(command):
 
 
 def run_train(options):
-    """Train a network and print its score on test data."""
+    """Train a network and print its score on test data.
+
+    A table without test data of its own is split: a random sixth of its rows, always the same, is
+    tested with and not trained on.
+    """
     if options.out and not (options.out.endswith(".npz") and Path(options.out).parent.is_dir()):
         raise CommandError(f"--out {options.out}: it must be a .npz file in an existing directory")
-    (X, y), (X_test, y_test) = load_data(options)
+    train, test = load_data(options)
+    (X, y), (X_test, y_test) = split_table(*train) if test is None else (train, test)
     network = Network(
-        resolve_sizes(options.layers, X, y),
+        resolve_sizes(options, X, y, y_test),
         activation=options.activation,
         loss=options.loss,
         dtype=options.dtype,
@@ -214,13 +224,19 @@ def save(network, path):
 
 
 def run_evaluate(options):
-    """Print a network's score on test data and, for a classifier, the confusion matrix."""
+    """Print a network's score on test data and, for a classifier, the confusion matrix.
+
+    The test data are the test part of a data set that has one, and otherwise all rows of the file.
+    """
     network = Network.load(options.model)
-    _, (X, y) = load_data(options)
-    score = network.score(X, y)
-    if network.is_classifier:
+    train, test = load_data(options)
+    X, y = train if test is None else test
+    if network.is_classifier and y.ndim == 1:
+        check_labels(y, max(network.size[-1], 2), "the model is a classifier")
+    score, predicted = network.score(X, y), network.predict(X)
+    if network.task in ("binary", "multiclass"):
         labels = y.argmax(axis=1) if y.ndim == 2 else y.astype(np.intp)
-        print_confusion(labels, network.predict(X), max(network.size[-1], 2))
+        print_confusion(labels, predicted, max(network.size[-1], 2))
     print(f"test {network.score_name}: {score:.4f}")
 
 
@@ -246,8 +262,10 @@ def run_predict(options):
     """Print a network's prediction for each sample of a file, one per line."""
     network = Network.load(options.model)
     out = (network if options.proba else network.predict)(load_samples(options.file))
-    if out.dtype.kind == "f":
+    if out.dtype.kind == "f" or out.ndim == 2:
         np.savetxt(sys.stdout, out, fmt="%.6g", delimiter=",")
+    elif out.ndim == 2:
+        np.savetxt(sys.stdout, out, fmt="%d", delimiter=",")
     else:
         print("\n".join(map(str, out)))
 
@@ -302,7 +320,14 @@ def load_samples(path):
 
 
 def load_data(options):
-    """Return the data that ``--data`` and ``--label`` select: (X, y), (X_test, y_test)."""
+    """Return the data that ``--data`` and ``--label`` select.
+
+    Returns
+    -------
+    train : tuple (X, y)
+        All rows of a table without test data of its own.
+    test : tuple (X, y) or None
+    """
     name = options.data
     if name is None:
         return load_mnist_or_digits()
@@ -321,14 +346,36 @@ def load_data(options):
         )
     if name.endswith(".npz"):
         train, test = datasets.load_npz(name)
-        if train[1] is None:
-            raise CommandError(f"--data {name}: it must have an array y")
-        return (train, test) if test else split_table(*train)
+        return check_table(name, train), None if test is None else check_table(name, test)
     if name.endswith(".csv"):
-        return split_table(*datasets.load_csv(name, options.label))
+        return datasets.load_csv(name, options.label), None
     raise CommandError(
         f"--data {name}: it must end in .npz or .csv, or be a directory of IDX files"
     )
+
+
+def check_table(name, table):
+    """Return X and y of an archive; y of shape (n_samples, 1) becomes (n_samples,).
+
+    Parameters
+    ----------
+    name : str
+        The archive.
+    table : tuple (X, y)
+    """
+    X, y = table
+    if y is None:
+        raise CommandError(f"--data {name}: it must have an array y")
+    if X.ndim == 0 or y.ndim not in (1, 2) or len(X) != len(y):
+        raise CommandError(
+            f"--data {name}: y must have shape (n,) or (n, outputs), and n must be the number of "
+            f"rows of X; got shapes {X.shape} of X and {y.shape} of y"
+        )
+    if len(y) == 0:
+        raise CommandError(f"--data {name}: there are no rows")
+    if y.dtype.kind not in "biuf":
+        raise CommandError(f"--data {name}: y must hold real numbers; got {y.dtype}")
+    return X, y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
 
 
 def load_mnist_or_digits():
@@ -356,31 +403,3 @@ def split_table(X, y):
     order = np.random.default_rng(0).permutation(len(X))
     test = max(1, len(X) // TEST_DIVISOR)
     return (X[order[test:]], y[order[test:]]), (X[order[:test]], y[order[:test]])
-
-
-def resolve_sizes(layers, X, y):
-    """Return the layer sizes, inputs first, as a list of int.
-
-    Parameters
-    ----------
-    layers : str or None
-        The option ``--layers``. None takes the numbers of inputs and classes from the data and
-        one hidden layer of 30 units.
-    X : array_like, shape (n_samples, ...)
-    y : ndarray, shape (n_samples,) or (n_samples, n_outputs)
-    """
-    inputs = int(np.prod(np.shape(X)[1:]))
-    if layers is None:
-        outputs = y.shape[1] if y.ndim == 2 else int(y.max()) + 1
-        return [inputs, 30, max(outputs, 2)]
-    try:
-        sizes = [int(size) for size in layers.split(",")]
-    except ValueError:
-        raise CommandError(
-            f"--layers {layers}: it must be whole numbers separated by commas"
-        ) from None
-    if sizes[0] != inputs:
-        raise CommandError(
-            f"--layers {layers}: the first must be {inputs}, the number of columns of the data"
-        )
-    return sizes

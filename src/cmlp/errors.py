@@ -2,16 +2,18 @@
 
 
 class TrainingDiverged(ArithmeticError):
-    """Raised when the loss of a batch is infinite or NaN.
+    """Raised when training makes the loss of a batch or a parameter infinite or NaN.
 
-    The network keeps the parameters as they are after the step with that batch.
+    The loss is checked after every step, the parameters and running statistics at the end of
+    every epoch. The network keeps the parameters as they are after the step at which the check
+    failed.
 
     Attributes
     ----------
     epoch : int
         The epoch of the current call, counted from 0.
     step : int
-        The step within that epoch, counted from 0.
+        The step within that epoch, counted from 0, after which the check failed.
     """
 
     def __init__(self, epoch, step):
@@ -20,8 +22,8 @@ class TrainingDiverged(ArithmeticError):
 
     def __str__(self):
         return (
-            f"training diverged: the loss is not finite in epoch {self.epoch}, step {self.step}; "
-            "a smaller learning rate may help"
+            "training diverged: the loss or a parameter is not finite in epoch "
+            f"{self.epoch}, step {self.step}; a smaller learning rate may help"
         )
 
 

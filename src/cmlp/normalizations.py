@@ -2,6 +2,11 @@
 
 Both subtract a mean and divide by a standard deviation, multiply by a learned scale per unit and
 add the bias: scale * (z - mean) / sqrt(variance + eps) + bias. Scales start at 1.
+
+Pre-activations that are all equal have variance 0. They are normalized to 0 (up to the rounding of
+their mean, multiplied by 1 / sqrt(eps)), so the output is that of the bias alone. Because of `eps`
+no result and no gradient is NaN; `eps` must not be below the least normal number of the network's
+dtype (1.18e-38 for float32, 2.23e-308 for float64).
 """
 
 from dataclasses import dataclass
@@ -16,6 +21,8 @@ class BatchNorm(Record):
     """Normalize each unit over the samples of a batch.
 
     Inference uses running estimates of mean and variance, which every training step updates.
+    In a batch of one sample every variance is 0: the step updates the layer's biases and the
+    layers above, but neither the layer's weights nor anything below.
 
     Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing
     internal covariate shift", ICML 2015, algorithms 1 and 2.

@@ -5,13 +5,14 @@ arguments, the same defaults (except SGD's learning rate) and the same update. `
 the keyword arguments that all of them except `LBFGS` accept. Every class raises `TypeError` or
 `ValueError`, naming the argument, if an argument has the wrong type or is out of its range.
 
+`Network.fit` raises `ValueError` if ``eps`` or ``clip_value`` is below the least normal number of
+the network's dtype (1.18e-38 for float32, 2.23e-308 for float64).
+
 `Network.fit` starts with fresh optimizer state; `Network.partial_fit` keeps it between calls.
 """
 
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from typing import ClassVar
-
-import numpy as np
 
 from cmlp._core import kernels
 from cmlp._utils.fields import Record, check_fields, checked_field
@@ -22,6 +23,7 @@ from cmlp._utils.validation import (
     check_non_negative,
     check_positive,
 )
+from cmlp.lbfgs import LBFGS
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -126,7 +128,8 @@ class Optimizer(Record):
         """The optimizer for biases and scales: without decay unless `decay_bias` is set."""
         if self.decay_bias:
             return self
-        return replace(self, l1=0.0, weight_decay=0.0)
+        names = {field.name for field in fields(self)} & {"l1", "weight_decay"}
+        return replace(self, **dict.fromkeys(names, 0.0))
 
 
 def check_betas(argument, value):
@@ -403,6 +406,7 @@ class Lion(Optimizer):
 
     With gradient g, momentum m and parameter w: w = (1 - lr * weight_decay) * w -
     lr * sign(b0 * m + (1 - b0) * g), then m = b1 * m + (1 - b1) * g, b0 and b1 being the betas.
+    The sign of 0 is 0: a parameter whose gradients have all been 0 is only decayed.
 
     Chen et al., "Symbolic discovery of optimization algorithms", NeurIPS 2023, program 1.
 
@@ -432,51 +436,6 @@ OPTIMIZERS = {
     kind.__name__.lower(): kind
     for kind in (SGD, Adam, AdamW, NAdam, RMSprop, Adagrad, Adadelta, Lion)
 }
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class LBFGS(Record):
-    """Limited-memory BFGS over all samples at once, by SciPy.
-
-    An epoch is one iteration of L-BFGS-B. The batch size and the sample order have no effect,
-    and dropout is off. Schedules, metrics, `validation_split`, per-batch callbacks,
-    `Checkpoint`, `max_norm` and `restore_good` are not supported. Requires SciPy, the extra
-    ``lbfgs``.
-
-    Liu and Nocedal, "On the limited memory BFGS method for large scale optimization",
-    Mathematical Programming 45, 1989, algorithm 2.1.
-
-    Parameters
-    ----------
-    history : int, default 10
-        Number of previous steps that approximate the Hessian (SciPy's ``maxcor``).
-    tol : float, default 1e-5
-        Training stops if no element of the gradient exceeds it in magnitude (``gtol``).
-    ftol : float, default 2.2e-9
-        Training stops if the loss f decreases by at most ``ftol * max(abs(f), 1)``.
-    max_fun : int, default 15000
-        Maximum number of evaluations of loss and gradient (``maxfun``).
-    weight_decay : float, default 0
-        L2 coefficient: ``weight_decay / 2`` times the sum of squared parameters is added to
-        the loss.
-    decay_bias : bool, default True
-        Whether `weight_decay` applies to biases and normalization scales too.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has the wrong type or is out of its range.
-    """
-
-    history: int = checked_field(check_integer, 10)
-    tol: float = checked_field(check_non_negative, 1e-5)
-    ftol: float = checked_field(check_non_negative, 1e7 * np.finfo(float).eps)
-    max_fun: int = checked_field(check_integer, 15_000)
-    weight_decay: float = checked_field(check_non_negative, 0.0)
-    decay_bias: bool = checked_field(check_bool, True)
-
-    def __post_init__(self):
-        check_fields(self)
 
 
 def resolve_optimizer(optimizer):

@@ -8,9 +8,9 @@ import os
 
 import numpy as np
 
-from cmlp._core.training import train_epoch
 from cmlp._training.arguments import convert_targets
 from cmlp._training.inputs import as_matrix, convert_rows
+from cmlp._training.loop import train_plain_epoch
 from cmlp._utils.threads import resolve_threads
 from cmlp._utils.validation import check_unmasked, convert_dtype
 from cmlp.network import Network
@@ -26,6 +26,8 @@ class MLP(Network):
     dtype, seed
         As in `Network`. The reference computes in float64.
     """
+
+    __slots__ = ()
 
     def __init__(self, sizes, *, dtype="float32", seed=None):
         super().__init__(sizes, init="reference", dtype=dtype, seed=seed)
@@ -135,12 +137,17 @@ class Model:
             One-hot.
         epochs : int
         learning_rate : float
+
+        Raises
+        ------
+        TrainingDiverged
+            If the loss of a sample, or a parameter after an epoch, is not finite.
         """
-        threads, program = resolve_threads(), self.network.state.program
+        threads, state = resolve_threads(), self.network.state
         rows, targets, out = self._prepare(x_train, y_train)
         for epoch in range(epochs):
-            train_epoch(program, rows, targets, None, 1, learning_rate, threads)
-            loss = program.infer(rows, targets, None, out, threads)
+            train_plain_epoch(state, rows, targets, None, 1, learning_rate, threads, epoch=epoch)
+            loss = state.program.infer(rows, targets, None, out, threads)
             print(f"Epoch {epoch}, loss: {loss:f}")
 
     def test(self, x_test, y_test):

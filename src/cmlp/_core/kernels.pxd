@@ -73,6 +73,10 @@ cdef extern from "kernels.h" nogil:
         const char *name
         int32_t parameters, log_link
 
+    ctypedef struct cmlp_input_layer_info:
+        const char *name
+        int32_t has_sparse_form
+
     ctypedef struct cmlp_optimizer_info:
         const char *name
         int32_t states
@@ -83,6 +87,10 @@ cdef extern from "kernels.h" nogil:
         double *predicted
         double *actual
         double *ranks
+        double *exact
+        double *sample_precision
+        double *sample_recall
+        double *sample_f1
         double *first
         double *target
         double *target_square
@@ -94,7 +102,7 @@ cdef extern from "kernels.h" nogil:
         const cmlp_activation_info *activations
         const cmlp_loss_info *losses
         const cmlp_optimizer_info *optimizers
-        const char *const *input_layers
+        const cmlp_input_layer_info *input_layers
         int64_t shared_pass_rows
         void (*gather)(
             const cmlp_rows *rows, const uint32_t *index, int64_t m,
@@ -198,7 +206,7 @@ cdef extern from "policy.h" nogil:
     const double CMLP_TIME_SLICE_SECONDS, CMLP_CLOCK_POLL_MULTIPLY_ADDS
     const int64_t CMLP_INFERENCE_BATCH_ROWS
     const double CMLP_THREAD_MULTIPLY_ADDS, CMLP_SPARSE_ENTRY_COST
-    const int64_t CMLP_COLUMN_BLOCK_BYTES, CMLP_UPDATE_BLOCK_ROWS
+    const int64_t CMLP_COLUMN_BLOCK_BYTES, CMLP_UPDATE_BLOCK_ROWS, CMLP_THREAD_COMPRESS_ELEMENTS
     const int CMLP_BLAS_MAX_VECTOR_BYTES
     const double CMLP_BLAS_MULTIPLY_ADDS
     const int64_t CMLP_BLAS_MIN_ROWS, CMLP_BLAS_BLOCK_ROWS

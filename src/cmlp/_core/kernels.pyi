@@ -20,6 +20,10 @@ class OptimizerInfo:
     code: int
     states: int
 
+class InputLayerInfo:
+    code: int
+    has_sparse_form: bool
+
 class SparsePolicy:
     max_density: float
     min_columns: int
@@ -34,7 +38,7 @@ PAD: int
 ACTIVATIONS: dict[str, ActivationInfo]
 LOSSES: dict[str, LossInfo]
 OPTIMIZERS: dict[str, OptimizerInfo]
-INPUT_LAYERS: dict[str, int]
+INPUT_LAYERS: dict[str, InputLayerInfo]
 POLICY: SparsePolicy
 
 def list_available() -> tuple[str, ...]: ...

@@ -124,6 +124,24 @@ cdef class OptimizerInfo:
         self.code, self.states = code, states
 
 
+cdef class InputLayerInfo:
+    """A kind of input layer as the kernels declare it.
+
+    Attributes
+    ----------
+    code : int
+        Its number in compiled code.
+    has_sparse_form : bool
+        Whether it can transform sparse rows.
+    """
+
+    cdef readonly int code
+    cdef readonly bint has_sparse_form
+
+    def __init__(self, int code, bint has_sparse_form):
+        self.code, self.has_sparse_form = code, has_sparse_form
+
+
 cdef class SparsePolicy:
     """When dense input is compressed into sparse rows; see csrc/policy.h.
 
@@ -183,10 +201,11 @@ cdef dict list_optimizers(const cmlp_optimizer_info *infos):
     return found
 
 
-cdef dict list_input_layers(const char *const *names):
+cdef dict list_input_layers(const cmlp_input_layer_info *infos):
     cdef dict found = {}
-    while names[len(found)] != NULL:
-        found[(<bytes> names[len(found)]).decode()] = len(found)
+    while infos.name != NULL:
+        found[infos.name.decode()] = InputLayerInfo(len(found), infos.has_sparse_form)
+        infos += 1
     return found
 
 
@@ -273,7 +292,7 @@ def activate_backward(str activation, real[:, ::1] a, real[:, ::1] d, double par
 
 cdef void transform_input(str kind, double parameter, cmlp_rng_key key, sample,
                           real[:, ::1] x) except *:
-    cdef cmlp_input_layer layer = cmlp_input_layer(INPUT_LAYERS[kind], parameter)
+    cdef cmlp_input_layer layer = cmlp_input_layer(INPUT_LAYERS[kind].code, parameter)
     table_of(&x[0, 0]).transform_input(&layer, &key, sample, x.shape[0], x.shape[1], &x[0, 0],
                                        x.shape[1])
 

@@ -100,10 +100,13 @@ cdef double sum_blocks(const TrainingJob *training) noexcept nogil:
 
 
 cdef void clip_gradient_norm(TrainingJob *training) noexcept nogil:
-    # Let the optimizer scale the gradients to the largest norm. Called by one thread.
+    # Let the optimizer scale the gradients to the largest norm. Called by one thread. If the norm
+    # overflows, the gradients become NaN, so that training reports it, instead of 0.
     cdef double norm = sqrt(sum_blocks(training)), limit = training.clipping.max_norm
     cdef double scale = limit / norm if norm > limit else 1
     cdef int group
+    if not isfinite(norm):
+        scale = NAN
     for group in range(GROUPS):
         training.optimizer.optimizers[group].scale = scale
 

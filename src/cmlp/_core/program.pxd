@@ -47,8 +47,9 @@ cdef class Program:
     cdef Workspace prepare_training(self, TrainingJob *training, Rows rows, Targets targets,
                                     order, int64_t batch, bint drops)
     cdef void release_workspace(self, Workspace workspace) noexcept
-    cdef int choose_threads(self, const Job *job, int threads) noexcept
+    cdef int choose_threads(self, const Job *job, int threads, bint trains) noexcept
     cdef char *address_block(self, str name, block) except NULL
+    cdef bint are_finite(self, const void *data, int64_t count) noexcept
     cdef object infer_few(self, const cmlp_rows *rows)
 
 

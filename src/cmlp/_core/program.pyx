@@ -18,9 +18,10 @@ import numpy as np
 from cmlp._core.blas cimport enter_single_threaded, hooks, leave_single_threaded
 from cmlp._core.inputs cimport MetricSums, Rows, Targets, describe_rows, raise_not_finite
 from cmlp._core.kernels cimport (
-    CMLP_ALIASED_STRIDE_BYTES, CMLP_BLAS_MAX_VECTOR_BYTES, CMLP_F32, CMLP_F64,
-    CMLP_INFERENCE_BATCH_ROWS, CMLP_PAD, CMLP_PREFETCH_BATCH_BYTES, CMLP_SPARSE_ENTRY_COST,
-    CMLP_THREAD_MULTIPLY_ADDS, CMLP_TIME_SLICE_SECONDS, cmlp_input_layer, cmlp_rows, cmlp_span,
+    CMLP_ALIASED_STRIDE_BYTES, CMLP_BLAS_BLOCK_ROWS, CMLP_BLAS_MAX_VECTOR_BYTES,
+    CMLP_COLUMN_BLOCK_BYTES, CMLP_F32, CMLP_F64, CMLP_INFERENCE_BATCH_ROWS, CMLP_PAD,
+    CMLP_PREFETCH_BATCH_BYTES, CMLP_SPARSE_ENTRY_COST, CMLP_THREAD_MULTIPLY_ADDS,
+    CMLP_TIME_SLICE_SECONDS, CMLP_UPDATE_BLOCK_ROWS, cmlp_input_layer, cmlp_rows, cmlp_span,
     dropout_of, table)
 from cmlp._core.kernels import INPUT_LAYERS
 from cmlp._core.steps cimport (
@@ -32,8 +33,10 @@ from cmlp._core.threads cimport CMLP_HAVE_THREADS, cmlp_parallel, cmlp_survive_f
 cdef extern from "clock.h" nogil:
     double cmlp_now()
 
+include "addresses.pxi"
 include "workspace.pxi"
 include "inference.pxi"
+include "blocks.pxi"
 
 cmlp_survive_fork()
 
@@ -210,10 +213,11 @@ cdef class Program:
             job.input.layer_count = self.input_layer_count
         return workspace
 
-    cdef int choose_threads(self, const Job *job, int threads) noexcept:
+    cdef int choose_threads(self, const Job *job, int threads, bint trains) noexcept:
         # Return the number of threads for a batch of this job: one for each
-        # CMLP_THREAD_MULTIPLY_ADDS of its forward product, at most `threads`.
-        return max(1, <int> min(<double> threads, job.batch * job.work / CMLP_THREAD_MULTIPLY_ADDS))
+        # CMLP_THREAD_MULTIPLY_ADDS of its forward product, at most `threads` and its blocks.
+        cdef double most = min(<double> threads, job.batch * job.work / CMLP_THREAD_MULTIPLY_ADDS)
+        return max(1, <int> min(most, <double> count_blocks(job, self.layers, trains)))
 
     cdef char *address_block(self, str name, block) except NULL:
         # Return the address of a block laid out like `parameters`.
@@ -260,7 +264,7 @@ cdef class Program:
             training.update_factor = 1
             training.steps = 1
             job.deadline = INFINITY
-            run_training(&training, self.choose_threads(job, threads))
+            run_training(&training, self.choose_threads(job, threads, True))
         finally:
             self.release_workspace(workspace)
         return training.last_loss
@@ -306,10 +310,25 @@ cdef class Program:
             if sums is not None:
                 job.sums = &sums.sums
             inference.checks_finite = check_finite
-            run_inference(&inference, self.choose_threads(job, threads), tick)
+            run_inference(&inference, self.choose_threads(job, threads, False), tick)
         finally:
             self.free_workspaces.append(workspace)
         return None if inference.has_non_finite else compute_mean_loss(job)
+
+    def is_finite(self):
+        """Return whether all parameters and running statistics are finite."""
+        for block in (self.parameters, self.statistics):
+            if block.size and not self.are_finite(address_array(block, 1), block.size):
+                return False
+        return True
+
+    cdef bint are_finite(self, const void *data, int64_t count) noexcept:
+        # Return whether `count` elements of the parameters' dtype are finite.
+        cdef cmlp_rows row
+        memset(&row, 0, sizeof(row))
+        row.kind = CMLP_F32 if self.itemsize == 4 else CMLP_F64
+        row.n, row.width, row.data = 1, count, data
+        return self.kernels.find_not_finite(&row) < 0
 
     def plan(self, int64_t batch_size, int threads):
         """Return the threads and products that the engine chooses for a batch of dense samples.
@@ -343,7 +362,7 @@ cdef class Program:
                 products.append("BLAS")
             else:
                 products.append("kernels" + ", update and forward in one pass" * is_shared)
-        return self.choose_threads(&job, threads), products
+        return self.choose_threads(&job, threads, True), products
 
     def predict_few(self, array):
         """Return the outputs of a few samples with little overhead, or None.
@@ -385,16 +404,13 @@ cdef class Program:
     cdef object infer_few(self, const cmlp_rows *rows):
         cdef InferenceJob inference
         cdef Workspace workspace
-        cdef cmlp_rows outputs
         if rows.n > CMLP_INFERENCE_BATCH_ROWS:
             return None
         memset(&inference, 0, sizeof(inference))
-        memset(&outputs, 0, sizeof(outputs))
-        outputs.kind = CMLP_F32 if self.itemsize == 4 else CMLP_F64
         workspace = self.prepare_job(&inference.job, rows, None, None, CMLP_INFERENCE_BATCH_ROWS, 0,
                                      False)
         try:
-            if self.choose_threads(&inference.job, 2) > 1:
+            if self.choose_threads(&inference.job, 2, False) > 1:
                 return None
             out = np.empty((rows.n, self.head.outputs), self.dtype)
             inference.out = address_array(out, 2)
@@ -402,9 +418,8 @@ cdef class Program:
             run_inference(&inference, 1, None)
             if inference.has_non_finite:
                 raise_not_finite(rows, self.kernels.find_not_finite(rows), "X")
-            outputs.n, outputs.width = rows.n, self.head.outputs
-            outputs.data, outputs.stride = inference.out, self.head.outputs * self.itemsize
-            return out if self.kernels.find_not_finite(&outputs) < 0 else None
+            is_finite = self.are_finite(inference.out, rows.n * self.head.outputs)
+            return out if is_finite else None
         finally:
             self.free_workspaces.append(workspace)
 
@@ -412,7 +427,7 @@ cdef class Program:
 def add_input_layer(Program program, specification, dict offsets):
     """Append an input layer."""
     cdef cmlp_input_layer *layer = &program.input_layers[program.input_layer_count]
-    layer.kind = INPUT_LAYERS[specification.kind]
+    layer.kind = INPUT_LAYERS[specification.kind].code
     layer.parameter = getattr(specification, INPUT_PARAMETERS[specification.kind])
     program.input_layer_count += 1
 
@@ -470,25 +485,3 @@ cdef object run_training(TrainingJob *training, int threads):
         if uses_blas:
             leave_single_threaded()
     check_columns(&training.job)
-
-
-cdef char *address_array(array, int ndim) except NULL:
-    cdef Py_buffer buffer
-    PyObject_GetBuffer(array, &buffer, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
-    cdef char *address = <char *> buffer.buf
-    cdef bint fits = buffer.ndim == ndim and buffer.itemsize in (4, 8)
-    PyBuffer_Release(&buffer)
-    if not fits:
-        raise ValueError(f"array must be {ndim}-D, of float32 or float64; got {array.dtype}, "
-                         f"shape {array.shape}")
-    return address
-
-
-cdef char *address_elements(block, int64_t offset, int64_t size) except NULL:
-    # Return the address of `size` elements of a block from `offset` on, aligned to CMLP_PAD bytes.
-    cdef int64_t itemsize = block.itemsize
-    cdef char *address = address_array(block, 1) + offset * itemsize
-    if not 0 <= offset <= block.size - size or <size_t> address % CMLP_PAD:
-        raise ValueError(f"offset must be that of {size} elements of a block of {block.size}, "
-                         f"on a boundary of {CMLP_PAD} bytes; got {offset}")
-    return address

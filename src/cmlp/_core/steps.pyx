@@ -18,7 +18,7 @@ threads, so the results are the same bits for any number of threads.
 If a batch is so small that reading and writing the weights bounds the speed, the update is
 deferred: the next batch's forward product applies it, in a single pass over the weights.
 """
-from libc.math cimport isfinite, sqrt
+from libc.math cimport NAN, isfinite, sqrt
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.string cimport memcpy
 

@@ -1,5 +1,5 @@
 """Training a `Program`: an epoch that runs one time slice at a time, and its optimizer."""
-from libc.math cimport INFINITY, isfinite
+from libc.math cimport INFINITY, NAN, isfinite
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -223,7 +223,7 @@ cdef class EpochRun:
                              and job.batch <= program.kernels.shared_pass_rows)
         training.defers_updates = (training.is_small and training.optimizer.optimizers == NULL
                                    and program.can_defer_updates())
-        self.threads = program.choose_threads(job, threads)
+        self.threads = program.choose_threads(job, threads, True)
 
     def __enter__(self):
         return self
@@ -263,7 +263,7 @@ cdef class EpochRun:
         """Train for some steps or, by default, for a time slice.
 
         The parameters are consistent whenever it returns. Training ends when all samples are
-        processed, or when a loss is not finite.
+        processed, or when the loss of a batch, or the gradient from a callable, is not finite.
 
         Parameters
         ----------
@@ -331,6 +331,8 @@ cdef class EpochRun:
         index = batch if self.order is None else self.order[batch]
         loss, gradient = self.loss_function(outputs, self.values[index])
         gradient = np.ascontiguousarray(gradient * factor, self.program.dtype)
+        if not np.isfinite(gradient).all():
+            loss = NAN  # the step makes parameters NaN: training has diverged
         row = address_array(gradient, 2)
         for i in range(m):
             memcpy(at(last.delta, i * last.ld, job.itemsize), row + i * width, width)
@@ -370,7 +372,7 @@ cdef class EpochRun:
 
     @property
     def has_diverged(self):
-        """Whether the loss of the last batch is not finite."""
+        """Whether the loss of the last batch, or its gradient from a callable, is not finite."""
         return self.training.has_diverged
 
 

@@ -6,6 +6,7 @@ from dataclasses import fields
 from cmlp._core.training import OptimizerKernel
 from cmlp._model.parameters import TensorBlock
 from cmlp._utils.schema import Anything, Boolean, Fields, FiniteArray, Group, Integer, Real, Text
+from cmlp._utils.validation import check_normal
 from cmlp.optimizers import OPTIMIZERS
 
 # What `OptimizerState.position` may be: number of steps, product of NAdam's momentum factors.
@@ -38,9 +39,15 @@ class OptimizerState:
         Whether the network has the averaged parameters and ``blocks["average"]`` the trained ones,
         as in validation and between two calls of `partial_fit`.
     kernel : cmlp._core.training.OptimizerKernel
+
+    Raises
+    ------
+    ValueError
+        If an argument of the optimizer vanishes in the dtype of the parameters.
     """
 
     def __init__(self, optimizer, parameters):
+        check_dtype(optimizer, parameters.dtype)
         self.optimizer, self.is_averaged = optimizer, False
         self.blocks = {}
         if optimizer.kernel != "sgd":
@@ -193,6 +200,18 @@ class OptimizerState:
         for name, block in state["blocks"].items():
             self.blocks[name][:] = block
         self.position, self.is_averaged = state["position"], state["is_averaged"]
+
+
+def check_dtype(optimizer, dtype):
+    """Raise `ValueError` if `eps` or `clip_value` vanishes in the dtype of the parameters.
+
+    With an `eps` of 0, a parameter whose gradient is 0 would become NaN; a `clip_value` of 0 would
+    mean no limit.
+    """
+    for name in ("eps", "clip_value"):
+        value = getattr(optimizer, name, None)
+        if value is not None:
+            check_normal(name, value, dtype)
 
 
 def make_optimizer(kind, arguments):

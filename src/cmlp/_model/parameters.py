@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 
 from cmlp._core import kernels
-from cmlp._core.inputs import Rows
 from cmlp._utils.schema import FiniteArray
 from cmlp._utils.validation import check_unmasked, convert_dtype
 
@@ -95,12 +94,6 @@ class TensorBlock:
     def make_zeros(self):
         """Return a block of the same layout whose elements are zero."""
         return TensorBlock(self.tensors, self.dtype)
-
-    def find_not_finite(self):
-        """Return the first tensor with NaN or infinity, or None."""
-        if self.block.size and Rows(self.block[None]).find_not_finite(self.dtype) >= 0:
-            return next(t for t, view in self.views.items() if not np.isfinite(view).all())
-        return None
 
     def get_views(self, name):
         """Return the views of the tensors with this name, in order of their layers."""

@@ -167,6 +167,12 @@ def convert_rows(X, inputs, dtype, name="X", check_finite=True):
     return rows
 
 
+def raise_if_not_transformable(rows, architecture, name="X"):
+    """Raise `ValueError` if rows are sparse and an input layer transforms only dense ones."""
+    if rows.is_sparse and (kind := architecture.dense_input_layer):
+        raise ValueError(f"{name} must be dense with {kind}; pass {name}.toarray()")
+
+
 def get_max_sparse_density(architecture, batch_size):
     """Return the maximum density at which training on sparse rows is faster than on dense ones."""
     policy = kernels.POLICY
@@ -214,14 +220,13 @@ def prepare_rows(X, architecture, *, batch_size, sparse="auto", threads=1, name=
     rows = cache[key]
     if not (isinstance(sparse, bool) or sparse == "auto"):
         raise ValueError(f"sparse must be 'auto', True or False; got {sparse!r}")
-    if architecture.input_noise and rows.is_sparse:
-        raise ValueError(f"{name} must be dense with input_noise; pass {name}.toarray()")
+    raise_if_not_transformable(rows, architecture, name)
     if rows.is_sparse and sparse is False:
         raise ValueError(
             f"sparse must be 'auto' or True for a sparse {name}; got False; "
             f"{name}.toarray() is dense"
         )
-    if rows.is_sparse or not len(rows) or architecture.input_noise or sparse is False:
+    if rows.is_sparse or not len(rows) or architecture.dense_input_layer or sparse is False:
         return rows
     if sparse == "auto":
         is_wide = kernels.POLICY.min_columns <= rows.width <= MAX_SPARSE_COLUMNS
@@ -267,13 +272,17 @@ def prepare_targets(y, n_samples, architecture, name="y"):
     array = convert_dtype(name, array, architecture.dtype)
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite; got NaN or infinity")
-    least, greatest = loss.bounds
+    least, greatest = architecture.target_bounds
     if not ((array >= least) & (array <= greatest)).all():
         allowed = (
             f"lie between {least:g} and {greatest:g}" if greatest < np.inf else "not be negative"
         )
+        # An output that is a probability bounds the targets of other losses too.
+        reason = loss.name
+        if loss.bounds != architecture.target_bounds:
+            reason += f" with output={architecture.output.name!r} (output='identity' allows others)"
         raise ValueError(
-            f"{name} must {allowed} for {loss.name}; got values from {array.min()} to {array.max()}"
+            f"{name} must {allowed} for {reason}; got values from {array.min()} to {array.max()}"
         )
     return Targets(array)
 

@@ -138,18 +138,23 @@ class FullBatchRun(TrainingRun):
         ImportError
             If SciPy is not installed.
         TrainingDiverged
-            If the loss, or a parameter before training, is not finite.
+            If the loss, its gradient or a parameter is not finite.
         """
         self.state.check_finite()
         source = self.source
         self.objective = Objective(
             self.state, source.rows, source.targets, self.optimizer, self.threads
         )
+        self.adopt_task()
         self.start = time.perf_counter()
         self.discard_averages()
         self.notify("on_train_begin")
         with self.progress:
-            minimize(self.objective, self.optimizer, self.epochs, self.record_iteration)
+            result = minimize(self.objective, self.optimizer, self.epochs, self.record_iteration)
+        # SciPy ends without an iteration if the first loss or gradient is not finite.
+        is_finite = result is None or (np.isfinite(result.fun) and np.isfinite(result.jac).all())
+        if not (is_finite and self.state.program.is_finite()):
+            raise TrainingDiverged(len(self.history), 0)
         self.notify("on_train_end", self.history)
         self.state.training = self.summarize()
         return self.history

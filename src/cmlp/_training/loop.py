@@ -34,6 +34,9 @@ class TrainingRun:
     threads : int
     restore_good : bool
         Whether divergence restores the parameters of the last finite epoch.
+    task_choice : cmlp._training.arguments.TaskChoice, optional
+        Its attribute `task` becomes the network's, before the first step on the targets that choose
+        it. Without one the network keeps its task.
 
     Attributes
     ----------
@@ -41,6 +44,8 @@ class TrainingRun:
     position : Position
     is_stopped : bool
         Whether a callback has stopped the run.
+    last_step : int
+        Number of the latest step within its epoch.
     is_cancelled : bool
         Set by another thread to end training between two steps.
     checks_parameters : bool
@@ -51,7 +56,8 @@ class TrainingRun:
     """
 
     def __init__(self, network, source, *, validate, epochs, optimizer, optimizer_state, schedule,
-                 callbacks, metrics, progress, threads, restore_good=False):  # fmt: skip
+                 callbacks, metrics, progress, threads, restore_good=False,
+                 task_choice=None):  # fmt: skip
         self.network, self.state, self.source = network, network.state, source
         self.validate, self.epochs = validate, epochs
         self.optimizer, self.optimizer_state, self.schedule = optimizer, optimizer_state, schedule
@@ -60,15 +66,36 @@ class TrainingRun:
         self.history, self.position = History(), Position()
         self.first_epoch = self.state.epoch
         self.is_stopped = self.is_cancelled = False
+        self.last_step = 0
         self.is_consistent, self.checks_parameters = False, True
         self.callback_states = None
-        architecture = self.state.architecture
-        self.metric_arguments = architecture.is_classifier, architecture.outputs
+        self.task_choice = task_choice
         self.metric_sums = self.make_metrics()
 
     def make_metrics(self):
         """Return metrics whose sums are zero."""
-        return Metrics(self.metrics, *self.metric_arguments)
+        task = (self.task_choice and self.task_choice.task) or self.state.task
+        return Metrics(self.metrics, task, self.state.architecture.outputs)
+
+    def adopt_task(self):
+        """Give the network the task that the targets so far choose.
+
+        Raises
+        ------
+        ValueError
+            If it changes while the epoch's metrics are being summed.
+        """
+        if self.task_choice is None:
+            return
+        sums, task = self.metric_sums, self.task_choice.task
+        if sums.task != task:
+            if self.metrics and sums.samples:
+                raise ValueError(
+                    "y must be of one task in all batches if metrics are given; "
+                    f"got {task!r} after {sums.task!r}"
+                )
+            self.metric_sums = self.make_metrics()
+        self.state.task = task
 
     def run(self):
         """Train and return the `History`.
@@ -76,7 +103,8 @@ class TrainingRun:
         Raises
         ------
         TrainingDiverged
-            If the loss of a batch, or a parameter before training, is not finite.
+            If the loss of a batch, or a parameter before training or at the end of an epoch, is
+            not finite.
         """
         parameters, is_trained = self.state.parameters, False
         if self.checks_parameters:
@@ -139,6 +167,7 @@ class TrainingRun:
         finite = state.snapshot() if self.restore_good else None
         try:
             is_stopped = self.train_epoch()
+            self.check_finite()
         except TrainingDiverged:
             if finite is not None:
                 state.restore(finite)
@@ -158,6 +187,11 @@ class TrainingRun:
         self.is_consistent = True
         self.progress.finish_epoch(epoch, record)
         self.notify("on_pause", self)
+
+    def check_finite(self):
+        """Raise `TrainingDiverged` if a parameter or a running statistic is not finite."""
+        if not self.state.program.is_finite():
+            raise TrainingDiverged(self.position.epoch, self.last_step)
 
     def summarize_epoch(self):
         """Return the training quantities of the epoch that has ended, a dict."""
@@ -179,6 +213,7 @@ class TrainingRun:
         for number, chunk in enumerate(self.source.chunks(state.architecture.seed, state.epoch)):
             if number < self.position.chunk:
                 continue  # processed before the checkpoint
+            self.adopt_task()
             if self.train_chunk(chunk):
                 return True
             self.notify("on_pause", self)
@@ -240,7 +275,7 @@ class TrainingRun:
                 if epoch_run.done == done or not steps:
                     raise
                 interrupt = error  # of a complete step, which callbacks have to observe
-            step = chunk.first_step + (epoch_run.done - 1) // chunk.batch_size
+            self.last_step = step = chunk.first_step + (epoch_run.done - 1) // chunk.batch_size
             if epoch_run.has_diverged:
                 raise TrainingDiverged(epoch, step)
             if self.is_cancelled:
@@ -356,7 +391,46 @@ class TrainingRun:
         )  # fmt: skip
 
     def save(self, path):
-        """Write a checkpoint of this run, an ``.npz`` file, between two steps."""
+        """Write a checkpoint of this run, an ``.npz`` file, between two steps.
+
+        Raises
+        ------
+        TrainingDiverged
+            If a parameter is not finite; an earlier checkpoint at `path` remains.
+        """
         from cmlp import formats
 
+        self.check_finite()
         formats.get_format("npz").write(self.to_model_state(), path)
+
+
+def train_plain_epoch(state, rows, targets, order, batch_size, rate, threads, *, epoch=0,
+                      noise=None):  # fmt: skip
+    """Train for one epoch by plain gradient descent, without callbacks or time slices.
+
+    Parameters
+    ----------
+    state : ModelState
+    rows, targets, order, batch_size, rate, threads, noise
+        As for `EpochRun`.
+    epoch : int, default 0
+        The number of the epoch in an error.
+
+    Returns
+    -------
+    loss, last_loss : float
+        Mean over the epoch, and over its last batch.
+
+    Raises
+    ------
+    TrainingDiverged
+        If the loss of a batch, or a parameter after the last one, is not finite.
+    """
+    with EpochRun(
+        state.program, rows, targets, order, batch_size, rate, threads, noise=noise
+    ) as epoch_run:
+        while epoch_run.run():
+            pass
+        if epoch_run.has_diverged or not state.program.is_finite():
+            raise TrainingDiverged(epoch, (epoch_run.done - 1) // batch_size)
+        return epoch_run.mean_loss, epoch_run.last_loss

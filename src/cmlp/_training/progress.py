@@ -1,6 +1,14 @@
 """Progress displays: a bar on a terminal, lines elsewhere, or nothing."""
 
 import sys
+import time
+
+# Narrowest bar that is readable, in columns. Beside it, quantities of an epoch are shown as far as
+# the terminal is wide enough: with 80 columns, the loss and the score.
+MIN_BAR_COLUMNS = 10
+
+# tqdm's line without its own rate, as a record has one.
+BAR_FORMAT = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 
 
 class Progress:
@@ -48,22 +56,58 @@ class Bar(Progress):
         from tqdm import tqdm
 
         total = self.samples and self.epochs * self.samples
-        self.bar = tqdm(total=total, unit=" samples", unit_scale=True)
-        self.done = 0
+        self.bar = tqdm(total=total, unit=" samples", unit_scale=True, dynamic_ncols=True)
+        self.done, self.record = 0, None
         return self
 
     def __exit__(self, *_):
+        self.show_record()
         self.bar.close()
 
     def update(self, samples):
         """Move the bar within the epoch."""
+        # To fit a record takes longer than an epoch of a small table: only before tqdm draws.
+        if time.time() - self.bar.last_print_t >= self.bar.mininterval:
+            self.show_record()
         self.bar.update(self.done + samples - self.bar.n)
 
     def finish_epoch(self, epoch, record):
         """Move the bar to the end of the epoch and show the record beside it."""
         self.done = (epoch + 1) * self.samples if self.samples else self.bar.n
-        self.bar.set_postfix_str(format_record(record), refresh=False)
+        self.record = record
         self.update(0)
+
+    def show_record(self):
+        """Put the record of the last epoch beside the bar, unless it is there already."""
+        if self.record is not None:
+            if self.samples:
+                self.bar.bar_format = BAR_FORMAT
+            self.bar.set_postfix_str(self.fit_record(self.record), refresh=False)
+            self.record = None
+
+    def fit_record(self, record):
+        """Return the quantities of a record that the terminal has columns for.
+
+        The loss comes first, then the score of validation data, then the others.
+        """
+        quantities = format_quantities(record)
+        columns = self.bar.format_dict["ncols"]
+        if not columns:  # no terminal
+            return "  ".join(quantities.values())
+        columns -= MIN_BAR_COLUMNS if self.samples else 0
+        shown = []
+        for name in sorted(quantities, key=rank_quantity):
+            names = [each for each in quantities if each in (*shown, name)]
+            if self.measure("  ".join(quantities[each] for each in names)) <= columns:
+                shown = names
+        return "  ".join(quantities[each] for each in shown)
+
+    def measure(self, postfix):
+        """Return the number of columns of the line with a postfix, without the bar itself."""
+        # With a number of columns, tqdm would cut the line off.
+        values = {**self.bar.format_dict, "postfix": postfix, "ncols": None}
+        values["bar_format"] = values["bar_format"] and BAR_FORMAT.replace("{bar}", "")
+        return len(self.bar.format_meter(**values))
 
 
 def choose_progress(progress, verbose, epochs, samples):
@@ -111,11 +155,24 @@ def check_progress(progress):
 
 def format_record(record):
     """Return an epoch's record as one line."""
+    return "  ".join(format_quantities(record).values())
+
+
+def format_quantities(record):
+    """Return the quantities of an epoch's record by name, each with its value, as strings."""
     hidden = ("lr", "seconds", "samples_per_second")
     shown = {
-        name: f"{value:.4f}"
+        name: f"{name} {value:.4f}"
         for name, value in record.items()
         if name not in hidden and isinstance(value, float)
     }
-    shown["samples/s"] = f"{record['samples_per_second']:,.0f}"
-    return "  ".join(f"{name} {value}" for name, value in shown.items())
+    return {**shown, "samples/s": f"samples/s {record['samples_per_second']:,.0f}"}
+
+
+def rank_quantity(name):
+    """Return the sort key of a quantity by which the most important ones come first."""
+    if name == "loss":
+        return 0
+    if name == "samples/s":
+        return 3
+    return 1 if name.startswith("val_") and name != "val_loss" else 2

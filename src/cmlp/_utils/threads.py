@@ -9,6 +9,11 @@ from cmlp._utils.validation import check_integer
 # The compiled code stores the number of threads as a C int.
 MAX_THREADS = 2**31 - 1
 
+# Number of worker threads that any machine may use. More threads than CPUs gain nothing, but each
+# reserves a stack (8 MiB by default on Linux), and OpenMP ends the process if it cannot create a
+# thread. Some are allowed, as the number of CPUs may be underestimated.
+LEAST_LIMIT = 16
+
 # Where Linux mounts the control group file systems.
 CGROUP_ROOT = "/sys/fs/cgroup"
 
@@ -86,7 +91,8 @@ def resolve_threads(threads=None):
     """Return the maximum number of worker threads.
 
     The argument has precedence, then the environment variables ``CMLP_NUM_THREADS`` and
-    ``OMP_NUM_THREADS`` (its first item, if it is a list), then `count_available_cpus`.
+    ``OMP_NUM_THREADS`` (its first item, if it is a list), then `count_available_cpus`. A number
+    above both `count_available_cpus` and `LEAST_LIMIT` is reduced to the greater of the two.
 
     Parameters
     ----------
@@ -98,14 +104,21 @@ def resolve_threads(threads=None):
         If `threads` or the environment variable is not an integer from 1 to `MAX_THREADS`.
     """
     if threads is not None:
-        return check_integer("threads", threads, maximum=MAX_THREADS)
+        return limit_threads(check_integer("threads", threads, maximum=MAX_THREADS))
     for variable in ("CMLP_NUM_THREADS", "OMP_NUM_THREADS"):
         text = os.environ.get(variable, "").split(",")[0].strip()
         if text:
             try:
-                return check_integer(variable, int(text), maximum=MAX_THREADS)
+                return limit_threads(check_integer(variable, int(text), maximum=MAX_THREADS))
             except ValueError:
                 raise ValueError(
                     f"{variable} must be a whole number from 1 to {MAX_THREADS}; got {text!r}"
                 ) from None
     return count_available_cpus()
+
+
+def limit_threads(threads):
+    """Return a number of threads, reduced to the limit that `resolve_threads` states."""
+    if threads <= LEAST_LIMIT:
+        return threads
+    return min(threads, max(count_available_cpus(), LEAST_LIMIT))

@@ -78,6 +78,29 @@ def check_unit_interval(argument, value):
         raise ValueError(f"{argument} must be from 0 to 1; got {value!r}")
 
 
+def check_normal(argument, value, dtype):
+    """Raise `ValueError` unless `value` is in the range of the normal numbers of a dtype.
+
+    A smaller value would become 0 or lose digits in the dtype, a greater one infinity.
+
+    Parameters
+    ----------
+    argument : str
+        The argument's name, for the error message.
+    value : float
+        Greater than 0.
+    dtype : numpy.dtype
+        float32 or float64.
+    """
+    info = np.finfo(dtype)
+    least, greatest = float(info.tiny), float(info.max)
+    if not least <= value <= greatest:
+        raise ValueError(
+            f"{argument} must be from {least:.3g} to {greatest:.3g}, the range of "
+            f"{np.dtype(dtype).name}; got {value!r}"
+        )
+
+
 def check_integer(argument, value, minimum=1, maximum=MAX_INT64):
     """Return `value` as an int; raise unless it is an integer from `minimum` to `maximum`.
 

@@ -11,22 +11,7 @@ A format is a file format or another framework's model type. Its module has one 
 Both validate their options and raise the errors that `docs/formats.md` and the docstrings of
 `Network`'s methods state. Formats do not depend on `Network`: they receive and return states.
 
-How to add a format
--------------------
-1. Write a module in this package with `write`, `read` or both. Build on `archive` for a format
-   that stores everything, on `folding` for an export of plain dense layers, on `builder` for the
-   layers of another framework. Write files with `atomic.replace_file`. Import an
-   optional package inside the module, never from another package of cmlp.
-2. If the format has code or nodes for each activation, write one table with one entry for each.
-3. Add one entry to `FORMATS` in ``__init__.py``; an optional package gets an extra of the same
-   name in ``pyproject.toml``. Add the module to `LAYERS` in ``tests/test_structure.py``.
-4. Unless the format is native, add `to_<name>` or `from_<name>` to `methods.FileMethods`, with
-   a docstring and one line of code. ``cmlp export --to`` lists every format that has an
-   extension; its options on the command line go into `select_write_options` of ``cli.py``.
-5. ``tests/test_formats_registry.py`` covers the entry. Add the table of step 2 to
-   `ACTIVATION_TABLES` in ``tests/test_formats_export.py``, and a comparison of outputs there. A
-   native format needs an entry in `RAW_ACCESS` of ``tests/test_formats_native.py``.
-6. Describe it in ``docs/formats.md``.
+CONTRIBUTING.md tells how to add a format.
 """
 
 from dataclasses import dataclass

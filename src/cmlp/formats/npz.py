@@ -39,7 +39,14 @@ def write(state, path, optimizer=False):
     header, arrays = pack(state, optimizer)
     text = encode_header(header).encode()
     with replace_file(path) as file:
-        np.savez(file, header=np.frombuffer(text, np.uint8), **arrays)
+        try:
+            np.savez(file, header=np.frombuffer(text, np.uint8), **arrays)
+        except ValueError as error:
+            # Ctrl-C between two statements of zipfile can leave a member open. Closing the archive
+            # then fails, and that error would hide the interruption.
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise error.__context__ from None
+            raise
 
 
 def read(path, loss=None):

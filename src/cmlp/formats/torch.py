@@ -37,10 +37,12 @@ FIXED_ARGUMENTS = {
 # Modules that do not change a prediction for rows.
 IGNORED = ("Flatten", "Identity")
 
+ACTIVATION_MODULES = {module[0]: activation for activation, module in MODULES.items() if module}
+
 SUPPORTED = (
     "Linear, BatchNorm1d (with running statistics), LayerNorm, Dropout, AlphaDropout, "
     f"{', '.join(IGNORED)} and the activations "
-    f"{', '.join(dict.fromkeys(name for name, _ in MODULES.values() if name not in IGNORED))} "
+    f"{', '.join(name for name in ACTIVATION_MODULES if name not in IGNORED)} "
     "(Hardtanh and Softplus with default arguments)"
 )
 
@@ -96,6 +98,10 @@ def write(state, target=None):
                 module = nn.LayerNorm(layer.units, normalization.eps, dtype=dtype)
             module.weight.data, module.bias.data = convert(f"scale_{l}"), convert(f"bias_{l}")
             modules.append(module)
+        if MODULES[layer.activation.name] is None:
+            raise ValueError(
+                f"to_torch() supports the activations of PyTorch; got {layer.activation.name!r}"
+            )
         name, get_arguments = MODULES[layer.activation.name]
         modules.append(getattr(nn, name)(**get_arguments(layer.activation.parameter)))
         if layer.dropout:
@@ -184,4 +190,4 @@ def find_activation(module):
     fixed = FIXED_ARGUMENTS.get(name, {})
     if any(getattr(module, argument) != value for argument, value in fixed.items()):
         return None
-    return next((ACTIVATIONS[n] for n, (kind, _) in MODULES.items() if kind == name), None)
+    return ACTIVATIONS[ACTIVATION_MODULES[name]] if name in ACTIVATION_MODULES else None

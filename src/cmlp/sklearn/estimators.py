@@ -30,7 +30,8 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
         Whether the hidden layers have batch normalization.
     class_weight : dict or "balanced", optional
         Weights of the classes, as in other classifiers of scikit-learn. They multiply
-        `sample_weight`.
+        `sample_weight`, which ``"balanced"`` also counts the samples of a class with. Not
+        supported for multilabel targets.
     callbacks : sequence of callables or of cmlp.callbacks.Callback, optional
         Called after each epoch with (network, epoch, record).
     dtype : {"float32", "float64"}, optional
@@ -135,9 +136,20 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
         # y is one-hot with several classes, and 0 and 1 in one column with two.
         if self.out_activation_ == "logistic" and y.shape[1] > 1:
             raise ValueError("class_weight is not supported for multilabel targets")
-        labels = self.classes_[y.argmax(axis=1) if y.shape[1] > 1 else y[:, 0].astype(int)]
-        weights = compute_sample_weight(self.class_weight, labels)
-        return weights if sample_weight is None else weights * sample_weight
+        index = y.argmax(axis=1) if y.shape[1] > 1 else y[:, 0].astype(int)
+        if sample_weight is None:
+            return compute_sample_weight(self.class_weight, self.classes_[index])
+        if self.class_weight == "balanced":
+            # A weight of 2 counts as two samples, and one of 0 as none.
+            counts = np.bincount(index, sample_weight)[index]
+            n_present = len(np.unique(index[sample_weight > 0]))
+            return sample_weight * (sample_weight.sum() / n_present / np.where(counts, counts, 1))
+        return sample_weight * compute_sample_weight(self.class_weight, self.classes_[index])
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = self.class_weight is None
+        return tags
 
 
 class MLPRegressor(EngineMixin, neural_network.MLPRegressor):

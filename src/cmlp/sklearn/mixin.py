@@ -24,11 +24,12 @@ from cmlp._utils.validation import check_unmasked, convert_dtype
 from cmlp.activations import ACTIVATIONS, Activation
 from cmlp.callbacks import resolve_callbacks
 from cmlp.errors import TrainingDiverged
-from cmlp.formats.sklearn_mlp import SKLEARN_OUTPUTS, to_cmlp_activation
+from cmlp.formats.sklearn_mlp import SKLEARN_OUTPUTS, get_task, to_cmlp_activation
 from cmlp.network import Network
 from cmlp.optimizers import LBFGS, Optimizer
 from cmlp.schedules import start_schedule
 from cmlp.sklearn.optimizers import choose_optimizer
+from cmlp.sklearn.parameters import expose_parameters, load_parameters
 from cmlp.sklearn.schedules import start_learning_rate
 from cmlp.sklearn.sources import ScikitSource
 from cmlp.sklearn.stopping import TrainingMonitor
@@ -55,7 +56,8 @@ class EngineMixin:
 
     In an estimator's bases it precedes scikit-learn's class, and it overrides that class's private
     methods for initialization, training and evaluation. `coefs_` and `intercepts_` are views of the
-    network's parameters if the network has the dtype of X, and copies otherwise.
+    network's parameters, and read-only copies where the network has another dtype than X or batch
+    normalization, which is folded into them.
     """
 
     def fit(self, X, y, sample_weight=None, *, validation_data=None):
@@ -94,8 +96,13 @@ class EngineMixin:
     def _initialize(self, y, layer_units, dtype):
         super()._initialize(y, layer_units, dtype)
         # The network of an earlier fit has other sizes, or running statistics of other data.
-        self.__dict__.pop("_network", None)
         self.__dict__.pop("_optimizer", None)
+        self._network = self._make_network(layer_units, np.dtype(self.dtype or dtype))
+        # scikit-learn's initial values are those before normalization.
+        self._network.weight = [coef.T for coef in self.coefs_]
+        self._network.bias = [intercept[:, None] for intercept in self.intercepts_]
+        self._input_dtype = dtype
+        self._expose_parameters()
 
     def _init_coef(self, fan_in, fan_out, dtype):
         # scikit-learn's bound of the initial weights depends only on whether `activation` is
@@ -114,10 +121,13 @@ class EngineMixin:
         else:
             activation = to_cmlp_activation(self.activation)
         seed = self._random_state.randint(2**31) if np.any(self.dropout) else 0
-        return Network(
+        network = Network(
             sizes, activation=activation, output=output, loss=loss, init="zeros", dtype=dtype,
             dropout=self.dropout, normalization="batch" if self.batch_norm else None, seed=seed,
         )  # fmt: skip
+        if task := get_task(self):
+            network.task = task
+        return network
 
     def _synchronize(self):
         # Return the network. If `coefs_` or `intercepts_` have been assigned to, copy them into
@@ -133,17 +143,16 @@ class EngineMixin:
         if network is None or network.size != sizes or network.dtype != dtype:
             network = self._make_network(sizes, dtype)
             attributes.pop("_optimizer", None)  # its state has the layout of other parameters
-        network.weight = [coef.T for coef in self.coefs_]
-        network.bias = [intercept[:, None] for intercept in self.intercepts_]
-        self._network, self._exposed = network, arrays
+        load_parameters(network, self.coefs_, self.intercepts_)
+        self._network = network
+        self._expose_parameters()
         return network
 
     def _expose_parameters(self):
         # Set `coefs_` and `intercepts_`, in the dtype of X, from the network.
         network = self._network
         dtype = self.__dict__.get("_input_dtype", network.dtype)
-        self.coefs_ = [weight.T.astype(dtype, copy=False) for weight in network.weight]
-        self.intercepts_ = [bias[:, 0].astype(dtype, copy=False) for bias in network.bias]
+        self.coefs_, self.intercepts_ = expose_parameters(network, dtype)
         self._exposed = [*self.coefs_, *self.intercepts_]
 
     def __setstate__(self, state):
@@ -237,6 +246,7 @@ class EngineMixin:
             stopped = self._train(source, monitor, 1 if incremental else self.max_iter)
         finally:
             self._no_improvement_count = monitor.rule.count
+            self._expose_parameters()  # also after an exception of a callback
         if not incremental and not stopped and self.n_iter_ == self.max_iter:
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
@@ -244,7 +254,7 @@ class EngineMixin:
             )  # fmt: skip
         if monitor.best is not None:
             network.state.restore(monitor.best)
-        self._expose_parameters()
+            self._expose_parameters()
 
     def _train(self, source, monitor, epochs):
         # Return whether a stopping rule or a callback has ended training.
@@ -265,7 +275,6 @@ class EngineMixin:
             warnings.warn("Training interrupted by user.", stacklevel=3)
         except TrainingDiverged as error:
             if monitor.best is None:
-                self._expose_parameters()
                 raise ValueError(
                     "Solver produced non-finite parameter weights. The input data may contain "
                     f"large values and need to be preprocessed. ({error})"
@@ -334,10 +343,12 @@ class EngineMixin:
             if self.verbose:
                 print(f"Iteration {epoch + 1}, loss = {objective.last_loss:.8f}")
 
-        result = lbfgs.minimize(objective, optimizer, self.max_iter, print_loss)
+        try:
+            result = lbfgs.minimize(objective, optimizer, self.max_iter, print_loss)
+        finally:
+            self._expose_parameters()
         self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
         self.loss_ = result.fun
-        self._expose_parameters()
 
     def _check_lbfgs_arguments(self):
         values = {name: getattr(self, name) for name in ("optimizer", "schedule", "callbacks")}

@@ -65,6 +65,8 @@ class TrainingMonitor(Callback):
 
     Attributes
     ----------
+    prints : bool
+        Whether to print scikit-learn's lines: with ``verbose=1``, as 2 shows a progress bar.
     rule : StoppingRule
         It minimizes the loss or, with `early_stopping`, the negative validation score: negation is
         exact, so both comparisons are scikit-learn's.
@@ -77,6 +79,7 @@ class TrainingMonitor(Callback):
         self.estimator, self.n_samples, self.learning_rate = estimator, n_samples, learning_rate
         self.validate, self.is_incremental, self.best = validate, is_incremental, None
         e = estimator
+        self.prints = e.verbose == 1
         best = -e.best_validation_score_ if e.early_stopping else e.best_loss_
         self.rule = StoppingRule(e.tol, e.n_iter_no_change, best, no_improvement_count)
 
@@ -87,7 +90,7 @@ class TrainingMonitor(Callback):
         e.loss_ = self.convert_loss(record)
         e.t_ += self.n_samples
         e.loss_curve_.append(e.loss_)
-        if e.verbose:
+        if self.prints:
             print(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
         if self.validate is not None:
             record[f"val_{network.score_name}"] = self.record_score(network)
@@ -109,7 +112,7 @@ class TrainingMonitor(Callback):
         e = self.estimator
         score = self.validate()
         e.validation_scores_.append(score)
-        if e.verbose:
+        if self.prints:
             print(f"Validation score: {score:f}")
         if e.early_stopping and self.rule.update(-score):
             e.best_validation_score_ = score
@@ -124,7 +127,7 @@ class TrainingMonitor(Callback):
         if not stop:
             self.rule.count = 0
         e = self.estimator
-        if e.verbose:
+        if self.prints:
             quantity = "Validation score" if e.early_stopping else "Training loss"
             print(f"{quantity} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} "
                   f"consecutive epochs. {message}")  # fmt: skip

@@ -19,7 +19,7 @@ static void count_nonzeros(const cmlp_rows *rows, int64_t first, int64_t m, int6
                 const int64_t end = MIN(rows->width, j + COUNT_BLOCK_ELEMENTS); \
                 counter n = 0;                                                  \
                 for (int64_t q = j; q < end; q++)                               \
-                    n += x[q] != 0;                                             \
+                    n = (counter)(n + (x[q] != 0));                             \
                 counts[i] += (int64_t)n;                                        \
             }                                                                   \
         }                                                                       \

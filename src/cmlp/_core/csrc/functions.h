@@ -16,7 +16,8 @@
 INLINE V v_sqrt(V x)
 {
     for (int i = 0; i < LANES; i++)
-        x[i] = CMLP_REAL_BYTES == 4 ? __builtin_sqrtf((float)x[i]) : __builtin_sqrt((double)x[i]);
+        x[i] = (REAL)(CMLP_REAL_BYTES == 4 ? __builtin_sqrtf((float)x[i])
+                                           : __builtin_sqrt((double)x[i]));
     return x;
 }
 

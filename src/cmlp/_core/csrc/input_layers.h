@@ -14,28 +14,29 @@
 /* For a kind that would destroy sparsity; Python refuses sparse rows for it. */
 #define NO_SPARSE_FORM(...) ((void)0)
 
-#define INPUT_LAYERS(X)                       \
-    X(input_noise, add_noise, NO_SPARSE_FORM) \
-    X(input_dropout, drop_input, drop_sparse)
+/* Name, whether it has a sparse form, and the two functions. */
+#define INPUT_LAYERS(X)                          \
+    X(input_noise, 0, add_noise, NO_SPARSE_FORM) \
+    X(input_dropout, 1, drop_input, drop_sparse)
 
 enum input_layer {
-#define X(name, dense, sparse) INPUT_LAYER_##name,
+#define X(name, is_sparse, dense, sparse) INPUT_LAYER_##name,
     INPUT_LAYERS(X)
 #undef X
 };
 
-static const char *const input_layer_names[] = {
-#define X(name, dense, sparse) #name,
+static const cmlp_input_layer_info input_layer_infos[] = {
+#define X(name, is_sparse, dense, sparse) {#name, is_sparse},
     INPUT_LAYERS(X)
 #undef X
-    NULL
+    {NULL, 0}
 };
 
 static void transform_input(const cmlp_input_layer *layer, const cmlp_rng_key *key, int64_t sample,
                             int64_t m, int64_t n, void *x, int64_t ldx)
 {
     switch (layer->kind) {
-#define X(name, dense, sparse)                              \
+#define X(name, is_sparse, dense, sparse)                   \
     case INPUT_LAYER_##name:                                \
         dense(layer->parameter, key, sample, m, n, x, ldx); \
         break;
@@ -49,7 +50,7 @@ static void transform_sparse_input(const cmlp_input_layer *layer, const cmlp_rng
                                    const cmlp_entries *batch)
 {
     switch (layer->kind) {
-#define X(name, dense, sparse)                                  \
+#define X(name, is_sparse, dense, sparse)                       \
     case INPUT_LAYER_##name:                                    \
         sparse(layer->parameter, key, sample, first, m, batch); \
         break;

@@ -6,28 +6,41 @@
 #include "kernels.h"
 #include "losses.h"
 
-/* Index of the maximum of x (n,); the first of equal ones. */
+/* Return the index of the maximum of x (n,), as np.argmax: the first of equal ones, or that of the
+ * first NaN. */
 static int64_t find_max(const REAL *x, int64_t n)
 {
     int64_t best = 0;
     for (int64_t j = 1; j < n; j++)
-        if (x[j] > x[best])
+        if (x[j] > x[best] || (isnan(x[j]) && !isnan(x[best])))
             best = j;
     return best;
 }
 
+/* Return the number of classes other than `truth` whose output is at least that of `truth`: its
+ * rank if ties count against it.  Return n if an output is NaN. */
+static int64_t find_rank(const REAL *a, int64_t n, int64_t truth)
+{
+    int64_t rank = -1; /* `truth` itself is counted */
+    for (int64_t j = 0; j < n; j++) {
+        if (isnan(a[j]))
+            return n;
+        rank += a[j] >= a[truth];
+    }
+    return rank;
+}
+
 /* Add one sample of a classifier with n outputs a (n,); with a single output, class 1 is predicted
- * if it reaches the threshold. */
+ * if it reaches the threshold.  A rank of n, for NaN, is in none of the sums. */
 static void add_class(const cmlp_targets *targets, int64_t row, int64_t n, REAL threshold,
                       const REAL *a, cmlp_metric_sums *sums)
 {
     const REAL *y = targets->values ? (const REAL *)targets->values + row * targets->ld : NULL;
-    int64_t truth, answer, rank = 0;
+    int64_t truth, answer, rank;
     if (n > 1) {
         truth = targets->labels ? targets->labels[row] : find_max(y, n);
         answer = find_max(a, n);
-        for (int64_t j = 0; j < n; j++)
-            rank += a[j] > a[truth];
+        rank = find_rank(a, n, truth);
     } else {
         truth = y[0] >= (REAL)0.5;
         answer = a[0] >= threshold;
@@ -36,7 +49,33 @@ static void add_class(const cmlp_targets *targets, int64_t row, int64_t n, REAL 
     sums->hits[truth] += truth == answer;
     sums->predicted[answer] += 1;
     sums->actual[truth] += 1;
-    sums->ranks[rank] += 1;
+    if (n == 1 || rank < n)
+        sums->ranks[rank] += 1;
+}
+
+/* Add one sample of n labels a (n,), of which those are predicted whose output reaches the
+ * threshold. */
+static void add_labels(const cmlp_targets *targets, int64_t row, int64_t n, REAL threshold,
+                       const REAL *a, cmlp_metric_sums *sums)
+{
+    const REAL *y = targets->values ? (const REAL *)targets->values + row * targets->ld : NULL;
+    int64_t hits = 0, predicted = 0, actual = 0;
+    for (int64_t j = 0; j < n; j++) {
+        const int64_t truth = y ? y[j] >= (REAL)0.5 : targets->labels[row] == j;
+        const int64_t answer = a[j] >= threshold;
+        sums->hits[j] += (double)(truth & answer);
+        sums->predicted[j] += (double)answer;
+        sums->actual[j] += (double)truth;
+        hits += truth & answer;
+        predicted += answer;
+        actual += truth;
+    }
+    sums->exact[0] += hits == predicted && hits == actual;
+    if (hits > 0) {
+        sums->sample_precision[0] += (double)hits / (double)predicted;
+        sums->sample_recall[0] += (double)hits / (double)actual;
+        sums->sample_f1[0] += 2 * (double)hits / (double)(predicted + actual);
+    }
 }
 
 /* Add one sample of a regressor with n outputs a (n,). */
@@ -68,7 +107,9 @@ static void accumulate_metrics(const cmlp_head *head, const cmlp_targets *target
     const int log_link = head->loss >= 0 && loss_infos[head->loss].log_link;
     for (int64_t i = 0; i < m; i++) {
         const int64_t row = index ? index[i] : i;
-        if (sums->hits)
+        if (sums->exact)
+            add_labels(targets, row, head->outputs, threshold, a + i * ld, sums);
+        else if (sums->hits)
             add_class(targets, row, head->outputs, threshold, a + i * ld, sums);
         else
             add_values(targets, row, head->outputs, log_link, a + i * ld, sums);

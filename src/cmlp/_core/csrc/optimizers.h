@@ -45,11 +45,11 @@
 #define OPTIMIZERS(X)                                                         \
     X(momentum, 1,                                                            \
       c[0] = h[0]; c[1] = t > 1 ? 1 - h[1] : 1;                               \
-      c[2] = -rate * (h[2] ? h[0] : 1); c[3] = -rate * h[2],                  \
+      c[2] = -rate * (h[2] != 0 ? h[0] : 1); c[3] = -rate * h[2],             \
       s0 = k0 * s0 + k1 * g;                                                  \
       w += k2 * s0 + k3 * g)                                                  \
     X(adam, 2,                                                                \
-      SUM_CONSTANTS; c[3] = h[3] ? h[2] * ROOT_CORRECTION : h[2],             \
+      SUM_CONSTANTS; c[3] = h[3] != 0 ? h[2] * ROOT_CORRECTION : h[2],        \
       DECAYED_SUMS;                                                           \
       w += k4 * s0 * v_reciprocal(v_root(s1) * k2 + k3))                      \
     X(amsgrad, 3,                                                             \
@@ -195,17 +195,29 @@ static void optimize(const cmlp_optimizer *optimizer, int64_t rows, int64_t n, i
     }
 }
 
-/* Return the sum of squares of (rows, n) elements, leading dimension ld, padded. */
+/* Return the sum of squares of x (n,), computed in float64. */
+static double sum_squares_in_double(const REAL *x, int64_t n)
+{
+    double sum = 0;
+    for (int64_t j = 0; j < n; j++)
+        sum += (double)x[j] * (double)x[j];
+    return sum;
+}
+
+/* Return the sum of squares of (rows, n) elements, leading dimension ld, padded.  A row whose sum
+ * overflows float32 is summed in float64. */
 static double sum_of_squares(int64_t rows, int64_t n, int64_t ld, const void *gradient)
 {
     double sum = 0;
     for (int64_t i = 0; i < rows; i++) {
+        const REAL *row = (const REAL *)gradient + i * ld;
         V squares = splat(0);
         for (int64_t j = 0; j < n; j += LANES) {
-            V g = load((const REAL *)gradient + i * ld + j);
+            V g = load(row + j);
             squares += g * g;
         }
-        sum += (double)sum_lanes(squares);
+        const double sum_of_row = (double)sum_lanes(squares);
+        sum += isfinite(sum_of_row) ? sum_of_row : sum_squares_in_double(row, n);
     }
     return sum;
 }
@@ -223,7 +235,8 @@ static void average(int64_t rows, int64_t n, int64_t ld, double fraction_, const
 }
 
 /* Max-norm constraint: scale down those columns of W (k, n), leading dimension ldw, padded, whose
- * norm exceeds the limit (Srivastava et al., JMLR 15, 2014, section 5.1). */
+ * norm exceeds the limit (Srivastava et al., JMLR 15, 2014, section 5.1).  A column whose sum of
+ * squares overflows becomes NaN, so that training reports it, instead of 0. */
 static void limit_norms(int64_t k, int64_t n, double limit_, void *w_, int64_t ldw)
 {
     const V limit = splat((REAL)limit_);
@@ -232,8 +245,9 @@ static void limit_norms(int64_t k, int64_t n, double limit_, void *w_, int64_t l
         V squares = splat(0);
         for (int64_t i = 0; i < k; i++)
             squares += load(w + i * ldw) * load(w + i * ldw);
-        V norm = v_sqrt(squares), factor = v_select(norm > limit, limit / norm, splat(1));
-        if (-max_lanes(-factor) < 1)
+        V norm = v_sqrt(squares), invalid = norm - norm; /* 0, or NaN if the norm is infinite */
+        V factor = v_select(norm > limit, limit / norm + invalid, splat(1));
+        if (max_lanes(norm) > (REAL)limit_)
             for (int64_t i = 0; i < k; i++)
                 store(w + i * ldw, load(w + i * ldw) * factor);
     }

@@ -116,7 +116,8 @@ INLINE int64_t choose_passes(const int vecs, int64_t first, int64_t m, int64_t k
     const int64_t passes = (k * vecs * VECTOR_BYTES + SPARSE_PASS_BYTES - 1) / SPARSE_PASS_BYTES;
     const int64_t entries = batch->spans[first + m - 1].end - batch->spans[first].begin;
     const int suits = vecs >= SPARSE_PASS_MIN_VECTORS && m >= SPARSE_PASS_MIN_SAMPLES
-        && (m >= SPARSE_PACK_MIN_SAMPLES || ldw * sizeof(REAL) % SPARSE_ALIASED_STRIDE_BYTES != 0)
+        && (m >= SPARSE_PACK_MIN_SAMPLES
+            || (size_t)ldw * sizeof(REAL) % SPARSE_ALIASED_STRIDE_BYTES != 0)
         && entries >= SPARSE_PASS_MIN_ENTRIES * m * passes;
     return suits ? passes : 0;
 }
