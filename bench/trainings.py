@@ -161,6 +161,8 @@ def train_loss(loss, output=None, dtype="float32"):
     """Train with a loss, on targets in [0, 1], counts or reals, as the loss requires."""
     name = loss if isinstance(loss, str) else getattr(loss, "name", "")
     y = make_targets()
+    if name == "quadratic" and output is None:  # sigmoid
+        y = 1 / (1 + np.exp(-y))
     if name in ("cross_entropy", "binary_cross_entropy"):
         y = np.exp(y) / np.exp(y).sum(axis=1, keepdims=True)
     elif name in ("hinge", "squared_hinge"):

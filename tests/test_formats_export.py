@@ -114,6 +114,30 @@ def test_the_class_of_a_single_output(tmp_path, rng, compilers, loss, output):
     assert (classes == is_class_1).all()
 
 
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "hinge"])
+def test_labels_of_multilabel_networks(tmp_path, rng, compilers, loss):
+    X = rng.normal(size=(30, 7)).astype(np.float32)
+    net = Network([7, 5, 4], loss=loss, seed=0)
+    net.fit(X, X[:, :4] > 0.5, epochs=20)
+    labels = net.predict(X)
+    assert 0 < labels.sum() < labels.size
+    net.to_onnx(tmp_path / "net.onnx", labels=True)
+    found = run_onnx(tmp_path / "net.onnx", X, "label")
+    assert found.dtype == np.int64
+    assert (found == labels).all()
+    with pytest.raises(ValueError, match="labels must be True or None for a multilabel network"):
+        net.to_onnx(tmp_path / "net.onnx", labels=["a", "b", "c", "d"])
+    net.to_c(tmp_path / "model.c")
+    library = compile_library(tmp_path / "model.c", compilers[0])
+    found = np.empty((30, 4), np.int32)
+    for x, row in zip(X, found, strict=True):
+        library.model_classify(
+            x.ctypes.data_as(ctypes.POINTER(ctypes.c_float)),
+            row.ctypes.data_as(ctypes.POINTER(ctypes.c_int)),
+        )
+    assert (found == labels).all()
+
+
 @pytest.mark.parametrize("name", ACTIVATIONS)
 @pytest.mark.parametrize("opset", [13, 20])
 def test_exported_onnx_models_are_imported(tmp_path, rng, name, opset):

@@ -183,7 +183,7 @@ def test_keys_of_version_2(format, stored):
     assert header["version"] == 2
     required = {"format", "version", "inputs", "layers", "loss", "init", "dtype", "seed", "epoch",
                 "training"}  # fmt: skip
-    assert required <= set(header) <= required | {"optimizer", "course"}
+    assert required <= set(header) <= required | {"task", "optimizer", "course"}
 
 
 def test_the_optimizer_is_stored_on_request_only(format, tmp_path):

@@ -387,3 +387,57 @@ def test_samples_that_are_not_finite_are_named(method, samples):
     X[3, 1], X[4, 2] = np.nan, np.inf
     with pytest.raises(ValueError, match="X must be finite; row 3 holds NaN or infinity"):
         getattr(net, method)(X)
+
+
+class Own(Network):
+    kind = "own"
+
+    def __init__(self, *arguments, **options):
+        self.created = True
+        super().__init__(*arguments, **options)
+        self.kind = "other"
+
+
+FIXED = ["activation", "dtype", "init", "is_classifier", "loss", "num_layers", "output",
+         "running_mean", "running_variance", "scale", "score_name", "seed", "size",
+         "state"]  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [Network, cmlp.MLP, Own])
+def test_assignments_without_effect_are_refused(make):
+    net = make([3, 4, 2], seed=0)
+    for name in FIXED:
+        before = getattr(net, name)
+        with pytest.raises(AttributeError, match=f"^{name} cannot be assigned to; "):
+            setattr(net, name, before)
+    net.size[0] = 7
+    assert net.size == [3, 4, 2]
+    net.weight = [2 * w for w in net.weight]
+    net.weight[0] = np.ones((4, 3))
+    net.bias[1][:] = 5
+    assert (net.weight[0] == 1).all()
+
+
+@pytest.mark.parametrize("make", [Network, cmlp.MLP])
+def test_unknown_attributes_are_refused(make):
+    net = make([3, 4, 2], seed=0)
+    for name in ("blah", "wieght", "_blah"):
+        with pytest.raises(AttributeError, match=f"{make.__name__} has no attribute '{name}'; a s"):
+            setattr(net, name, 3)
+    with pytest.raises(AttributeError):
+        net.fit = None
+
+
+def test_subclasses_have_attributes_of_their_own():
+    net = Own([3, 2], seed=0)
+    net.blah = [1]
+    for twin in (net.copy(), copy.copy(net), pickle.loads(pickle.dumps(net))):
+        assert type(twin) is Own
+        assert (twin.created, twin.kind, twin.blah) == (True, "other", [1])
+        assert_same_state(twin, net)
+    # A pickle of an earlier revision, which had everything in its dict.
+    earlier = Own.__new__(Own)
+    earlier.__setstate__({**vars(net), "state": net.state, "size": [3, 2], "loss": "quadratic",
+                          "is_classifier": True, "_has_probabilities": True})  # fmt: skip
+    assert (earlier.kind, earlier.size) == ("other", [3, 2])
+    assert "loss" not in vars(earlier)

@@ -179,3 +179,52 @@ def test_global_random_generators_are_not_used(rng):
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call(MLP([4, 5, 3], seed=0))
+
+
+def test_calls_with_arrays_of_rows_name_the_method_for_rows(rng):
+    net = Network([4, 6, 3], seed=0)
+    X, y = rng.random((7, 4)), rng.integers(0, 3, 7)
+    with pytest.raises(ValueError, match=r"x must have shape \(4, m\); got \(7, 4\); .* net\(X\)"):
+        net.forward(X)
+    with pytest.raises(ValueError, match=r"x must have shape \(4, m\); got \(7, 5\)$"):
+        net.forward(rng.random((7, 5)))
+    with pytest.raises(ValueError, match=r"must have 4 elements, one sample; got shape \(7, 4\)"):
+        net.backprop(X, y)
+    for call in (lambda: net.evaluate(X, y), lambda: net.evaluate(test_data=X, y=y)):
+        with pytest.raises(TypeError, match=r"^evaluate takes a list of pairs .*score\(X, y\)$"):
+            call()
+    for call, name, other in (
+        (net.evaluate, "test_data", "score"),
+        (lambda X: net.train(X, 1, 1, 0.1), "training_data", "fit"),
+        (lambda X: net.update_mini_batch(X, 0.1), "batch", "partial_fit"),
+    ):
+        for wrong in (X, list(X), X[:, :2], [(1, 2, 3)], 5):
+            message = rf"{name} must be a list of pairs \(x, y\).* call {other}\(X, y\)"
+            with pytest.raises(TypeError, match=message):
+                call(wrong)
+    for name in ("forward", "evaluate", "save", "to_c"):
+        with pytest.raises(TypeError, match=rf"^Network\.{name}\(\) missing 1 required"):
+            getattr(net, name)()
+
+
+def test_pairs_may_be_a_zip_or_an_array_of_objects(rng):
+    X, y = rng.random((7, 4)), rng.integers(0, 3, 7)
+    nets = [Network([4, 6, 3], seed=0) for _ in range(3)]
+    pairs = list(zip(X, y, strict=True))
+    objects = np.empty((7, 2), object)
+    objects[:, 1] = y
+    for i in range(7):
+        objects[i, 0] = X[i]
+    counts = set()
+    for net, data in zip(nets, (pairs, zip(*zip(*pairs, strict=True), strict=True), objects),
+                         strict=True):  # fmt: skip
+        net.update_mini_batch(data, 0.5)
+        np.testing.assert_array_equal(net.weight[0], nets[0].weight[0])
+        counts.add(net.evaluate(pairs))
+    assert counts == {int((nets[0].predict(X) == y).sum())}
+
+
+@pytest.mark.parametrize("label", [np.eye(3)[:, [1]], 1.5, [1, 2], []])
+def test_labels_that_are_not_one_integer_are_refused(label):
+    with pytest.raises(ValueError, match=r"label of test_data\[0\] must be one integer; got shape"):
+        Network([4, 3], seed=0).evaluate([(np.ones(4), label)])

@@ -17,6 +17,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.datasets import make_classification, make_multilabel_classification, make_regression
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.inspection import permutation_importance
+from sklearn.metrics import f1_score
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -507,3 +508,18 @@ def test_import_without_scikit_learn_says_what_to_install(monkeypatch):
     monkeypatch.delitem(sys.modules, "cmlp.sklearn")
     with pytest.raises(ImportError, match=r"requires scikit-learn; .* 'cmlp\[sklearn\]'"):
         import cmlp.sklearn  # noqa: F401
+
+
+@pytest.mark.parametrize("source", [MLPClassifier, neural_network.MLPClassifier])
+def test_the_network_of_a_multilabel_estimator_has_the_same_score(source):
+    X, Y = make_multilabel_classification(200, random_state=0)
+    estimator = source(16, max_iter=30, random_state=0).fit(X, Y)
+    network = Network.from_sklearn(estimator)
+    assert network.task == "multilabel"
+    for each in (network, *([estimator.network_] if source is MLPClassifier else [])):
+        np.testing.assert_array_equal(each.predict(X), estimator.predict(X))
+        assert each.score(X, Y) == estimator.score(X, Y)
+        want = f1_score(Y, estimator.predict(X), average="macro")
+        assert each.score(X, Y, metric="f1") == pytest.approx(want)
+    again = pickle.loads(pickle.dumps(estimator))
+    assert Network.from_sklearn(again).task == "multilabel"

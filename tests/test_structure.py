@@ -35,9 +35,9 @@ LAYERS = [
     formats.npy formats.npz formats.onnx formats.onnx_export formats.onnx_graph formats.onnx_import
     formats.onnx_patterns formats.onnx_tensors formats.safetensors formats.sklearn_mlp
     formats.torch""",
-    """_model _model.architecture _model.layers _model.layers.base _model.layers.dense
-    _model.layers.input_dropout _model.layers.input_noise _model.optimizer_state
-    _model.parameters _model.state""",
+    """_model _model.architecture _model.attributes _model.layers _model.layers.base
+    _model.layers.dense _model.layers.input_dropout _model.layers.input_noise
+    _model.optimizer_state _model.parameters _model.state _model.tasks""",
     "callbacks",
     "plot",
     "activations initializers losses metrics normalizations optimizers schedules",

@@ -72,6 +72,31 @@ def test_a_loss_in_python_may_take_any_targets(data):
         net.backprop(data[0][0], 1)
 
 
+@pytest.mark.parametrize("shape", [(50,), (50, 1)])
+def test_targets_of_a_loss_in_python_have_the_shape_of_one_output(rng, data, shape):
+    def pinball(outputs, targets):
+        assert targets.shape == outputs.shape
+        error = targets - outputs
+        gradient = np.where(error > 0, -0.9, 0.1) / error.size
+        return np.maximum(0.9 * error, -0.1 * error).mean(), gradient
+
+    X, y = data[0], rng.normal(size=50)
+    net = Network([X.shape[1], 16, 1], activation="tanh", loss=pinball, seed=0)
+    history = net.fit(X, y.reshape(shape), epochs=300, batch_size=10, optimizer=Adam(0.01),
+                      validation_split=0.2, metrics="mae")  # fmt: skip
+    assert history["loss"][-1] < history["loss"][0]
+    assert 0.7 < (y <= net.predict(X)).mean() <= 1
+    net.fit([(X, y.reshape(shape))], epochs=1)
+
+
+def test_metrics_need_targets_that_can_be_compared(data):
+    net = network(loss=lambda outputs, targets: (0.0, np.zeros_like(outputs)))
+    words = np.array(["a", "b"] * 25)
+    for call in (net.score, lambda X, y: net.fit(X, y, metrics="r2")):
+        with pytest.raises(ValueError, match=r"y must hold real numbers of shape \(50,\)"):
+            call(data[0], words)
+
+
 def test_a_loss_in_python_in_files(tmp_path, data):
     net = network(loss=squares)
     net.fit(data[0], np.eye(3)[data[1]], epochs=1)

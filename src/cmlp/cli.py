@@ -234,7 +234,7 @@ def run_evaluate(options):
     if network.is_classifier and y.ndim == 1:
         check_labels(y, max(network.size[-1], 2), "the model is a classifier")
     score, predicted = network.score(X, y), network.predict(X)
-    if predicted.dtype.kind != "f" and predicted.ndim == 1:
+    if network.task in ("binary", "multiclass"):
         labels = y.argmax(axis=1) if y.ndim == 2 else y.astype(np.intp)
         print_confusion(labels, predicted, max(network.size[-1], 2))
     print(f"test {network.score_name}: {score:.4f}")
@@ -262,7 +262,7 @@ def run_predict(options):
     """Print a network's prediction for each sample of a file, one per line."""
     network = Network.load(options.model)
     out = (network if options.proba else network.predict)(load_samples(options.file))
-    if out.dtype.kind == "f":
+    if out.dtype.kind == "f" or out.ndim == 2:
         np.savetxt(sys.stdout, out, fmt="%.6g", delimiter=",")
     elif out.ndim == 2:
         np.savetxt(sys.stdout, out, fmt="%d", delimiter=",")

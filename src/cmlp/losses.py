@@ -62,7 +62,8 @@ class Loss(Record):
     outputs : tuple of str or None
         The allowed activations of the last layer; None: all.
     bounds : tuple of two float
-        The closed interval of allowed targets.
+        The closed interval of allowed targets; an output that is a probability restricts it to
+        [0, 1] (see `Architecture.target_bounds`).
     scores : bool
         Whether the outputs are decision scores of classes, positive for membership, rather
         than probabilities.
@@ -70,7 +71,8 @@ class Loss(Record):
         The delta of `huber`, the label smoothing of `cross_entropy`; 0 and unused for the others.
     call : callable or None
         A loss in Python: called with the outputs of a batch, shape (m, outputs), and its
-        targets; returns the mean loss and its gradient with respect to the outputs.
+        targets; returns the mean loss and its gradient with respect to the outputs. The targets of
+        one output have the shape (m, 1); those of several outputs have the shape of the rows of y.
     """
 
     name: str
@@ -85,6 +87,11 @@ class Loss(Record):
     def code(self):
         """The code of the loss in the kernel table; -1 for a Python callable."""
         return -1 if self.call else kernels.LOSSES[self.name].code
+
+    @property
+    def has_class_targets(self):
+        """Whether the targets are classes, labels or their probabilities, never real values."""
+        return self.bounds == UNIT_INTERVAL
 
     @property
     def log_link(self):

@@ -4,9 +4,11 @@ Every sample counts once, whatever its weight.
 
 =================  ============================================================================
 for classifiers
-``"accuracy"``     fraction of samples whose class is predicted
+``"accuracy"``     fraction of samples whose class is predicted; multilabel: all of whose labels
+                   are predicted correctly (subset accuracy)
 ``"top_k"``        fraction of samples for which fewer than k other classes have an output
-                   greater than or equal to that of the sample's class, for k of 1, 2, 3 and so on
+                   greater than or equal to that of the sample's class, for k of 1, 2, 3 and so
+                   on; multiclass only
 ``"precision"``    samples of a class predicted as such / samples predicted as that class
 ``"recall"``       samples of a class predicted as such / samples of that class
 ``"f1"``           harmonic mean of precision and recall
@@ -22,14 +24,21 @@ The predicted class is that of the first greatest output, as `Network.predict` r
 so that a network with equal outputs for all classes does not score 1: ``"top_1"`` is at most
 ``"accuracy"``, and equal to it where no outputs are equal.
 
-Precision, recall and F1 are of class 1 if there is one output, and otherwise macro averages
-over the classes that are present among targets or predictions. A ratio with denominator 0 is 0
-(van Rijsbergen, "Information retrieval", 1979, chapter 7). Regression metrics are computed per
-output and averaged. For a loss with a log link, the predictions are the exponentials of the
-outputs.
+Precision, recall and F1 are those of class 1 if there are two classes and one output; else the
+macro average over the labels, or over the classes that are present among targets or predictions. A
+ratio with denominator 0 is 0 (van Rijsbergen, "Information retrieval", 1979, chapter 7). With a
+suffix, such as ``"f1_micro"``, they are averaged as scikit-learn does:
+
+================  =============================================================================
+``"macro"``       the mean over classes or labels
+``"weighted"``    the mean weighted by the number of samples of each class or label
+``"micro"``       the ratio of the sums over all classes or labels
+``"samples"``     multilabel only: the mean over samples
+================  =============================================================================
 """
 
 import re
+from functools import partial
 
 import numpy as np
 
@@ -38,8 +47,9 @@ from cmlp._utils.validation import look_up, to_list
 
 
 def accuracy(metrics):
-    """Return the fraction of samples whose class is predicted."""
-    return metrics.arrays["hits"].sum() / metrics.samples
+    """Return the fraction of samples whose class, or all of whose labels, are predicted."""
+    sums = metrics.arrays
+    return sums["exact" if metrics.task == "multilabel" else "hits"].sum() / metrics.samples
 
 
 def top_k(metrics, k):
@@ -47,35 +57,54 @@ def top_k(metrics, k):
     return metrics.arrays["ranks"][:k].sum() / metrics.samples
 
 
-def average_classes(metrics, numerator, denominator):
-    """Return a ratio per class: of class 1 for a single output, else the macro average.
+def average_classes(metrics, numerator, denominator, average):
+    """Return a ratio per class or label, averaged.
 
     Parameters
     ----------
     metrics : Metrics
     numerator, denominator : ndarray of shape (classes,)
+    average : {"macro", "weighted", "micro"} or None
+        None for the ratio of class 1 if there is one output, else for macro.
     """
     counts = metrics.arrays
-    is_present = counts["actual"] + counts["predicted"] > 0
+    if average == "micro":
+        numerator, denominator = (x.sum(keepdims=True) for x in (numerator, denominator))
     is_defined = denominator > 0
     ratios = np.where(is_defined, numerator / np.where(is_defined, denominator, 1), 0.0)
-    return ratios[1] if metrics.outputs == 1 else ratios[is_present].mean()
+    if average is None and metrics.task == "binary":
+        return ratios[1]
+    if average == "micro":
+        return ratios[0]
+    if average == "weighted":
+        return (ratios * counts["actual"]).sum() / max(counts["actual"].sum(), 1)
+    if metrics.task == "multilabel":
+        return ratios.mean()
+    return ratios[counts["actual"] + counts["predicted"] > 0].mean()
 
 
-def precision(metrics):
+def precision(metrics, average=None):
     """Return the fraction of the predictions of a class that are right."""
-    return average_classes(metrics, metrics.arrays["hits"], metrics.arrays["predicted"])
+    sums = metrics.arrays
+    if average == "samples":
+        return sums["sample_precision"][0] / metrics.samples
+    return average_classes(metrics, sums["hits"], sums["predicted"], average)
 
 
-def recall(metrics):
+def recall(metrics, average=None):
     """Return the fraction of the samples of a class that are predicted as such."""
-    return average_classes(metrics, metrics.arrays["hits"], metrics.arrays["actual"])
+    sums = metrics.arrays
+    if average == "samples":
+        return sums["sample_recall"][0] / metrics.samples
+    return average_classes(metrics, sums["hits"], sums["actual"], average)
 
 
-def f1(metrics):
+def f1(metrics, average=None):
     """Return the harmonic mean of precision and recall."""
-    counts = metrics.arrays
-    return average_classes(metrics, 2 * counts["hits"], counts["predicted"] + counts["actual"])
+    sums = metrics.arrays
+    if average == "samples":
+        return sums["sample_f1"][0] / metrics.samples
+    return average_classes(metrics, 2 * sums["hits"], sums["predicted"] + sums["actual"], average)
 
 
 def r2(metrics):
@@ -112,14 +141,36 @@ CLASSIFICATION = {"accuracy": accuracy, "precision": precision, "recall": recall
 REGRESSION = {"r2": r2, "mae": mae, "mse": mse, "rmse": rmse}
 
 
+AVERAGED = ("precision", "recall", "f1")
+AVERAGES = ("macro", "weighted", "micro", "samples")
+
+
+def list_metrics(task):
+    """Return the metrics of a task but `top_k`, a dict from name to function of `Metrics`."""
+    if task == "regression":
+        return REGRESSION
+    averages = AVERAGES if task == "multilabel" else AVERAGES[:-1]
+    return CLASSIFICATION | {
+        f"{name}_{average}": partial(CLASSIFICATION[name], average=average)
+        for name in AVERAGED
+        for average in averages
+    }
+
+
+# Task of a network (see `cmlp._model.tasks`) -> its metrics.
+METRICS = {
+    task: list_metrics(task) for task in ("binary", "multiclass", "multilabel", "regression")
+}
+
+
 class Metrics:
     """The metrics of one pass over samples.
 
     Parameters
     ----------
     names : sequence of str
-    is_classifier : bool
-        Whether the network is a classifier.
+    task : str
+        A key of `METRICS`.
     outputs : int
         Number of outputs of the network.
 
@@ -129,9 +180,9 @@ class Metrics:
         The sums that the engine accumulates; None if `names` is empty.
     """
 
-    def __init__(self, names, is_classifier, outputs):
-        self.names, self.is_classifier, self.outputs = names, is_classifier, outputs
-        self.sums = MetricSums(is_classifier, outputs) if names else None
+    def __init__(self, names, task, outputs):
+        self.names, self.task, self.outputs = names, task, outputs
+        self.sums = MetricSums(task, outputs) if names else None
 
     @property
     def samples(self):
@@ -151,18 +202,17 @@ class Metrics:
         """Return the value of one metric."""
         if name.startswith("top_"):
             return top_k(self, int(name[4:]))
-        return (CLASSIFICATION if self.is_classifier else REGRESSION)[name](self)
+        return METRICS[self.task][name](self)
 
 
-def resolve_metrics(metrics, is_classifier, outputs):
+def resolve_metrics(metrics, tasks):
     """Return the validated names of metrics as a tuple.
 
     Parameters
     ----------
     metrics : str or sequence of str
-    is_classifier : bool
-    outputs : int
-        Number of outputs of the network.
+    tasks : tuple of str
+        The tasks that the network may have, of which each metric must suit at least one.
 
     Raises
     ------
@@ -174,23 +224,58 @@ def resolve_metrics(metrics, is_classifier, outputs):
     if isinstance(metrics, str):
         metrics = [metrics]
     names = tuple(to_list("metrics", metrics, "names"))
-    suitable, other = CLASSIFICATION, REGRESSION
-    if not is_classifier:
-        suitable, other = other, suitable
+    if not names:
+        return names
+    suitable = {name: metric for task in tasks for name, metric in METRICS[task].items()}
     for name in names:
         if isinstance(name, str) and re.fullmatch(r"top_[1-9]\d*", name):
-            if not is_classifier or outputs < 2:
+            if "multiclass" not in tasks:
                 raise ValueError(
-                    f"metrics must not have {name!r} unless a classifier has several outputs"
+                    f"metrics must not have {name!r} unless a classifier has several outputs, one "
+                    f"of which is the class; the task is {tasks[0]!r}"
                 )
             continue
-        if isinstance(name, str) and name in other:
-            kind = "classifier" if is_classifier else "regressor"
+        is_known = isinstance(name, str) and any(name in known for known in METRICS.values())
+        if is_known and name not in suitable:
+            kind = f"{tasks[0]} network"
+            if tasks == ("regression",):
+                kind = "regressor"
+            elif name in REGRESSION:
+                kind = "classifier"
             raise ValueError(
                 f"metrics of a {kind} must be one of {', '.join(suitable)}; got {name!r}"
             )
         look_up("metrics", name, suitable)
     return names
+
+
+def join_average(metric, average, task):
+    """Return the name of a metric with an average, such as ``"f1_micro"``.
+
+    Parameters
+    ----------
+    metric : str
+        One of `AVERAGED`.
+    average : str
+        One of `AVERAGES` or, for the task binary, ``"binary"``: of class 1.
+    task : str
+        The network's task.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `metric` or `average` is another one.
+    """
+    allowed = AVERAGES if task == "multilabel" else AVERAGES[:-1]
+    if task == "binary":
+        allowed = ("binary", *allowed)
+    look_up("average", average, dict.fromkeys(allowed))
+    if metric not in AVERAGED:
+        raise ValueError(
+            f"average must be None unless metric is {', '.join(AVERAGED)}; got {average!r} with "
+            f"metric={metric!r}"
+        )
+    return metric if average == "binary" else f"{metric}_{average}"
 
 
 def check_monitor(argument, value):

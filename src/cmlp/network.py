@@ -5,8 +5,9 @@ import copy
 import numpy as np
 
 from cmlp._model.architecture import Architecture
-from cmlp._model.parameters import LayerViews
+from cmlp._model.attributes import NetworkAttributes
 from cmlp._model.state import ModelState
+from cmlp._model.tasks import check_targets
 from cmlp._training import checkpoint
 from cmlp._training.arguments import FitOptions, convert_targets, prepare_training
 from cmlp._training.evaluation import compute_outputs, evaluate
@@ -16,11 +17,11 @@ from cmlp._training.reference_methods import ReferenceMethods
 from cmlp._utils.threads import resolve_threads
 from cmlp.formats.methods import FileMethods
 from cmlp.lbfgs import LBFGS
-from cmlp.metrics import resolve_metrics
+from cmlp.metrics import join_average, resolve_metrics
 from cmlp.optimizers import resolve_optimizer
 
 
-class Network(FileMethods, ReferenceMethods):
+class Network(NetworkAttributes, FileMethods, ReferenceMethods):
     """A multilayer perceptron.
 
     Parameters
@@ -46,8 +47,9 @@ class Network(FileMethods, ReferenceMethods):
         log cosh(a - y); ``"poisson"``, exp(a) - y a; ``"hinge"``, max(0, 1 - s a), where s is -1
         for y = 0 and 1 for y = 1; ``"squared_hinge"``, its square.
         A callable receives the outputs (m, outputs) and the targets of a batch and returns their
-        mean loss and its gradient with respect to the outputs. It is called from Python once a
-        step, which costs about ten microseconds, and does not support sample weights.
+        mean loss and its gradient with respect to the outputs. The targets of one output have the
+        outputs' shape, (m, 1); of several outputs they are the rows of y. It is called from Python
+        once a step, which costs about ten microseconds, and does not support sample weights.
     init : str, float or callable, default "auto"
         Initial weights. ``"auto"``: He normal for the relu family, LeCun normal for selu, Glorot
         uniform otherwise. ``"reference"``: standard normal weights, biases uniform in [0, 1).
@@ -88,13 +90,18 @@ class Network(FileMethods, ReferenceMethods):
     running_mean, running_variance : list of ndarray, shape (outputs, 1) each, or None
         Running statistics of the layers with batch normalization.
     activation, output, loss, init : tuple of str, str, str, str
+    task : {"binary", "multiclass", "multilabel", "regression"}
+        What predictions and scores mean; see `fit`, whose targets choose it. It may be assigned to,
+        for example to a network from another framework. Before, it is a classifier's if the outputs
+        are probabilities (sigmoid, softmax) or, with a hinge loss, scores of classes.
     is_classifier : bool
-        Whether the outputs are probabilities of classes (sigmoid, softmax) or, with a hinge loss,
-        scores of classes.
+        Whether the task is another one than regression.
     dtype : numpy.dtype
     seed : int
     state : ModelState
         All data of the network, for formats, callbacks and tools.
+
+    A subclass may have attributes of its own; other assignments raise AttributeError.
 
     Raises
     ------
@@ -111,6 +118,8 @@ class Network(FileMethods, ReferenceMethods):
     >>> net.predict(X)
     array([0, 1, 1, 0])
     """
+
+    __slots__ = ()
 
     def __init__(self, sizes, *, activation="sigmoid", output=None, loss="quadratic", init="auto",
                  dtype="float32", dropout=0.0, input_dropout=0.0, input_noise=0.0,
@@ -146,75 +155,6 @@ class Network(FileMethods, ReferenceMethods):
     def _from_foreign(state):
         return Network.from_state(state)
 
-    def __getstate__(self):
-        return {name: value for name, value in self.__dict__.items() if name != "_program"}
-
-    def __setstate__(self, attributes):
-        self.__dict__.update(attributes)
-        self._program = self.state.program
-
-    def _set_state(self, state):
-        self.state = state
-        architecture = state.architecture
-        self.size = list(architecture.sizes)
-        self.num_layers = len(self.size) - 1
-        *hidden, output = (layer.activation for layer in architecture.dense)
-        self.activation = tuple(activation.name for activation in hidden)
-        self.output = output.name
-        self.loss = architecture.loss.name
-        self.init = architecture.init
-        self.is_classifier = architecture.is_classifier
-        # Copied from other objects: further look-ups would slow down the prediction of one row.
-        self._has_probabilities = architecture.has_probabilities
-        self._program = state.program
-        self.dtype = architecture.dtype
-        self.seed = architecture.seed
-
-    def _get_views(self, name):
-        # Return one view for each dense layer; None for layers without such a tensor.
-        parameters, statistics = self.state.parameters.views, self.state.statistics.views
-        views = {tensor.number: view for views in (parameters, statistics)
-                 for tensor, view in views.items() if tensor.name == name}  # fmt: skip
-        return LayerViews(name, [views.get(l) for l in range(self.num_layers)])
-
-    @property
-    def weight(self):
-        """The weights of each layer, (outputs, inputs): views of the parameters."""
-        return self._get_views("weight")
-
-    @weight.setter
-    def weight(self, arrays):
-        self.weight[:] = arrays
-
-    @property
-    def bias(self):
-        """The biases of each layer, (outputs, 1): views of the parameters."""
-        return self._get_views("bias")
-
-    @bias.setter
-    def bias(self, arrays):
-        self.bias[:] = arrays
-
-    @property
-    def scale(self):
-        """The scales of each normalized layer, (outputs, 1), None for other layers: views."""
-        return self._get_views("scale")
-
-    @property
-    def running_mean(self):
-        """The running means of the layers with batch normalization, (outputs, 1): views."""
-        return self._get_views("running_mean")
-
-    @property
-    def running_variance(self):
-        """The running variances of the layers with batch normalization, (outputs, 1): views."""
-        return self._get_views("running_variance")
-
-    @property
-    def score_name(self):
-        """The metric that `score` returns: ``"accuracy"`` or ``"r2"``."""
-        return self.state.architecture.score_name
-
     def fit(self, X, y=None, *, epochs=10, batch_size=32, optimizer=None, schedule=None,
             shuffle=True, validation_data=None, validation_split=0.0, sample_weight=None,
             class_weight=None, early_stopping=None, callbacks=(), metrics=(), restore_good=False,
@@ -231,7 +171,13 @@ class Network(FileMethods, ReferenceMethods):
             returns a new iterator for each epoch; each batch is one step.
         y : array_like
             With several outputs, labels (n,) from 0, or targets (n, outputs), one-hot or real;
-            with one output, targets (n,) or (n, 1).
+            with one output, targets (n,) or (n, 1). Targets of an output that is a probability
+            (sigmoid, softmax), and of the hinge losses, are in [0, 1].
+            With a sigmoid output or a hinge loss, y chooses the network's `task`. With
+            binary_cross_entropy and the hinge losses, labels mean multiclass (one versus rest, the
+            greatest output is the class), and targets (n, outputs) multilabel, of 0 and 1. With
+            other losses, such as quadratic, one-hot rows and rows that sum to 1 mean multiclass,
+            other rows of 0 and 1 multilabel, and all else regression.
         epochs : int, default 10
         batch_size : int, default 32
             The last batch of an epoch may be smaller.
@@ -265,8 +211,9 @@ class Network(FileMethods, ReferenceMethods):
             files for `resume`.
         metrics : str or sequence of str
             Metrics of `cmlp.metrics`: ``"accuracy"``, ``"top_3"``, ``"precision"``, ``"recall"``,
-            ``"f1"``, or ``"r2"``, ``"mae"``, ``"mse"``, ``"rmse"``; computed while training from
-            the outputs before each step and, with validation data, after each epoch.
+            ``"f1"``, ``"f1_micro"`` and so on, or ``"r2"``, ``"mae"``, ``"mse"``, ``"rmse"``;
+            computed while training from the outputs before each step and, with validation data,
+            after each epoch.
         restore_good : bool, default False
             Whether to restore, if training diverges, the parameters after the last epoch with
             finite losses and parameters.
@@ -337,8 +284,9 @@ class Network(FileMethods, ReferenceMethods):
         )  # fmt: skip
         is_continued = state.optimizer is not None and state.optimizer.optimizer == optimizer
         run = prepare_training(
-            self, X, y, options, optimizer_state=state.optimizer if is_continued else None
-        )
+            self, X, y, options, optimizer_state=state.optimizer if is_continued else None,
+            earlier_task=state.task,
+        )  # fmt: skip
         state.optimizer = run.optimizer_state
         return run.run()
 
@@ -367,7 +315,7 @@ class Network(FileMethods, ReferenceMethods):
         return self._predict_rows(X, threads, progress) if outputs is None else outputs
 
     def _predict_rows(self, X, threads, progress):
-        rows = convert_rows(X, self.size[0], self.dtype, check_finite=False)
+        rows = convert_rows(X, self.state.architecture.inputs, self.dtype, check_finite=False)
         with make_prediction_progress(progress, len(rows)) as display:
             outputs = compute_outputs(
                 self.state, rows, resolve_threads(threads), tick=display.update
@@ -404,26 +352,32 @@ class Network(FileMethods, ReferenceMethods):
         -------
         ndarray, shape (n,) or (n, outputs)
             For a classifier, int labels (n,): the index of the largest output or, with one
-            output, whether it is at least 1/2 (a probability) or 0 (a hinge's score). For a
-            regressor, the outputs, or their exponential for the Poisson losses; (n,) if there is
-            one output.
+            output, whether it is at least 1/2 (a probability) or 0 (a hinge's score). If the task
+            is multilabel, that for each output, int (n, outputs). For a regressor, the outputs, or
+            their exponential for the Poisson losses; (n,) if there is one output.
         """
-        outputs, architecture = self(X, threads=threads, progress=progress), self.state.architecture
-        if self.is_classifier:
-            return architecture.classify(outputs)
+        outputs, state = self(X, threads=threads, progress=progress), self.state
+        architecture, task = state.architecture, state.task
+        if task != "regression":
+            return architecture.classify(outputs, task)
         if architecture.loss.log_link:
             outputs = np.exp(outputs)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
-    def score(self, X, y, *, metric=None, threads=None):
+    def score(self, X, y, *, metric=None, average=None, threads=None):
         """Return the accuracy of a classifier, the R^2 of a regressor, or another metric.
 
         Parameters
         ----------
         X, y : array_like
-            As in `fit`. With several outputs, R^2 is the mean over the outputs.
+            As in `fit`; y suits the network's task. With several outputs, R^2 is the mean over the
+            outputs; if the task is multilabel, accuracy is that of all labels of a sample.
         metric : str, optional
             One of `cmlp.metrics`.
+        average : {"macro", "weighted", "micro", "samples", "binary"}, optional
+            Of precision, recall and F1, as in scikit-learn: ``metric="f1", average="micro"`` is
+            ``metric="f1_micro"``. By default ``"binary"`` (of class 1) if the task is binary, else
+            ``"macro"``. ``"samples"`` needs the task multilabel.
         threads : int, optional
             Maximum number of threads, as in `fit`.
 
@@ -431,14 +385,16 @@ class Network(FileMethods, ReferenceMethods):
         -------
         float
         """
-        architecture = self.state.architecture
-        rows = convert_rows(X, self.size[0], self.dtype)
-        targets, values = convert_targets(architecture, rows, y)
+        architecture, task = self.state.architecture, self.state.task
+        metric = self.score_name if metric is None else metric
+        if average is not None:
+            metric = join_average(metric, average, task)
+        names = resolve_metrics(metric, (task,))
+        rows = convert_rows(X, architecture.inputs, self.dtype)
+        targets, values = convert_targets(architecture, rows, y, for_metrics=True)
         if len(rows) == 0:
             raise ValueError(f"X must have at least one sample; got shape (0, {rows.width})")
-        names = resolve_metrics(
-            self.score_name if metric is None else metric, self.is_classifier, self.size[-1]
-        )
+        check_targets(architecture.tasks, task, targets.array)
         threads = resolve_threads(threads)
         _, metrics = evaluate(self.state, rows, targets, values, None, names, threads)
         return metrics.value(names[0])
@@ -452,7 +408,7 @@ class Network(FileMethods, ReferenceMethods):
             total += count
             shape = f"{inputs} -> {layer.units}"
             lines.append(f"{l + 1:<8}{shape:<16}{layer.activation.name:<14}{count:>12,}")
-        lines.append(f"loss {self.loss}, {total:,} parameters, {self.dtype}")
+        lines.append(f"{self.task}, loss {self.loss}, {total:,} parameters, {self.dtype}")
         lines += [f"{name} {value}" for name, value in architecture.options.items()]
         for name, value in (self.state.training or {}).items():
             lines.append(f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}")
@@ -464,3 +420,16 @@ class Network(FileMethods, ReferenceMethods):
 
     def __repr__(self):
         return f"{type(self).__name__}({self.state.architecture})"
+
+
+def name_methods(owner, *mixins):
+    """Name the methods of mixins as those of `owner`, for the errors of calls that do not fit."""
+    for mixin in mixins:
+        for method in vars(mixin).values():
+            function = getattr(method, "__func__", method)
+            if hasattr(function, "__code__"):
+                function.__qualname__ = f"{owner.__name__}.{function.__name__}"
+                function.__module__ = owner.__module__
+
+
+name_methods(Network, FileMethods, ReferenceMethods)

@@ -26,6 +26,8 @@ class MLP(Network):
         As in `Network`. The reference computes in float64.
     """
 
+    __slots__ = ()
+
     def __init__(self, sizes, *, dtype="float32", seed=None):
         super().__init__(sizes, init="reference", dtype=dtype, seed=seed)
 

@@ -18,6 +18,7 @@ cdef class Rows:
 cdef class Targets:
     cdef cmlp_targets view
     cdef readonly Py_ssize_t n
+    cdef readonly object array
     cdef const int32_t[::1] labels
     cdef const float[:, ::1] float_values
     cdef const double[:, ::1] double_values

@@ -220,10 +220,11 @@ cdef class Targets:
     ----------
     n : int
         Number of samples.
+    array : ndarray
     """
 
     def __init__(self, array):
-        self.n = array.shape[0]
+        self.n, self.array = array.shape[0], array
         self.view.ld = array.shape[array.ndim - 1]
         if self.n == 0:
             return
@@ -257,8 +258,11 @@ cdef class Targets:
         return self
 
 
-# Arrays of metric sums for class labels, and for real targets; see csrc/kernels.h.
+# Arrays of metric sums for classes, for several labels per sample, and for real targets; see
+# csrc/kernels.h.
 CLASS_SUMS = ("hits", "predicted", "actual", "ranks")
+LABEL_SUMS = ("hits", "predicted", "actual")
+SAMPLE_SUMS = ("exact", "sample_precision", "sample_recall", "sample_f1")
 REAL_SUMS = ("first", "target", "target_square", "error", "error_square")
 
 
@@ -267,33 +271,50 @@ cdef class MetricSums:
 
     Parameters
     ----------
-    classes : bool
-        Whether outputs are compared with class labels; a single output distinguishes two.
+    task : str
+        ``"binary"`` or ``"multiclass"``: outputs are compared with classes; ``"multilabel"``: each
+        output with a label of its own; ``"regression"``: with real targets.
     outputs : int
-        Number of outputs.
+        Number of outputs; a single output distinguishes two classes.
 
     Attributes
     ----------
     arrays : dict of str to ndarray of float64
-        The sums by name: of shape (n_classes,) or (n_outputs,).
+        The sums by name: of shape (n_classes,), (n_outputs,) or, for sums over samples, (1,).
     samples : float
         Number of samples.
+
+    Raises
+    ------
+    ValueError
+        If the task is unknown.
     """
 
-    def __init__(self, bint classes, int outputs):
-        length = max(outputs, 2) if classes else outputs
-        self.arrays = {name: np.zeros(length) for name in (CLASS_SUMS if classes else REAL_SUMS)}
-        if classes:
-            self.sums.hits = get_address(self.arrays["hits"])
-            self.sums.predicted = get_address(self.arrays["predicted"])
-            self.sums.actual = get_address(self.arrays["actual"])
-            self.sums.ranks = get_address(self.arrays["ranks"])
-        else:
+    def __init__(self, str task, int outputs):
+        if task == "regression":
+            self.arrays = {name: np.zeros(outputs) for name in REAL_SUMS}
             self.sums.first = get_address(self.arrays["first"])
             self.sums.target = get_address(self.arrays["target"])
             self.sums.target_square = get_address(self.arrays["target_square"])
             self.sums.error = get_address(self.arrays["error"])
             self.sums.error_square = get_address(self.arrays["error_square"])
+            return
+        if task == "multilabel":
+            self.arrays = {name: np.zeros(outputs) for name in LABEL_SUMS}
+            self.arrays.update({name: np.zeros(1) for name in SAMPLE_SUMS})
+            self.sums.exact = get_address(self.arrays["exact"])
+            self.sums.sample_precision = get_address(self.arrays["sample_precision"])
+            self.sums.sample_recall = get_address(self.arrays["sample_recall"])
+            self.sums.sample_f1 = get_address(self.arrays["sample_f1"])
+        elif task in ("binary", "multiclass"):
+            self.arrays = {name: np.zeros(max(outputs, 2)) for name in CLASS_SUMS}
+            self.sums.ranks = get_address(self.arrays["ranks"])
+        else:
+            raise ValueError("task must be binary, multiclass, multilabel or regression; "
+                             f"got {task!r}")
+        self.sums.hits = get_address(self.arrays["hits"])
+        self.sums.predicted = get_address(self.arrays["predicted"])
+        self.sums.actual = get_address(self.arrays["actual"])
 
     @property
     def samples(self):

@@ -87,6 +87,10 @@ cdef extern from "kernels.h" nogil:
         double *predicted
         double *actual
         double *ranks
+        double *exact
+        double *sample_precision
+        double *sample_recall
+        double *sample_f1
         double *first
         double *target
         double *target_square

@@ -9,6 +9,7 @@ from cmlp import losses
 from cmlp._core import kernels
 from cmlp._model.layers import Dense, InputDropout, InputNoise, Layer, layer_from_header
 from cmlp._model.parameters import Tensor
+from cmlp._model.tasks import list_tasks
 from cmlp._utils.fields import Record
 from cmlp._utils.validation import (
     broadcast_per_layer,
@@ -163,36 +164,45 @@ class Architecture(Record):
         return self.output.threshold > 0
 
     @property
-    def is_classifier(self):
-        """Whether the outputs are probabilities or, with a hinge loss, scores of classes."""
-        return self.has_probabilities or self.loss.scores
+    def tasks(self):
+        """The tasks that the network can have, the default first; see `cmlp._model.tasks`."""
+        return list_tasks(self.output, self.loss, self.outputs)
 
     @property
-    def score_name(self):
-        """Metric that `score` returns: ``"accuracy"`` or ``"r2"``."""
-        return "accuracy" if self.is_classifier else "r2"
+    def target_bounds(self):
+        """The closed interval of allowed targets, a tuple of two float.
+
+        It is that of the loss and, if the outputs are probabilities, within [0, 1]: no output
+        reaches other targets. Other bounded outputs (tanh, relu, ...) do not restrict the targets
+        of a regression, which may exceed the outputs' range by noise; R^2 shows if they do not
+        fit. A loss in Python may have any targets.
+        """
+        is_restricted = self.has_probabilities and not self.loss.call
+        return losses.UNIT_INTERVAL if is_restricted else self.loss.bounds
 
     @property
     def decision_threshold(self):
-        """Smallest value of a classifier's single output for which class 1 is predicted."""
+        """Smallest value of a classifier's single output, or of a label's, that predicts it."""
         return self.output.threshold
 
-    def classify(self, outputs):
-        """Return the predicted classes for a classifier's outputs.
+    def classify(self, outputs, task):
+        """Return the predicted classes or labels for a classifier's outputs.
 
         Parameters
         ----------
         outputs : ndarray, shape (n, outputs)
+        task : {"binary", "multiclass", "multilabel"}
 
         Returns
         -------
-        ndarray of int, shape (n,)
-            Index of the largest output or, with one output, 1 if it reaches the decision
-            threshold and 0 otherwise.
+        ndarray of int, shape (n,), or (n, outputs) for multilabel
+            Index of the largest output or, with one output and for each label, 1 if the output
+            reaches the decision threshold and 0 otherwise.
         """
-        if outputs.shape[1] > 1:
+        if task == "multiclass":
             return outputs.argmax(axis=1)
-        return (outputs[:, 0] >= self.decision_threshold).astype(np.intp)
+        labels = (outputs >= self.decision_threshold).astype(np.intp)
+        return labels if task == "multilabel" else labels[:, 0]
 
     @property
     def tensors(self):

@@ -9,6 +9,7 @@ from cmlp._core import hooks
 from cmlp._core.program import Program
 from cmlp._model.optimizer_state import OptimizerState
 from cmlp._model.parameters import TensorBlock
+from cmlp._model.tasks import check_task
 
 # Epochs are numbered by 32-bit integers; the last number is that of the validation split.
 SPLIT_EPOCH = 2**32 - 1
@@ -61,6 +62,9 @@ class ModelState:
         Running means and variances of batch normalizations.
     epoch : int
         Number of epochs trained; with the seed, the position of the random number generator.
+    task : {"binary", "multiclass", "multilabel", "regression"}
+        Task of the network: at first the default of the architecture, then the one that the
+        targets of the last `fit` chose; see `cmlp._model.tasks`.
     training : dict or None
         Record of the last training run: optimizer, epochs, samples, last quantities.
     optimizer : OptimizerState or None
@@ -76,6 +80,7 @@ class ModelState:
         self.parameters = TensorBlock(architecture.tensors, architecture.dtype)
         self.statistics = TensorBlock(architecture.statistics, architecture.dtype)
         self.epoch = 0
+        self.task = architecture.tasks[0]
         self.training: dict | None = None
         self.optimizer: OptimizerState | None = None
         self.checkpoint: TrainingSnapshot | None = None
@@ -96,7 +101,7 @@ class ModelState:
         return state
 
     @classmethod
-    def from_arrays(cls, architecture, arrays, *, epoch=0, training=None):
+    def from_arrays(cls, architecture, arrays, *, epoch=0, task=None, training=None):
         """Return a state with the given parameters and statistics.
 
         Parameters
@@ -106,15 +111,20 @@ class ModelState:
             One array for each name in `architecture.shapes`, such as ``"weight_0"``, with the
             shape given there; converted to the architecture's dtype.
         epoch : int, default 0
+        task : str, optional
+            By default that of the architecture.
         training : dict, optional
 
         Raises
         ------
         ValueError
-            If an array is missing or has another shape.
+            If an array is missing or has another shape, or the network cannot have the task.
         """
         state = cls(architecture)
         state.epoch, state.training = epoch, training
+        if task is not None:
+            check_task(architecture.tasks, task)
+            state.task = task
         for name, view in state.to_arrays().items():
             if name not in arrays:
                 raise ValueError(f"arrays must have {name!r}; got {', '.join(arrays)}")
@@ -123,6 +133,16 @@ class ModelState:
                 raise ValueError(f"{name} must have shape {view.shape}; got {array.shape}")
             np.copyto(view, array, casting="same_kind")
         return state
+
+    @property
+    def is_classifier(self):
+        """Whether predictions are classes or labels."""
+        return self.task != "regression"
+
+    @property
+    def score_name(self):
+        """Metric that `score` returns: ``"accuracy"`` or ``"r2"``."""
+        return "accuracy" if self.is_classifier else "r2"
 
     def to_arrays(self):
         """Return views of all parameters and statistics by their names in a file, a dict."""
@@ -176,7 +196,7 @@ class ModelState:
     def __getstate__(self):
         arrays = {name: np.array(view) for name, view in self.to_arrays().items()}
         return {"architecture": self.architecture, "arrays": arrays, "epoch": self.epoch,
-                "training": self.training, "optimizer": self.optimizer,
+                "task": self.task, "training": self.training, "optimizer": self.optimizer,
                 "checkpoint": self.checkpoint}  # fmt: skip
 
     def __setstate__(self, state):
@@ -185,3 +205,4 @@ class ModelState:
             view[:] = state["arrays"][name]
         self.epoch, self.training = state["epoch"], state["training"]
         self.optimizer, self.checkpoint = state["optimizer"], state["checkpoint"]
+        self.task = state.get("task", self.task)  # pickles of earlier revisions have none

@@ -8,6 +8,7 @@ import numpy as np
 from cmlp._core.inputs import Targets
 from cmlp._model.optimizer_state import OptimizerState
 from cmlp._model.state import SPLIT_EPOCH
+from cmlp._model.tasks import check_targets, infer_task
 from cmlp._training import checkpoint
 from cmlp._training.evaluation import make_validation
 from cmlp._training.inputs import (
@@ -67,7 +68,50 @@ class FitOptions:
         return [field.name for field in fields(cls)]
 
 
-def prepare_training(network, X, y, options, *, optimizer_state=None):
+class TaskChoice:
+    """The task that the targets of a training run choose; see `cmlp._model.tasks.infer_task`.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    metrics : tuple of str
+        Metrics that the task must have.
+    task : str or None
+        The task that earlier calls with parts of the same data set chose.
+
+    Attributes
+    ----------
+    task : str or None
+        None before the first targets if there were no earlier ones.
+    is_chosen : bool
+        Whether this run has had targets.
+    """
+
+    def __init__(self, architecture, metrics, task=None):
+        self.architecture, self.metrics, self.task = architecture, metrics, task
+        self.is_chosen = False
+
+    def observe(self, targets, values, name="y"):
+        """Choose the task by targets for the engine, and `values` for a loss in Python.
+
+        Raises
+        ------
+        ValueError
+            If the targets do not suit earlier ones, or a metric does not suit the task.
+        """
+        tasks, array = self.architecture.tasks, targets.array
+        task = self.task or tasks[0]
+        if is_comparable(values, targets.n, self.architecture.outputs):
+            if self.is_chosen and (array.ndim == 1 or "regression" not in tasks):
+                check_targets(tasks, task, array, name)
+            else:
+                task = infer_task(tasks, array, self.task)
+        if not self.is_chosen or task != self.task:
+            resolve_metrics(self.metrics, (task,))
+        self.task, self.is_chosen = task, True
+
+
+def prepare_training(network, X, y, options, *, optimizer_state=None, earlier_task=None):
     """Return the `TrainingRun` of one call of `fit`.
 
     If the network was returned by `Network.resume`, the run continues where the checkpoint was
@@ -81,6 +125,8 @@ def prepare_training(network, X, y, options, *, optimizer_state=None):
     options : FitOptions
     optimizer_state : OptimizerState, optional
         State to continue with; by default a new one.
+    earlier_task : str, optional
+        The task that earlier parts of the same data set chose.
 
     Raises
     ------
@@ -97,7 +143,10 @@ def prepare_training(network, X, y, options, *, optimizer_state=None):
 
         schedule = start_schedule(schedule)
     callbacks = resolve_callbacks(options.callbacks, options.early_stopping)
-    metrics = resolve_metrics(options.metrics, architecture.is_classifier, architecture.outputs)
+    metrics = resolve_metrics(options.metrics, architecture.tasks)
+    task_choice = TaskChoice(
+        architecture, metrics, earlier_task if state.checkpoint is None else state.task
+    )
     threads = resolve_threads(options.threads)
     if options.epochs > SPLIT_EPOCH - state.epoch:
         raise ValueError(
@@ -105,17 +154,17 @@ def prepare_training(network, X, y, options, *, optimizer_state=None):
             f"trained for {state.epoch}; got {options.epochs}"
         )
     if y is None:
-        source = make_batch_source(architecture, X, options)
+        source = make_batch_source(architecture, X, options, task_choice)
         source.check(schedule, optimizer)
         validate = prepare_validation(state, options.validation_data, metrics, threads)
     else:
-        source, validate = make_array_source(state, X, y, options, metrics, threads)
+        source, validate = make_array_source(state, X, y, options, task_choice, threads)
     if validate is None:
         check_monitors([schedule, *callbacks])
     common = {
         "validate": validate, "epochs": options.epochs, "optimizer": optimizer,
         "schedule": schedule, "callbacks": callbacks, "metrics": metrics, "threads": threads,
-        "restore_good": options.restore_good,
+        "restore_good": options.restore_good, "task_choice": task_choice,
         "progress": choose_progress(options.progress, options.verbose, options.epochs,
                                     source.n_samples),
     }  # fmt: skip
@@ -134,14 +183,17 @@ def prepare_training(network, X, y, options, *, optimizer_state=None):
     return run
 
 
-def make_array_source(state, X, y, options, metrics, threads):
+def make_array_source(state, X, y, options, task_choice, threads):
     """Return the `ArraySource` for the arrays X and y, and the validation function or None."""
-    architecture = state.architecture
+    architecture, metrics = state.architecture, task_choice.metrics
     rows = convert_rows(X, architecture.inputs, architecture.dtype)
     if len(rows) == 0:
         raise ValueError(f"X must have at least one sample; got shape (0, {rows.width})")
     weights = options.sample_weight, options.class_weight
-    targets, values = convert_targets(architecture, rows, y, weights=weights)
+    targets, values = convert_targets(
+        architecture, rows, y, weights=weights, for_metrics=bool(metrics)
+    )
+    task_choice.observe(targets, values)
     rows = prepare_rows(
         rows, architecture, batch_size=options.batch_size, sparse=options.sparse, threads=threads
     )
@@ -149,14 +201,16 @@ def make_array_source(state, X, y, options, metrics, threads):
     if held_out is not None and options.validation_data is not None:
         raise ValueError("validation_data and validation_split must not be given together")
     if held_out is None:
-        validate = prepare_validation(state, options.validation_data, metrics, threads)
+        validate = prepare_validation(
+            state, options.validation_data, metrics, threads, task_choice.task
+        )
     else:
         validate = make_validation(state, rows, targets, values, held_out, metrics, threads)
     shuffle = bool(options.shuffle)
     return ArraySource(rows, targets, values, subset, options.batch_size, shuffle), validate
 
 
-def make_batch_source(architecture, X, options):
+def make_batch_source(architecture, X, options, task_choice):
     """Return the `BatchSource` for the iterable X."""
     if not (callable(X) or (hasattr(X, "__iter__") and not hasattr(X, "__array__"))):
         raise TypeError(
@@ -183,18 +237,35 @@ def make_batch_source(architecture, X, options):
         suffix = f" of batch {number}"
         rows = convert_rows(X, architecture.inputs, architecture.dtype, "X" + suffix)
         weights = weights[0] if weights else None
-        targets, values = convert_targets(architecture, rows, y, suffix, (weights, None))
+        targets, values = convert_targets(
+            architecture, rows, y, suffix, (weights, None), for_metrics=bool(task_choice.metrics)
+        )
         if len(rows) == 0:
             raise ValueError(
                 f"X of batch {number} must have at least one sample; got shape (0, {rows.width})"
             )
         raise_if_not_transformable(rows, architecture, "X" + suffix)
+        task_choice.observe(targets, values, "y" + suffix)
         return rows, targets, values
 
     return BatchSource(X, convert)
 
 
-def convert_targets(architecture, rows, y, suffix="", weights=None):
+def is_comparable(values, n_samples, outputs):
+    """Return whether outputs can be compared with targets.
+
+    Parameters
+    ----------
+    values : ndarray or None
+        Targets for a loss in Python, which may be of any kind; None for other losses.
+    n_samples, outputs : int
+    """
+    return values is None or (
+        values.dtype.kind in "biuf" and values.shape in ((n_samples,), (n_samples, outputs))
+    )
+
+
+def convert_targets(architecture, rows, y, suffix="", weights=None, for_metrics=False):
     """Convert y to the engine's targets and, for a loss in Python, to an array of its items.
 
     Parameters
@@ -202,10 +273,13 @@ def convert_targets(architecture, rows, y, suffix="", weights=None):
     architecture : Architecture
     rows : Rows
     y : array_like
-        As in `Network.fit`; for a loss in Python any array with one item for each row.
+        As in `Network.fit`; for a loss in Python any array with one item for each row. With one
+        output, that loss receives items (n,) in the outputs' shape, (n, 1).
     suffix : str
         Appended to the name of the argument in messages.
     weights : tuple (sample_weight, class_weight), optional
+    for_metrics : bool, default False
+        Whether to refuse targets that only a loss in Python can compare with outputs.
 
     Returns
     -------
@@ -220,16 +294,20 @@ def convert_targets(architecture, rows, y, suffix="", weights=None):
             raise ValueError(
                 f"{name} must have {n_samples} samples, like X; got shape {values.shape}"
             )
+        if values.ndim == 1 and outputs == 1:
+            values = values.reshape(n_samples, 1)
         if weights is not None and any(weight is not None for weight in weights):
             raise ValueError(
                 "sample_weight and class_weight must not be given with a loss that is a callable"
             )
     # The engine needs targets for metrics. Targets that only the loss can read become zeros.
-    is_comparable = values is None or (
-        values.dtype.kind in "biuf" and values.shape in ((n_samples,), (n_samples, outputs))
-    )
-    if is_comparable:
+    if is_comparable(values, n_samples, outputs):
         targets = prepare_targets(y, n_samples, architecture, name)
+    elif for_metrics:
+        raise ValueError(
+            f"{name} must hold real numbers of shape ({n_samples},) or ({n_samples}, {outputs}) "
+            f"for metrics; got {values.dtype}, shape {values.shape}"
+        )
     else:
         targets = Targets(np.zeros((n_samples, outputs), architecture.dtype))
     if weights is not None and n_samples:
@@ -252,18 +330,23 @@ def split_rows(seed, n_samples, fraction):
     return order[held_out:], order[:held_out]
 
 
-def prepare_validation(state, validation_data, metrics, threads):
-    """Return the validation function for `validation_data`; None if it is None."""
+def prepare_validation(state, validation_data, metrics, threads, task=None):
+    """Return the validation function for `validation_data`; None if it is None.
+
+    The data must suit the task, unless that is not known yet.
+    """
     if validation_data is None:
         return None
     X, y = split_pair("validation_data", validation_data)
     architecture, suffix = state.architecture, " of validation_data"
     rows = convert_rows(X, architecture.inputs, architecture.dtype, "X" + suffix)
-    targets, values = convert_targets(architecture, rows, y, suffix)
+    targets, values = convert_targets(architecture, rows, y, suffix, for_metrics=bool(metrics))
     if len(rows) == 0:
         raise ValueError(
             f"X of validation_data must have at least one sample; got shape (0, {rows.width})"
         )
+    if task is not None and (values is None or metrics):
+        check_targets(architecture.tasks, task, targets.array, "y" + suffix)
     return make_validation(state, rows, targets, values, None, metrics, threads)
 
 

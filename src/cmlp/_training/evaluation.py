@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from cmlp._model.tasks import check_targets
 from cmlp._utils.threads import resolve_threads
 from cmlp.metrics import Metrics
 
@@ -43,7 +44,7 @@ def evaluate(state, rows, targets, values, order, names, threads):
     state : ModelState
     rows, targets : Rows, Targets
     values : ndarray or None
-        Targets as the user passed them, for a loss in Python.
+        Targets for a loss in Python.
     order : ndarray of uint32 or None
         Rows to evaluate; None for all.
     names : sequence of str
@@ -56,7 +57,7 @@ def evaluate(state, rows, targets, values, order, names, threads):
     metrics : Metrics
     """
     architecture = state.architecture
-    metrics = Metrics(names, architecture.is_classifier, architecture.outputs)
+    metrics = Metrics(names, state.task, architecture.outputs)
     loss_function, out = architecture.loss, None
     if loss_function.call:
         n_samples = len(rows) if order is None else len(order)
@@ -83,10 +84,17 @@ def make_validation(state, rows, targets, values, order, metrics, threads):
         Called without arguments; returns a dict of ``val_loss`` and the metrics, whose names have
         the prefix ``val_``.
     """
-    score = () if state.architecture.loss.call else (state.architecture.score_name,)
-    names = tuple(dict.fromkeys([*score, *metrics]))
+    # The batches of an iterable choose the task only when training has begun.
+    checked_task, names = None, ()
 
     def validate():
+        nonlocal checked_task, names
+        if checked_task != state.task:
+            score = () if state.architecture.loss.call else (state.score_name,)
+            names = tuple(dict.fromkeys([*score, *metrics]))
+            if names:
+                check_targets(state.architecture.tasks, state.task, targets.array, "y to validate")
+            checked_task = state.task
         loss, found = evaluate(state, rows, targets, values, order, names, threads)
         return {"val_loss": loss, **found.results("val_")}
 

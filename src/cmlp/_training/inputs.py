@@ -275,13 +275,17 @@ def prepare_targets(y, n_samples, architecture, name="y"):
     array = np.ascontiguousarray(array, architecture.dtype)
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite; got NaN or infinity")
-    least, greatest = loss.bounds
+    least, greatest = architecture.target_bounds
     if not ((array >= least) & (array <= greatest)).all():
         allowed = (
             f"lie between {least:g} and {greatest:g}" if greatest < np.inf else "not be negative"
         )
+        # An output that is a probability bounds the targets of other losses too.
+        reason = loss.name
+        if loss.bounds != architecture.target_bounds:
+            reason += f" with output={architecture.output.name!r} (output='identity' allows others)"
         raise ValueError(
-            f"{name} must {allowed} for {loss.name}; got values from {array.min()} to {array.max()}"
+            f"{name} must {allowed} for {reason}; got values from {array.min()} to {array.max()}"
         )
     return Targets(array)
 

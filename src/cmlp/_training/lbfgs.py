@@ -144,6 +144,7 @@ class FullBatchRun(TrainingRun):
         self.objective = Objective(
             self.state, source.rows, source.targets, self.optimizer, self.threads
         )
+        self.adopt_task()
         self.start = time.perf_counter()
         self.discard_averages()
         self.notify("on_train_begin")

@@ -34,6 +34,9 @@ class TrainingRun:
     threads : int
     restore_good : bool
         Whether divergence restores the parameters of the last finite epoch.
+    task_choice : cmlp._training.arguments.TaskChoice, optional
+        Its attribute `task` becomes the network's, before the first step on the targets that choose
+        it. Without one the network keeps its task.
 
     Attributes
     ----------
@@ -51,7 +54,8 @@ class TrainingRun:
     """
 
     def __init__(self, network, source, *, validate, epochs, optimizer, optimizer_state, schedule,
-                 callbacks, metrics, progress, threads, restore_good=False):  # fmt: skip
+                 callbacks, metrics, progress, threads, restore_good=False,
+                 task_choice=None):  # fmt: skip
         self.network, self.state, self.source = network, network.state, source
         self.validate, self.epochs = validate, epochs
         self.optimizer, self.optimizer_state, self.schedule = optimizer, optimizer_state, schedule
@@ -63,13 +67,33 @@ class TrainingRun:
         self.last_step = 0
         self.is_consistent = False
         self.callback_states = None
-        architecture = self.state.architecture
-        self.metric_arguments = architecture.is_classifier, architecture.outputs
+        self.task_choice = task_choice
         self.metric_sums = self.make_metrics()
 
     def make_metrics(self):
         """Return metrics whose sums are zero."""
-        return Metrics(self.metrics, *self.metric_arguments)
+        task = (self.task_choice and self.task_choice.task) or self.state.task
+        return Metrics(self.metrics, task, self.state.architecture.outputs)
+
+    def adopt_task(self):
+        """Give the network the task that the targets so far choose.
+
+        Raises
+        ------
+        ValueError
+            If it changes while the epoch's metrics are being summed.
+        """
+        if self.task_choice is None:
+            return
+        sums, task = self.metric_sums, self.task_choice.task
+        if sums.task != task:
+            if self.metrics and sums.samples:
+                raise ValueError(
+                    "y must be of one task in all batches if metrics are given; "
+                    f"got {task!r} after {sums.task!r}"
+                )
+            self.metric_sums = self.make_metrics()
+        self.state.task = task
 
     def run(self):
         """Train and return the `History`.
@@ -184,6 +208,7 @@ class TrainingRun:
         for number, chunk in enumerate(self.source.chunks(state.architecture.seed, state.epoch)):
             if number < self.position.chunk:
                 continue  # processed before the checkpoint
+            self.adopt_task()
             if self.train_chunk(chunk):
                 return True
             self.notify("on_pause", self)

@@ -6,6 +6,7 @@ uint8 input is not scaled, as in the reference.
 import numpy as np
 
 from cmlp._core.inputs import Rows, Targets
+from cmlp._model.tasks import infer_task
 from cmlp._training.evaluation import compute_outputs
 from cmlp._training.inputs import as_labels, to_real_array
 from cmlp._training.loop import train_plain_epoch
@@ -17,8 +18,10 @@ from cmlp._utils.validation import check_count, check_integer, check_positive
 class ReferenceMethods:
     """The methods of the reference's `MLP`, for any number of layers and any built-in loss.
 
-    A mixin of `Network`: it uses the attributes `state`, `size`, `dtype` and `seed`.
+    A mixin of `Network`: it uses the attributes `state`, `loss`, `dtype` and `seed`.
     """
+
+    __slots__ = ()
 
     def forward(self, x):
         """Return the outputs for samples as columns.
@@ -39,8 +42,12 @@ class ReferenceMethods:
         columns = to_real_array("x", x)
         if columns.ndim == 1:
             columns = columns[:, None]
-        if columns.ndim != 2 or len(columns) != self.size[0]:
-            raise ValueError(f"x must have shape ({self.size[0]}, m); got {np.shape(x)}")
+        inputs = self.state.architecture.inputs
+        if columns.ndim != 2 or len(columns) != inputs:
+            hint = ""
+            if columns.ndim == 2 and columns.shape[1] == inputs:
+                hint = "; forward takes samples as columns: for rows call the network, net(X)"
+            raise ValueError(f"x must have shape ({inputs}, m); got {np.shape(x)}{hint}")
         rows = Rows(np.ascontiguousarray(columns.T, self.dtype))
         return np.ascontiguousarray(compute_outputs(self.state, rows, check_finite=False).T)
 
@@ -107,7 +114,7 @@ class ReferenceMethods:
         lr : float
             Learning rate.
         test_data : list of (x, label), optional
-            Evaluated after each epoch.
+            As in `evaluate`, which is called after each epoch.
         shuffle : bool, default True
             Whether to shuffle the samples before each epoch, by the network's seed.
 
@@ -119,8 +126,9 @@ class ReferenceMethods:
         epoches = check_count("epoches", epoches)
         batchsz = check_integer("batchsz", batchsz)
         check_positive("lr", lr)
-        rows, targets = self._convert_pairs(training_data, "training_data")
+        rows, targets = self._convert_pairs(training_data, "training_data", "fit(X, y)")
         test = self._convert_labeled(test_data) if test_data else None
+        self.state.task = infer_task(self.state.architecture.tasks, targets.array)
         for epoch in range(epoches):
             order = make_shuffled_order(self.seed, self.state.epoch, len(rows)) if shuffle else None
             _, last_loss = self._train_epoch(rows, targets, order, batchsz, lr, epoch)
@@ -130,8 +138,26 @@ class ReferenceMethods:
             else:
                 print(f"Epoch {epoch} complete")
 
-    def evaluate(self, test_data):
-        """Return the number of samples (x, label) whose largest output has the index `label`."""
+    def evaluate(self, test_data, y=None):
+        """Return how many of the samples (x, label) have their greatest output at the label.
+
+        Parameters
+        ----------
+        test_data : list of (x, label)
+            `x` as in `backprop`, `label` an integer.
+        y : None
+            Not supported: for arrays X, y see `Network.score`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `test_data` is not such a list, or `y` is given.
+        """
+        if y is not None:
+            raise TypeError(
+                "evaluate takes a list of pairs (x, label), as the reference does; for arrays call "
+                "score(X, y)"
+            )
         return self._count_correct(*self._convert_labeled(test_data))
 
     def _train_epoch(self, rows, targets, order, batch_size, lr, epoch=0):
@@ -150,19 +176,32 @@ class ReferenceMethods:
         return int((outputs.argmax(axis=1) == labels).sum())
 
     def _convert_labeled(self, pairs):
-        labels = np.array([int(np.reshape(y, -1)[0]) for _, y in pairs])
-        return Rows(self._stack([x for x, _ in pairs], self.size[0], "test_data", "x")), labels
+        pairs = list_pairs("test_data", pairs, "score(X, y)")
+        labels = np.empty(len(pairs), np.int64)
+        for i, (_, label) in enumerate(pairs):
+            value = to_real_array(f"label of test_data[{i}]", label)
+            if value.size != 1 or value.item() != int(value.item()):
+                raise ValueError(
+                    f"label of test_data[{i}] must be one integer; got shape {value.shape}"
+                    + (f", {value.item()}" if value.size == 1 else "")
+                )
+            labels[i] = value.item()
+        inputs = self.state.architecture.inputs
+        return Rows(self._stack([x for x, _ in pairs], inputs, "test_data", "x")), labels
 
-    def _convert_pairs(self, pairs, name="batch"):
-        if self.state.architecture.loss.call:
+    def _convert_pairs(self, pairs, name="batch", alternative="partial_fit(X, y)"):
+        architecture = self.state.architecture
+        if architecture.loss.call:
             raise TypeError("the reference's methods do not support a loss that is a callable")
+        pairs = list_pairs(name, pairs, alternative)
         if len(pairs) == 0:
             raise ValueError(f"{name} must be a list of at least one (x, y); got {pairs!r}")
-        rows = Rows(self._stack([x for x, _ in pairs], self.size[0], name, "x"))
-        if np.ndim(pairs[0][1]) == 0 and self.size[-1] > 1:
+        rows = Rows(self._stack([x for x, _ in pairs], architecture.inputs, name, "x"))
+        outputs = architecture.outputs
+        if np.ndim(pairs[0][1]) == 0 and outputs > 1:
             labels = to_real_array("y", [y for _, y in pairs])
-            return rows, Targets(as_labels(labels, self.size[-1]))
-        return rows, Targets(self._stack([y for _, y in pairs], self.size[-1], name, "y"))
+            return rows, Targets(as_labels(labels, outputs))
+        return rows, Targets(self._stack([y for _, y in pairs], outputs, name, "y"))
 
     def _stack(self, arrays, width, name, item):
         # Return an array of shape (len(arrays), width) of the network's dtype.
@@ -170,7 +209,41 @@ class ReferenceMethods:
         for i, array in enumerate(arrays):
             if np.size(array) != width:
                 raise ValueError(
-                    f"{item} of {name}[{i}] must have {width} elements; got shape {np.shape(array)}"
+                    f"{item} of {name}[{i}] must have {width} elements, one sample; got shape "
+                    f"{np.shape(array)}"
                 )
             stacked[i] = np.reshape(array, width)
         return stacked
+
+
+def list_pairs(name, pairs, alternative):
+    """Return pairs (x, y) as a list.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument in messages.
+    pairs : sequence of (x, y)
+    alternative : str
+        The method that takes arrays X, y, in messages.
+
+    Raises
+    ------
+    TypeError
+        If an item is not a pair.
+    """
+    is_array = is_numeric_array(pairs) or not hasattr(pairs, "__iter__")
+    pairs = [pairs] if is_array else list(pairs)
+    for i, pair in enumerate(pairs):
+        if is_numeric_array(pair) or not hasattr(pair, "__len__") or len(pair) != 2:
+            got = f"{type(pair).__name__} as {name}[{i}]"
+            raise TypeError(
+                f"{name} must be a list of pairs (x, y), one for each sample; "
+                f"got {type(pair).__name__ if is_array else got}; for arrays call {alternative}"
+            )
+    return pairs
+
+
+def is_numeric_array(value):
+    """Return whether `value` is an array of numbers, not of objects."""
+    return getattr(getattr(value, "dtype", None), "kind", "O") != "O"

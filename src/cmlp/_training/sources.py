@@ -15,7 +15,7 @@ class Chunk(NamedTuple):
     ----------
     rows, targets : Rows, Targets
     values : ndarray or None
-        Targets as the user passed them, for a loss in Python.
+        Targets for a loss in Python.
     order : ndarray of uint32, shape (n,), or None
         Indices of the rows to train on, in this order; None: all rows in their stored order.
     batch_size : int
@@ -56,7 +56,7 @@ class ArraySource:
     ----------
     rows, targets : Rows, Targets
     values : ndarray or None
-        Targets as the user passed them, for a loss in Python.
+        Targets for a loss in Python.
     subset : ndarray of uint32 or None
         Rows to train on; None for all.
     batch_size : int

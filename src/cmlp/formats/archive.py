@@ -16,6 +16,7 @@ import numpy as np
 from cmlp._model.architecture import Architecture
 from cmlp._model.optimizer_state import OptimizerState
 from cmlp._model.state import ARRAY_DTYPES, SPLIT_EPOCH, ModelState, TrainingSnapshot
+from cmlp._model.tasks import check_task
 from cmlp._utils.schema import Anything, Fields, Integer, Nullable
 from cmlp.formats.header import decode_header, to_plain
 
@@ -45,7 +46,10 @@ def pack(state, optimizer=False):
     ValueError
         If `optimizer` is True and the state has no optimizer.
     """
-    header = {**state.architecture.header, "epoch": state.epoch, "training": state.training}
+    architecture = state.architecture
+    header = {**architecture.header, "epoch": state.epoch, "training": state.training}
+    if state.task != architecture.tasks[0]:
+        header["task"] = state.task
     arrays = dict(state.to_arrays())
     if optimizer:
         if state.optimizer is None:
@@ -101,6 +105,9 @@ def unpack(reader, loss=None):
     try:
         architecture = Architecture.from_header(header, loss)
         epoch = EPOCH.check("epoch", header["epoch"])
+        task = header.get("task")  # absent if it is the default
+        if task is not None and loss is None:
+            check_task(architecture.tasks, task)
         training = TRAINING.check("training", header.get("training"))
     except KeyError as error:
         raise reader.make_error(f"its header has no {error}") from None
@@ -113,7 +120,9 @@ def unpack(reader, loss=None):
     checkpoint = read_section(reader, "course")
     optimizer = read_section(reader, "optimizer")
     reader.check_all_read()
-    state = ModelState.from_arrays(architecture, arrays, epoch=epoch, training=training)
+    if task not in architecture.tasks:  # another loss
+        task = None
+    state = ModelState.from_arrays(architecture, arrays, epoch=epoch, task=task, training=training)
     if checkpoint is not None:
         fields, arrays = checkpoint
         # Files of the first versions have no checksum.

@@ -74,7 +74,7 @@ class SourceRenderer:
         self.name, self.is_int8, self.own_math = name, is_int8, own_math
         self.layers = fold_layers(state)
         self.sizes = state.architecture.sizes
-        self.is_classifier = state.architecture.is_classifier
+        self.is_classifier, self.task = state.is_classifier, state.task
         self.threshold = state.architecture.decision_threshold
 
     def render_header(self):
@@ -91,7 +91,13 @@ class SourceRenderer:
             "/* The outputs y for the inputs x. */",
             f"void {self.name}_predict(const float *x, float *y);",
         ]
-        if self.is_classifier:
+        if self.task == "multilabel":
+            lines += [
+                "",
+                "/* For each output, whether the inputs x have its label: 1 or 0. */",
+                f"void {self.name}_classify(const float *x, int *labels);",
+            ]
+        elif self.is_classifier:
             lines += [
                 "",
                 "/* The class of the inputs x. */",
@@ -208,8 +214,19 @@ class SourceRenderer:
         if not self.is_classifier:
             return ""
         outputs = self.sizes[-1]
-        lines = [f"int {self.name}_classify(const float *x)", "{", f"    float y[{outputs}];"]
-        if outputs == 1:
+        parameters = "const float *x"
+        if self.task == "multilabel":
+            parameters += ", int *labels"
+        kind = "void" if self.task == "multilabel" else "int"
+        lines = [f"{kind} {self.name}_classify({parameters})", "{", f"    float y[{outputs}];"]
+        if self.task == "multilabel":
+            lines += [
+                "    int i;",
+                f"    {self.name}_predict(x, y);",
+                f"    for (i = 0; i < {outputs}; i++)",
+                f"        labels[i] = y[i] >= {render_float(self.threshold)};",
+            ]
+        elif outputs == 1:
             lines += [
                 f"    {self.name}_predict(x, y);",
                 f"    return y[0] >= {render_float(self.threshold)};",

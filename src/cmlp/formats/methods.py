@@ -13,6 +13,8 @@ class FileMethods:
     that the subclass does not allow.
     """
 
+    __slots__ = ()
+
     def save(self, path, *, optimizer=False):
         """Write the network to a file; an existing file is replaced atomically.
 
@@ -98,7 +100,8 @@ class FileMethods:
         input_dtype : {"float32", "uint8"}, default "float32"
             With uint8 the model scales its input by 1/255, as `fit` does.
         labels : sequence of int or str, or True, optional
-            Class names for a second output, ``label``; True for their numbers.
+            Class names for a second output, ``label``; True for their numbers. Only True is allowed
+            for a multilabel network; ``label`` then has 0 and 1, shape (samples, outputs).
 
         Raises
         ------
@@ -144,6 +147,8 @@ class FileMethods:
 
         ``void NAME_predict(const float *x, float *y)`` computes the outputs and, for classifiers,
         ``int NAME_classify(const float *x)`` the class, without allocation, with constant weights.
+        For a multilabel network it is ``void NAME_classify(const float *x, int *labels)``, which
+        writes 0 or 1 for each output.
 
         Parameters
         ----------

@@ -58,7 +58,7 @@ def write(state, path, opset=17, input_dtype="float32", labels=None):
         )
     ]
     if labels is not None and labels is not False:
-        outputs.append(add_labels(graph, architecture, labels))
+        outputs.append(add_labels(graph, state, labels))
     inputs = [
         helper.make_tensor_value_info(
             "X", input_types[input_dtype], ["samples", architecture.inputs]
@@ -189,11 +189,30 @@ def add_layer_norm(graph, z, layer):
     return graph.add_node("Add", graph.add_node("Mul", normalized, scale), shift)
 
 
-def add_labels(graph, architecture, labels):
-    """Add the output ``label``, the name of the predicted class; return its description."""
-    if not architecture.is_classifier:
+def add_labels(graph, state, labels):
+    """Add the output ``label``, the name of the predicted class; return its description.
+
+    If the task is multilabel, it has 0 and 1 for each label.
+    """
+    architecture = state.architecture
+    if not state.is_classifier:
         raise ValueError(
             f"labels must be None for a network that is not a classifier; got {labels!r}"
+        )
+    if state.task == "multilabel":
+        if labels is not True:
+            raise ValueError(
+                "labels must be True or None for a multilabel network, whose labels are 0 and 1 "
+                f"for each output; got {labels!r}"
+            )
+        is_absent = graph.add_node(
+            "Less", "outputs", graph.add_constant(architecture.decision_threshold)
+        )
+        graph.add_node(
+            "Cast", graph.add_node("Not", is_absent), output="label", to=TensorProto.INT64
+        )
+        return helper.make_tensor_value_info(
+            "label", TensorProto.INT64, ["samples", architecture.outputs]
         )
     classes = max(architecture.outputs, 2)
     if labels is True:

@@ -14,6 +14,12 @@ SKLEARN_OUTPUTS = {
 }
 
 
+def get_task(estimator):
+    """Return the task of a fitted estimator's network; None for the default of its output."""
+    is_multilabel = estimator.out_activation_ == "logistic" and estimator.n_outputs_ > 1
+    return "multilabel" if is_multilabel else None
+
+
 def to_cmlp_activation(activation):
     """Return an activation with scikit-learn's name ``"logistic"`` replaced by ``"sigmoid"``."""
     return "sigmoid" if isinstance(activation, str) and activation == "logistic" else activation
@@ -61,4 +67,4 @@ def read(estimator):
     for l, intercept in enumerate(estimator.intercepts_):
         arrays[f"bias_{l}"] = intercept[:, None]
     check_finite(arrays, architecture.dtype)
-    return ModelState.from_arrays(architecture, arrays)
+    return ModelState.from_arrays(architecture, arrays, task=get_task(estimator))

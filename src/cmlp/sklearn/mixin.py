@@ -22,7 +22,7 @@ from cmlp._utils.threads import count_available_cpus, resolve_threads
 from cmlp.activations import ACTIVATIONS, Activation
 from cmlp.callbacks import resolve_callbacks
 from cmlp.errors import TrainingDiverged
-from cmlp.formats.sklearn_mlp import SKLEARN_OUTPUTS, to_cmlp_activation
+from cmlp.formats.sklearn_mlp import SKLEARN_OUTPUTS, get_task, to_cmlp_activation
 from cmlp.network import Network
 from cmlp.optimizers import LBFGS, Optimizer
 from cmlp.schedules import start_schedule
@@ -119,10 +119,13 @@ class EngineMixin:
         else:
             activation = to_cmlp_activation(self.activation)
         seed = self._random_state.randint(2**31) if np.any(self.dropout) else 0
-        return Network(
+        network = Network(
             sizes, activation=activation, output=output, loss=loss, init="zeros", dtype=dtype,
             dropout=self.dropout, normalization="batch" if self.batch_norm else None, seed=seed,
         )  # fmt: skip
+        if task := get_task(self):
+            network.task = task
+        return network
 
     def _synchronize(self):
         # Return the network. If `coefs_` or `intercepts_` have been assigned to, copy them into

@@ -135,15 +135,21 @@ typedef struct {
     int32_t has_sparse_form; /* whether it can transform sparse rows */
 } cmlp_input_layer_info;
 
-/* The sums from which metrics are computed.  Classifiers: arrays (classes,).  Regressors: arrays
- * (outputs,), with target y and prediction a; y is shifted by the first target, which avoids
- * cancellation in its variance. */
+/* The sums from which metrics are computed.  Classes: arrays (classes,).  Labels, each output one
+ * of its own: arrays (outputs,), or (1,) for the sums over samples.  Regression: arrays (outputs,),
+ * with target y and prediction a; y is shifted by the first target, which avoids cancellation in
+ * its variance.  The arrays of the other tasks are NULL. */
 typedef struct {
     double samples;        /* number of samples */
-    double *hits;          /* samples per class that are predicted correctly */
-    double *predicted;     /* predictions per class */
-    double *actual;        /* samples per class */
-    double *ranks;         /* ranks[r]: samples with r other outputs >= the true class's, no NaN */
+    double *hits;          /* samples per class or label that are predicted correctly as it */
+    double *predicted;     /* predictions per class or label */
+    double *actual;        /* samples per class or label */
+    double *ranks;         /* classes: ranks[r]: samples with r other outputs >= the true
+                            * class's, and none of NaN */
+    double *exact;         /* labels: samples with all labels predicted correctly */
+    double *sample_precision; /* labels: sum over samples of hits / predicted labels, 0 / 0 = 0 */
+    double *sample_recall;    /* labels: sum over samples of hits / actual labels */
+    double *sample_f1;     /* labels: sum over samples of 2 hits / (predicted + actual labels) */
     double *first;         /* y of the first sample */
     double *target;        /* sum of y - first */
     double *target_square; /* sum of (y - first)^2 */

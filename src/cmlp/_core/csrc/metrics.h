@@ -53,6 +53,31 @@ static void add_class(const cmlp_targets *targets, int64_t row, int64_t n, REAL 
         sums->ranks[rank] += 1;
 }
 
+/* Add one sample of n labels a (n,), of which those are predicted whose output reaches the
+ * threshold. */
+static void add_labels(const cmlp_targets *targets, int64_t row, int64_t n, REAL threshold,
+                       const REAL *a, cmlp_metric_sums *sums)
+{
+    const REAL *y = targets->values ? (const REAL *)targets->values + row * targets->ld : NULL;
+    int64_t hits = 0, predicted = 0, actual = 0;
+    for (int64_t j = 0; j < n; j++) {
+        const int64_t truth = y ? y[j] >= (REAL)0.5 : targets->labels[row] == j;
+        const int64_t answer = a[j] >= threshold;
+        sums->hits[j] += (double)(truth & answer);
+        sums->predicted[j] += (double)answer;
+        sums->actual[j] += (double)truth;
+        hits += truth & answer;
+        predicted += answer;
+        actual += truth;
+    }
+    sums->exact[0] += hits == predicted && hits == actual;
+    if (hits > 0) {
+        sums->sample_precision[0] += (double)hits / (double)predicted;
+        sums->sample_recall[0] += (double)hits / (double)actual;
+        sums->sample_f1[0] += 2 * (double)hits / (double)(predicted + actual);
+    }
+}
+
 /* Add one sample of a regressor with n outputs a (n,). */
 static void add_values(const cmlp_targets *targets, int64_t row, int64_t n, int log_link,
                        const REAL *a, cmlp_metric_sums *sums)
@@ -82,7 +107,9 @@ static void accumulate_metrics(const cmlp_head *head, const cmlp_targets *target
     const int log_link = head->loss >= 0 && loss_infos[head->loss].log_link;
     for (int64_t i = 0; i < m; i++) {
         const int64_t row = index ? index[i] : i;
-        if (sums->hits)
+        if (sums->exact)
+            add_labels(targets, row, head->outputs, threshold, a + i * ld, sums);
+        else if (sums->hits)
             add_class(targets, row, head->outputs, threshold, a + i * ld, sums);
         else
             add_values(targets, row, head->outputs, log_link, a + i * ld, sums);
