@@ -165,7 +165,7 @@ REGRESSION = ("mse", "mae", "huber", "log_cosh", "poisson", "poisson_deviance")
 
 @pytest.fixture
 def houses(tmp_path, rng):
-    """A table whose label column, after three others, has whole numbers that are no classes."""
+    """A table whose label column, after three others, has whole numbers that are not classes."""
     X = rng.normal(size=(600, 3))
     prices = np.round(np.exp(X[:, 0] / 4 + 1) * 100)
     path = tmp_path / "houses.csv"
