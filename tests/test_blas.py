@@ -7,8 +7,9 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import assert_same_state, read_data
 
-from cmlp import SGD, Network
+from cmlp import LBFGS, SGD, Network, fit_many
 from cmlp._core import blas, hooks, kernels
 
 
@@ -68,27 +69,32 @@ def test_training_agrees_with_and_without_a_blas(baseline, library, use_blas, da
     np.testing.assert_allclose(with_blas, without, rtol=0, atol=tolerance)
 
 
-def record_calls(library, dtype):
+def record_calls(library, dtype, ilp64=None):
     """Return hooks that record the sizes (m, n, k) of each call, the records, and the routine.
 
-    The caller keeps a reference to the routine while the hooks are in use.
+    The caller keeps a reference to the routine while the hooks are in use. `ilp64`: whether the
+    integers of these hooks have 64 bits; None: like the library's.
     """
+    ilp64 = library.ilp64 if ilp64 is None else ilp64
     real, name = {"float32": (ctypes.c_float, "sgemm"), "float64": (ctypes.c_double, "dgemm")}[
         dtype
     ]
-    whole = ctypes.c_int64 if library.ilp64 else ctypes.c_int
-    matrix = (ctypes.c_void_p, whole)
-    enums, sizes = [ctypes.c_int] * 3, [whole] * 3
-    signature = ctypes.CFUNCTYPE(None, *enums, *sizes, real, *matrix, *matrix, real, *matrix)
-    routine, calls = signature(getattr(library, name)), []
 
-    @signature
+    def describe_signature(whole):
+        matrix = (ctypes.c_void_p, whole)
+        enums, sizes = [ctypes.c_int] * 3, [whole] * 3
+        return ctypes.CFUNCTYPE(None, *enums, *sizes, real, *matrix, *matrix, real, *matrix)
+
+    integers = {True: ctypes.c_int64, False: ctypes.c_int}
+    routine, calls = describe_signature(integers[library.ilp64])(getattr(library, name)), []
+
+    @describe_signature(integers[ilp64])
     def recorded(*arguments):
         calls.append(arguments[3:6])
         routine(*arguments)
 
     address = ctypes.cast(recorded, ctypes.c_void_p).value
-    return library._replace(**{name: address}), calls, recorded
+    return library._replace(**{name: address}, ilp64=ilp64), calls, recorded
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -108,13 +114,111 @@ def test_any_number_of_threads_gives_the_same_bits(baseline, library, data):
         assert (trained("float32", *data, threads=threads) == one).all()
 
 
-def test_training_restores_the_threads_of_the_blas(library, data):
+@pytest.fixture
+def two_threads(library):
+    """Set the number of threads of the BLAS to 2; a function that returns the current number."""
     if not library.get_threads:
         pytest.skip("this BLAS does not report its number of threads")
-    threads = ctypes.CFUNCTYPE(ctypes.c_int)(library.get_threads)
-    before = threads()
-    trained("float32", *data)
-    assert threads() == before
+    count = ctypes.CFUNCTYPE(ctypes.c_int)(library.get_threads)
+    set_count = ctypes.CFUNCTYPE(None, ctypes.c_int)(library.set_threads)
+    before = count()
+    set_count(2)
+    yield count
+    set_count(before)
+
+
+def interrupted(done):
+    raise KeyboardInterrupt
+
+
+def test_the_blas_runs_on_one_thread_in_the_engine_and_gets_its_threads_back(
+    baseline, two_threads, data
+):
+    assert two_threads() == 2
+    net = Network([300, 256, 10], activation="relu", loss="cross_entropy", seed=0)
+    rows, _ = read_data(net, *data)
+    out, seen = np.empty((1000, 10), np.float32), []
+    options = {"batch_size": 128, "epochs": 1}
+    net.state.program.infer(rows, None, None, out, 1, tick=lambda done: seen.append(two_threads()))
+    assert set(seen) == {1}
+    for call in (
+        lambda: net.fit(*data, **options),
+        lambda: net(data[0]),
+        lambda: net.score(*data),
+        lambda: net.fit(*data, **options, optimizer=LBFGS()),
+        lambda: blas.multiply(np.ones((2, 2)), np.ones((2, 2)), np.ones((2, 2))),
+    ):
+        call()
+        assert two_threads() == 2
+    with pytest.raises(KeyboardInterrupt):
+        net.state.program.infer(rows, None, None, out, 1, tick=interrupted)
+    assert two_threads() == 2
+
+
+def test_two_calls_at_once_restore_the_threads_of_the_blas(baseline, two_threads, data):
+    networks = [Network([300, 256, 10], loss="cross_entropy", seed=s) for s in range(4)]
+    fit_many(networks, *data, batch_size=128, epochs=3, threads=4)
+    assert two_threads() == 2
+
+
+def overlapping_rows(rng, dtype):
+    values = rng.standard_normal(2000).astype(dtype)
+    windows = np.lib.stride_tricks.sliding_window_view(values, 400)
+    return {
+        "windows": windows[:512],
+        "one row": np.broadcast_to(values[:400], (512, 400)),
+        "half": np.lib.stride_tricks.as_strided(
+            values, (8, 400), (200 * values.itemsize, values.itemsize)
+        ),
+        "reversed": windows[511::-1],
+    }
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", ["windows", "one row", "half", "reversed"])
+def test_rows_that_overlap_equal_their_copy(baseline, library, rng, dtype, kind, capfd):
+    X = overlapping_rows(rng, dtype)[kind]
+    y = rng.standard_normal((len(X), 3))
+    net = Network([400, 700, 3], activation="relu", loss="mse", seed=0, dtype=dtype)
+    assert "BLAS" in net.state.program.plan(len(X), 1)[1]
+    assert (net(X) == net(X.copy())).all()
+    twin = net.copy()
+    for shuffle in (False, True):
+        for network, rows in ((net, X), (twin, X.copy())):
+            network.fit(rows, y, epochs=2, batch_size=64, shuffle=shuffle, optimizer=SGD(1e-3))
+    assert_same_state(net, twin)
+    for network, rows in ((net, X), (twin, X.copy())):
+        network.fit(rows, y, epochs=2, optimizer=LBFGS())
+    assert_same_state(net, twin)
+    assert capfd.readouterr().err == ""  # OpenBLAS reports illegal arguments there
+
+
+def test_a_stride_beyond_32_bits_is_not_truncated(baseline, library, rng, tmp_path):
+    # Eight rows, 8 GiB + 4 KiB apart, in a sparse file.
+    stride = 2**33 + 4096
+    try:
+        memory = np.memmap(tmp_path / "rows", np.uint8, "w+", shape=(8 * stride,))
+    except OSError:
+        pytest.skip("the file system has no files of 64 GiB")
+    X = np.lib.stride_tricks.as_strided(memory.view(np.float32), (8, 400), (stride, 4))
+    X[:] = rng.standard_normal((8, 400))
+    net = Network([400, 700, 3], activation="relu", loss="mse", seed=0)
+    hooked, calls, _routine = record_calls(library, "float32", ilp64=False)
+    hooks.install(hooked)
+    assert (net(X) == net(X.copy())).all()
+    assert (8, 704, 400) in calls
+
+
+def test_gemm_refuses_what_cblas_does_not_take(library):
+    b, c = np.ones((5, 3)), np.zeros((4, 3))
+    overlapping = np.lib.stride_tricks.as_strided(np.ones(40), (4, 5), (24, 8))
+    with pytest.raises(ValueError, match="a must have rows that do not overlap, 5 elements"):
+        blas.multiply(overlapping, b, c)
+    far = np.lib.stride_tricks.as_strided(np.ones(5), (2, 5), (2**35, 8))
+    hooks.install(library._replace(ilp64=False))  # refused before it would be called
+    with pytest.raises(ValueError, match="in the range of the BLAS; got strides 34359738368"):
+        blas.multiply(far, b, c[:2])
+    assert (c == 0).all()
 
 
 def test_the_openblas_of_numpys_wheels_is_found():

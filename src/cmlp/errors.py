@@ -25,3 +25,25 @@ class TrainingDiverged(ArithmeticError):
             "training diverged: the loss or a parameter is not finite in epoch "
             f"{self.epoch}, step {self.step}; a smaller learning rate may help"
         )
+
+
+class NonFiniteParameters(TrainingDiverged, ValueError):
+    """Raised when training or a prediction needs parameters and one is NaN or infinite.
+
+    It is a `TrainingDiverged` of the first step, because training on such parameters diverges.
+
+    Parameters
+    ----------
+    name : str
+        The array, as an attribute of the network: ``"weight[0]"``.
+    dtype : str
+        The network's dtype, beyond whose range numbers become infinite.
+    """
+
+    def __init__(self, name, dtype):
+        super().__init__(0, 0)
+        self.args = name, dtype
+
+    def __str__(self):
+        name, dtype = self.args
+        return f"{name} must be finite in {dtype}; it holds NaN or infinity"

@@ -11,7 +11,7 @@ from cmlp._model.tasks import check_targets
 from cmlp._training import checkpoint
 from cmlp._training.arguments import FitOptions, convert_targets, prepare_training
 from cmlp._training.evaluation import compute_outputs, evaluate
-from cmlp._training.inputs import convert_rows, raise_if_not_finite
+from cmlp._training.inputs import convert_rows
 from cmlp._training.progress import make_prediction_progress
 from cmlp._training.reference_methods import ReferenceMethods
 from cmlp._utils.threads import resolve_threads
@@ -321,7 +321,7 @@ class Network(NetworkAttributes, FileMethods, ReferenceMethods):
                 self.state, rows, resolve_threads(threads), tick=display.update
             )
         if outputs is None:
-            raise_if_not_finite(rows)
+            rows.check_finite(self.dtype)
         return outputs
 
     def predict_proba(self, X, *, threads=None, progress=None):

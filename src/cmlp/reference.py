@@ -12,6 +12,7 @@ from cmlp._training.arguments import convert_targets
 from cmlp._training.inputs import as_matrix, convert_rows
 from cmlp._training.loop import train_plain_epoch
 from cmlp._utils.threads import resolve_threads
+from cmlp._utils.validation import check_unmasked, convert_dtype
 from cmlp.network import Network
 
 
@@ -97,7 +98,8 @@ class Model:
 
     def forward(self, x):
         """Return the probabilities (n, out) of samples (n, in) and store z1, a1, z2, a2."""
-        x = np.asarray(as_matrix(x, self.input_dim, self.network.dtype, "x"), self.network.dtype)
+        dtype = self.network.dtype
+        x = convert_dtype("x", as_matrix(x, self.input_dim, dtype, "x"), dtype)
         self.z1 = x @ self.W1 + self.b1
         self.a1 = np.tanh(self.z1)
         self.z2 = self.a1 @ self.W2 + self.b2
@@ -171,6 +173,7 @@ class Model:
 
 def to_real(x):
     """Return uint8 values as float32 without scaling, as in the reference."""
+    check_unmasked("x", x)
     x = np.asarray(x)
     return x.astype(np.float32) if x.dtype == np.uint8 else x
 

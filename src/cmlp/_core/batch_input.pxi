@@ -13,12 +13,16 @@ cdef cmlp_rng_key get_rng_key(const Job *job, uint32_t layer) noexcept nogil:
 
 
 cdef bint reads_rows_in_place(const Job *job) noexcept nogil:
-    # Return whether the samples themselves serve as the converted batch: they are in order
-    # and of the parameters' type, and no input layer changes them.
+    # Return whether the samples themselves serve as the converted batch: they are in order,
+    # aligned and of the parameters' type, and no input layer changes them. A BLAS does not take
+    # rows that overlap.
     cdef const cmlp_rows *rows = &job.input.rows
+    cdef int64_t ld = rows.stride // job.itemsize
     return (job.input.order == NULL and job.input.layer_count == 0
             and rows.kind == <int32_t> (CMLP_F32 if job.itemsize == 4 else CMLP_F64)
-            and rows.stride % job.itemsize == 0 and rows.stride >= 0)
+            and rows.stride % job.itemsize == 0 and rows.stride >= 0
+            and <size_t> rows.data % job.itemsize == 0
+            and (job.blas == NULL or takes_stride(job.blas, rows.width, ld)))
 
 
 cdef Matrix get_batch_input(const Job *job, int64_t sample) noexcept nogil:
@@ -55,7 +59,8 @@ cdef void read_rows(Job *job, int64_t first, int64_t m, int64_t sample) noexcept
     if rows.start != NULL:
         if order == NULL:
             rows.start += sample
-        job.kernels.gather_sparse(&rows, order, first, m, &input.entries)
+        if not job.kernels.gather_sparse(&rows, order, first, m, &input.entries):
+            input.has_invalid_columns = True
     elif not reads_rows_in_place(job):
         if order == NULL:
             rows.data = <const char *> rows.data + (sample + first) * rows.stride

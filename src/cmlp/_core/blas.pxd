@@ -14,10 +14,14 @@ cdef struct cblas_hooks:
 cdef const cblas_hooks *hooks() noexcept nogil
 
 # Compute C (m, n) = A B + beta C, row-major. A is (m, k) or, transposed, (k, m); B is (k, n) or
-# (n, k). `itemsize`: bytes of an element, 4 or 8.
-cdef void gemm(const cblas_hooks *blas, int itemsize, bint a_transposed, bint b_transposed,
+# (n, k). `itemsize`: bytes of an element, 4 or 8. Return False, with C as it was, if the BLAS does
+# not take the sizes or strides; the caller then uses a kernel.
+cdef bint gemm(const cblas_hooks *blas, int itemsize, bint a_transposed, bint b_transposed,
                int64_t m, int64_t n, int64_t k, const void *a, int64_t lda,
                const void *b, int64_t ldb, double beta, void *c, int64_t ldc) noexcept nogil
+
+# Return whether the BLAS takes a matrix with rows of this many elements, `ld` elements apart.
+cdef bint takes_stride(const cblas_hooks *blas, int64_t width, int64_t ld) noexcept nogil
 
 # Between these two the BLAS runs on the calling thread alone. They may be nested.
 cdef void enter_single_threaded()

@@ -3,7 +3,7 @@
 Nothing is linked at build time. A CBLAS has integers of 32 bits (LP64) or, like the one that
 NumPy's wheels bundle, of 64 bits (ILP64); `gemm` calls both.
 """
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport INT32_MAX, int64_t, uintptr_t
 
 ctypedef fused real:
     float
@@ -57,11 +57,22 @@ cdef const cblas_hooks *hooks() noexcept nogil:
     return &installed
 
 
-cdef void gemm(const cblas_hooks *blas, int itemsize, bint a_transposed, bint b_transposed,
+cdef bint takes_stride(const cblas_hooks *blas, int64_t width, int64_t ld) noexcept nogil:
+    # CBLAS reports an error on stderr, and computes nothing, if a leading dimension is less than
+    # the width or than 1. A number that does not fit into its integers would be truncated.
+    return ld >= max(width, 1) and (blas.ilp64 or ld <= INT32_MAX)
+
+
+cdef bint gemm(const cblas_hooks *blas, int itemsize, bint a_transposed, bint b_transposed,
                int64_t m, int64_t n, int64_t k, const void *a, int64_t lda,
                const void *b, int64_t ldb, double beta, void *c, int64_t ldc) noexcept nogil:
     cdef int ta = TRANS if a_transposed else NO_TRANS
     cdef int tb = TRANS if b_transposed else NO_TRANS
+    if not (takes_stride(blas, m if a_transposed else k, lda)
+            and takes_stride(blas, k if b_transposed else n, ldb)
+            and takes_stride(blas, n, ldc)
+            and (blas.ilp64 or (m <= INT32_MAX and k <= INT32_MAX))):
+        return False
     if itemsize == 4 and blas.ilp64:
         (<sgemm_ilp64> blas.sgemm)(ROW_MAJOR, ta, tb, m, n, k, 1, <const float *> a, lda,
                                    <const float *> b, ldb, <float> beta, <float *> c, ldc)
@@ -76,6 +87,7 @@ cdef void gemm(const cblas_hooks *blas, int itemsize, bint a_transposed, bint b_
         (<dgemm_lp64> blas.dgemm)(ROW_MAJOR, ta, tb, <int> m, <int> n, <int> k, 1,
                                   <const double *> a, <int> lda, <const double *> b, <int> ldb,
                                   beta, <double *> c, <int> ldc)
+    return True
 
 
 # Number of engine calls in progress that use the BLAS, and the BLAS's number of threads before
@@ -100,21 +112,23 @@ cdef void leave_single_threaded():
         (<set_threads_call> installed.set_threads)(threads_before)
 
 
-def multiply(real[:, ::1] a, real[:, ::1] b, real[:, ::1] c):
+def multiply(const real[:, :] a, real[:, ::1] b, real[:, ::1] c):
     """Compute C = A B with the installed BLAS. For tests.
 
     Parameters
     ----------
     a, b, c : ndarray of float32 or float64, shapes (m, k), (k, n), (m, n)
-        C-contiguous, all of the same dtype; `c` is overwritten.
+        C-contiguous, all of the same dtype, but the rows of `a` may have any stride; `c` is
+        overwritten.
 
     Raises
     ------
     RuntimeError
         If no BLAS is installed.
     ValueError
-        If the shapes do not match.
+        If the shapes do not match, or the BLAS does not take the stride of `a`.
     """
+    cdef bint is_done
     if installed.sgemm == NULL:
         raise RuntimeError("multiply() requires a CBLAS; none is installed")
     if a.shape[1] != b.shape[0] or c.shape[0] != a.shape[0] or c.shape[1] != b.shape[1]:
@@ -123,6 +137,10 @@ def multiply(real[:, ::1] a, real[:, ::1] b, real[:, ::1] c):
                          f"({c.shape[0]}, {c.shape[1]})")
     enter_single_threaded()
     with nogil:
-        gemm(&installed, sizeof(real), False, False, a.shape[0], b.shape[1], a.shape[1],
-             &a[0, 0], a.shape[1], &b[0, 0], b.shape[1], 0, &c[0, 0], c.shape[1])
+        is_done = gemm(&installed, sizeof(real), False, False, a.shape[0], b.shape[1], a.shape[1],
+                       &a[0, 0], a.strides[0] // sizeof(real), &b[0, 0], b.shape[1], 0, &c[0, 0],
+                       c.shape[1])
     leave_single_threaded()
+    if not is_done:
+        raise ValueError(f"a must have rows that do not overlap, {a.shape[1]} elements or more "
+                         f"apart, in the range of the BLAS; got strides {a.strides[0]} bytes")

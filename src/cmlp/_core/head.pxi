@@ -109,7 +109,7 @@ cdef void finish_step(TrainingJob *training, int64_t m) noexcept nogil:
     training.unclocked_work += m * job.work
     training.has_diverged = not isfinite(loss)
     training.stop = (training.has_diverged or job.done >= training.limit
-                     or training.phase == BACKWARD)
+                     or training.phase == BACKWARD or job.input.has_invalid_columns)
     if training.unclocked_work > CMLP_CLOCK_POLL_MULTIPLY_ADDS:
         training.unclocked_work = 0
         training.stop = training.stop or cmlp_now() > job.deadline

@@ -4,6 +4,13 @@ cdef double compute_mean_loss(const Job *job) noexcept:
     return job.loss / job.weight if job.weight > 0 else 0
 
 
+cdef int check_columns(const Job *job) except -1:
+    if job.input.has_invalid_columns:
+        raise ValueError("X must not change while it is in use; its column indices are no longer "
+                         f"strictly increasing in each row and less than {job.input.rows.width}")
+    return 0
+
+
 cdef void infer_time_slice(InferenceJob *inference, int threads) noexcept nogil:
     # The clock is first read after the first batch: most calls have only one batch.
     cdef Job *job = &inference.job
@@ -35,6 +42,7 @@ cdef object run_inference(InferenceJob *inference, int threads, tick):
         while True:
             with nogil:
                 infer_time_slice(inference, threads)
+            check_columns(job)
             if tick is not None:
                 tick(job.done)
             if job.done >= job.total or inference.has_non_finite:

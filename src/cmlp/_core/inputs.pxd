@@ -33,3 +33,6 @@ cdef class MetricSums:
 # Fill in `view` from a 2-D buffer of uint8, float32 or float64 whose rows are contiguous.
 # Return False if the buffer is anything else.
 cdef bint describe_rows(const Py_buffer *buffer, cmlp_rows *view) noexcept
+
+# Raise the `ValueError` for a row that find_not_finite returned.
+cdef int raise_not_finite(const cmlp_rows *rows, int64_t row, name) except -1

@@ -17,6 +17,8 @@ DTYPES = {CMLP_U8: np.uint8, CMLP_F32: np.float32, CMLP_F64: np.float64}
 
 cdef bint describe_rows(const Py_buffer *buffer, cmlp_rows *view) noexcept:
     cdef const char *kind = buffer.format
+    if kind != NULL and kind[0] == b"=":  # NumPy's mark of unaligned elements in native byte order
+        kind += 1
     if buffer.ndim != 2 or kind == NULL or kind[0] == 0 or kind[1] != 0:
         return False
     if kind[0] == b"B":
@@ -54,8 +56,8 @@ cdef class Rows:
     Parameters
     ----------
     array : ndarray of uint8, float32 or float64, shape (n_samples, n_features)
-        The elements of each row must be contiguous; rows may have any stride. The engine
-        divides uint8 by 255.
+        The elements of each row must be contiguous; rows may have any stride and address. The
+        engine divides uint8 by 255.
 
     Raises
     ------
@@ -84,9 +86,10 @@ cdef class Rows:
         values : ndarray of uint8, float32 or float64, shape (nnz,)
         columns : ndarray of uint16, int32 or int64, shape (nnz,)
             Column of each element: less than `width`, strictly increasing within a row. Not
-            checked here; see `has_sorted_columns`.
+            checked here; see `has_sorted_columns`. The engine raises `ValueError` if they change
+            later.
         start : ndarray of int64, shape (n_samples + 1,)
-            Index of the first element of each row; non-decreasing.
+            Index of the first element of each row; non-decreasing. It must not change.
         width : int
             Number of features.
 
@@ -140,13 +143,23 @@ cdef class Rows:
             return are_increasing(<const int32_t *> self.view.column, self.view.start, self.view.n)
         return are_increasing(<const int64_t *> self.view.column, self.view.start, self.view.n)
 
-    def find_not_finite(self):
-        """Return the index of the first row with NaN or infinity, or -1."""
-        cdef const cmlp_kernels *kernels = table(4)
+    def find_not_finite(self, dtype):
+        """Return the index of the first row that is not finite in the engine's arithmetic, or -1.
+
+        Such a row holds NaN, infinity or, if `dtype`, the type of the arithmetic, is float32, a
+        number beyond its range.
+        """
+        cdef const cmlp_kernels *kernels = table(dtype.itemsize)
         cdef int64_t row
         with nogil:
             row = kernels.find_not_finite(&self.view)
         return row
+
+    def check_finite(self, dtype, str name="X"):
+        """Raise `ValueError` that names the row that `find_not_finite` returns, if any."""
+        cdef int64_t row = self.find_not_finite(dtype)
+        if row >= 0:
+            raise_not_finite(&self.view, row, name)
 
     def compute_density(self):
         """Return the fraction of elements that are not zero.
@@ -170,13 +183,19 @@ cdef class Rows:
         return nonzeros / (<double> sampled * view.width)
 
     def compress(self, int threads=1):
-        """Return these dense samples as compressed sparse rows; use at most `threads` threads."""
+        """Return these dense samples as compressed sparse rows; use at most `threads` threads.
+
+        Raises
+        ------
+        ValueError
+            If another thread of the caller changes the samples meanwhile.
+        """
         cdef int64_t n = self.view.n
         cdef double pay = <double> n * self.view.width / CMLP_THREAD_COMPRESS_ELEMENTS
         cdef int64_t[::1] begin = np.zeros(n + 1, np.int64)
         cdef Compression job
         job.kernels, job.rows, job.counts = table(4), &self.view, &begin[0] + 1
-        job.out.start = NULL
+        job.out.start, job.has_changed = NULL, False
         threads = max(1, <int> min(<double> threads, min(pay, <double> n)))
         with nogil:
             cmlp_parallel(compress_threads, &job, threads)
@@ -187,7 +206,16 @@ cdef class Rows:
         job.out = rows.view
         with nogil:
             cmlp_parallel(compress_threads, &job, threads)
+        if job.has_changed:
+            raise ValueError("X must not change while it is converted to sparse rows")
         return rows
+
+
+cdef int raise_not_finite(const cmlp_rows *rows, int64_t row, name) except -1:
+    if row == table(8).find_not_finite(rows):
+        raise ValueError(f"{name} must be finite; row {row} holds NaN or infinity")
+    raise ValueError(f"{name} must be within the range of float32, the network's dtype; row {row} "
+                     "holds a number beyond it")
 
 
 cdef struct Compression:
@@ -195,6 +223,7 @@ cdef struct Compression:
     const cmlp_rows *rows       # dense
     int64_t *counts             # (n,): written by the first pass: elements of each row
     cmlp_rows out               # written by the second pass; `start` is NULL in the first
+    bint has_changed            # whether the rows changed between the passes
 
 
 cdef void compress_threads(void *arg, int thread, int threads) noexcept nogil:
@@ -204,7 +233,8 @@ cdef void compress_threads(void *arg, int thread, int threads) noexcept nogil:
     if job.out.start == NULL:
         job.kernels.count_nonzeros(job.rows, rows.first, rows.size, job.counts)
     else:
-        job.kernels.compress(job.rows, rows.first, rows.size, &job.out)
+        if not job.kernels.compress(job.rows, rows.first, rows.size, &job.out):
+            job.has_changed = True
 
 
 cdef class Targets:

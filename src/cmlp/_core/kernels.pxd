@@ -107,13 +107,13 @@ cdef extern from "kernels.h" nogil:
         void (*gather)(
             const cmlp_rows *rows, const uint32_t *index, int64_t m,
             void *out, int64_t ld) noexcept nogil
-        void (*gather_sparse)(
+        bint (*gather_sparse)(
             const cmlp_rows *rows, const uint32_t *index, int64_t first, int64_t m,
             const cmlp_entries *batch) noexcept nogil
         void (*prefetch)(const cmlp_rows *rows, const uint32_t *index, int64_t m) noexcept nogil
         void (*count_nonzeros)(
             const cmlp_rows *rows, int64_t first, int64_t m, int64_t *counts) noexcept nogil
-        void (*compress)(
+        bint (*compress)(
             const cmlp_rows *rows, int64_t first, int64_t m, const cmlp_rows *out) noexcept nogil
         int64_t (*find_not_finite)(const cmlp_rows *rows) noexcept nogil
         void (*affine)(

@@ -8,10 +8,9 @@ cdef void affine_backward_rows(Job *job, Layer *layer, Layer *below, int64_t fir
     cdef const void *w = layer.tensors[WEIGHT].value
     cdef char *d = at(layer.delta, first * layer.ld, s)
     cdef char *c = at(below.delta, first * below.ld, s)
-    if uses_blas(job, m, layer.n, layer.inputs):
-        gemm(job.blas, s, False, True, m, layer.inputs, layer.outputs, d, layer.ld, w, layer.n, 0,
-             c, below.ld)
-    else:
+    if not (uses_blas(job, m, layer.n, layer.inputs)
+            and gemm(job.blas, s, False, True, m, layer.inputs, layer.outputs, d, layer.ld, w,
+                     layer.n, 0, c, below.ld)):
         job.kernels.affine_backward(m, layer.outputs, layer.inputs, d, layer.ld, w, layer.n, c,
                                     below.ld)
 

@@ -30,14 +30,14 @@ cdef void affine_rows(Job *job, int l, Matrix a, int64_t first, int64_t m) noexc
     if reads_sparse_rows(job, l):
         job.kernels.sparse_affine(first, m, layer.n, layer.inputs, &job.input.entries, w, layer.n,
                                   layer.start, layer.output, layer.ld)
-    elif uses_blas(job, m, layer.n, layer.inputs):
+        return
+    if uses_blas(job, m, layer.n, layer.inputs):
         for i in range(m):
             memcpy(z + i * layer.ld * s, layer.start, layer.n * s)
-        gemm(job.blas, s, False, False, m, layer.n, layer.inputs, x, a.ld, w, layer.n, 1, z,
-             layer.ld)
-    else:
-        job.kernels.affine(m, layer.n, layer.inputs, x, a.ld, w, layer.n, layer.start, z,
-                           layer.ld)
+        if gemm(job.blas, s, False, False, m, layer.n, layer.inputs, x, a.ld, w, layer.n, 1, z,
+                layer.ld):
+            return
+    job.kernels.affine(m, layer.n, layer.inputs, x, a.ld, w, layer.n, layer.start, z, layer.ld)
 
 
 cdef void affine_columns(TrainingJob *training, int l, Matrix a, int64_t m, int64_t column,

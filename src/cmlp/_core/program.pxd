@@ -49,6 +49,7 @@ cdef class Program:
     cdef void release_workspace(self, Workspace workspace) noexcept
     cdef int choose_threads(self, const Job *job, int threads, bint trains) noexcept
     cdef char *address_block(self, str name, block) except NULL
+    cdef bint are_finite(self, const void *data, int64_t count) noexcept
     cdef object infer_few(self, const cmlp_rows *rows)
 
 

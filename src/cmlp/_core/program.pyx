@@ -16,7 +16,7 @@ from cpython.exc cimport PyErr_CheckSignals
 import numpy as np
 
 from cmlp._core.blas cimport enter_single_threaded, hooks, leave_single_threaded
-from cmlp._core.inputs cimport MetricSums, Rows, Targets, describe_rows
+from cmlp._core.inputs cimport MetricSums, Rows, Targets, describe_rows, raise_not_finite
 from cmlp._core.kernels cimport (
     CMLP_ALIASED_STRIDE_BYTES, CMLP_BLAS_BLOCK_ROWS, CMLP_BLAS_MAX_VECTOR_BYTES,
     CMLP_COLUMN_BLOCK_BYTES, CMLP_F32, CMLP_F64, CMLP_INFERENCE_BATCH_ROWS, CMLP_PAD,
@@ -33,6 +33,7 @@ from cmlp._core.threads cimport CMLP_HAVE_THREADS, cmlp_parallel, cmlp_survive_f
 cdef extern from "clock.h" nogil:
     double cmlp_now()
 
+include "addresses.pxi"
 include "workspace.pxi"
 include "inference.pxi"
 include "blocks.pxi"
@@ -40,6 +41,8 @@ include "blocks.pxi"
 cmlp_survive_fork()
 
 HAVE_THREADS = bool(CMLP_HAVE_THREADS)
+
+cdef object NDARRAY = np.ndarray
 
 
 cdef class Program:
@@ -314,15 +317,18 @@ cdef class Program:
 
     def is_finite(self):
         """Return whether all parameters and running statistics are finite."""
+        for block in (self.parameters, self.statistics):
+            if block.size and not self.are_finite(address_array(block, 1), block.size):
+                return False
+        return True
+
+    cdef bint are_finite(self, const void *data, int64_t count) noexcept:
+        # Return whether `count` elements of the parameters' dtype are finite.
         cdef cmlp_rows row
         memset(&row, 0, sizeof(row))
         row.kind = CMLP_F32 if self.itemsize == 4 else CMLP_F64
-        for block in (self.parameters, self.statistics):
-            if block.size:
-                row.n, row.width, row.data = 1, block.size, address_array(block, 1)
-                if self.kernels.find_not_finite(&row) >= 0:
-                    return False
-        return True
+        row.n, row.width, row.data = 1, count, data
+        return self.kernels.find_not_finite(&row) < 0
 
     def plan(self, int64_t batch_size, int threads):
         """Return the threads and products that the engine chooses for a batch of dense samples.
@@ -370,18 +376,24 @@ cdef class Program:
         Returns
         -------
         ndarray of shape (n_samples, n_outputs), or None
-            None for any other object; the caller converts it for `infer`, or reports the error.
+            None for any other object, and if an output is not finite; the caller converts it for
+            `infer`, or reports the error.
 
         Raises
         ------
         ValueError
-            If the array holds NaN or infinity.
+            If the array holds NaN, infinity, or a number beyond the range of the network's dtype.
         """
         cdef Py_buffer buffer
         cdef cmlp_rows rows
         if not PyObject_CheckBuffer(array):
             return None
-        PyObject_GetBuffer(array, &buffer, PyBUF_STRIDES | PyBUF_FORMAT)
+        if type(array) is not NDARRAY and isinstance(array, np.ma.MaskedArray):
+            return None
+        try:
+            PyObject_GetBuffer(array, &buffer, PyBUF_STRIDES | PyBUF_FORMAT)
+        except (BufferError, ValueError):  # an array of dates, a released memoryview
+            return None
         try:
             memset(&rows, 0, sizeof(rows))
             if describe_rows(&buffer, &rows) and rows.width == self.inputs and rows.n:
@@ -405,9 +417,9 @@ cdef class Program:
             inference.checks_finite = True
             run_inference(&inference, 1, None)
             if inference.has_non_finite:
-                row = self.kernels.find_not_finite(rows)
-                raise ValueError(f"X must be finite; row {row} holds NaN or infinity")
-            return out
+                raise_not_finite(rows, self.kernels.find_not_finite(rows), "X")
+            is_finite = self.are_finite(inference.out, rows.n * self.head.outputs)
+            return out if is_finite else None
         finally:
             self.free_workspaces.append(workspace)
 
@@ -472,25 +484,4 @@ cdef object run_training(TrainingJob *training, int threads):
     finally:
         if uses_blas:
             leave_single_threaded()
-
-
-cdef char *address_array(array, int ndim) except NULL:
-    cdef Py_buffer buffer
-    PyObject_GetBuffer(array, &buffer, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
-    cdef char *address = <char *> buffer.buf
-    cdef bint fits = buffer.ndim == ndim and buffer.itemsize in (4, 8)
-    PyBuffer_Release(&buffer)
-    if not fits:
-        raise ValueError(f"array must be {ndim}-D, of float32 or float64; got {array.dtype}, "
-                         f"shape {array.shape}")
-    return address
-
-
-cdef char *address_elements(block, int64_t offset, int64_t size) except NULL:
-    # Return the address of `size` elements of a block from `offset` on, aligned to CMLP_PAD bytes.
-    cdef int64_t itemsize = block.itemsize
-    cdef char *address = address_array(block, 1) + offset * itemsize
-    if not 0 <= offset <= block.size - size or <size_t> address % CMLP_PAD:
-        raise ValueError(f"offset must be that of {size} elements of a block of {block.size}, "
-                         f"on a boundary of {CMLP_PAD} bytes; got {offset}")
-    return address
+    check_columns(&training.job)

@@ -101,6 +101,7 @@ cdef struct BatchInput:
     void *previous              # the same of the batch whose update is deferred
     int64_t ld
     cmlp_entries entries        # a sparse batch
+    bint has_invalid_columns    # sparse: whether the caller has broken the order of the columns
     const cmlp_input_layer *layers  # applied in this order to each batch
     int layer_count             # 0 in inference: input layers act in training only
 

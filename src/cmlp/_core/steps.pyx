@@ -22,7 +22,7 @@ from libc.math cimport NAN, isfinite, sqrt
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.string cimport memcpy
 
-from cmlp._core.blas cimport gemm
+from cmlp._core.blas cimport gemm, takes_stride
 from cmlp._core.kernels cimport (
     CMLP_BLAS_BLOCK_ROWS, CMLP_BLAS_MIN_ROWS, CMLP_BLAS_MULTIPLY_ADDS,
     CMLP_CLOCK_POLL_MULTIPLY_ADDS, CMLP_COLUMN_BLOCK_BYTES, CMLP_F32, CMLP_F64,

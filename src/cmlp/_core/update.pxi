@@ -16,10 +16,9 @@ cdef void accumulate_weight_rows(Job *job, Layer *layer, Matrix a, int64_t first
     cdef int s = job.itemsize
     cdef char *w = at(layer.tensors[WEIGHT].into, first * layer.n, s)
     cdef const char *x = at(a.data, first, s)
-    if uses_blas(job, m, layer.n, rows):
-        gemm(job.blas, s, True, False, rows, layer.n, m, x, a.ld, layer.delta, layer.ld, 1, w,
-             layer.n)
-    else:
+    if not (uses_blas(job, m, layer.n, rows)
+            and gemm(job.blas, s, True, False, rows, layer.n, m, x, a.ld, layer.delta, layer.ld,
+                     1, w, layer.n)):
         job.kernels.accumulate(m, layer.n, rows, x, a.ld, layer.delta, layer.ld, w, layer.n)
 
 

@@ -13,7 +13,6 @@ from cmlp._model.tasks import list_tasks
 from cmlp._utils.fields import Record
 from cmlp._utils.validation import (
     broadcast_per_layer,
-    check_count,
     check_fraction,
     check_integer,
     check_non_negative,
@@ -290,7 +289,7 @@ class Architecture(Record):
             If the layers are not input layers followed by at least one dense layer, or the last
             layer does not suit the loss.
         """
-        inputs, loss = check_integer("inputs", inputs), losses.resolve_loss(loss)
+        inputs, loss = check_integer("inputs", inputs, maximum=None), losses.resolve_loss(loss)
         dense = [layer for layer in layers if not layer.is_input_layer]
         is_ordered = [layer.is_input_layer for layer in layers] == sorted(
             (layer.is_input_layer for layer in layers), reverse=True
@@ -393,7 +392,7 @@ def resolve_seed(seed):
     """Return the seed; None draws one from the operating system."""
     if seed is None:
         return int.from_bytes(os.urandom(8), "little")
-    seed = check_count("seed", seed)
+    seed = check_integer("seed", seed, 0, maximum=None)
     if seed >= 2**64:
         raise ValueError(f"seed must be below 2**64; got {seed}")
     return seed

@@ -12,6 +12,7 @@ import numpy as np
 
 from cmlp._core import kernels
 from cmlp._utils.schema import FiniteArray
+from cmlp._utils.validation import check_unmasked, convert_dtype
 
 PAGE_BYTES = 4096
 
@@ -154,15 +155,17 @@ def check_array(name, view, value):
     Raises
     ------
     ValueError
-        If the shape differs.
+        If the shape differs, an element is masked, or a number is beyond the range of the dtype.
     TypeError
         If the elements are not real numbers.
     """
+    check_unmasked(f"an array of {name}", value)
     array = np.asarray(value)
     if array.shape != view.shape:
         raise ValueError(f"an array of {name} must have shape {view.shape}; got {array.shape}")
     if array.dtype.kind not in "fiub":
         raise TypeError(f"an array of {name} must hold real numbers; got {array.dtype}")
+    array = convert_dtype(f"an array of {name}", array, view.dtype)
     return array.copy() if np.may_share_memory(array, view) else array
 
 

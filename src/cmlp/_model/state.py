@@ -10,6 +10,8 @@ from cmlp._core.program import Program
 from cmlp._model.optimizer_state import OptimizerState
 from cmlp._model.parameters import TensorBlock
 from cmlp._model.tasks import check_task
+from cmlp._utils.validation import convert_dtype
+from cmlp.errors import NonFiniteParameters
 
 # Epochs are numbered by 32-bit integers; the last number is that of the validation split.
 SPLIT_EPOCH = 2**32 - 1
@@ -96,7 +98,7 @@ class ModelState:
             values = layer.draw(rng, architecture.init, columns)
             for tensor, view in views.items():
                 if tensor.layer == position:
-                    view[:] = values[tensor.name]
+                    view[:] = convert_dtype("init", values[tensor.name], architecture.dtype)
             columns = layer.count_outputs(columns)
         return state
 
@@ -118,7 +120,8 @@ class ModelState:
         Raises
         ------
         ValueError
-            If an array is missing or has another shape, or the network cannot have the task.
+            If an array is missing, has another shape, or holds a number beyond the range of the
+            dtype; or if the network cannot have the task.
         """
         state = cls(architecture)
         state.epoch, state.training = epoch, training
@@ -131,6 +134,8 @@ class ModelState:
             array = np.asarray(arrays[name])
             if array.shape != view.shape:
                 raise ValueError(f"{name} must have shape {view.shape}; got {array.shape}")
+            if array.dtype.kind == "f":
+                array = convert_dtype(name, array, view.dtype)
             np.copyto(view, array, casting="same_kind")
         return state
 
@@ -161,6 +166,15 @@ class ModelState:
             self.architecture.inputs, layers, self.architecture.loss, self.parameters.block,
             self.statistics.block,
         )  # fmt: skip
+
+    def check_finite(self):
+        """Raise `NonFiniteParameters` for the first array with NaN or infinity, if there is one."""
+        if self.program.is_finite():
+            return
+        for tensor, view in {**self.parameters.views, **self.statistics.views}.items():
+            if not np.isfinite(view).all():
+                name = f"{tensor.name}[{tensor.number}]"
+                raise NonFiniteParameters(name, str(self.architecture.dtype))
 
     def snapshot(self):
         """Return copies of parameters and statistics, for `restore`; a tuple of ndarray."""

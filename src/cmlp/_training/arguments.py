@@ -24,7 +24,13 @@ from cmlp._training.progress import choose_progress
 from cmlp._training.sources import ArraySource, BatchSource, make_shuffled_order
 from cmlp._utils.fields import check_fields, checked_field
 from cmlp._utils.threads import resolve_threads
-from cmlp._utils.validation import check_bool, check_count, check_integer
+from cmlp._utils.validation import (
+    check_bool,
+    check_count,
+    check_integer,
+    check_number,
+    check_unmasked,
+)
 from cmlp.callbacks import Checkpoint, resolve_callbacks
 from cmlp.lbfgs import LBFGS
 from cmlp.metrics import resolve_metrics
@@ -32,8 +38,9 @@ from cmlp.optimizers import resolve_optimizer
 
 
 def check_validation_split(name, value):
-    """Raise `ValueError` unless `value` is a number in [0, 1)."""
-    if not (isinstance(value, (int, float)) and 0 <= value < 1):
+    """Raise unless `value` is a number in [0, 1)."""
+    check_number(name, value)
+    if not 0 <= value < 1:
         raise ValueError(f"{name} must be in [0, 1); got {value!r}")
 
 
@@ -47,7 +54,7 @@ class FitOptions:
     schedule: Any = None
     shuffle: bool = True
     validation_data: Any = None
-    validation_split: float = 0.0
+    validation_split: float = checked_field(check_validation_split, 0.0)
     sample_weight: Any = None
     class_weight: Any = None
     early_stopping: Any = None
@@ -175,9 +182,11 @@ def prepare_training(network, X, y, options, *, optimizer_state=None, earlier_ta
         from cmlp._training.lbfgs import FullBatchRun
 
         return FullBatchRun(network, source, optimizer_state=None, **common)
-    if optimizer_state is None:
+    is_continued = optimizer_state is not None
+    if not is_continued:
         optimizer_state = OptimizerState(optimizer, state.parameters)
     run = TrainingRun(network, source, optimizer_state=optimizer_state, **common)
+    run.checks_parameters = not is_continued
     if state.checkpoint is not None:
         run.restore(checkpoint.from_snapshot(state.checkpoint, state))
     return run
@@ -289,6 +298,7 @@ def convert_targets(architecture, rows, y, suffix="", weights=None, for_metrics=
     n_samples, outputs = len(rows), architecture.outputs
     name, values = "y" + suffix, None
     if architecture.loss.call:
+        check_unmasked(name, y)
         values = np.asarray(y)
         if values.ndim == 0 or len(values) != n_samples:
             raise ValueError(
@@ -311,13 +321,13 @@ def convert_targets(architecture, rows, y, suffix="", weights=None, for_metrics=
     else:
         targets = Targets(np.zeros((n_samples, outputs), architecture.dtype))
     if weights is not None and n_samples:
-        targets.set_weights(combine_weights(*weights, y, n_samples, outputs))
+        weights = combine_weights(*weights, y, n_samples, outputs, architecture.dtype)
+        targets.set_weights(weights)
     return targets, values
 
 
 def split_rows(seed, n_samples, fraction):
     """Return the rows to train on and the rows to validate on; both None if `fraction` is 0."""
-    check_validation_split("validation_split", fraction)
     if fraction == 0:
         return None, None
     held_out = round(n_samples * fraction)

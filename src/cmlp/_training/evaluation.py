@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from cmlp._core.inputs import Rows
 from cmlp._model.tasks import check_targets
 from cmlp._utils.threads import resolve_threads
 from cmlp.metrics import Metrics
@@ -17,7 +18,7 @@ def compute_outputs(state, rows, threads=None, *, check_finite=True, tick=None):
     threads : int, optional
         Maximum number of threads; by default as in `resolve_threads`.
     check_finite : bool, default True
-        Whether to look for NaN and infinity in the rows.
+        Whether to look for NaN and infinity in rows and outputs.
     tick : callable, optional
         Called after each time slice with the number of rows processed.
 
@@ -25,6 +26,11 @@ def compute_outputs(state, rows, threads=None, *, check_finite=True, tick=None):
     -------
     ndarray, shape (n, outputs), or None
         None if `check_finite` is true and the rows hold NaN or infinity.
+
+    Raises
+    ------
+    ValueError
+        If an output is not finite; the message names the parameters that are the cause, if any.
     """
     architecture = state.architecture
     out = np.empty((len(rows), architecture.outputs), architecture.dtype)
@@ -33,6 +39,12 @@ def compute_outputs(state, rows, threads=None, *, check_finite=True, tick=None):
         loss = state.program.infer(rows, None, None, out, threads, check_finite, None, tick)
         if loss is None:
             return None
+        if check_finite and (row := Rows(out).find_not_finite(out.dtype)) >= 0:
+            state.check_finite()
+            raise ValueError(
+                f"X must be small enough for outputs within the range of {out.dtype}; those of row "
+                f"{row} are not finite"
+            )
     return out
 
 

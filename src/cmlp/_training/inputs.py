@@ -1,11 +1,10 @@
 """Conversion of X and y, in any accepted form, to the engine's rows, targets and weights."""
 
-import contextlib
-
 import numpy as np
 
 from cmlp._core import kernels
 from cmlp._core.inputs import Rows, Targets
+from cmlp._utils.validation import check_unmasked, convert_dtype
 
 # The engine stores the order of samples in 32 bits, and the columns of a sparse batch in 31.
 MAX_SAMPLES = 2**32 - 1
@@ -17,6 +16,9 @@ NATIVE_DTYPES = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
 
 def as_matrix(X, inputs, dtype, name="X"):
     """Return X as a 2-D array that the engine can read in place, copied only if necessary.
+
+    Rows at any address and stride are read in place; the engine copies those that are not aligned
+    batch by batch.
 
     Parameters
     ----------
@@ -30,7 +32,8 @@ def as_matrix(X, inputs, dtype, name="X"):
     Raises
     ------
     ValueError
-        If the shape does not fit.
+        If the shape does not fit, an element is masked, or one that is converted is beyond the
+        range of `dtype`.
     TypeError
         If the elements are not real numbers.
     """
@@ -48,7 +51,7 @@ def as_matrix(X, inputs, dtype, name="X"):
         raise ValueError(f"{name} must have at most {MAX_SAMPLES} samples; got {array.shape[0]}")
     array = array.reshape(array.shape[0], width)
     if array.dtype not in NATIVE_DTYPES:
-        array = array.astype(dtype)
+        array = convert_dtype(name, array, dtype)
     if width > 1 and array.strides[1] != array.itemsize:
         array = np.ascontiguousarray(array)
     return array
@@ -63,6 +66,8 @@ def as_sparse_rows(X, inputs, dtype, name="X"):
     """Return a SciPy sparse matrix as `Rows` that read its CSR arrays in place.
 
     Matrices whose column indices are not strictly increasing in each row are copied and sorted.
+    `indptr` is always copied, because the engine trusts it; `indices` are checked again wherever
+    the engine reads them.
 
     Parameters
     ----------
@@ -88,16 +93,14 @@ def as_sparse_rows(X, inputs, dtype, name="X"):
         )
     csr = X.tocsr()
     values = to_real_array(name, csr.data)
-    if values.dtype not in NATIVE_DTYPES:
-        values = values.astype(dtype)
+    is_native = values.dtype in NATIVE_DTYPES
+    values = convert_dtype(name, values, values.dtype if is_native else dtype)
     columns = csr.indices
-    if columns.dtype not in (np.int32, np.int64):
-        columns = columns.astype(np.int64)
-    starts = np.ascontiguousarray(csr.indptr, np.int64)
+    is_native = columns.dtype in (np.int32, np.int64)
+    columns = convert_dtype(name, columns, columns.dtype if is_native else np.int64)
+    starts = np.array(csr.indptr, np.int64)
     check_csr(name, starts, columns, min(len(values), len(columns)), X.shape)
-    rows = Rows.from_csr(
-        np.ascontiguousarray(values), np.ascontiguousarray(columns), starts, inputs
-    )
+    rows = Rows.from_csr(values, columns, starts, inputs)
     if rows.has_sorted_columns:
         return rows
     csr = csr.copy()
@@ -144,12 +147,12 @@ def convert_rows(X, inputs, dtype, name="X", check_finite=True):
     inputs, dtype, name
         As in `as_matrix`.
     check_finite : bool, default True
-        Whether to raise an error for NaN and infinity.
+        Whether to raise an error for NaN, infinity and numbers beyond the range of `dtype`.
 
     Raises
     ------
     TypeError, ValueError
-        As in `as_matrix`, and if an element is not finite.
+        As in `as_matrix`, and if an element is not finite or beyond the range of `dtype`.
     """
     if isinstance(X, Rows):
         if X.width != inputs:
@@ -160,14 +163,8 @@ def convert_rows(X, inputs, dtype, name="X", check_finite=True):
     else:
         rows = Rows(as_matrix(X, inputs, dtype, name))
     if check_finite:
-        raise_if_not_finite(rows, name)
+        rows.check_finite(dtype, name)
     return rows
-
-
-def raise_if_not_finite(rows, name="X"):
-    """Raise `ValueError` that names the first row with NaN or infinity, if there is one."""
-    if (row := rows.find_not_finite()) >= 0:
-        raise ValueError(f"{name} must be finite; row {row} holds NaN or infinity")
 
 
 def raise_if_not_transformable(rows, architecture, name="X"):
@@ -206,7 +203,7 @@ def prepare_rows(X, architecture, *, batch_size, sparse="auto", threads=1, name=
     name : str
         Name of the argument in messages.
     check_finite : bool, default True
-        Whether to raise an error for NaN and infinity.
+        As in `convert_rows`.
     cache : dict, optional
         Stores the conversions; pass the same dict to reuse them in later calls with the same X.
 
@@ -272,7 +269,7 @@ def prepare_targets(y, n_samples, architecture, name="y"):
     if array.shape != (n_samples, outputs):
         wanted = f"({n_samples},) or ({n_samples}, {outputs})"
         raise ValueError(f"{name} must have shape {wanted}; got {array.shape}")
-    array = np.ascontiguousarray(array, architecture.dtype)
+    array = convert_dtype(name, array, architecture.dtype)
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite; got NaN or infinity")
     least, greatest = architecture.target_bounds
@@ -290,8 +287,8 @@ def prepare_targets(y, n_samples, architecture, name="y"):
     return Targets(array)
 
 
-def combine_weights(sample_weight, class_weight, y, n_samples, classes):
-    """Return the weights of samples, float64 (n_samples,), or None if all are 1.
+def combine_weights(sample_weight, class_weight, y, n_samples, classes, dtype):
+    """Return the weights of samples, a new array of float64 (n_samples,), or None if all are 1.
 
     Parameters
     ----------
@@ -301,6 +298,8 @@ def combine_weights(sample_weight, class_weight, y, n_samples, classes):
     y : array_like
         Targets; class weights need labels (n_samples,), one-hot rows or, with one output, 0 and 1.
     n_samples, classes : int
+    dtype : numpy.dtype
+        Type of the arithmetic, whose range the weights must not exceed.
 
     Raises
     ------
@@ -313,17 +312,32 @@ def combine_weights(sample_weight, class_weight, y, n_samples, classes):
     if class_weight is not None:
         by_class = expand_class_weights(class_weight, as_classes(y, classes), classes)
         weights = by_class if weights is None else weights * by_class
-    if weights is not None and not weights.any():
-        raise ValueError("the weights of all samples are zero; at least one must be positive")
+    if weights is not None:
+        if not weights.any():
+            raise ValueError("the weights of all samples are zero; at least one must be positive")
+        check_range(weights, dtype)
     return weights
 
 
+def check_range(weights, dtype):
+    """Raise `ValueError` unless weights, if not all are zero, and their sum fit into `dtype`."""
+    limits, sizes = np.finfo(dtype), np.abs(weights)
+    with np.errstate(over="ignore"):
+        greatest, total = sizes.max(initial=0), sizes.sum()
+    if greatest > 0 and not (limits.tiny <= greatest and total <= limits.max):
+        raise ValueError(
+            f"the weights of all samples must be within the range of {dtype}, the greatest at "
+            f"least {limits.tiny:.3g} and their sum at most {limits.max:.3g}; got {greatest:.3g} "
+            f"and {total:.3g}"
+        )
+
+
 def as_weights(name, value, length):
-    """Return finite, non-negative weights, float64 (length,)."""
+    """Return finite, non-negative weights, a new array of float64 (length,)."""
     array = to_real_array(name, value)
     if array.shape != (length,):
         raise ValueError(f"{name} must have shape ({length},); got {array.shape}")
-    array = np.ascontiguousarray(array, np.float64)
+    array = convert_dtype(name, array, np.float64).copy()
     if not (np.isfinite(array) & (array >= 0)).all():
         raise ValueError(f"{name} must be finite and not negative")
     return array
@@ -361,7 +375,10 @@ def expand_class_weights(class_weight, labels, classes):
 
 
 def as_labels(array, classes, name="y"):
-    """Return integer labels in [0, classes) as int32, (n_samples,)."""
+    """Return integer labels in [0, classes) as int32, (n_samples,).
+
+    They are copied, because the engine uses them as indices: `array` may change later.
+    """
     if array.dtype.kind == "f" and not (array == np.trunc(array)).all():
         raise ValueError(
             f"{name} of shape {array.shape} is read as labels, which must be whole numbers; "
@@ -371,18 +388,25 @@ def as_labels(array, classes, name="y"):
         raise ValueError(
             f"{name} must hold labels from 0 to {classes - 1}; got {array.min()} to {array.max()}"
         )
-    return np.ascontiguousarray(array, np.int32)
+    return np.array(array, np.int32)
 
 
 def to_real_array(name, value):
     """Return `value` as an array of real numbers; raise `TypeError` or `ValueError`."""
+    check_unmasked(name, value)
     try:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} must be an array: {error}") from None
     if array.dtype == object:
-        with contextlib.suppress(TypeError, ValueError):
+        try:
             array = array.astype(np.float64)
+        except OverflowError:
+            raise ValueError(
+                f"{name} must be within the range of float64; it holds a whole number beyond it"
+            ) from None
+        except (TypeError, ValueError):
+            pass  # refused below, by its type
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers; got {array.dtype}")
     return array

@@ -140,6 +140,7 @@ class FullBatchRun(TrainingRun):
         TrainingDiverged
             If the loss, its gradient or a parameter is not finite.
         """
+        self.state.check_finite()
         source = self.source
         self.objective = Objective(
             self.state, source.rows, source.targets, self.optimizer, self.threads

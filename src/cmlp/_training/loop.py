@@ -48,6 +48,8 @@ class TrainingRun:
         Number of the latest step within its epoch.
     is_cancelled : bool
         Set by another thread to end training between two steps.
+    checks_parameters : bool
+        Whether `run` looks for parameters that are not finite before the first epoch.
     is_consistent : bool
         Whether a checkpoint can be written: callbacks and schedule have observed exactly the epochs
         before `position`, and the network has the parameters that are trained.
@@ -65,7 +67,7 @@ class TrainingRun:
         self.first_epoch = self.state.epoch
         self.is_stopped = self.is_cancelled = False
         self.last_step = 0
-        self.is_consistent = False
+        self.is_consistent, self.checks_parameters = False, True
         self.callback_states = None
         self.task_choice = task_choice
         self.metric_sums = self.make_metrics()
@@ -101,9 +103,12 @@ class TrainingRun:
         Raises
         ------
         TrainingDiverged
-            If the loss of a batch, or a parameter at the end of an epoch, is not finite.
+            If the loss of a batch, or a parameter before training or at the end of an epoch, is
+            not finite.
         """
         parameters, is_trained = self.state.parameters, False
+        if self.checks_parameters:
+            self.state.check_finite()
         try:
             self.begin()
             with self.progress:

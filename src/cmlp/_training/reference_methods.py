@@ -12,7 +12,7 @@ from cmlp._training.inputs import as_labels, to_real_array
 from cmlp._training.loop import train_plain_epoch
 from cmlp._training.sources import make_shuffled_order
 from cmlp._utils.threads import resolve_threads
-from cmlp._utils.validation import check_count, check_integer, check_positive
+from cmlp._utils.validation import check_count, check_integer, check_positive, convert_dtype
 
 
 class ReferenceMethods:
@@ -37,7 +37,8 @@ class ReferenceMethods:
         Raises
         ------
         ValueError
-            If the number of rows of `x` is not the network's number of inputs.
+            If the number of rows of `x` is not the network's number of inputs, or `x` is not
+            finite.
         """
         columns = to_real_array("x", x)
         if columns.ndim == 1:
@@ -48,8 +49,11 @@ class ReferenceMethods:
             if columns.ndim == 2 and columns.shape[1] == inputs:
                 hint = "; forward takes samples as columns: for rows call the network, net(X)"
             raise ValueError(f"x must have shape ({inputs}, m); got {np.shape(x)}{hint}")
-        rows = Rows(np.ascontiguousarray(columns.T, self.dtype))
-        return np.ascontiguousarray(compute_outputs(self.state, rows, check_finite=False).T)
+        rows = Rows(convert_dtype("x", columns.T, self.dtype))
+        outputs = compute_outputs(self.state, rows)
+        if outputs is None:
+            rows.check_finite(self.dtype, "x, transposed,")
+        return np.ascontiguousarray(outputs.T)
 
     def backprop(self, x, y):
         """Return the gradient of the loss of one sample.
@@ -72,6 +76,8 @@ class ReferenceMethods:
         rows, targets = self._convert_pairs([(x, y)])
         gradient = self.state.parameters.make_zeros()
         loss = self.state.program.gradient(rows, targets, gradient.block, resolve_threads())
+        if not np.isfinite(loss):
+            self.state.check_finite()
         weights, biases = gradient.get_views("weight"), gradient.get_views("bias")
         return weights, biases, self._reference_loss(loss)
 
@@ -98,6 +104,8 @@ class ReferenceMethods:
         check_positive("lr", lr)
         rows, targets = self._convert_pairs(batch)
         loss, _ = self._train_epoch(rows, targets, None, len(rows), lr)
+        if not np.isfinite(loss):
+            self.state.check_finite()
         return self._reference_loss(loss)
 
     def train(self, training_data, epoches, batchsz, lr, test_data=None, *, shuffle=True):
@@ -128,6 +136,7 @@ class ReferenceMethods:
         check_positive("lr", lr)
         rows, targets = self._convert_pairs(training_data, "training_data", "fit(X, y)")
         test = self._convert_labeled(test_data) if test_data else None
+        self.state.check_finite()
         self.state.task = infer_task(self.state.architecture.tasks, targets.array)
         for epoch in range(epoches):
             order = make_shuffled_order(self.seed, self.state.epoch, len(rows)) if shuffle else None
@@ -172,7 +181,7 @@ class ReferenceMethods:
         return 2 * loss if self.loss == "quadratic" else loss
 
     def _count_correct(self, rows, labels):
-        outputs = compute_outputs(self.state, rows, check_finite=False)
+        outputs = compute_outputs(self.state, rows)
         return int((outputs.argmax(axis=1) == labels).sum())
 
     def _convert_labeled(self, pairs):
@@ -212,7 +221,9 @@ class ReferenceMethods:
                     f"{item} of {name}[{i}] must have {width} elements, one sample; got shape "
                     f"{np.shape(array)}"
                 )
-            stacked[i] = np.reshape(array, width)
+            array = to_real_array(f"{item} of {name}[{i}]", array)
+            stacked[i] = convert_dtype(f"{item} of {name}[{i}]", array, self.dtype).reshape(width)
+        Rows(stacked).check_finite(self.dtype, f"{item} of {name}")
         return stacked
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import MISSING, field, fields
 
+import numpy as np
+
 
 def checked_field(check, default=MISSING, *, optional=False, **options):
     """Return a dataclass field with a validator in its metadata; see `check_fields`.
@@ -25,6 +27,8 @@ def checked_field(check, default=MISSING, *, optional=False, **options):
 def check_fields(instance):
     """Validate every `checked_field` of a dataclass instance, in the order of the fields.
 
+    NumPy's numbers become Python's, which have the same repr everywhere and can be written as JSON.
+
     Raises
     ------
     TypeError, ValueError
@@ -35,6 +39,17 @@ def check_fields(instance):
         value = getattr(instance, each.name)
         if check is not None and not (value is None and each.metadata["optional"]):
             check(each.name, value)
+            if isinstance(value, (np.number, tuple)):
+                object.__setattr__(instance, each.name, to_python(value))
+
+
+def to_python(value):
+    """Return a number of NumPy, or those of a tuple, as a number of Python."""
+    if isinstance(value, tuple):
+        return tuple(to_python(item) for item in value)
+    if isinstance(value, np.number):
+        return int(value) if isinstance(value, np.integer) else float(value)
+    return value
 
 
 class Record:

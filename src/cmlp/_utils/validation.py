@@ -5,6 +5,8 @@ from importlib import import_module
 
 import numpy as np
 
+MAX_INT64 = 2**63 - 1
+
 
 def look_up(argument, name, table):
     """Return ``table[name]``.
@@ -35,9 +37,17 @@ def look_up(argument, name, table):
 
 
 def check_number(argument, value):
-    """Raise `TypeError` unless `value` is a real number; a bool is not accepted."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)):
+    """Raise unless `value` is a real number in the range of float64; a bool is not accepted."""
+    real = int, float, np.integer, np.floating
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, real):
         raise TypeError(f"{argument} must be a number; got {value!r} ({type(value).__name__})")
+    try:
+        float(value)
+    except OverflowError:
+        raise ValueError(
+            f"{argument} must be within the range of float64; got a whole number of "
+            f"{value.bit_length()} bits, which is too large"
+        ) from None
 
 
 def check_positive(argument, value):
@@ -91,15 +101,22 @@ def check_normal(argument, value, dtype):
         )
 
 
-def check_integer(argument, value, minimum=1):
-    """Return `value` as an int; raise unless it is an integer and at least `minimum`."""
+def check_integer(argument, value, minimum=1, maximum=MAX_INT64):
+    """Return `value` as an int; raise unless it is an integer from `minimum` to `maximum`.
+
+    A `maximum` of None means no limit; the default is that of the compiled code.
+    """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(
             f"{argument} must be a whole number; got {value!r} ({type(value).__name__})"
         )
+    value = int(value)
+    shown = value if value.bit_length() <= 64 else f"a number of {value.bit_length()} bits"
     if value < minimum:
-        raise ValueError(f"{argument} must be at least {minimum}; got {value}")
-    return int(value)
+        raise ValueError(f"{argument} must be at least {minimum}; got {shown}")
+    if maximum is not None and value > maximum:
+        raise ValueError(f"{argument} must be at most {maximum}; got {shown}")
+    return value
 
 
 def check_count(argument, value):
@@ -111,6 +128,36 @@ def check_bool(argument, value):
     """Raise `TypeError` unless `value` is True or False."""
     if not isinstance(value, bool):
         raise TypeError(f"{argument} must be True or False; got {value!r}")
+
+
+def check_unmasked(argument, value):
+    """Raise `ValueError` if `value` is a masked array with a masked element, or a list of such."""
+    if isinstance(value, (list, tuple)):
+        if value and not isinstance(value[0], (int, float)):
+            for item in value:
+                check_unmasked(argument, item)
+    elif isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(
+            f"{argument} must not have masked elements; got {np.ma.count_masked(value)}; "
+            "replace them, for example by filled(), or leave out their samples"
+        )
+
+
+def convert_dtype(argument, array, dtype):
+    """Return an array of `dtype`, C-contiguous and aligned, copied only if necessary.
+
+    Raises
+    ------
+    ValueError
+        If a finite element is beyond the range of `dtype`.
+    """
+    try:
+        with np.errstate(over="raise"):
+            return np.require(array, dtype, ("C_CONTIGUOUS", "ALIGNED", "ENSUREARRAY"))
+    except FloatingPointError:
+        raise ValueError(
+            f"{argument} must be within the range of {np.dtype(dtype)}; it holds a number beyond it"
+        ) from None
 
 
 def broadcast_per_layer(argument, value, count):

@@ -12,7 +12,7 @@ import functools
 
 import numpy as np
 
-from cmlp._utils.validation import check_count
+from cmlp._utils.validation import check_count, check_integer
 
 SIDE = 28  # pixels per row and per column of an image
 POINTS = 72  # points sampled along the strokes of one digit
@@ -92,7 +92,7 @@ def make_digits(n, seed=None):
     """
     n = check_count("n", n)
     if seed is not None:
-        seed = check_count("seed", seed)
+        seed = check_integer("seed", seed, 0, maximum=None)
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 10, n).astype(np.uint8)
     images = np.empty((n, SIDE, SIDE), np.uint8)

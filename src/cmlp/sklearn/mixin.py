@@ -15,10 +15,12 @@ from sklearn.utils.validation import validate_data
 from cmlp._core.inputs import Targets
 from cmlp._model.optimizer_state import OptimizerState
 from cmlp._training import lbfgs
-from cmlp._training.inputs import prepare_rows, split_pair
+from cmlp._training.evaluation import compute_outputs
+from cmlp._training.inputs import check_range, convert_rows, prepare_rows, split_pair
 from cmlp._training.loop import TrainingRun
 from cmlp._training.progress import choose_progress
 from cmlp._utils.threads import count_available_cpus, resolve_threads
+from cmlp._utils.validation import check_unmasked, convert_dtype
 from cmlp.activations import ACTIVATIONS, Activation
 from cmlp.callbacks import resolve_callbacks
 from cmlp.errors import TrainingDiverged
@@ -161,6 +163,29 @@ class EngineMixin:
 
     # Training.
 
+    def _fit(self, X, y, sample_weight=None, incremental=False):
+        # scikit-learn's `fit` and `partial_fit` call this. Its own checks ignore masks.
+        for name, value in {"X": X, "y": y, "sample_weight": sample_weight}.items():
+            check_unmasked(name, value)
+        return super()._fit(X, y, sample_weight, incremental)
+
+    def score(self, X, y, sample_weight=None):
+        """Return scikit-learn's score: the accuracy or the R^2 of the predictions for X.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+        y : array-like, shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like, shape (n_samples,), optional
+
+        Returns
+        -------
+        float
+        """
+        for name, value in {"y": y, "sample_weight": sample_weight}.items():
+            check_unmasked(name, value)
+        return super().score(X, y, sample_weight)
+
     def _resolve_threads(self):
         if self.threads is not None or self.n_jobs is None:
             return resolve_threads(self.threads)
@@ -178,17 +203,18 @@ class EngineMixin:
         # Return the rows and weighted targets that the compiled code reads.
         X, y, sample_weight = samples
         network = self._network
-        # scikit-learn has checked that X is finite.
+        # scikit-learn has checked that X is finite, in its own dtype.
         rows = prepare_rows(
             X, network.state.architecture, batch_size=batch_size,
-            threads=self._resolve_threads(), check_finite=False,
+            threads=self._resolve_threads(), check_finite=X.dtype != network.dtype,
         )  # fmt: skip
         if self.out_activation_ == "softmax":
             targets = Targets(y.argmax(axis=1).astype(np.int32))
         else:
-            targets = Targets(np.ascontiguousarray(y, network.dtype))
+            targets = Targets(convert_dtype("y", y, network.dtype))
         if sample_weight is not None:
-            sample_weight = np.ascontiguousarray(sample_weight, np.float64)
+            sample_weight = np.array(sample_weight, np.float64)
+            check_range(sample_weight, network.dtype)
         return rows, targets.set_weights(sample_weight)
 
     def _fit_stochastic(self, X, y, sample_weight, activations, deltas, coef_grads,
@@ -274,6 +300,8 @@ class EngineMixin:
             if self.validation_scores_ is None:
                 self.validation_scores_ = []
             X, y = split_pair("validation_data", validation_data)
+            for value in (X, y):
+                check_unmasked("validation_data", value)
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
             return samples, WeightedSamples(X, np.asarray(y))
         if not self.early_stopping:
@@ -288,8 +316,13 @@ class EngineMixin:
         return samples, held_out
 
     def _score_held_out(self, held_out):
+        # NaN, which is never the best score, if the outputs are not finite: training is about to
+        # diverge.
         self._expose_parameters()
-        return self._score(held_out.X, held_out.y, sample_weight=held_out.sample_weight)
+        try:
+            return self._score(held_out.X, held_out.y, sample_weight=held_out.sample_weight)
+        except FloatingPointError:
+            return np.nan
 
     def _fit_lbfgs(self, X, y, sample_weight, activations, deltas, coef_grads, intercept_grads,
                    layer_units):  # fmt: skip
@@ -339,8 +372,16 @@ class EngineMixin:
 
     def _forward_pass_fast(self, X, check_input=True):
         if check_input:
+            check_unmasked("X", X)
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        return self._convert_outputs(self._synchronize()(X, threads=self._resolve_threads()))
+            return self._convert_outputs(self._synchronize()(X, threads=self._resolve_threads()))
+        # The validation data of a fit, which are finite.
+        state = self._synchronize().state
+        rows = convert_rows(X, state.architecture.inputs, state.architecture.dtype)
+        outputs = compute_outputs(state, rows, self._resolve_threads(), check_finite=False)
+        if not np.isfinite(outputs).all():
+            raise FloatingPointError
+        return self._convert_outputs(outputs)
 
     def _convert_outputs(self, outputs):
         # Return the network's outputs as predictions, in the dtype of X.

@@ -34,23 +34,26 @@ static void count_nonzeros(const cmlp_rows *rows, int64_t first, int64_t m, int6
 #define COMPRESS_REST(type, column_type)  \
     for (; j < width; j++)                \
         if (x[j] != 0) {                  \
+            if (n >= counted)             \
+                return 0;                 \
             to[n] = x[j];                 \
             column[n++] = (column_type)j; \
         }
 
 /* The same by words of eight bytes, as most words are zero: one branch per word.  Writes up to
  * COMPRESS_OVERRUN_ELEMENTS elements beyond the last non-zero. */
-#define COMPRESS_WORDS(type, column_type)                                       \
-    for (const int64_t step = 8 / sizeof(type); j + step <= width; j += step) { \
-        uint64_t word;                                                          \
-        memcpy(&word, x + j, sizeof word);                                      \
-        if (word == 0)                                                          \
-            continue;                                                           \
-        UNROLL for (int64_t q = j; q < j + step; q++) {                         \
-            to[n] = x[q];                                                       \
-            column[n] = (column_type)q;                                         \
-            n += x[q] != 0;                                                     \
-        }                                                                       \
+#define COMPRESS_WORDS(type, column_type)                  \
+    for (const int64_t step = 8 / sizeof(type);            \
+         j + step <= width && n <= counted; j += step) {   \
+        uint64_t word;                                     \
+        memcpy(&word, x + j, sizeof word);                 \
+        if (word == 0)                                     \
+            continue;                                      \
+        UNROLL for (int64_t q = j; q < j + step; q++) {    \
+            to[n] = x[q];                                  \
+            column[n] = (column_type)q;                    \
+            n += x[q] != 0;                                \
+        }                                                  \
     }
 
 /* Compress rows first .. first + m.  The fast loop is used only if its writes beyond the end of the
@@ -60,11 +63,14 @@ static void count_nonzeros(const cmlp_rows *rows, int64_t first, int64_t m, int6
         const type *restrict x = dense_row(rows, i);                                  \
         type *restrict to = (type *)out->data + out->start[i];                        \
         column_type *restrict column = (column_type *)out->column + out->start[i];    \
+        const int64_t counted = out->start[i + 1] - out->start[i];                    \
         int64_t n = 0, j = 0;                                                         \
         if (out->start[i + 1] + COMPRESS_OVERRUN_ELEMENTS <= out->start[first + m]) { \
             COMPRESS_FAST(type, column_type)                                          \
         }                                                                             \
         COMPRESS_REST(type, column_type)                                              \
+        if (n != counted)                                                             \
+            return 0;                                                                 \
     }
 
 #ifdef __AVX512F__
@@ -104,9 +110,10 @@ INLINE __mmask16 copy_f64(const double *x, double *to)
     return mask;
 }
 
-#define COMPRESS_VECTORS(type, copy_nonzeros)                                           \
-    for (const int64_t step = sizeof(type) == 8 ? 8 : 16; j + step <= width; j += step) \
-        n += copy_columns(copy_nonzeros((const void *)(x + j), (void *)(to + n)), j,    \
+#define COMPRESS_VECTORS(type, copy_nonzeros)                                        \
+    for (const int64_t step = sizeof(type) == 8 ? 8 : 16;                            \
+         j + step <= width && n <= counted; j += step)                               \
+        n += copy_columns(copy_nonzeros((const void *)(x + j), (void *)(to + n)), j, \
                           (uint16_t *)column + n);
 #define COMPRESS_FAST(type, column_type)  \
     if (sizeof(column_type) != 2) {       \
@@ -123,8 +130,10 @@ INLINE __mmask16 copy_f64(const double *x, double *to)
 #endif
 
 /* Copy the non-zeros of the dense rows first .. first + m, and their column indices, to the arrays
- * of `out`, whose `start` is set and whose elements have the same kind. */
-static void compress(const cmlp_rows *rows, int64_t first, int64_t m, const cmlp_rows *out)
+ * of `out`, whose `start` is set and whose elements have the same kind.  Return 0, and write nothing
+ * out of bounds, if a row does not have the number of non-zeros that `start` states: another thread
+ * of the caller has changed it since they were counted. */
+static int compress(const cmlp_rows *rows, int64_t first, int64_t m, const cmlp_rows *out)
 {
     const int64_t width = rows->width;
     switch (rows->kind) {
@@ -139,6 +148,7 @@ static void compress(const cmlp_rows *rows, int64_t first, int64_t m, const cmlp
         KINDS(X)
 #undef X
     }
+    return 1;
 }
 
 #endif

@@ -9,11 +9,15 @@
 #define CONVERT_REAL(x) (REAL)(x)
 #define CONVERT_BYTE(x) ((REAL)(x) * (1 / (REAL)255))
 
+/* Elements at any address: the caller's rows need not be aligned. */
+typedef float unaligned_float __attribute__((aligned(1), may_alias));
+typedef double unaligned_double __attribute__((aligned(1), may_alias));
+
 /* The element kinds: code, type, unsigned integer of the same size, conversion to REAL. */
-#define KINDS(X)                               \
-    X(CMLP_U8, uint8_t, uint8_t, CONVERT_BYTE) \
-    X(CMLP_F32, float, uint32_t, CONVERT_REAL) \
-    X(CMLP_F64, double, uint64_t, CONVERT_REAL)
+#define KINDS(X)                                         \
+    X(CMLP_U8, uint8_t, uint8_t, CONVERT_BYTE)           \
+    X(CMLP_F32, unaligned_float, uint32_t, CONVERT_REAL) \
+    X(CMLP_F64, unaligned_double, uint64_t, CONVERT_REAL)
 
 /* Size of an element in bytes. */
 INLINE int64_t element_bytes(int32_t kind)
@@ -59,8 +63,17 @@ INLINE void convert_columns(const cmlp_rows *rows, int64_t begin, int64_t n, int
     } else {
         const int64_t *restrict from = (const int64_t *)rows->column + begin;
         for (int64_t j = 0; j < n; j++)
-            to[j] = (int32_t)from[j];
+            to[j] = from[j] == (int32_t)from[j] ? (int32_t)from[j] : -1;
     }
+}
+
+/* Return whether n column indices are strictly increasing and in [0, width). */
+INLINE int are_valid_columns(const int32_t *column, int64_t n, int64_t width)
+{
+    int valid = n == 0 || (column[0] >= 0 && column[n - 1] < width);
+    for (int64_t j = 1; j < n; j++)
+        valid &= column[j - 1] < column[j];
+    return valid;
 }
 
 /* Copy n values from entry `begin` on, converted. */
@@ -99,11 +112,16 @@ INLINE void prefetch_sparse_row(const cmlp_rows *rows, int64_t row)
 
 /* Copy rows first .. first + m of a batch of sparse rows, converted, to their offsets in the batch,
  * and set their spans.  The offsets follow from the lengths of the rows before `first`, so that
- * threads can copy different rows. */
-static void gather_sparse(const cmlp_rows *rows, const uint32_t *index, int64_t first, int64_t m,
-                          const cmlp_entries *batch)
+ * threads can copy different rows.
+ *
+ * The caller may change the column indices while they are in use, and the products trust them.  So
+ * they are checked here, on the copy: a row whose indices are not valid becomes empty.  Those of
+ * 2 bytes belong to compress() and are not checked.  Returns whether all were valid. */
+static int gather_sparse(const cmlp_rows *rows, const uint32_t *index, int64_t first, int64_t m,
+                         const cmlp_entries *batch)
 {
     int64_t offset = 0;
+    int valid = 1;
     for (int64_t i = 0; i < first + m; i++) {
         const int64_t row = index ? index[i] : i;
         const int64_t begin = rows->start[row], n = rows->start[row + 1] - begin;
@@ -113,9 +131,15 @@ static void gather_sparse(const cmlp_rows *rows, const uint32_t *index, int64_t 
             batch->spans[i] = (cmlp_span){offset, offset + n};
             convert_columns(rows, begin, n, batch->column + offset);
             convert_values(rows, begin, n, (REAL *)batch->value + offset);
+            if (rows->column_bytes != 2
+                && !are_valid_columns(batch->column + offset, n, rows->width)) {
+                batch->spans[i].end = offset;
+                valid = 0;
+            }
         }
         offset += n;
     }
+    return valid;
 }
 
 /* Prefetch rows index[0 .. m], dense or sparse. */
@@ -130,29 +154,35 @@ static void prefetch(const cmlp_rows *rows, const uint32_t *index, int64_t m)
 }
 
 /* Bit patterns of floats. */
-typedef uint32_t u32_alias __attribute__((may_alias));
-typedef uint64_t u64_alias __attribute__((may_alias));
+typedef int32_t i32_alias __attribute__((aligned(1), may_alias));
+typedef int64_t i64_alias __attribute__((aligned(1), may_alias));
 
-/* A number is NaN or infinite if all bits of its exponent are set. */
-#define FIND_NOT_FINITE(type, exponent)                                                    \
+/* The bit patterns of numbers without their signs are in the order of the numbers; those of infinity
+ * and NaN are greater. */
+#define FIND_NOT_FINITE(type, magnitude, limit)                                            \
     for (int64_t i = 0; i < rows->n; i++) {                                                \
         const type *x = rows->start ? (const type *)rows->data + rows->start[i]            \
                                     : dense_row(rows, i);                                  \
         const int64_t n = rows->start ? rows->start[i + 1] - rows->start[i] : rows->width; \
         type found = 0;                                                                    \
         for (int64_t j = 0; j < n; j++)                                                    \
-            found |= (x[j] & (exponent)) == (exponent);                                    \
+            found |= (x[j] & (magnitude)) >= (limit);                                      \
         if (found)                                                                         \
             return i;                                                                      \
     }
 
-/* Return the index of the first row, dense or sparse, that contains NaN or infinity, or -1. */
+/* The bit pattern of the least double that is infinity as REAL: for float, 2^128 - 2^103, which is
+ * half way between the greatest float and 2^128 and rounds to even. */
+#define DOUBLE_OVERFLOW (CMLP_REAL_BYTES == 4 ? 0x47effffff0000000 : 0x7ff0000000000000)
+
+/* Return the index of the first row, dense or sparse, that contains NaN, infinity or a number that
+ * becomes infinite as REAL, or -1. */
 static int64_t find_not_finite(const cmlp_rows *rows)
 {
     if (rows->kind == CMLP_F32) {
-        FIND_NOT_FINITE(u32_alias, 0x7f800000u)
+        FIND_NOT_FINITE(i32_alias, INT32_MAX, 0x7f800000)
     } else if (rows->kind == CMLP_F64) {
-        FIND_NOT_FINITE(u64_alias, 0x7ff0000000000000u)
+        FIND_NOT_FINITE(i64_alias, INT64_MAX, DOUBLE_OVERFLOW)
     }
     return -1;
 }

@@ -28,7 +28,7 @@ typedef enum { CMLP_U8, CMLP_F32, CMLP_F64 } cmlp_kind;
  * Dense (start == NULL): row i is contiguous, at data + i * stride bytes.
  * Sparse (CSR): row i has the entries start[i] .. start[i + 1] of data and column. */
 typedef struct {
-    const void *data;     /* elements of type `kind` */
+    const void *data;     /* elements of type `kind`, at any address */
     ptrdiff_t stride;     /* bytes */
     int64_t n, width;
     int32_t kind;         /* a cmlp_kind */
@@ -172,17 +172,19 @@ typedef struct {
     void (*gather)(const cmlp_rows *rows, const uint32_t *index, int64_t m,
                    void *out, int64_t ld);
     /* Write rows first .. first + m of a batch of sparse rows, with the same conversion, to
-     * `batch`; index[0] is row 0 of the batch. */
-    void (*gather_sparse)(const cmlp_rows *rows, const uint32_t *index, int64_t first, int64_t m,
-                          const cmlp_entries *batch);
+     * `batch`; index[0] is row 0 of the batch.  A row whose column indices are not strictly
+     * increasing and less than the width becomes empty; return whether there is none. */
+    int (*gather_sparse)(const cmlp_rows *rows, const uint32_t *index, int64_t first, int64_t m,
+                         const cmlp_entries *batch);
     /* Prefetch rows index[0 .. m]. */
     void (*prefetch)(const cmlp_rows *rows, const uint32_t *index, int64_t m);
     /* Write the number of non-zeros of the dense rows first .. first + m to counts (n,). */
     void (*count_nonzeros)(const cmlp_rows *rows, int64_t first, int64_t m, int64_t *counts);
     /* Copy the non-zeros of the dense rows first .. first + m to the sparse rows `out`, whose
-     * `start` is set and whose arrays are writable. */
-    void (*compress)(const cmlp_rows *rows, int64_t first, int64_t m, const cmlp_rows *out);
-    /* Return the index of the first row that contains NaN or infinity, or -1. */
+     * `start` is set and whose arrays are writable; return 0 if their number differs from `start`. */
+    int (*compress)(const cmlp_rows *rows, int64_t first, int64_t m, const cmlp_rows *out);
+    /* Return the index of the first row that contains NaN, infinity or a number that becomes
+     * infinite as REAL, or -1. */
     int64_t (*find_not_finite)(const cmlp_rows *rows);
 
     /* --- Products --- */
