@@ -244,7 +244,7 @@ def test_the_number_of_threads_is_limited(monkeypatch):
     for cpus, limit in ((2, 16), (16, 16), (40, 40)):
         monkeypatch.setattr(threads, "count_available_cpus", lambda cpus=cpus: cpus)
         assert threads.resolve_threads(limit) == limit
-        for number in (limit + 1, 3000, 2**20):
+        for number in (limit + 1, 3000, 2**31 - 1):
             assert threads.resolve_threads(number) == limit
     monkeypatch.setenv("CMLP_NUM_THREADS", "3000")
     assert threads.resolve_threads() == 40
@@ -258,6 +258,7 @@ def test_many_threads_under_a_memory_limit():
 import os, resource
 import numpy as np
 from cmlp import Network
+from cmlp._core.inputs import Rows
 X = np.zeros((20_000, 784), np.float32)
 X[:, ::9] = 1
 y = np.arange(20_000) % 10
@@ -266,6 +267,7 @@ limit = (2 << 30) + (os.cpu_count() << 24)  # twice the stack of a thread for ea
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 net.fit(X, y, epochs=1, batch_size=20_000, threads=3000, sparse=False)
 net.fit(X, y, epochs=1, batch_size=2_000, threads=3000, sparse=True)
+Rows(X[:100]).compress(3000)  # more threads than blocks of work
 print(len(net.predict(X, threads=3000)))
 """
     done = run_code(code, OPENBLAS_NUM_THREADS="1")
