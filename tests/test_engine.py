@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import Deadline, assert_same_state, read_data
+from conftest import Deadline, assert_same_state, measures_memory, read_data
 
 from cmlp import SGD, Network
 from cmlp._core import kernels, training
@@ -250,18 +250,20 @@ def test_the_number_of_threads_is_limited(monkeypatch):
     assert threads.resolve_threads() == 40
 
 
+@measures_memory
 @pytest.mark.skipif(sys.platform != "linux", reason="no limit of the address space here")
 def test_many_threads_under_a_memory_limit():
     # libgomp ends the process if it cannot create a thread.
     code = """
-import resource
+import os, resource
 import numpy as np
 from cmlp import Network
 X = np.zeros((20_000, 784), np.float32)
 X[:, ::9] = 1
 y = np.arange(20_000) % 10
 net = Network([784, 512, 10], seed=0)
-resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+limit = (2 << 30) + (os.cpu_count() << 24)  # twice the stack of a thread for each CPU
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 net.fit(X, y, epochs=1, batch_size=20_000, threads=3000, sparse=False)
 net.fit(X, y, epochs=1, batch_size=2_000, threads=3000, sparse=True)
 print(len(net.predict(X, threads=3000)))

@@ -169,7 +169,7 @@ def test_a_sample_with_nan_is_a_miss(isa, place):
     net = Network([3, 3], loss="hinge", output="identity")
     net.bias[0][place] = np.nan
     rows, targets = read_data(net, np.ones((3, 3), np.float32), np.arange(3))
-    metrics = Metrics(["top_3", "top_9"], True, 3)
+    metrics = Metrics(["top_3", "top_9"], "multiclass", 3)
     net.state.program.infer(rows, targets, None, None, 1, sums=metrics.sums)
     assert metrics.arrays["hits"].tolist() == (np.arange(3) == place).tolist()
     assert metrics.results() == {"top_3": 0, "top_9": 0}

@@ -6,13 +6,9 @@ what the file has.
 """
 
 import math
-from dataclasses import dataclass
 from reprlib import Repr
-from typing import Any
 
 import numpy as np
-
-from cmlp._utils.fields import Record
 
 # Greatest integer that a float64, and so the JSON of every language, represents exactly.
 MAX_INTEGER = 2**53
@@ -28,12 +24,11 @@ def make_error(name, allowed, value):
     return ValueError(f"{name} must be {allowed}; got {SHORT.repr(value)}")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Integer(Record):
+class Integer:
     """A whole number from `minimum` to `maximum`."""
 
-    minimum: int = 0
-    maximum: int = MAX_INTEGER
+    def __init__(self, minimum=0, maximum=MAX_INTEGER):
+        self.minimum, self.maximum = minimum, maximum
 
     def check(self, name, value):
         """Return the value as an int."""
@@ -43,14 +38,16 @@ class Integer(Record):
         return int(value)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Real(Record):
+class Real:
     """A number that is at least `minimum`, below `limit`, and finite unless allowed otherwise."""
 
-    minimum: float = -math.inf
-    limit: float = math.inf
-    may_be_infinite: bool = False
-    may_be_nan: bool = False
+    def __init__(self, minimum=-math.inf, limit=math.inf, may_be_infinite=False, may_be_nan=False):
+        self.minimum, self.limit, self.may_be_infinite, self.may_be_nan = (
+            minimum,
+            limit,
+            may_be_infinite,
+            may_be_nan,
+        )
 
     def check(self, name, value):
         """Return the value as a float."""
@@ -81,8 +78,7 @@ class Real(Record):
         return " ".join([text, " and ".join(bounds)]).strip()
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Boolean(Record):
+class Boolean:
     """True or false."""
 
     def check(self, name, value):
@@ -92,11 +88,11 @@ class Boolean(Record):
         return value
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Text(Record):
+class Text:
     """A string, or one of `choices`."""
 
-    choices: tuple[str, ...] = ()
+    def __init__(self, choices=()):
+        self.choices = choices
 
     def check(self, name, value):
         """Return the value."""
@@ -106,22 +102,22 @@ class Text(Record):
         return value
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Nullable(Record):
+class Nullable:
     """Null, or what another schema allows."""
 
-    schema: Any
+    def __init__(self, schema):
+        self.schema = schema
 
     def check(self, name, value):
         """Return None or the converted value."""
         return None if value is None else self.schema.check(name, value)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Items(Record):
+class Items:
     """A list whose items all have the same schema."""
 
-    schema: Any
+    def __init__(self, schema):
+        self.schema = schema
 
     def check(self, name, value):
         """Return the list of converted items."""
@@ -130,11 +126,11 @@ class Items(Record):
         return [self.schema.check(f"{name}[{i}]", item) for i, item in enumerate(value)]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Group(Record):
+class Group:
     """A list of fixed length with one schema for each item."""
 
-    schemas: tuple
+    def __init__(self, schemas):
+        self.schemas = schemas
 
     def check(self, name, value):
         """Return the tuple of converted items."""
@@ -146,8 +142,7 @@ class Group(Record):
         )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Fields(Record):
+class Fields:
     """An object with the keys of `required`, possibly those of `optional`, and their schemas.
 
     Parameters
@@ -157,9 +152,8 @@ class Fields(Record):
         Schema of all other keys; None: there must be no other keys.
     """
 
-    required: dict
-    optional: dict
-    others: Any = None
+    def __init__(self, required, optional, others=None):
+        self.required, self.optional, self.others = required, optional, others
 
     def check(self, name, value):
         """Return the dict of converted values."""
@@ -178,8 +172,7 @@ class Fields(Record):
         return found
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Anything(Record):
+class Anything:
     """Any value: its owner checks it."""
 
     def check(self, name, value):
@@ -187,12 +180,11 @@ class Anything(Record):
         return value
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class FiniteArray(Record):
+class FiniteArray:
     """An ndarray of given shape and dtype without NaN and infinity."""
 
-    shape: tuple
-    dtype: Any
+    def __init__(self, shape, dtype):
+        self.shape, self.dtype = shape, dtype
 
     def check(self, name, value):
         """Return the array."""

@@ -11,7 +11,6 @@ import errno
 import fcntl
 import os
 import re
-import secrets
 import stat
 import time
 
@@ -155,7 +154,7 @@ def create_locked(target):
     # rename, and until then only the owner can read the data.
     mode = 0o666 if read_status(target) is None else 0o600
     while True:
-        path = os.path.join(directory, f".{name}.{secrets.token_hex(4)}.part")
+        path = os.path.join(directory, f".{name}.{os.urandom(4).hex()}.part")
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         except FileExistsError:
