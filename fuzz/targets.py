@@ -34,7 +34,7 @@ def as_file(data, extension):
 
 
 def use_network(network):
-    """Call what a user of a loaded network calls; the network must be consistent."""
+    """Predict and print as a user of a loaded network does; the network must be consistent."""
     inputs, outputs = network.size[0], network.size[-1]
     if inputs * max(network.size[1:]) > 1 << 20:
         return
@@ -106,12 +106,12 @@ def resume_checkpoint(data):
 def mutate_archive(data, base):
     """Return an ``.npz`` archive with fields of its header and bytes of its arrays changed.
 
-    Random bytes rarely pass the checksums of a zip archive; this reaches what lies behind them.
+    Random bytes rarely pass the checksums of a zip archive; this reaches the code behind them.
 
     Parameters
     ----------
     data : bytes
-        Decides what is changed.
+        Selects the changes.
     base : bytes
         The archive to start from.
     """

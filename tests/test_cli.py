@@ -165,7 +165,7 @@ REGRESSION = ("mse", "mae", "huber", "log_cosh", "poisson", "poisson_deviance")
 
 @pytest.fixture
 def houses(tmp_path, rng):
-    """A table whose label column, after three others, has whole numbers that are no classes."""
+    """A table whose label column, after three others, has whole numbers that are not classes."""
     X = rng.normal(size=(600, 3))
     prices = np.round(np.exp(X[:, 0] / 4 + 1) * 100)
     path = tmp_path / "houses.csv"
@@ -268,6 +268,25 @@ def test_targets_in_several_shapes(capsys, tmp_path, rng):
     assert run(capsys, *train, "--loss", "mse")[1].splitlines()[-1].startswith("test r2: ")
     assert Network.load(model).size == [3, 30, 2]
     assert len(run(capsys, "predict", model, path)[1].splitlines()[0].split(",")) == 2
+
+
+def test_multilabel_and_real_targets(capsys, tmp_path, rng):
+    X, path, model = rng.normal(size=(300, 3)), tmp_path / "data.npz", tmp_path / "model.npz"
+    np.savez(path, X=X, y=np.stack([X[:, 0] > 0, X[:, 1] > 0], axis=1))
+    options = ("--loss", "binary_cross_entropy", "--lr", 1, "--epochs", 20, "--quiet")
+    out = run(capsys, "train", "--data", path, *options, "--out", model)[1]
+    assert re.fullmatch(r"test accuracy: \d\.\d{4}", out.splitlines()[-1])
+    out = run(capsys, "evaluate", model, "--data", path)[1]
+    assert re.fullmatch(r"test accuracy: (0\.9\d*|1\.0*)\n", out)  # no confusion matrix
+    assert set(run(capsys, "predict", model, path)[1].split()) == {"0,0", "0,1", "1,0", "1,1"}
+    y = 1 / (1 + np.exp(-X[:, 0]))  # a network in Python may learn numbers with a sigmoid
+    net = Network([3, 1], loss="quadratic", seed=0)
+    net.fit(X, y, epochs=100)
+    net.save(model)
+    np.savez(path, X=X, y=y)
+    code, out, err = run(capsys, "evaluate", model, "--data", path)
+    assert (code, err) == (0, "")
+    assert out == f"test r2: {net.score(X, y):.4f}\n"
 
 
 @pytest.mark.parametrize(

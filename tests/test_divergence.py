@@ -1,4 +1,4 @@
-"""Training that diverges is reported, wherever it diverges, with the epoch and the step."""
+"""Divergence is reported with epoch and step, in every kind of training."""
 
 import numpy as np
 import pytest

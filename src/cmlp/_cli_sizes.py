@@ -68,7 +68,7 @@ def count_classes(sizes, labels):
 
 
 def parse_layers(layers, inputs):
-    """Return the sizes that ``--layers`` lists, a list of int, the first of which is `inputs`."""
+    """Return the sizes that ``--layers`` lists, a list of int that begins with `inputs`."""
     try:
         sizes = [int(size) for size in layers.split(",")]
     except ValueError:

@@ -67,7 +67,7 @@ class Callback:
     def check_state(self, name, state, network, epoch):
         """Raise `ValueError` unless `load_state` can restore a state that was read from a file.
 
-        It is called before anything of the checkpoint is restored. `name` is that of the state, for
+        It is called before anything of the checkpoint is restored. `name` names the state in
         messages; `epoch` is the number of epochs of the run before the checkpoint.
         """
 

@@ -264,8 +264,6 @@ def run_predict(options):
     out = (network if options.proba else network.predict)(load_samples(options.file))
     if out.dtype.kind == "f" or out.ndim == 2:
         np.savetxt(sys.stdout, out, fmt="%.6g", delimiter=",")
-    elif out.ndim == 2:
-        np.savetxt(sys.stdout, out, fmt="%d", delimiter=",")
     else:
         print("\n".join(map(str, out)))
 

@@ -4,10 +4,10 @@ Every sample counts once, whatever its weight.
 
 =================  ============================================================================
 for classifiers
-``"accuracy"``     fraction of samples whose class is predicted; multilabel: all of whose labels
-                   are predicted correctly (subset accuracy)
+``"accuracy"``     fraction of samples whose class is predicted; multilabel: fraction of
+                   samples with every label predicted correctly (subset accuracy)
 ``"top_k"``        fraction of samples for which fewer than k other classes have an output
-                   greater than or equal to that of the sample's class, for k of 1, 2, 3 and so
+                   at least as great as the output of the sample's class, for k of 1, 2, 3 and so
                    on; multiclass only
 ``"precision"``    samples of a class predicted as such / samples predicted as that class
 ``"recall"``       samples of a class predicted as such / samples of that class
@@ -19,7 +19,7 @@ for regressors
 ``"rmse"``         root of the mean squared error
 =================  ============================================================================
 
-The predicted class is that of the first greatest output, as `Network.predict` returns it. In
+The predicted class has the first greatest output, as `Network.predict` returns it. In
 ``"top_k"`` a tie counts against the sample's class, and a sample with an output of NaN is a miss,
 so that a network with equal outputs for all classes does not score 1: ``"top_1"`` is at most
 ``"accuracy"``, and equal to it where no outputs are equal.
@@ -47,7 +47,7 @@ from cmlp._utils.validation import look_up, to_list
 
 
 def accuracy(metrics):
-    """Return the fraction of samples whose class, or all of whose labels, are predicted."""
+    """Return the fraction of samples whose class, or every label, is predicted."""
     sums = metrics.arrays
     return sums["exact" if metrics.task == "multilabel" else "hits"].sum() / metrics.samples
 
@@ -212,7 +212,7 @@ def resolve_metrics(metrics, tasks):
     ----------
     metrics : str or sequence of str
     tasks : tuple of str
-        The tasks that the network may have, of which each metric must suit at least one.
+        Tasks that the network may have; each metric must suit at least one of them.
 
     Raises
     ------
@@ -231,8 +231,8 @@ def resolve_metrics(metrics, tasks):
         if isinstance(name, str) and re.fullmatch(r"top_[1-9]\d*", name):
             if "multiclass" not in tasks:
                 raise ValueError(
-                    f"metrics must not have {name!r} unless a classifier has several outputs, one "
-                    f"of which is the class; the task is {tasks[0]!r}"
+                    f"metrics must not have {name!r} unless the task is multiclass; "
+                    f"got task {tasks[0]!r}"
                 )
             continue
         is_known = isinstance(name, str) and any(name in known for known in METRICS.values())

@@ -230,8 +230,8 @@ class Network(NetworkAttributes, FileMethods, ReferenceMethods):
             As in Keras: 0 shows nothing, 1 a bar, 2 a line for each epoch.
         threads : int, optional
             Maximum number of threads; by default `CMLP_NUM_THREADS`, `OMP_NUM_THREADS`, or the
-            CPUs that the process may use. Small networks train on one thread. A number above both
-            16 and that of the CPUs is reduced to the greater of the two.
+            CPUs that the process may use. Small networks train on one thread. The number is
+            limited to the number of CPUs, or to 16 if there are fewer CPUs.
 
         Returns
         -------
@@ -371,7 +371,7 @@ class Network(NetworkAttributes, FileMethods, ReferenceMethods):
         ----------
         X, y : array_like
             As in `fit`; y suits the network's task. With several outputs, R^2 is the mean over the
-            outputs; if the task is multilabel, accuracy is that of all labels of a sample.
+            outputs; if the task is multilabel, a sample is correct if all its labels are.
         metric : str, optional
             One of `cmlp.metrics`.
         average : {"macro", "weighted", "micro", "samples", "binary"}, optional

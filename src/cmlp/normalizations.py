@@ -4,7 +4,7 @@ Both subtract a mean and divide by a standard deviation, multiply by a learned s
 add the bias: scale * (z - mean) / sqrt(variance + eps) + bias. Scales start at 1.
 
 Pre-activations that are all equal have variance 0. They are normalized to 0 (up to the rounding of
-their mean, multiplied by 1 / sqrt(eps)), so the output is that of the bias alone. Because of `eps`
+their mean, multiplied by 1 / sqrt(eps)), so the output depends on the bias alone. Because of `eps`
 no result and no gradient is NaN; `eps` must not be below the least normal number of the network's
 dtype (1.18e-38 for float32, 2.23e-308 for float64).
 """

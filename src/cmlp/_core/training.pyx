@@ -246,7 +246,7 @@ cdef class EpochRun:
         Raises
         ------
         ValueError
-            If there is no step that begins with sample `done`, or a sum is not finite.
+            If no step begins with sample `done`, or a sum is not finite.
         """
         cdef Job *job = &self.training.job
         if not (0 <= done <= job.total and (done % job.batch == 0 or done == job.total)):

@@ -171,8 +171,8 @@ class Architecture(Record):
     def target_bounds(self):
         """The closed interval of allowed targets, a tuple of two float.
 
-        It is that of the loss and, if the outputs are probabilities, within [0, 1]: no output
-        reaches other targets. Other bounded outputs (tanh, relu, ...) do not restrict the targets
+        The loss defines it. If the outputs are probabilities it is [0, 1]: no output reaches other
+        targets. Other bounded outputs (tanh, relu, ...) do not restrict the targets
         of a regression, which may exceed the outputs' range by noise; R^2 shows if they do not
         fit. A loss in Python may have any targets.
         """

@@ -13,7 +13,7 @@ from cmlp._model.tasks import check_task
 from cmlp._utils.validation import convert_dtype
 from cmlp.errors import NonFiniteParameters
 
-# Epochs are numbered by 32-bit integers; the last number is that of the validation split.
+# Epochs are numbered by 32-bit integers; the last number seeds the validation split.
 SPLIT_EPOCH = 2**32 - 1
 
 # Names of the dtypes of the arrays that a checkpoint may store.
@@ -114,7 +114,7 @@ class ModelState:
             shape given there; converted to the architecture's dtype.
         epoch : int, default 0
         task : str, optional
-            By default that of the architecture.
+            By default the first task that the architecture can have.
         training : dict, optional
 
         Raises

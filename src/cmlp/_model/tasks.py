@@ -4,7 +4,7 @@ Predictions, the default score and the metrics depend on the task:
 
 ================  ===========================================================================
 ``"binary"``      one output, two classes
-``"multiclass"``  several outputs, of which the greatest is the class
+``"multiclass"``  several outputs; the index of the greatest one is the class
 ``"multilabel"``  several outputs, each a label that is present or not, whatever the others are
 ``"regression"``  real targets
 ================  ===========================================================================
@@ -15,8 +15,8 @@ choose among them (`infer_task`).
 
 import numpy as np
 
-# In ascending order of generality: the targets of a task suit the tasks after it that a network
-# with as many outputs can have.
+# In ascending order of generality: targets that suit a task also suit the later tasks of a network
+# with the same number of outputs.
 TASKS = ("binary", "multiclass", "multilabel", "regression")
 
 # Largest difference between 1 and the sum of a row of probabilities; float32 rounds the targets.

@@ -1,8 +1,8 @@
-"""Schemas: what the values of a file must be, declared once and checked as a whole.
+"""Schemas: the allowed values of a file, declared once and checked as a whole.
 
 A schema is an object with a method ``check(name, value)``, which returns the value converted to
-the type that the program uses, or raises a ValueError that names the field, what is allowed and
-what the file has.
+the type that the program uses, or raises a ValueError that names the field, the allowed values and
+the value in the file.
 """
 
 import math

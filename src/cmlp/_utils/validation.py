@@ -104,7 +104,7 @@ def check_normal(argument, value, dtype):
 def check_integer(argument, value, minimum=1, maximum=MAX_INT64):
     """Return `value` as an int; raise unless it is an integer from `minimum` to `maximum`.
 
-    A `maximum` of None means no limit; the default is that of the compiled code.
+    A `maximum` of None means no limit; the default is the largest integer of compiled code.
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(

@@ -221,7 +221,9 @@ class ChainReader:
         elif link.node.domain in STANDARD_DOMAINS and name in METHODS:
             METHODS[name](self, link)
         else:
-            raise self.make_error(link, "it is no activation of cmlp and no affine function")
+            raise self.make_error(
+                link, "it is neither an activation of cmlp nor an affine function"
+            )
 
     def finish(self):
         """Return the stages."""

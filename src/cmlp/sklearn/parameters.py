@@ -2,7 +2,7 @@
 
 Tools that read `coefs_` and `intercepts_` compute ``activation(x coef + intercept)``. The arrays of
 a layer with batch normalization are therefore folded: they contain its running statistics and its
-scale, and are copies. Those of the other layers are views of the network's parameters.
+scale, and are copies. Arrays of other layers are views of the network's parameters.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ MIN_GAIN = 1e-6
 
 
 def expose_parameters(network, dtype):
-    """Return arrays of scikit-learn's layout that describe what a network predicts.
+    """Return arrays of scikit-learn's layout that describe a network's predictions.
 
     Parameters
     ----------

@@ -6,8 +6,8 @@
 #include "kernels.h"
 #include "losses.h"
 
-/* Return the index of the maximum of x (n,), as np.argmax: the first of equal ones, or that of the
- * first NaN. */
+/* Return the index of the maximum of x (n,), as np.argmax: of the first of equal elements, or of
+ * the first NaN. */
 static int64_t find_max(const REAL *x, int64_t n)
 {
     int64_t best = 0;
@@ -53,8 +53,7 @@ static void add_class(const cmlp_targets *targets, int64_t row, int64_t n, REAL 
         sums->ranks[rank] += 1;
 }
 
-/* Add one sample of n labels a (n,), of which those are predicted whose output reaches the
- * threshold. */
+/* Add one sample with outputs a (n,); a label is predicted if its output reaches the threshold. */
 static void add_labels(const cmlp_targets *targets, int64_t row, int64_t n, REAL threshold,
                        const REAL *a, cmlp_metric_sums *sums)
 {
