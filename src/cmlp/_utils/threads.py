@@ -6,9 +6,6 @@ import os
 
 from cmlp._utils.validation import check_integer
 
-# The compiled code stores the number of threads as a C int.
-MAX_THREADS = 2**31 - 1
-
 # Number of worker threads that any machine may use. More threads than CPUs gain nothing, but each
 # reserves a stack (8 MiB by default on Linux), and OpenMP ends the process if it cannot create a
 # thread. Some are allowed, as the number of CPUs may be underestimated.
@@ -101,18 +98,18 @@ def resolve_threads(threads=None):
     Raises
     ------
     TypeError, ValueError
-        If `threads` or the environment variable is not an integer from 1 to `MAX_THREADS`.
+        If `threads` or the environment variable is not an integer of at least 1.
     """
     if threads is not None:
-        return limit_threads(check_integer("threads", threads, maximum=MAX_THREADS))
+        return limit_threads(check_integer("threads", threads, maximum=None))
     for variable in ("CMLP_NUM_THREADS", "OMP_NUM_THREADS"):
         text = os.environ.get(variable, "").split(",")[0].strip()
         if text:
             try:
-                return limit_threads(check_integer(variable, int(text), maximum=MAX_THREADS))
+                return limit_threads(check_integer(variable, int(text), maximum=None))
             except ValueError:
                 raise ValueError(
-                    f"{variable} must be a whole number from 1 to {MAX_THREADS}; got {text!r}"
+                    f"{variable} must be a whole number of at least 1; got {text!r}"
                 ) from None
     return count_available_cpus()
 

@@ -111,7 +111,7 @@ def check_integer(argument, value, minimum=1, maximum=MAX_INT64):
             f"{argument} must be a whole number; got {value!r} ({type(value).__name__})"
         )
     value = int(value)
-    shown = value if value.bit_length() <= 64 else f"a number of {value.bit_length()} bits"
+    shown = value if value.bit_length() <= 128 else f"a number of {value.bit_length()} bits"
     if value < minimum:
         raise ValueError(f"{argument} must be at least {minimum}; got {shown}")
     if maximum is not None and value > maximum:
