@@ -190,7 +190,9 @@ def test_batches_have_one_task(data):
         net.fit([(X, one_hot), (X, Y)], epochs=1, metrics="f1")
     history = make_network().fit([(X, Y)], epochs=1, metrics="f1_samples", validation_data=(X, Y))
     assert set(history.epochs[0]) >= {"f1_samples", "val_accuracy", "val_f1_samples"}
-    with pytest.raises(ValueError, match=r"metrics must not have 'top_2' unless .*; got task 'multi"):
+    with pytest.raises(
+        ValueError, match=r"metrics must not have 'top_2' unless .*; got task 'multi"
+    ):
         make_network().fit([(X, Y)], epochs=1, metrics="top_2")
 
 
