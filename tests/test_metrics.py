@@ -133,7 +133,7 @@ def test_metrics_suit_the_network():
     X, y = np.ones((4, 2)), np.zeros(4)
     with pytest.raises(ValueError, match=r"metrics of a regressor must be one of .*; got 'f1'"):
         Network([2, 1], loss="mse").score(X, y, metric="f1")
-    with pytest.raises(ValueError, match="unless a classifier has several outputs"):
+    with pytest.raises(ValueError, match="unless the task is multiclass"):
         Network([2, 1], loss="binary_cross_entropy").score(X, y, metric="top_2")
 
 
