@@ -122,13 +122,14 @@ def mutate_archive(data, base):
 
     with zipfile.ZipFile(io.BytesIO(base)) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
+    # Kept beside its array, whose bytes may be changed too.
+    header = np.lib.format.read_array(io.BytesIO(members["header.npy"])).tobytes()
     for _ in range(1 + draw(3)):
         name = sorted(members)[draw(len(members))]
         if name == "header.npy" and draw(4):
-            header = np.lib.format.read_array(io.BytesIO(members[name]))
-            text = json.dumps(change_field(json.loads(header.tobytes()), draw, source))
+            header = json.dumps(change_field(json.loads(header), draw, source)).encode()
             out = io.BytesIO()
-            np.lib.format.write_array(out, np.frombuffer(text.encode(), np.uint8))
+            np.lib.format.write_array(out, np.frombuffer(header, np.uint8))
             members[name] = out.getvalue()
         elif draw(4) == 0:
             del members[name]
