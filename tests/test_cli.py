@@ -296,7 +296,7 @@ def test_multilabel_and_real_targets(capsys, tmp_path, rng):
         ({"X": np.zeros((6, 3)), "y": np.zeros(5)}, r"got shapes \(6, 3\) of X and \(5,\) of y"),
         ({"X": np.zeros((6, 3)), "y": 1.0}, r"got shapes \(6, 3\) of X and \(\) of y"),
         ({"X": np.zeros((6, 3)), "y": np.zeros((6, 2, 2))}, "y must have shape"),
-        ({"X": np.zeros((0, 3)), "y": np.zeros(0)}, "there are no rows"),
+        ({"X": np.zeros((0, 3)), "y": np.zeros(0)}, "X must have at least one row; got 0"),
         ({"X": np.zeros((6, 3)), "y": np.array(list("abcdef"))}, "y must hold real numbers"),
         ({"X": np.zeros((6, 3)), "y": np.full(6, np.nan)}, "whole numbers from 0 to .; got nan"),
         ({"x_train": np.zeros((6, 3)), "y_train": np.zeros(6), "x_test": np.zeros((2, 3)),

@@ -370,7 +370,7 @@ def check_table(name, table):
             f"rows of X; got shapes {X.shape} of X and {y.shape} of y"
         )
     if len(y) == 0:
-        raise CommandError(f"--data {name}: there are no rows")
+        raise CommandError(f"--data {name}: X must have at least one row; got 0")
     if y.dtype.kind not in "biuf":
         raise CommandError(f"--data {name}: y must hold real numbers; got {y.dtype}")
     return X, y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y

@@ -1,7 +1,7 @@
 """Training runs as the data that a checkpoint file stores, and back.
 
-`SCHEMA` and `RELATIONS` declare what a file may have. A snapshot that was read is checked by them
-as a whole before anything of it is used.
+`SCHEMA` and `RELATIONS` declare the fields, values and shapes that a file may have. A snapshot
+that was read is checked by them as a whole before anything of it is used.
 """
 
 import numpy as np

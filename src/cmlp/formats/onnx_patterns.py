@@ -187,8 +187,8 @@ def find_activation(graph, name):
 def match(graph, pattern, operand):
     """Yield (z, parameter) for each way in which an operand matches a pattern.
 
-    z is the name of the tensor at the place of `Z`, and None if the pattern has none; likewise
-    the parameter. The number of ways depends on the pattern's size alone.
+    z is the name of the tensor at the place of `Z`, parameter the number at the place of
+    `PARAMETER`; each is None if the pattern does not have it. The number of ways depends on the pattern's size alone.
     """
     if isinstance(pattern, AnyOf):
         for alternative in pattern:
@@ -248,7 +248,7 @@ def match_inputs(graph, patterns, operands, z, parameter):
 
 
 def matches_value(expected, value):
-    """Return whether a number, or the bytes of an attribute, is what a pattern expects."""
+    """Return whether a number, or the bytes of an attribute, agrees with a pattern."""
     if isinstance(expected, AnyOf):
         return any(matches_value(each, value) for each in expected)
     if expected is PARAMETER:
