@@ -167,6 +167,30 @@ def test_predictions_name_the_layer_that_is_not_finite(samples, activation):
             call(X)
 
 
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
+@pytest.mark.parametrize("layer", [0, 1])
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("n_samples", [1, 3, 700])
+def test_parameters_behind_a_saturated_output(isa, rng, activation, layer, value, n_samples):
+    # A sigmoid of infinity is 1: only the pre-activation, or the weight, tells.
+    net = Network([16, 8, 3], activation=activation, seed=0)
+    net.weight[layer][2, 1] = value
+    X = rng.normal(size=(n_samples, 16)).astype(np.float32)
+    for predict in (net, net.predict, net.predict_proba, lambda X: net.predict(X.tolist()),
+                    lambda X: net.predict(X, threads=2),
+                    lambda X: net.score(X, np.zeros(len(X), int))):  # fmt: skip
+        with pytest.raises(NonFiniteParameters, match=rf"weight\[{layer}\] must be finite"):
+            predict(X)
+
+
+def test_pre_activations_of_finite_parameters_may_overflow(isa):
+    # They are infinite, the outputs are not, and no parameter is at fault.
+    net = Network([2, 3, 1], activation="tanh", seed=0)
+    net.weight[0][:] = 3e38
+    assert np.isfinite(net(np.full((1, 2), 10, np.float32))).all()
+    assert np.isfinite(net(np.full((600, 2), 10, np.float32))).all()
+
+
 @pytest.mark.parametrize("samples", [1, 3000])
 def test_outputs_beyond_the_range_are_an_error(samples):
     net = Network([3, 2], loss="mse", seed=0)

@@ -309,7 +309,7 @@ class Network(NetworkAttributes, FileMethods, ReferenceMethods):
         Raises
         ------
         TypeError, ValueError
-            If X does not fit, or is not finite.
+            If X does not fit or is not finite, or if parameters or outputs are not finite.
         """
         outputs = None if progress else self._program.predict_few(X)
         return self._predict_rows(X, threads, progress) if outputs is None else outputs
@@ -396,6 +396,7 @@ class Network(NetworkAttributes, FileMethods, ReferenceMethods):
             raise ValueError(f"X must have at least one sample; got shape (0, {rows.width})")
         check_targets(architecture.tasks, task, targets.array)
         threads = resolve_threads(threads)
+        self.state.check_finite()
         _, metrics = evaluate(self.state, rows, targets, values, None, names, threads)
         return metrics.value(names[0])
 

@@ -11,6 +11,20 @@ cdef int check_columns(const Job *job) except -1:
     return 0
 
 
+cdef void begin_checks(InferenceJob *inference) noexcept:
+    # Let a job check its samples and, if these are fewer than the weights, its pre-activations. A
+    # parameter that is not finite makes them NaN or infinite; outputs of a saturated activation
+    # do not show it. The caller checks the parameters if the job does not check pre-activations.
+    cdef Job *job = &inference.job
+    cdef int64_t sums = 0, weights = 0
+    cdef int l
+    for l in range(job.depth):
+        sums += job.total * job.layers[l].outputs
+        weights += job.layers[l].inputs * job.layers[l].outputs
+    inference.checks_finite = True
+    job.checks_sums = sums < weights
+
+
 cdef void infer_time_slice(InferenceJob *inference, int threads) noexcept nogil:
     # The clock is first read after the first batch: most calls have only one batch.
     cdef Job *job = &inference.job

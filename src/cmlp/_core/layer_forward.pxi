@@ -92,6 +92,17 @@ cdef void normalize_columns(Job *job, Layer *layer, int64_t m, int64_t column,
             at(layer.normal, column, s), at(layer.inverse, column, s))
 
 
+cdef bint is_finite_block(const Job *job, const Layer *layer, const char *a, int64_t m,
+                          int64_t n) noexcept nogil:
+    # Return whether a block (m, n) of the layer's outputs is finite.
+    cdef cmlp_rows rows
+    memset(&rows, 0, sizeof(rows))
+    rows.kind = CMLP_F32 if job.itemsize == 4 else CMLP_F64
+    rows.n, rows.width = m, n
+    rows.data, rows.stride = a, layer.ld * job.itemsize
+    return job.kernels.find_not_finite(&rows) < 0
+
+
 cdef void activate(Job *job, int l, int64_t sample, int64_t row, int64_t m, int64_t column,
                    int64_t n, int64_t outputs) noexcept nogil:
     # Turn a block (m, n) of layer l's pre-activations into activations, and apply dropout.
@@ -100,6 +111,8 @@ cdef void activate(Job *job, int l, int64_t sample, int64_t row, int64_t m, int6
     cdef char *a = element(job, layer.output, layer, row, column)
     cdef char *slope = element(job, layer.slope, layer, row, column)
     cdef cmlp_rng_key key
+    if job.checks_sums and not is_finite_block(job, layer, a, m, outputs):
+        job.has_non_finite_sums = True
     job.kernels.activate(&layer.activation, m, n, outputs, a, layer.ld, slope)
     if job.drops and layer.dropout.dropped:
         key = get_rng_key(job, l + 1)

@@ -2,7 +2,7 @@
 
 `steps.pyx` contains the code that its threads run, `training.pyx` trains a program.
 """
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, NAN
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
@@ -286,8 +286,8 @@ cdef class Program:
         threads : int
             Upper limit.
         check_finite : bool, default False
-            Whether to stop at samples with NaN or infinity. Cheaper than a separate pass over the
-            samples, because they are in the cache.
+            Whether to stop at samples with NaN or infinity, and to look for such parameters.
+            Cheaper than a separate pass over the samples, because they are in the cache.
         sums : MetricSums, optional
             Receives the metric sums; requires targets.
         tick : callable, optional
@@ -296,7 +296,8 @@ cdef class Program:
         Returns
         -------
         float or None
-            The mean loss; 0 without targets; None if a sample is not finite.
+            The mean loss; 0 without targets; with `check_finite`, None if a sample and NaN if a
+            parameter is not finite.
         """
         cdef InferenceJob inference
         cdef Job *job = &inference.job
@@ -309,11 +310,18 @@ cdef class Program:
                 inference.out = address_array(out, 2)
             if sums is not None:
                 job.sums = &sums.sums
-            inference.checks_finite = check_finite
+            if check_finite:
+                begin_checks(&inference)
+                if not job.checks_sums and not self.is_finite():
+                    return NAN
             run_inference(&inference, self.choose_threads(job, threads, False), tick)
         finally:
             self.free_workspaces.append(workspace)
-        return None if inference.has_non_finite else compute_mean_loss(job)
+        if inference.has_non_finite:
+            return None
+        if job.has_non_finite_sums and not self.is_finite():
+            return NAN
+        return compute_mean_loss(job)
 
     def is_finite(self):
         """Return whether all parameters and running statistics are finite."""
@@ -376,8 +384,8 @@ cdef class Program:
         Returns
         -------
         ndarray of shape (n_samples, n_outputs), or None
-            None for any other object, and if an output is not finite; the caller converts it for
-            `infer`, or reports the error.
+            None for any other object, and if an output or a parameter is not finite; the caller
+            converts it for `infer`, or reports the error.
 
         Raises
         ------
@@ -414,12 +422,16 @@ cdef class Program:
                 return None
             out = np.empty((rows.n, self.head.outputs), self.dtype)
             inference.out = address_array(out, 2)
-            inference.checks_finite = True
+            begin_checks(&inference)
+            if not inference.job.checks_sums and not self.is_finite():
+                return None
             run_inference(&inference, 1, None)
             if inference.has_non_finite:
                 raise_not_finite(rows, self.kernels.find_not_finite(rows), "X")
             is_finite = self.are_finite(inference.out, rows.n * self.head.outputs)
-            return out if is_finite else None
+            if not is_finite or inference.job.has_non_finite_sums and not self.is_finite():
+                return None
+            return out
         finally:
             self.free_workspaces.append(workspace)
 

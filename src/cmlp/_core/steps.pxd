@@ -125,6 +125,8 @@ cdef struct Job:
     double *losses              # (capacity,): loss of each sample of the batch, weighted
     double loss, weight         # sums over the samples: losses, sample weights
     cmlp_metric_sums *sums      # NULL: no metrics
+    bint checks_sums            # whether pre-activations are searched for NaN and infinity
+    bint has_non_finite_sums    # set by any thread that found some
     double work                 # multiply-adds per sample
     double deadline             # end of the time slice, on the clock of csrc/clock.h, seconds
 

@@ -20,7 +20,7 @@ deferred: the next batch's forward product applies it, in a single pass over the
 """
 from libc.math cimport NAN, isfinite, sqrt
 from libc.stdint cimport int32_t, int64_t, uint32_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from cmlp._core.blas cimport gemm, takes_stride
 from cmlp._core.kernels cimport (

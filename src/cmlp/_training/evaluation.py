@@ -1,5 +1,7 @@
 """Outputs, losses and metrics of a network over many samples."""
 
+from math import isnan
+
 import numpy as np
 
 from cmlp._core.inputs import Rows
@@ -18,7 +20,7 @@ def compute_outputs(state, rows, threads=None, *, check_finite=True, tick=None):
     threads : int, optional
         Maximum number of threads; by default as in `resolve_threads`.
     check_finite : bool, default True
-        Whether to look for NaN and infinity in rows and outputs.
+        Whether to look for NaN and infinity in rows, parameters and outputs.
     tick : callable, optional
         Called after each time slice with the number of rows processed.
 
@@ -30,7 +32,8 @@ def compute_outputs(state, rows, threads=None, *, check_finite=True, tick=None):
     Raises
     ------
     ValueError
-        If an output is not finite; the message names the parameters that are the cause, if any.
+        If an output, or a parameter that a pre-activation depends on, is not finite; the message
+        names the parameters.
     """
     architecture = state.architecture
     out = np.empty((len(rows), architecture.outputs), architecture.dtype)
@@ -39,6 +42,8 @@ def compute_outputs(state, rows, threads=None, *, check_finite=True, tick=None):
         loss = state.program.infer(rows, None, None, out, threads, check_finite, None, tick)
         if loss is None:
             return None
+        if isnan(loss):
+            state.check_finite()
         if check_finite and (row := Rows(out).find_not_finite(out.dtype)) >= 0:
             state.check_finite()
             raise ValueError(
