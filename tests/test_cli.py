@@ -163,6 +163,17 @@ def test_an_error_is_one_line_and_exit_code_2(capsys, table, arguments, message)
 REGRESSION = ("mse", "mae", "huber", "log_cosh", "poisson", "poisson_deviance")
 
 
+def test_a_missing_package_is_an_error_with_its_installation(capsys, tmp_path, monkeypatch):
+    model = tmp_path / "model.npz"
+    Network([3, 2], seed=0).save(model)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    code, _, err = run(capsys, "export", model, "--to", "onnx")
+    assert code == 2
+    assert err.startswith("cmlp: ")
+    assert "pip install 'cmlp[onnx]'" in err
+    assert err.count("\n") == 1
+
+
 @pytest.fixture
 def houses(tmp_path, rng):
     """A table whose label column, after three others, has whole numbers that are not classes."""

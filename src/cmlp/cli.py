@@ -50,7 +50,9 @@ def main(arguments=None):
         # Python flushes standard output at exit; redirect it, so that this does not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (OSError, ValueError, TypeError, ArithmeticError, MemoryError, CommandError) as error:
+    except (
+        OSError, ValueError, TypeError, ArithmeticError, MemoryError, ImportError, CommandError
+    ) as error:  # fmt: skip
         print(f"cmlp: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
