@@ -187,9 +187,8 @@ def find_activation(graph, name):
 def match(graph, pattern, operand):
     """Yield (z, parameter) for each way in which an operand matches a pattern.
 
-    z is the name of the tensor at the place of `Z`, parameter the number at the place of
-    `PARAMETER`; each is None if the pattern does not have it. The number of ways
-    depends on the pattern's size alone.
+    `Z` stands for the tensor named z, and `PARAMETER` for the number parameter; each is None if
+    the pattern does not have it. The number of ways depends on the pattern's size alone.
     """
     if isinstance(pattern, AnyOf):
         for alternative in pattern:
