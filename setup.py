@@ -32,14 +32,16 @@ LINK = SANITIZE if DEBUG else ["-Wl,-s"] if sys.platform == "linux" and not PROF
 # IEEE 754 (no -ffast-math): training detects divergence by them.
 KERNEL = ["-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra"]
 
+AVX512 = [
+    "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma",
+    "-mprefer-vector-width=512",
+]  # fmt: skip
 X86 = {
     "baseline": [],
     "avx2": ["-mavx2", "-mfma"],
-    "avx512": [
-        "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma",
-        "-mprefer-vector-width=512",
-    ],
-}  # fmt: skip
+    "avx512": AVX512,
+    "avx512_bf16": [*AVX512, "-mavx512bf16", "-mavx512vnni"],
+}
 # The Cython modules, and those of them that start threads.
 MODULES = ("blas", "kernels", "inputs", "steps", "program", "training")
 THREADED = ("inputs", "steps", "program", "training")
@@ -48,6 +50,8 @@ IS_X86 = platform.machine().lower() in ("x86_64", "amd64") and "arm64" not in os
     "ARCHFLAGS", ""
 )
 ISAS = X86 if IS_X86 else {"baseline": []}
+# Tables that would equal that of a narrower ISA; isa.h uses the latter.
+SAME = {("avx512_bf16", 8)}
 
 
 def find_openmp_flags():
@@ -67,7 +71,7 @@ class BuildKernels(build_ext):
     def build_extension(self, ext):
         """Build an extension; for `kernels`, compile the kernel tables first."""
         if ext.name.endswith(".kernels"):
-            jobs = [(isa, real) for isa in ISAS for real in (4, 8)]
+            jobs = [(isa, real) for isa in ISAS for real in (4, 8) if (isa, real) not in SAME]
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 ext.extra_objects = list(pool.map(lambda job: self.compile_kernels(*job), jobs))
         super().build_extension(ext)

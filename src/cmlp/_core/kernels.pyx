@@ -20,8 +20,9 @@ ctypedef const cmlp_kernels *table_pointer
 # The tables in use: for float32 and for float64.
 cdef table_pointer[2] chosen
 
-# All ISAs, in ascending order of vector width.
-NAMES = ("baseline", "avx2", "avx512")
+# All ISAs, each with the instructions of those before it. "avx512_bf16" adds AVX512_BF16 and
+# AVX512_VNNI, the dot products of bfloat16 and int8.
+NAMES = ("baseline", "avx2", "avx512", "avx512_bf16")
 PAD = CMLP_PAD
 
 
@@ -32,7 +33,7 @@ def list_available():
 
 
 def choose(wanted=None):
-    """Use the ISA called `wanted`, or the one with the widest vectors if it is None.
+    """Use the ISA called `wanted`, or the last one available if it is None.
 
     Raises
     ------
