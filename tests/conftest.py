@@ -47,7 +47,7 @@ measures_memory = pytest.mark.skipif(
 def pytest_collection_modifyitems(items):
     """Mark the tests that the fixture `isa` runs with every instruction set."""
     for item in items:
-        if "isa" in getattr(item, "fixturenames", ()):
+        if {"isa", "isa_name"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("every_isa")
 
 
@@ -62,6 +62,16 @@ def digits():
 @pytest.fixture(params=kernels.list_available())
 def isa(request):
     """Run the test once with each instruction set that this CPU has."""
+    before = kernels.ISA
+    kernels.choose(request.param)
+    yield request.param
+    kernels.choose(before)
+
+
+# Hypothesis rejects function-scoped fixtures such as `isa`.
+@pytest.fixture(params=kernels.list_available(), scope="module")
+def isa_name(request):
+    """Run the tests of a module once with each instruction set."""
     before = kernels.ISA
     kernels.choose(request.param)
     yield request.param

@@ -429,3 +429,38 @@ def regularized_gradient(weights, biases, scales, activations, loss, X, y, masks
         nablas.insert(0, (delta.T @ below, nabla_b, nabla_s))
         through = delta @ weights[layer]
     return LOSSES[loss](a, y).mean(), nablas
+
+
+# bfloat16.
+
+FLOAT32_TINY = 2.0**-126
+
+
+def flush(x):
+    """Replace subnormal numbers of float32 by zeros of the same sign."""
+    return np.where(np.abs(x) < FLOAT32_TINY, np.copysign(np.zeros_like(x), x), x)
+
+
+def round_bfloat16(x):
+    """Round float32 numbers to 8 significant bits, ties to even; subnormal numbers to zero."""
+    with np.errstate(invalid="ignore"):  # signaling NaN
+        mantissa, exponent = np.frexp(flush(x.astype(np.float64)))
+    rounded = np.ldexp(np.rint(np.ldexp(mantissa, 8)), exponent - 8)
+    largest = 2.0**128 * (1 - 2.0**-8)
+    return np.where(np.abs(rounded) > largest, np.copysign(np.inf, x), rounded).astype(np.float32)
+
+
+def multiply_bfloat16(a, b, start):
+    """Return start + a @ b with a and b rounded, by multiply-adds of pairs, the odd one first.
+
+    The products of two numbers of 8 bits are exact in float32, and their sums with a float32 are
+    all but exact in extended precision, so that each multiply-add is rounded once.
+    """
+    a, b = round_bfloat16(a), round_bfloat16(b)
+    sums = flush(np.array(np.broadcast_to(start, (a.shape[0], b.shape[1])), np.float32))
+    for t in range(0, a.shape[1], 2):
+        for index in (t + 1, t):
+            if index < a.shape[1]:
+                products = np.outer(a[:, index].astype(np.longdouble), b[index])
+                sums = flush((products + sums).astype(np.float32))
+    return sums

@@ -249,12 +249,3 @@ def test_unknown_isa_is_refused():
     with pytest.raises(ValueError, match=r"CMLP_ISA must be one of baseline, .*; got 'sse9'"):
         kernels.choose("sse9")
     assert before == kernels.ISA
-
-
-# Hypothesis rejects function-scoped fixtures such as `isa`.
-@pytest.fixture(params=kernels.list_available(), scope="module")
-def isa_name(request):
-    before = kernels.ISA
-    kernels.choose(request.param)
-    yield request.param
-    kernels.choose(before)

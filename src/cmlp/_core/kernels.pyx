@@ -5,7 +5,7 @@ Where csrc/kernels.h says "padded", the length of a row must be a multiple of `P
 data must start at such a multiple.
 """
 import os
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, int64_t
 
 ctypedef fused real:
     float
@@ -265,6 +265,36 @@ def accumulate_affine(real[:, ::1] a, real[:, ::1] d, real[:, ::1] w, real[:, ::
 def accumulate_bias(real[:, ::1] d, real[::1] bias):
     """Add the sum over the rows of D to `bias`."""
     table_of(&bias[0]).accumulate_bias(d.shape[0], d.shape[1], &d[0, 0], d.shape[1], &bias[0])
+
+
+def count_units(int64_t elements):
+    """Return the number of units of a padded row of `elements` bfloat16 numbers; see kernels.h."""
+    cdef int64_t pair = 2 * CMLP_PAD // 4
+    return (elements + pair - 1) // pair * pair // 2 * chosen[0].bf16_units_per_pair
+
+
+def round_rows(float[:, ::1] a, float[:, ::1] out):
+    """Round the rows of A to bfloat16; OUT receives their units, `count_units` a row."""
+    chosen[0].bf16_round_rows(a.shape[0], a.shape[1], &a[0, 0], a.shape[1], &out[0, 0],
+                              out.shape[1])
+
+
+def bf16_affine(int64_t k, float[:, ::1] a, float[:, ::1] w, float[::1] bias, float[:, ::1] c):
+    """Compute C = A W + bias for rows of units A; k is the number of rows of W."""
+    chosen[0].bf16_affine(c.shape[0], w.shape[1], k, &a[0, 0], a.shape[1], &w[0, 0], w.shape[1],
+                          &bias[0], &c[0, 0], c.shape[1])
+
+
+def bf16_affine_backward(int64_t n, float[:, ::1] d, float[:, ::1] w, float[:, ::1] c):
+    """Compute C = D W^T for rows of units D; n is the length of the sum."""
+    chosen[0].bf16_affine_backward(c.shape[0], n, w.shape[0], &d[0, 0], d.shape[1], &w[0, 0],
+                                   w.shape[1], &c[0, 0], c.shape[1])
+
+
+def bf16_accumulate(float[:, ::1] a, float[:, ::1] d, double factor, float[:, ::1] w):
+    """Add factor * A^T D to W for rows of units A and D."""
+    chosen[0].bf16_accumulate(a.shape[0], w.shape[1], w.shape[0], &a[0, 0], a.shape[1], &d[0, 0],
+                              d.shape[1], factor, &w[0, 0], w.shape[1])
 
 
 def stores_slope(str activation):

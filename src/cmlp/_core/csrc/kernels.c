@@ -4,6 +4,8 @@
 #include "kernels.h"
 
 #include "activations.h"
+#include "bfloat16_products.h"
+#include "bfloat16_sparse.h"
 #include "compress.h"
 #include "dropout.h"
 #include "gather.h"
@@ -37,6 +39,17 @@ const cmlp_kernels CMLP_TABLE = {
     .sparse_accumulate = sparse_accumulate,
     .marked_accumulate = marked_accumulate,
     .accumulate_bias = accumulate_bias,
+#if CMLP_REAL_BYTES == 4
+    .bf16_units_per_pair = UNITS_PER_PAIR,
+    .bf16_round_rows = round_rows,
+    .bf16_affine = bf16_affine,
+    .bf16_affine_backward = bf16_affine_backward,
+    .bf16_accumulate = bf16_accumulate,
+    .bf16_round_entries = bf16_round_entries,
+    .bf16_sparse_affine = bf16_sparse_affine,
+    .bf16_sparse_accumulate = bf16_sparse_accumulate,
+#endif
+    .scale = scale_rows,
     .stores_slope = stores_slope,
     .activate = activate,
     .activate_backward = activate_backward,

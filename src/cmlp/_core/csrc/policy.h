@@ -221,6 +221,22 @@
 #define SHARED_PASS_BYTES 128
 #define UPDATE_PASS_VECTORS 8
 
+/* --- Products of bfloat16 operands ---------------------------------------------------------- */
+
+/* Samples over which an update sums in one chain.  A larger batch makes several sums.  The pairs of
+ * this number of samples fill a panel of PANEL_DEPTH_BYTES.  Must be even.
+ * Larger: panels leave the L2 cache.  Smaller: W is read and written more often.  Changes bits. */
+#define BF16_SAMPLES 512
+
+/* Units of the packed block of activations of an update, which is reused for all columns of W:
+ * 256 KiB, a quarter of the L2 cache.
+ * Larger: the block leaves the L2 cache.  Smaller: the deltas are packed more often. */
+#define UNIT_BLOCK_REALS (1 << 16)
+
+/* Depth of the panels, in units, if fewer than PACK_MIN_ROWS rows use them: 16 KiB with AVX-512.
+ * Larger: panels leave the L1 cache.  Smaller: C is read and written more often. */
+#define SMALL_UNIT_PANEL_DEPTH 64
+
 /* --- Sparse products ---------------------------------------------------------------------- */
 
 /* Bytes of W processed per pass of all samples over a block of its rows: 1.5 x L1.  Measured

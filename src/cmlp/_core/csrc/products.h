@@ -58,4 +58,13 @@ static void accumulate_bias(int64_t m, int64_t n, const void *d_, int64_t ldd, v
     }
 }
 
+/* D (m, n) *= factor, leading dimension ldd; padded. */
+static void scale_rows(int64_t m, int64_t n, double factor, void *d_, int64_t ldd)
+{
+    REAL *d = d_;
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < n; j += LANES)
+            store(d + i * ldd + j, (REAL)factor * load(d + i * ldd + j));
+}
+
 #endif

@@ -7,8 +7,17 @@
 #ifndef CMLP_TILES_H
 #define CMLP_TILES_H
 
+#include "bfloat16.h"
 #include "kernels.h"
 #include "simd.h"
+
+/* How the elements of a tile are computed.  For the products of bfloat16 operands, an element of A
+ * and of B is a unit; see bfloat16.h. */
+typedef enum {
+    REALS,       /* C = start + A B */
+    UNITS,       /* C = start + A B */
+    SCALED_UNITS /* C += factor * (A B) */
+} tile_kind;
 
 /* A product C (m, n) = start + A (m, k) B (k, n).  A has any two strides; the rows of B and C are
  * aligned and contiguous. */
@@ -21,18 +30,42 @@ typedef struct {
     const REAL *row;       /* (n,): start of each row of C; NULL: C itself */
     REAL *c;               /* row i is at c + i * ldc */
     int64_t ldc;
+    REAL factor;           /* SCALED_UNITS only */
 } product;
 
-/* Compute rows x vecs vectors of C.  Both sizes are constants after inlining, so that the
- * accumulators stay in registers. */
-INLINE void compute_tile(const int rows, const int vecs, const product *p)
+/* Return acc + x * row: one multiply-add or, where an element is a pair, two, the odd one first. */
+INLINE V multiply_add(const tile_kind kind, V acc, REAL x, V row)
 {
-    V acc[TILE_ROWS][MAX_VECTORS];
+#ifdef HAS_PAIR_UNITS
+    if (kind != REALS)
+        return add_pair_products(acc, x, row);
+#endif
+    (void)kind;
+    return acc + x * row;
+}
+
+/* Load the accumulators of a tile; see compute_tile. */
+INLINE void begin_tile(const tile_kind kind, const int rows, const int vecs, const product *p,
+                       V acc[TILE_ROWS][MAX_VECTORS])
+{
     const REAL *begin = p->row ? p->row : p->c;
     const int64_t step = p->row ? 0 : p->ldc;
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int j = 0; j < vecs; j++)
-            acc[i][j] = load(begin + i * step + j * LANES);
+            if (kind == SCALED_UNITS) {
+                acc[i][j] = splat(0);
+                __builtin_prefetch(p->c + i * p->ldc + j * LANES, 1);
+            } else {
+                acc[i][j] = load(begin + i * step + j * LANES);
+            }
+}
+
+/* Compute rows x vecs vectors of C.  Both sizes are constants after inlining, so that the
+ * accumulators stay in registers. */
+INLINE void compute_tile(const tile_kind kind, const int rows, const int vecs, const product *p)
+{
+    V acc[TILE_ROWS][MAX_VECTORS];
+    begin_tile(kind, rows, vecs, p, acc);
     const REAL *a = p->a, *b = p->b;
     const int64_t a_row = p->a_row, a_col = p->a_col, ldb = p->ldb;
     for (int64_t t = p->k; t > 0; t--) {
@@ -42,27 +75,31 @@ INLINE void compute_tile(const int rows, const int vecs, const product *p)
         UNROLL for (int i = 0; i < rows; i++) {
             REAL x = a[i * a_row];
             UNROLL for (int j = 0; j < vecs; j++)
-                acc[i][j] += x * row[j];
+                acc[i][j] = multiply_add(kind, acc[i][j], x, row[j]);
         }
         a += a_col;
         b += ldb;
     }
     UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int j = 0; j < vecs; j++)
-            store(p->c + i * p->ldc + j * LANES, acc[i][j]);
+        UNROLL for (int j = 0; j < vecs; j++) {
+            REAL *c = p->c + i * p->ldc + j * LANES;
+            if (kind == SCALED_UNITS)
+                acc[i][j] = load(c) + p->factor * acc[i][j];
+            store(c, acc[i][j]);
+        }
 }
 
 /* Call the compiled tile.  Callers request no tile that TILE_ROWS* of this ISA exclude; MIN keeps
  * such tiles out of the code. */
-#define TILE_CASE(rows)                                                 \
-    case rows:                                                          \
-        if (vecs == 8) compute_tile(MIN(rows, TILE_ROWS_8), 8, p);      \
-        else if (vecs == 4) compute_tile(MIN(rows, TILE_ROWS_4), 4, p); \
-        else if (vecs == 2) compute_tile(MIN(rows, TILE_ROWS), 2, p);   \
-        else compute_tile(MIN(rows, TILE_ROWS), 1, p);                  \
+#define TILE_CASE(rows)                                                       \
+    case rows:                                                                \
+        if (vecs == 8) compute_tile(kind, MIN(rows, TILE_ROWS_8), 8, p);      \
+        else if (vecs == 4) compute_tile(kind, MIN(rows, TILE_ROWS_4), 4, p); \
+        else if (vecs == 2) compute_tile(kind, MIN(rows, TILE_ROWS), 2, p);   \
+        else compute_tile(kind, MIN(rows, TILE_ROWS), 1, p);                  \
         break;
 
-static void dispatch_tile(int64_t rows, int vecs, const product *p)
+INLINE void dispatch_tile_kind(const tile_kind kind, int64_t rows, int vecs, const product *p)
 {
     switch (rows) {
         TILE_CASE(1)
@@ -86,6 +123,11 @@ static void dispatch_tile(int64_t rows, int vecs, const product *p)
     }
 }
 
+static void dispatch_tile(int64_t rows, int vecs, const product *p)
+{
+    dispatch_tile_kind(REALS, rows, vecs, p);
+}
+
 /* Return the vectors of the next tile when `left` vectors of its rows are left.  Tiles of few rows
  * are wider, to hide the latency of the multiply-add. */
 INLINE int choose_tile_vectors(int64_t rows, int64_t left)
@@ -97,9 +139,12 @@ INLINE int choose_tile_vectors(int64_t rows, int64_t left)
     return left >= 2 ? 2 : 1;
 }
 
+typedef void tile_dispatcher(int64_t rows, int vecs, const product *p);
+
 /* Compute C (m, n) from tiles of at most `max_rows` rows.  The rows are distributed evenly: 14 as
  * 7 + 7, not 12 + 2. */
-static void compute_tiles(int64_t max_rows, int64_t m, int64_t n, const product *all)
+INLINE void compute_tiles_by(tile_dispatcher *dispatch, int64_t max_rows, int64_t m, int64_t n,
+                             const product *all)
 {
     const int64_t blocks = (m + max_rows - 1) / max_rows;
     product p = *all;
@@ -111,11 +156,16 @@ static void compute_tiles(int64_t max_rows, int64_t m, int64_t n, const product 
             p.b = all->b + j;
             p.row = all->row ? all->row + j : NULL;
             p.c = all->c + i * all->ldc + j;
-            dispatch_tile(rows, vecs, &p);
+            dispatch(rows, vecs, &p);
             j += vecs * LANES;
         }
         i += rows;
     }
+}
+
+static void compute_tiles(int64_t max_rows, int64_t m, int64_t n, const product *all)
+{
+    compute_tiles_by(dispatch_tile, max_rows, m, n, all);
 }
 
 /* Rows of a B (k, n) to process at a time; see LARGE_MATRIX_BYTES. */
