@@ -29,11 +29,11 @@ def show_config(network=None, batch_size=32):
     if network is not None:
         lines.update(describe_layers(network, batch_size))
     for name, value in lines.items():
-        print(f"{name + ':':<9}{value}")
+        print(f"{name + ':':<10}{value}")
 
 
 def describe_machine():
-    """Return version, NumPy's version, ISA, BLAS and threads; a dict from str to str."""
+    """Return version, NumPy's version, ISA, bfloat16, BLAS and threads; a dict of str."""
     library = hooks.use()
     if library is None:
         blas = "none"
@@ -45,6 +45,9 @@ def describe_machine():
         "cmlp": __version__,
         "numpy": np.__version__,
         "isa": f"{kernels.ISA} (of {', '.join(kernels.list_available())})",
+        "bfloat16": "dot products (AVX512_BF16)"
+        if kernels.has_bfloat16()
+        else "emulated, not faster than float32",
         "blas": blas,
         "threads": threads,
     }

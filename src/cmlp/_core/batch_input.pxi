@@ -69,6 +69,18 @@ cdef void read_rows(Job *job, int64_t first, int64_t m, int64_t sample) noexcept
         job.kernels.gather(&rows, order, m,
                            at(input.converted, first * input.ld, job.itemsize), input.ld)
     transform_rows(job, first, m, sample)
+    if job.layers[0].rounds:
+        round_batch_input(job, first, m, sample)
+
+
+cdef void round_batch_input(Job *job, int64_t first, int64_t m, int64_t sample) noexcept nogil:
+    # Round rows first .. first + m of the batch to bfloat16.
+    cdef Matrix a
+    if reads_sparse_rows(job, 0):
+        job.kernels.bf16_round_entries(first, m, &job.input.entries)
+    else:
+        a = get_batch_input(job, sample)
+        round_input(job, &job.layers[0], a, first, m, 0, job.input.rows.width)
 
 
 cdef void prefetch_rows(Job *job, int64_t first, int64_t end) noexcept nogil:

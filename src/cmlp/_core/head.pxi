@@ -32,11 +32,15 @@ cdef double compute_update_factor(const TrainingJob *training, int64_t sample) n
     return training.update_factor / min(accumulate, training.steps - first)
 
 
+cdef double compute_delta_factor(const TrainingJob *training, int64_t sample) noexcept nogil:
+    return 1 if training.scales_late else compute_update_factor(training, sample)
+
+
 cdef double compute_gradient_scale(const TrainingJob *training, int64_t sample,
                                    int64_t m) noexcept nogil:
-    # Return the factor that turns the sum of the samples' gradients into an update.
+    # Return the factor of the samples' gradients in the deltas.
     cdef double weight = sum_weights(&training.job, sample, m)
-    return compute_update_factor(training, sample) / weight if weight > 0 else 0
+    return compute_delta_factor(training, sample) / weight if weight > 0 else 0
 
 
 cdef const uint32_t *locate_targets(const Job *job, int64_t sample,
@@ -80,6 +84,27 @@ cdef void run_head(TrainingJob *training, int64_t first, int64_t m, int64_t samp
         activate(job, job.depth - 1, sample, first, m, 0, last.n, last.outputs)
     else:
         activate_backward(job, last, first, m, 0, last.n)
+    if training.phase != FORWARD:
+        round_delta(job, last, first, m, 0, last.n)
+
+
+cdef void scale_deltas(TrainingJob *training, int64_t sample, int64_t first,
+                       int64_t m) noexcept nogil:
+    # Multiply rows first .. first + m of all deltas by the factor of the update, after they have
+    # been rounded and backpropagated.
+    cdef Job *job = &training.job
+    cdef double factor
+    cdef Layer *layer
+    cdef int l
+    if not training.scales_late or m == 0:
+        return
+    factor = compute_update_factor(training, sample)
+    for l in range(job.depth):
+        layer = &job.layers[l]
+        job.kernels.scale(m, layer.n, factor, element(job, layer.delta, layer, first, 0), layer.ld)
+        if layer.normalization != NOT_NORMALIZED:
+            job.kernels.scale(m, layer.n, factor,
+                              element(job, layer.shift_delta, layer, first, 0), layer.ld)
 
 
 cdef void accumulate_metrics(Job *job, int64_t sample, int64_t m) noexcept nogil:

@@ -267,6 +267,11 @@ def accumulate_bias(real[:, ::1] d, real[::1] bias):
     table_of(&bias[0]).accumulate_bias(d.shape[0], d.shape[1], &d[0, 0], d.shape[1], &bias[0])
 
 
+def has_bfloat16():
+    """Return whether the chosen ISA has instructions for products of bfloat16 numbers."""
+    return chosen[0].bf16_units_per_pair == 1
+
+
 def count_units(int64_t elements):
     """Return the number of units of a padded row of `elements` bfloat16 numbers; see kernels.h."""
     cdef int64_t pair = 2 * CMLP_PAD // 4

@@ -8,7 +8,12 @@ cdef void affine_backward_rows(Job *job, Layer *layer, Layer *below, int64_t fir
     cdef const void *w = layer.tensors[WEIGHT].value
     cdef char *d = at(layer.delta, first * layer.ld, s)
     cdef char *c = at(below.delta, first * below.ld, s)
-    if not (uses_blas(job, m, layer.n, layer.inputs)
+    if layer.rounds:
+        job.kernels.bf16_affine_backward(
+            m, layer.outputs, layer.inputs,
+            at_unit(job, layer.delta_units, layer.delta_ld, first, 0), layer.delta_ld, w, layer.n,
+            c, below.ld)
+    elif not (uses_blas(job, m, layer.n, layer.inputs)
             and gemm(job.blas, s, False, True, m, layer.inputs, layer.outputs, d, layer.ld, w,
                      layer.n, 0, c, below.ld)):
         job.kernels.affine_backward(m, layer.outputs, layer.inputs, d, layer.ld, w, layer.n, c,
@@ -19,10 +24,24 @@ cdef void affine_backward_columns(Job *job, Layer *layer, Layer *below, int64_t 
                                   int64_t n) noexcept nogil:
     # Compute columns column .. column + n of the same gradient for all m samples of the batch.
     cdef int s = job.itemsize
-    job.kernels.affine_backward(
-        m, layer.outputs, n, layer.delta, layer.ld,
-        at(layer.tensors[WEIGHT].value, column * layer.n, s), layer.n,
-        at(below.delta, column, s), below.ld)
+    cdef char *w = at(layer.tensors[WEIGHT].value, column * layer.n, s)
+    cdef char *c = at(below.delta, column, s)
+    if layer.rounds:
+        job.kernels.bf16_affine_backward(m, layer.outputs, n, layer.delta_units, layer.delta_ld, w,
+                                         layer.n, c, below.ld)
+    else:
+        job.kernels.affine_backward(m, layer.outputs, n, layer.delta, layer.ld, w, layer.n, c,
+                                    below.ld)
+
+
+cdef void round_delta(Job *job, Layer *layer, int64_t row, int64_t m, int64_t column,
+                      int64_t n) noexcept nogil:
+    # If the layer's products are rounded, round a block (m, n) of its delta to bfloat16.
+    if layer.rounds:
+        job.kernels.bf16_round_rows(
+            m, min(n, layer.outputs - column), element(job, layer.delta, layer, row, column),
+            layer.ld, at_unit(job, layer.delta_units, layer.delta_ld, row, column),
+            layer.delta_ld)
 
 
 cdef void activate_backward(Job *job, Layer *layer, int64_t row, int64_t m, int64_t column,
@@ -40,19 +59,26 @@ cdef void activate_backward(Job *job, Layer *layer, int64_t row, int64_t m, int6
 
 
 cdef void normalize_rows_backward(Job *job, Layer *layer, int64_t row, int64_t m) noexcept nogil:
+    # Backpropagate rows of the delta through a normalization over the layer, if there is one. The
+    # delta is then complete.
     if layer.normalization == OVER_LAYER:
         job.kernels.normalize_layer_backward(
             m, layer.n, layer.outputs, layer.tensors[SCALE].value,
             element(job, layer.normal, layer, row, 0), at(layer.inverse, row, job.itemsize),
             element(job, layer.delta, layer, row, 0), layer.ld,
             element(job, layer.shift_delta, layer, row, 0))
+    round_delta(job, layer, row, m, 0, layer.n)
 
 
 cdef void normalize_columns_backward(Job *job, Layer *layer, int64_t m, int64_t column,
                                      int64_t n) noexcept nogil:
+    # Backpropagate columns of the delta through a normalization over the batch, if there is one.
+    # The delta is then complete, unless the layer is normalized by rows.
     cdef int s = job.itemsize
     if layer.normalization == OVER_BATCH:
         job.kernels.normalize_batch_backward(
             m, n, at(layer.tensors[SCALE].value, column, s), at(layer.normal, column, s),
             at(layer.inverse, column, s), at(layer.delta, column, s), layer.ld,
             at(layer.shift_delta, column, s))
+    if layer.normalization != OVER_LAYER:
+        round_delta(job, layer, 0, m, column, n)

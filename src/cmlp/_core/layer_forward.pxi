@@ -19,6 +19,38 @@ cdef inline Matrix get_output(const Layer *layer) noexcept nogil:
     return Matrix(layer.output, layer.ld)
 
 
+cdef inline char *at_unit(const Job *job, const void *units, int64_t ld, int64_t row,
+                          int64_t column) noexcept nogil:
+    # Return the address of the units that begin with an even column of a row.
+    return at(units, row * ld + column // 2 * job.kernels.bf16_units_per_pair, job.itemsize)
+
+
+cdef void round_input(Job *job, Layer *layer, Matrix a, int64_t row, int64_t m, int64_t column,
+                      int64_t n) noexcept nogil:
+    # Round a block (m, n) of the layer's input a to bfloat16.
+    job.kernels.bf16_round_rows(m, n, at(a.data, row * a.ld + column, job.itemsize), a.ld,
+                                at_unit(job, layer.input_units, layer.input_ld, row, column),
+                                layer.input_ld)
+
+
+cdef void round_affine(Job *job, int l, int64_t first, int64_t m, int64_t column,
+                       int64_t n) noexcept nogil:
+    # Compute a block (m, n) of layer l's pre-activations from its rounded input.
+    cdef int s = job.itemsize
+    cdef Layer *layer = &job.layers[l]
+    cdef char *w = at(layer.tensors[WEIGHT].value, column, s)
+    cdef char *start = at(layer.start, column, s)
+    if reads_sparse_rows(job, l):
+        job.kernels.bf16_sparse_affine(first, m, n, layer.inputs, &job.input.entries, w, layer.n,
+                                       start, element(job, layer.output, layer, 0, column),
+                                       layer.ld)
+    else:
+        job.kernels.bf16_affine(m, n, layer.inputs,
+                                at_unit(job, layer.input_units, layer.input_ld, first, 0),
+                                layer.input_ld, w, layer.n, start,
+                                element(job, layer.output, layer, first, column), layer.ld)
+
+
 cdef void affine_rows(Job *job, int l, Matrix a, int64_t first, int64_t m) noexcept nogil:
     # Compute rows first .. first + m of layer l's pre-activations from its input a.
     cdef int s = job.itemsize
@@ -27,6 +59,9 @@ cdef void affine_rows(Job *job, int l, Matrix a, int64_t first, int64_t m) noexc
     cdef const char *x = at(a.data, first * a.ld, s)
     cdef char *z = at(layer.output, first * layer.ld, s)
     cdef int64_t i
+    if layer.rounds:
+        round_affine(job, l, first, m, 0, layer.n)
+        return
     if reads_sparse_rows(job, l):
         job.kernels.sparse_affine(first, m, layer.n, layer.inputs, &job.input.entries, w, layer.n,
                                   layer.start, layer.output, layer.ld)
@@ -51,7 +86,9 @@ cdef void affine_columns(TrainingJob *training, int l, Matrix a, int64_t m, int6
     cdef char *d = at(layer.delta, column, s)
     cdef char *w = at(layer.tensors[WEIGHT].value, column, s)
     cdef char *start = at(layer.start, column, s)
-    if reads_sparse_rows(job, l):
+    if layer.rounds:
+        round_affine(job, l, 0, m, column, n)
+    elif reads_sparse_rows(job, l):
         job.kernels.sparse_affine(0, m, n, layer.inputs, &job.input.entries, w, layer.n, start, z,
                                   layer.ld)
     elif training.deferred:
@@ -105,7 +142,8 @@ cdef bint is_finite_block(const Job *job, const Layer *layer, const char *a, int
 
 cdef void activate(Job *job, int l, int64_t sample, int64_t row, int64_t m, int64_t column,
                    int64_t n, int64_t outputs) noexcept nogil:
-    # Turn a block (m, n) of layer l's pre-activations into activations, and apply dropout.
+    # Turn a block (m, n) of layer l's pre-activations into activations, apply dropout, and round
+    # them if the next layer reads them so.
     # `outputs` is the number of columns of the block that are not padding.
     cdef Layer *layer = &job.layers[l]
     cdef char *a = element(job, layer.output, layer, row, column)
@@ -118,3 +156,6 @@ cdef void activate(Job *job, int l, int64_t sample, int64_t row, int64_t m, int6
         key = get_rng_key(job, l + 1)
         job.kernels.drop(&layer.activation, &layer.dropout, &key,
                          job.sample_offset + sample + row, column, m, n, a, layer.ld, slope)
+    if l < job.depth - 1 and job.layers[l + 1].rounds:
+        round_input(job, &job.layers[l + 1], get_output(layer), row, m, column,
+                    min(n, layer.outputs - column))

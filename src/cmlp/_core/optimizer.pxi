@@ -150,6 +150,9 @@ cdef void begin_update(TrainingJob *training, int64_t sample) noexcept nogil:
     cdef OptimizerPlan *plan = &training.optimizer
     cdef int64_t step
     cdef int group
+    training.late_factor = 1
+    if training.scales_late:
+        training.late_factor = compute_update_factor(training, sample)
     if plan.optimizers == NULL:
         return
     step = get_step_number(training, sample) + 1

@@ -18,6 +18,7 @@ cdef class Workspace:
     cdef void *take(self, size_t size) noexcept
     cdef void assign_input(self, Job *job, int64_t inputs) noexcept
     cdef void assign_layer(self, Job *job, Layer *layer) noexcept
+    cdef void assign_units(self, Layer *layer) noexcept
     cdef void assign_buffers(self, Job *job) noexcept
 
 
@@ -31,6 +32,7 @@ cdef class Program:
     cdef cmlp_head head
     cdef int64_t inputs         # of the network
     cdef bint normalizes_batches, limits_norms
+    cdef bint rounds            # large layers compute in bfloat16
     cdef readonly object dtype
     cdef object parameters, statistics  # blocks of the tensors, used in place
     cdef list free_workspaces

@@ -20,6 +20,7 @@ class Program:
         loss: Any,
         parameters: NDArray[floating],
         statistics: NDArray[floating],
+        rounds: bool = False,
     ) -> None: ...
     def gradient(
         self,

@@ -18,7 +18,7 @@ import numpy as np
 from cmlp._core.blas cimport enter_single_threaded, hooks, leave_single_threaded
 from cmlp._core.inputs cimport MetricSums, Rows, Targets, describe_rows, raise_not_finite
 from cmlp._core.kernels cimport (
-    CMLP_ALIASED_STRIDE_BYTES, CMLP_BLAS_BLOCK_ROWS, CMLP_BLAS_MAX_VECTOR_BYTES,
+    CMLP_ALIASED_STRIDE_BYTES, CMLP_BF16_MIN_SIZE, CMLP_BLAS_BLOCK_ROWS, CMLP_BLAS_MAX_VECTOR_BYTES,
     CMLP_COLUMN_BLOCK_BYTES, CMLP_F32, CMLP_F64, CMLP_INFERENCE_BATCH_ROWS, CMLP_PAD,
     CMLP_PREFETCH_BATCH_BYTES, CMLP_SPARSE_ENTRY_COST, CMLP_THREAD_MULTIPLY_ADDS,
     CMLP_TIME_SLICE_SECONDS, CMLP_UPDATE_BLOCK_ROWS, cmlp_input_layer, cmlp_rows, cmlp_span,
@@ -37,6 +37,7 @@ include "addresses.pxi"
 include "workspace.pxi"
 include "inference.pxi"
 include "blocks.pxi"
+include "append_layers.pxi"
 
 cmlp_survive_fork()
 
@@ -71,6 +72,9 @@ cdef class Program:
         Has ``code``, -1 for a Python callable, and ``parameter``.
     parameters, statistics : ndarray of float32 or float64, shape (n_elements,)
         Blocks that start on a boundary of `kernels.PAD` bytes. They are used in place.
+    rounds : bool, default False
+        Whether the operands of products are rounded to bfloat16, in the layers that are large
+        enough; float32 only.
 
     Attributes
     ----------
@@ -85,11 +89,15 @@ cdef class Program:
         If a block has another dtype or layout, or a tensor does not fit into it.
     """
 
-    def __cinit__(self, int64_t inputs, layers, loss, parameters, statistics):
+    def __cinit__(self, int64_t inputs, layers, loss, parameters, statistics,
+                  bint rounds=False):
         self.dtype = parameters.dtype
         self.itemsize = parameters.itemsize
         self.kernels = table(self.itemsize)
         self.inputs = inputs
+        self.rounds = rounds
+        if rounds and self.kernels.bf16_units_per_pair == 0:
+            raise ValueError("rounds must be False for parameters of float64; got True")
         self.parameters, self.statistics = parameters, statistics
         self.free_workspaces = []
         self.input_layers = <cmlp_input_layer *> calloc(len(layers), sizeof(cmlp_input_layer))
@@ -174,7 +182,8 @@ cdef class Program:
         if entries:
             first = min(first, CMLP_SPARSE_ENTRY_COST * <double> entries / rows.n)
         for l in range(self.depth):
-            suits = suits or suits_blas(job.batch, self.layers[l].n, self.layers[l].inputs)
+            if not self.layers[l].rounds:
+                suits = suits or suits_blas(job.batch, self.layers[l].n, self.layers[l].inputs)
             job.work += (first if l == 0 else self.layers[l].inputs) * self.layers[l].n
         job.blas = hooks()
         if (not suits or job.blas.sgemm == NULL or self.normalizes_batches
@@ -208,6 +217,7 @@ cdef class Program:
         training.limits_norms = self.limits_norms
         training.limit = job.total
         training.optimizer.accumulate = 1
+        training.scales_late = self.rounds
         if drops:
             job.input.layers = self.input_layers
             job.input.layer_count = self.input_layer_count
@@ -353,7 +363,7 @@ cdef class Program:
             Number of threads that it uses.
         products : list of str
             Implementation of each layer's products: ``"kernels"``, ``"BLAS"``, or
-            ``"kernels, update and forward in one pass"``.
+            ``"kernels, bfloat16"`` or ``"kernels, update and forward in one pass"``.
         """
         cdef Job job
         cdef cmlp_rows rows
@@ -362,11 +372,14 @@ cdef class Program:
         memset(&rows, 0, sizeof(rows))
         rows.n, rows.width = batch_size, self.inputs
         self.plan_job(&job, &rows, batch_size, 0)
-        is_shared = batch_size <= self.kernels.shared_pass_rows and self.can_defer_updates()
+        is_shared = (batch_size <= self.kernels.shared_pass_rows and not self.rounds
+                     and self.can_defer_updates())
         products = []
         for l in range(self.depth):
             layer = &self.layers[l]
-            if job.blas != NULL and suits_blas(batch_size, layer.n, layer.inputs):
+            if layer.rounds:
+                products.append("kernels, bfloat16")
+            elif job.blas != NULL and suits_blas(batch_size, layer.n, layer.inputs):
                 products.append("BLAS")
             else:
                 products.append("kernels" + ", update and forward in one pass" * is_shared)
@@ -434,55 +447,6 @@ cdef class Program:
             return out
         finally:
             self.free_workspaces.append(workspace)
-
-
-def add_input_layer(Program program, specification, dict offsets):
-    """Append an input layer."""
-    cdef cmlp_input_layer *layer = &program.input_layers[program.input_layer_count]
-    layer.kind = INPUT_LAYERS[specification.kind].code
-    layer.parameter = getattr(specification, INPUT_PARAMETERS[specification.kind])
-    program.input_layer_count += 1
-
-
-def add_dense(Program program, specification, dict offsets):
-    """Append a dense layer."""
-    cdef Layer *layer = &program.layers[program.depth]
-    cdef int64_t lanes = CMLP_PAD // program.itemsize
-    normalization = specification.normalization
-    layer.inputs = program.layers[program.depth - 1].outputs if program.depth else program.inputs
-    layer.outputs = specification.units
-    layer.n = (layer.outputs + lanes - 1) // lanes * lanes
-    layer.ld = pad_leading(layer.n, program.itemsize)
-    layer.activation.kind = specification.activation.code
-    layer.activation.parameter = specification.activation.parameter
-    layer.dropout = dropout_of(specification.dropout)
-    layer.max_norm = specification.max_norm or 0
-    layer.tensors[WEIGHT] = program.describe_tensor(offsets["weight"], layer.inputs, layer.n,
-                                                    WEIGHTS)
-    layer.tensors[BIAS] = program.describe_tensor(offsets["bias"], 1, layer.n, BIASES)
-    layer.tensor_count = 2
-    if normalization is not None:
-        layer.tensors[SCALE] = program.describe_tensor(offsets["scale"], 1, layer.n, BIASES)
-        layer.tensor_count = 3
-        layer.epsilon = normalization.eps
-        layer.normalization = OVER_LAYER
-        if normalization.name == "batch":
-            layer.normalization = OVER_BATCH
-            layer.momentum = normalization.momentum
-            layer.running_mean = address_elements(program.statistics, offsets["running_mean"],
-                                                  layer.n)
-            layer.running_variance = address_elements(
-                program.statistics, offsets["running_variance"], layer.n)
-            program.normalizes_batches = True
-    program.limits_norms = program.limits_norms or layer.max_norm > 0
-    program.depth += 1
-
-
-# Kind of an input layer -> attribute of its specification that is the kernel's parameter.
-INPUT_PARAMETERS = {"input_noise": "deviation", "input_dropout": "rate"}
-
-# Kind of a layer -> function that appends it to a program.
-LAYERS = {"dense": add_dense, **dict.fromkeys(INPUT_PARAMETERS, add_input_layer)}
 
 
 cdef object run_training(TrainingJob *training, int threads):

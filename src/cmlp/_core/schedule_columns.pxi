@@ -74,13 +74,19 @@ cdef void backward_columns(TrainingJob *training, int64_t m, int thread,
 cdef void forward_backward_columns(TrainingJob *training, int64_t sample, int64_t m, int thread,
                                    int threads) noexcept nogil:
     # Run the batch forward and backward, layer by layer.
+    cdef Range rows
     if training.phase != BACKWARD:
         forward_columns(training, sample, m, thread, threads)
     if thread == 0:
         run_head(training, 0, m, sample, compute_gradient_scale(training, sample, m))
     cmlp_barrier(threads)
-    if training.phase != FORWARD:
-        backward_columns(training, m, thread, threads)
+    if training.phase == FORWARD:
+        return
+    backward_columns(training, m, thread, threads)
+    if training.scales_late:
+        rows = split_range(m, 1, thread, threads)
+        scale_deltas(training, sample, rows.first, rows.size)
+        cmlp_barrier(threads)
 
 
 cdef void defer_update(TrainingJob *training, int64_t m) noexcept nogil:

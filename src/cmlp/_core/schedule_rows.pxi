@@ -52,5 +52,6 @@ cdef void forward_backward_rows(TrainingJob *training, int64_t sample, int64_t m
         run_head(training, first, rows, sample, scale)
         if training.phase != FORWARD:
             backward_rows(job, first, rows)
+            scale_deltas(training, sample, first, rows)
         first += rows
     prefetch_rows(job, next + middle, next + end)

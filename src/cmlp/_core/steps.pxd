@@ -71,6 +71,10 @@ cdef struct Layer:
     cmlp_activation activation
     cmlp_dropout dropout
     double max_norm             # largest norm of the weights into a unit; 0: no limit
+    bint rounds                 # operands of the products are rounded to bfloat16
+    int64_t input_ld, delta_ld  # leading dimensions of the following, in units
+    void *input_units           # (capacity, inputs): rounded input; NULL if it is sparse
+    void *delta_units           # (capacity, n): rounded delta
     Normalization normalization
     double epsilon              # added to the variance
     double momentum             # fraction by which a batch moves the running statistics
@@ -161,6 +165,8 @@ cdef struct TrainingJob:
     int64_t limit               # the call returns when this number of samples is processed
     int64_t first_step, steps   # number, in the epoch, of the call's first step; steps of the epoch
     double update_factor        # updates add this times the mean gradient
+    bint scales_late            # it multiplies the sums over the samples, not the deltas
+    double late_factor          # factor of the current step's sums; 1 unless `scales_late`
     const double *rates         # learning rate of each step of the call; NULL: the same for all
     OptimizerPlan optimizer
     Clipping clipping
@@ -193,8 +199,8 @@ cdef void accumulate_metrics(Job *job, int64_t sample, int64_t m) noexcept nogil
 # Return the sum of the weights of m samples from `sample` on.
 cdef double sum_weights(const Job *job, int64_t sample, int64_t m) noexcept nogil
 
-# Return the factor of the mean gradient of the batch that begins with `sample`.
-cdef double compute_update_factor(const TrainingJob *training, int64_t sample) noexcept nogil
+# Return the factor of the mean gradient of the batch that begins with `sample` in its deltas.
+cdef double compute_delta_factor(const TrainingJob *training, int64_t sample) noexcept nogil
 
 # Return whether a product (m, k) x (k, n) is large enough for a BLAS.
 cdef bint suits_blas(int64_t m, int64_t n, int64_t k) noexcept nogil

@@ -11,7 +11,7 @@ from cmlp._core.kernels import OPTIMIZERS
 from cmlp._core.program cimport Program, Workspace, address_array, run_training
 from cmlp._core.steps cimport (
     BACKWARD, BIASES, FORWARD, GROUPS, MAX_STATES, WEIGHTS, Job, Layer, Tensor, TrainingJob,
-    address, at, compute_update_factor, count_square_blocks, sum_weights)
+    address, at, compute_delta_factor, count_square_blocks, sum_weights)
 
 cdef extern from "random.h" nogil:
     void cmlp_shuffle(uint32_t *order, uint32_t n, uint64_t seed, uint32_t epoch)
@@ -131,6 +131,7 @@ cdef class OptimizerKernel:
         training.penalty.is_active = self.penalty >= 0
         training.penalty.factor = self.penalty
         training.update_factor = 1
+        training.scales_late = False
         for l in range(training.job.depth):
             layer = &training.job.layers[l]
             for t in range(layer.tensor_count):
@@ -220,6 +221,7 @@ cdef class EpochRun:
             self.squares = np.empty(count_square_blocks(job.layers, job.depth))
             training.squares = &self.squares[0]
         training.is_small = (loss is None and self.workspace.has_previous
+                             and not program.rounds
                              and job.batch <= program.kernels.shared_pass_rows)
         training.defers_updates = (training.is_small and training.optimizer.optimizers == NULL
                                    and program.can_defer_updates())
@@ -321,7 +323,7 @@ cdef class EpochRun:
         cdef Layer *last = &job.layers[job.depth - 1]
         cdef int64_t m = min(job.batch, job.total - job.done), i
         cdef int64_t width = last.outputs * job.itemsize
-        cdef double factor = compute_update_factor(&self.training, job.done)
+        cdef double factor = compute_delta_factor(&self.training, job.done)
         cdef char *row
         outputs = np.empty((m, last.outputs), self.program.dtype)
         row = address_array(outputs, 2)

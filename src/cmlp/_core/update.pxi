@@ -9,14 +9,19 @@ cdef void update_weight_block(TrainingJob *training, Layer *layer, int64_t first
         optimize_block(training, &layer.tensors[WEIGHT], first, rows, column, n)
 
 
-cdef void accumulate_weight_rows(Job *job, Layer *layer, Matrix a, int64_t first, int64_t rows,
-                                 int64_t m) noexcept nogil:
+cdef void accumulate_weight_rows(TrainingJob *training, Layer *layer, Matrix a, int64_t first,
+                                 int64_t rows, int64_t m) noexcept nogil:
     # Update rows first .. first + rows of the weights by the input a and the delta of all
     # m samples.
+    cdef Job *job = &training.job
     cdef int s = job.itemsize
     cdef char *w = at(layer.tensors[WEIGHT].into, first * layer.n, s)
     cdef const char *x = at(a.data, first, s)
-    if not (uses_blas(job, m, layer.n, rows)
+    if layer.rounds:
+        job.kernels.bf16_accumulate(
+            m, layer.n, rows, at_unit(job, layer.input_units, layer.input_ld, 0, first),
+            layer.input_ld, layer.delta_units, layer.delta_ld, training.late_factor, w, layer.n)
+    elif not (uses_blas(job, m, layer.n, rows)
             and gemm(job.blas, s, True, False, rows, layer.n, m, x, a.ld, layer.delta, layer.ld,
                      1, w, layer.n)):
         job.kernels.accumulate(m, layer.n, rows, x, a.ld, layer.delta, layer.ld, w, layer.n)
@@ -37,7 +42,7 @@ cdef void update_dense_weights(TrainingJob *training, Layer *layer, Matrix a, in
         block = max(unit, CMLP_GRADIENT_BLOCK_BYTES // (layer.n * job.itemsize) // unit * unit)
     while first < end:
         rows = min(end - first, block)
-        accumulate_weight_rows(job, layer, a, first, rows, m)
+        accumulate_weight_rows(training, layer, a, first, rows, m)
         update_weight_block(training, layer, first, rows, 0, layer.n)
         first += rows
 
@@ -59,6 +64,14 @@ cdef void update_sparse_weights(TrainingJob *training, Layer *layer, int64_t m, 
     cdef int s = job.itemsize
     cdef void *into = layer.tensors[WEIGHT].into
     cdef Range share
+    if layer.rounds:
+        share = split_range(layer.inputs, CMLP_UPDATE_BLOCK_ROWS, thread, threads)
+        if share.size:
+            job.kernels.bf16_sparse_accumulate(
+                m, layer.n, share.first, share.size, &job.input.entries, layer.delta_units,
+                layer.delta_ld, training.late_factor, at(into, share.first * layer.n, s), layer.n)
+            update_weight_block(training, layer, share.first, share.size, 0, layer.n)
+        return
     if has_dense_columns(job, layer, m):
         share = split_range(layer.inputs, 1, thread, threads)
         job.kernels.marked_accumulate(

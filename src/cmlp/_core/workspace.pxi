@@ -53,11 +53,20 @@ cdef class Workspace:
             layer.slope = NULL
         layer.delta = self.take(size)
         layer.start = layer.tensors[BIAS].value
+        self.assign_units(layer)
         if layer.normalization != NOT_NORMALIZED:
             layer.start = self.take(layer.n * s)
             layer.normal = self.take(size)
             layer.shift_delta = self.take(size)
             layer.inverse = self.take(max(self.capacity, layer.n) * s)
+
+    cdef void assign_units(self, Layer *layer) noexcept:
+        # The kernels may read one vector beyond the last unit.
+        layer.input_units = layer.delta_units = NULL
+        if layer.rounds:
+            if not (self.entries and layer == self.layers):
+                layer.input_units = self.take(self.capacity * layer.input_ld * 4 + CMLP_PAD)
+            layer.delta_units = self.take(self.capacity * layer.delta_ld * 4 + CMLP_PAD)
 
     cdef void assign_buffers(self, Job *job) noexcept:
         # Point the job, and the layers, to their buffers. The layout depends only on the

@@ -44,6 +44,9 @@ class Architecture(Record):
     dtype : numpy.dtype
         float32 or float64.
     seed : int
+    compute_dtype : str, optional
+        Name of the dtype of the operands of large products: that of `dtype`, the default, or
+        ``"bfloat16"``.
     """
 
     inputs: int
@@ -52,11 +55,13 @@ class Architecture(Record):
     init: object
     dtype: np.dtype
     seed: int
+    compute_dtype: str = ""
 
     @classmethod
     def from_arguments(cls, sizes, *, activation="sigmoid", output=None, loss="quadratic",
                        init="auto", dtype="float32", dropout=0.0, input_dropout=0.0,
-                       input_noise=0.0, normalization=None, max_norm=None, seed=None):  # fmt: skip
+                       input_noise=0.0, normalization=None, max_norm=None, seed=None,
+                       compute_dtype=None):  # fmt: skip
         """Return the architecture for the arguments of `cmlp.Network`.
 
         Raises
@@ -92,10 +97,13 @@ class Architecture(Record):
             layers.insert(0, InputDropout(float(input_dropout)))
         if input_noise:
             layers.insert(0, InputNoise(float(input_noise)))
-        return cls(sizes[0], tuple(layers), loss, init, dtype, resolve_seed(seed))
+        return cls(sizes[0], tuple(layers), loss, init, dtype, resolve_seed(seed),
+                   resolve_compute_dtype(compute_dtype, dtype))  # fmt: skip
 
     def __post_init__(self):
         """Raise `ValueError` if a parameter of a component vanishes or overflows in the dtype."""
+        if not self.compute_dtype:
+            object.__setattr__(self, "compute_dtype", self.dtype.name)
         for layer in self.dense:
             if layer.normalization is not None:
                 name = f"eps of {type(layer.normalization).__name__}"
@@ -151,6 +159,11 @@ class Architecture(Record):
         """Kind of the first input layer that cannot transform sparse rows, or None."""
         kinds = (layer.kind for layer in self.layers if layer.is_input_layer)
         return next((k for k in kinds if not kernels.INPUT_LAYERS[k].has_sparse_form), None)
+
+    @property
+    def rounds(self):
+        """Whether the operands of large products are rounded to bfloat16."""
+        return self.compute_dtype == "bfloat16"
 
     @property
     def max_norm(self):
@@ -239,6 +252,7 @@ class Architecture(Record):
             "init": "callable" if callable(self.init) else self.init,
             "dtype": self.dtype.name,
             "seed": self.seed,
+            **({"compute_dtype": self.compute_dtype} if self.rounds else {}),
         }
 
     @classmethod
@@ -261,6 +275,7 @@ class Architecture(Record):
             If a value does not fit.
         """
         common = {name: header[name] for name in ("loss", "init", "dtype", "seed")}
+        common["compute_dtype"] = header.get("compute_dtype")
         if common["init"] == "callable":
             common["init"] = "auto"
         if loss is not None:
@@ -280,7 +295,7 @@ class Architecture(Record):
         )
 
     @classmethod
-    def from_layers(cls, inputs, layers, *, loss, init, dtype, seed):
+    def from_layers(cls, inputs, layers, *, loss, init, dtype, seed, compute_dtype=None):
         """Return an architecture with the given layers, validated together.
 
         Raises
@@ -302,8 +317,9 @@ class Architecture(Record):
         resolve_output(last.activation, loss, last.units)
         if last.normalization is not None or last.dropout:
             raise ValueError("the last layer must have neither normalization nor dropout")
-        return cls(inputs, tuple(layers), loss, resolve_initializer(init), resolve_dtype(dtype),
-                   resolve_seed(seed))  # fmt: skip
+        dtype = resolve_dtype(dtype)
+        return cls(inputs, tuple(layers), loss, resolve_initializer(init), dtype,
+                   resolve_seed(seed), resolve_compute_dtype(compute_dtype, dtype))  # fmt: skip
 
     @property
     def options(self):
@@ -324,6 +340,7 @@ class Architecture(Record):
             "loss": self.loss.header,
             **self.options,
             "dtype": self.dtype.name,
+            **({"compute_dtype": self.compute_dtype} if self.rounds else {}),
             "seed": self.seed,
         }
         return f"{list(self.sizes)}, " + ", ".join(f"{n}={v!r}" for n, v in values.items())
@@ -386,6 +403,34 @@ def resolve_dtype(dtype):
     if resolved not in (np.float32, np.float64) or not resolved.isnative:
         raise ValueError(f"dtype must be float32 or float64; got {dtype!r}")
     return resolved
+
+
+def resolve_compute_dtype(compute_dtype, dtype):
+    """Return the name of the dtype of the operands of large products.
+
+    Parameters
+    ----------
+    compute_dtype : str, numpy.dtype or None
+        ``"bfloat16"``, or the dtype of the parameters; None for the latter.
+    dtype : numpy.dtype
+        float32 or float64, the dtype of the parameters.
+    """
+    if compute_dtype is None:
+        return dtype.name
+    name = compute_dtype
+    if not isinstance(compute_dtype, str):
+        try:
+            name = np.dtype(compute_dtype).name
+        except TypeError:
+            name = None
+    allowed = [dtype.name] if dtype == np.float64 else ["bfloat16", dtype.name]
+    if name in allowed:
+        return name
+    error = TypeError if name is None else ValueError
+    raise error(
+        f"compute_dtype must be {' or '.join(map(repr, allowed))} if dtype is {dtype.name!r}; "
+        f"got {compute_dtype!r}"
+    )
 
 
 def resolve_seed(seed):

@@ -7,7 +7,9 @@ from cmlp._model.tasks import check_task
 NEW_NETWORK = "create a Network with it as argument, and assign weight and bias to that"
 ITEMS = "assign to its items, the arrays of the layers"
 FIXED_ATTRIBUTES = {
-    **dict.fromkeys(("activation", "output", "loss", "init", "dtype", "seed"), NEW_NETWORK),
+    **dict.fromkeys(
+        ("activation", "output", "loss", "init", "dtype", "compute_dtype", "seed"), NEW_NETWORK
+    ),
     **dict.fromkeys(("size", "num_layers"), "create a Network of other sizes"),
     **dict.fromkeys(("scale", "running_mean", "running_variance"), ITEMS),
     **dict.fromkeys(("is_classifier", "score_name"), "assign to task"),
@@ -23,8 +25,8 @@ class NetworkAttributes:
     """
 
     __slots__ = (
-        "__weakref__", "_has_probabilities", "_program", "activation", "dtype", "init", "loss",
-        "num_layers", "output", "seed", "state",
+        "__weakref__", "_has_probabilities", "_program", "activation", "compute_dtype", "dtype",
+        "init", "loss", "num_layers", "output", "seed", "state",
     )  # fmt: skip
 
     def __setattr__(self, name, value):
@@ -60,6 +62,7 @@ class NetworkAttributes:
             "loss": architecture.loss.name,
             "init": architecture.init,
             "dtype": architecture.dtype,
+            "compute_dtype": architecture.compute_dtype,
             "seed": architecture.seed,
             # Copied from other objects: look-ups would slow down the prediction of one row.
             "_has_probabilities": architecture.has_probabilities,

@@ -37,6 +37,8 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
     dtype : {"float32", "float64"}, optional
         The dtype of the parameters and of all arithmetic; by default that of X, as in
         scikit-learn. float32 is twice as fast as float64.
+    compute_dtype : {"bfloat16", "float32", "float64"}, optional
+        As in `cmlp.Network`. With ``"bfloat16"``, `dtype` is ``"float32"`` by default.
     n_jobs : int, optional
         The number of threads; -1 means all CPUs, -2 all but one. None uses as many as
         `cmlp.Network` does.
@@ -72,7 +74,8 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
                  nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1,
                  beta_1=0.9, beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000,
                  optimizer=None, schedule=None, dropout=0.0, batch_norm=False, class_weight=None,
-                 callbacks=None, dtype=None, n_jobs=None, threads=None):  # fmt: skip
+                 callbacks=None, dtype=None, compute_dtype=None, n_jobs=None,
+                 threads=None):  # fmt: skip
         super().__init__(
             hidden_layer_sizes, activation, solver=solver, alpha=alpha, batch_size=batch_size,
             learning_rate=learning_rate, learning_rate_init=learning_rate_init, power_t=power_t,
@@ -89,6 +92,7 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
         self.class_weight = class_weight
         self.callbacks = callbacks
         self.dtype = dtype
+        self.compute_dtype = compute_dtype
         self.n_jobs = n_jobs
         self.threads = threads
 
@@ -175,6 +179,8 @@ class MLPRegressor(EngineMixin, neural_network.MLPRegressor):
     dtype : {"float32", "float64"}, optional
         The dtype of the parameters and of all arithmetic; by default that of X, as in
         scikit-learn. float32 is twice as fast as float64.
+    compute_dtype : {"bfloat16", "float32", "float64"}, optional
+        As in `cmlp.Network`. With ``"bfloat16"``, `dtype` is ``"float32"`` by default.
     n_jobs : int, optional
         The number of threads; -1 means all CPUs, -2 all but one. None uses as many as
         `cmlp.Network` does.
@@ -202,7 +208,7 @@ class MLPRegressor(EngineMixin, neural_network.MLPRegressor):
                  nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1,
                  beta_1=0.9, beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000,
                  optimizer=None, schedule=None, dropout=0.0, batch_norm=False, callbacks=None,
-                 dtype=None, n_jobs=None, threads=None):  # fmt: skip
+                 dtype=None, compute_dtype=None, n_jobs=None, threads=None):  # fmt: skip
         super().__init__(
             loss, hidden_layer_sizes, activation, solver=solver, alpha=alpha,
             batch_size=batch_size, learning_rate=learning_rate,
@@ -219,6 +225,7 @@ class MLPRegressor(EngineMixin, neural_network.MLPRegressor):
         self.batch_norm = batch_norm
         self.callbacks = callbacks
         self.dtype = dtype
+        self.compute_dtype = compute_dtype
         self.n_jobs = n_jobs
         self.threads = threads
 

@@ -46,6 +46,7 @@ CONSTRAINTS = {
     "batch_norm": ["boolean"],
     "callbacks": "no_validation",
     "dtype": [StrOptions({"float32", "float64"}), None],
+    "compute_dtype": [StrOptions({"bfloat16", "float32", "float64"}), None],
     "n_jobs": [Integral, None],
     "threads": [Interval(Integral, 1, None, closed="left"), None],
 }
@@ -97,12 +98,18 @@ class EngineMixin:
         super()._initialize(y, layer_units, dtype)
         # The network of an earlier fit has other sizes, or running statistics of other data.
         self.__dict__.pop("_optimizer", None)
-        self._network = self._make_network(layer_units, np.dtype(self.dtype or dtype))
+        self._network = self._make_network(layer_units, self._choose_dtype(dtype))
         # scikit-learn's initial values are those before normalization.
         self._network.weight = [coef.T for coef in self.coefs_]
         self._network.bias = [intercept[:, None] for intercept in self.intercepts_]
         self._input_dtype = dtype
         self._expose_parameters()
+
+    def _choose_dtype(self, dtype):
+        # Return the dtype of the network's parameters, for an X or coefficients of `dtype`.
+        if self.dtype is None and self.compute_dtype is not None:
+            return np.dtype("float64" if self.compute_dtype == "float64" else "float32")
+        return np.dtype(self.dtype or dtype)
 
     def _init_coef(self, fan_in, fan_out, dtype):
         # scikit-learn's bound of the initial weights depends only on whether `activation` is
@@ -124,6 +131,7 @@ class EngineMixin:
         network = Network(
             sizes, activation=activation, output=output, loss=loss, init="zeros", dtype=dtype,
             dropout=self.dropout, normalization="batch" if self.batch_norm else None, seed=seed,
+            compute_dtype=self.compute_dtype,
         )  # fmt: skip
         if task := get_task(self):
             network.task = task
@@ -139,7 +147,7 @@ class EngineMixin:
         if network is not None and is_current:
             return network
         sizes = [coef.shape[0] for coef in self.coefs_] + [self.coefs_[-1].shape[1]]
-        dtype = np.dtype(self.dtype or self.coefs_[0].dtype)
+        dtype = self._choose_dtype(self.coefs_[0].dtype)
         if network is None or network.size != sizes or network.dtype != dtype:
             network = self._make_network(sizes, dtype)
             attributes.pop("_optimizer", None)  # its state has the layout of other parameters

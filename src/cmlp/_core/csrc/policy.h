@@ -100,6 +100,13 @@
 #define CMLP_MARKED_ENTRIES_PER_WORD 2
 #define CMLP_MARKED_ROW_BYTES 256
 
+/* --- bfloat16 ----------------------------------------------------------------------------- */
+
+/* Minimum number of inputs and of outputs of a layer whose products are rounded to bfloat16, in a
+ * network that computes in bfloat16.  Not measured yet.
+ * Smaller: rounding costs more than the faster products save.  Changes bits. */
+#define CMLP_BF16_MIN_SIZE 64
+
 /* --- Memory layout and prefetching -------------------------------------------------------- */
 
 /* A workspace buffer whose rows are a multiple of this many bytes apart gets one more vector of

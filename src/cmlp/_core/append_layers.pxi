@@ -1,0 +1,66 @@
+# Appending layers to a program, one function for each kind of layer.
+
+cdef bint suits_bfloat16(int64_t inputs, int64_t outputs) noexcept:
+    # Return whether the products of a dense layer are rounded to bfloat16, if the network's are:
+    # a function of the layer's shape alone.
+    return inputs >= CMLP_BF16_MIN_SIZE and outputs >= CMLP_BF16_MIN_SIZE
+
+
+cdef int64_t count_units(Program program, int64_t elements) noexcept:
+    # Return the leading dimension, in units, of rows of `elements` bfloat16 numbers.
+    cdef int64_t vector = 2 * CMLP_PAD // program.itemsize
+    cdef int64_t pairs = (elements + vector - 1) // vector * vector // 2
+    return pad_leading(pairs * program.kernels.bf16_units_per_pair, program.itemsize)
+
+
+def add_input_layer(Program program, specification, dict offsets):
+    """Append an input layer."""
+    cdef cmlp_input_layer *layer = &program.input_layers[program.input_layer_count]
+    layer.kind = INPUT_LAYERS[specification.kind].code
+    layer.parameter = getattr(specification, INPUT_PARAMETERS[specification.kind])
+    program.input_layer_count += 1
+
+
+def add_dense(Program program, specification, dict offsets):
+    """Append a dense layer."""
+    cdef Layer *layer = &program.layers[program.depth]
+    cdef int64_t lanes = CMLP_PAD // program.itemsize
+    normalization = specification.normalization
+    layer.inputs = program.layers[program.depth - 1].outputs if program.depth else program.inputs
+    layer.outputs = specification.units
+    layer.n = (layer.outputs + lanes - 1) // lanes * lanes
+    layer.ld = pad_leading(layer.n, program.itemsize)
+    layer.activation.kind = specification.activation.code
+    layer.activation.parameter = specification.activation.parameter
+    layer.dropout = dropout_of(specification.dropout)
+    layer.max_norm = specification.max_norm or 0
+    layer.rounds = program.rounds and suits_bfloat16(layer.inputs, layer.outputs)
+    if layer.rounds:
+        layer.input_ld = count_units(program, layer.inputs)
+        layer.delta_ld = count_units(program, layer.n)
+    layer.tensors[WEIGHT] = program.describe_tensor(offsets["weight"], layer.inputs, layer.n,
+                                                    WEIGHTS)
+    layer.tensors[BIAS] = program.describe_tensor(offsets["bias"], 1, layer.n, BIASES)
+    layer.tensor_count = 2
+    if normalization is not None:
+        layer.tensors[SCALE] = program.describe_tensor(offsets["scale"], 1, layer.n, BIASES)
+        layer.tensor_count = 3
+        layer.epsilon = normalization.eps
+        layer.normalization = OVER_LAYER
+        if normalization.name == "batch":
+            layer.normalization = OVER_BATCH
+            layer.momentum = normalization.momentum
+            layer.running_mean = address_elements(program.statistics, offsets["running_mean"],
+                                                  layer.n)
+            layer.running_variance = address_elements(
+                program.statistics, offsets["running_variance"], layer.n)
+            program.normalizes_batches = True
+    program.limits_norms = program.limits_norms or layer.max_norm > 0
+    program.depth += 1
+
+
+# Kind of an input layer -> attribute of its specification that is the kernel's parameter.
+INPUT_PARAMETERS = {"input_noise": "deviation", "input_dropout": "rate"}
+
+# Kind of a layer -> function that appends it to a program.
+LAYERS = {"dense": add_dense, **dict.fromkeys(INPUT_PARAMETERS, add_input_layer)}
