@@ -84,8 +84,8 @@ def test_arguments_and_defaults_equal_scikit_learns():
         assert {name: own[name] for name in given} == given
         extras = set(own) - set(given)
         assert extras - {"class_weight"} == {
-            "optimizer", "schedule", "dropout", "batch_norm", "callbacks", "dtype", "n_jobs",
-            "threads",
+            "optimizer", "schedule", "dropout", "batch_norm", "callbacks", "dtype", "compute_dtype",
+            "n_jobs", "threads",
         }  # fmt: skip
 
 
