@@ -24,6 +24,10 @@
 
 #if CMLP_REAL_BYTES == 4
 
+/* A vector at any address of a real. */
+typedef REAL unaligned_vector __attribute__((vector_size(VECTOR_BYTES), may_alias, aligned(4)));
+INLINE V load_unaligned(const REAL *p) { return *(const unaligned_vector *)p; }
+
 typedef uint32_t VU __attribute__((vector_size(VECTOR_BYTES), may_alias));
 
 /* Round to bfloat16 as vcvtneps2bf16 does: Intel 64 and IA-32 Architectures Software Developer's
@@ -41,11 +45,16 @@ INLINE uint32_t round_bits(uint32_t bits)
 /* The same for the lanes of a vector. */
 INLINE V round_reals(V x)
 {
+#ifdef __AVX512BF16__
+    const __m256i halves = (__m256i)_mm512_cvtneps_pbh((__m512)x);
+    return (V)_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16);
+#else
     const VU bits = (VU)x, magnitude = bits & 0x7fffffff;
     const VU rounded = (bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000;
     const VI is_nan = magnitude > 0x7f800000, is_tiny = magnitude < 0x00800000;
     const V finite = v_select(is_tiny, (V)(bits & 0x80000000), (V)rounded);
     return v_select(is_nan, (V)((bits | 0x00400000) & 0xffff0000), finite);
+#endif
 }
 
 INLINE uint32_t round_real(REAL x)
@@ -92,13 +101,6 @@ INLINE void store_row_units(V first, V second, REAL *units)
     _mm512_storeu_ps(units, (__m512)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first));
 }
 
-/* Store the unit of the elements `even` and `odd` of a row. */
-INLINE void store_pair(REAL even, REAL odd, REAL *unit)
-{
-    const uint32_t bits = (round_real(even) >> 16) | round_real(odd);
-    memcpy(unit, &bits, sizeof bits);
-}
-
 #else
 
 #define UNITS_PER_PAIR 2
@@ -113,22 +115,12 @@ INLINE void store_pair(REAL even, REAL odd, REAL *unit)
 #endif
 INLINE V exchange_pairs(V x) { return SHUFFLE(x, x, EXCHANGED_LANES); }
 
-typedef REAL unaligned_vector __attribute__((vector_size(VECTOR_BYTES), may_alias, aligned(4)));
-
 /* Store the units of 2 * LANES consecutive elements of a row. */
 INLINE void store_row_units(V first, V second, REAL *units)
 {
     *(unaligned_vector *)units = exchange_pairs(round_reals(first));
     *(unaligned_vector *)(units + LANES) = exchange_pairs(round_reals(second));
 }
-
-/* Store the units of the elements `even` and `odd` of a row. */
-INLINE void store_pair(REAL even, REAL odd, REAL *units)
-{
-    const uint32_t bits[2] = {round_real(odd), round_real(even)};
-    memcpy(units, bits, sizeof bits);
-}
-
 #endif
 
 /* Rows of units: OUT (m, ...) of the rows A (m, n), leading dimensions lda and ldout, in units.  The
@@ -136,18 +128,17 @@ INLINE void store_pair(REAL even, REAL odd, REAL *units)
  * with element n - 1. */
 static void round_rows(int64_t m, int64_t n, const void *a_, int64_t lda, void *out_, int64_t ldout)
 {
-    typedef REAL unaligned_reals __attribute__((vector_size(VECTOR_BYTES), may_alias, aligned(4)));
+    const int64_t whole = n / (2 * LANES) * (2 * LANES);
     for (int64_t i = 0; i < m; i++) {
         const REAL *a = (const REAL *)a_ + i * lda;
         REAL *out = (REAL *)out_ + i * ldout;
-        int64_t j = 0;
-        for (; j + 2 * LANES <= n; j += 2 * LANES, out += LANES * UNITS_PER_PAIR)
-            store_row_units(*(const unaligned_reals *)(a + j),
-                            *(const unaligned_reals *)(a + j + LANES), out);
-        if (j == n)
-            continue;
-        for (const int64_t end = j + 2 * LANES; j < end; j += 2, out += UNITS_PER_PAIR)
-            store_pair(j < n ? a[j] : 0, j + 1 < n ? a[j + 1] : 0, out);
+        for (int64_t j = 0; j < whole; j += 2 * LANES, out += LANES * UNITS_PER_PAIR)
+            store_row_units(load_unaligned(a + j), load_unaligned(a + j + LANES), out);
+        if (whole < n) {
+            REAL rest[2 * LANES] __attribute__((aligned(CMLP_PAD))) = {0};
+            memcpy(rest, a + whole, (size_t)(n - whole) * sizeof(REAL));
+            store_row_units(load(rest), load(rest + LANES), out);
+        }
     }
 }
 

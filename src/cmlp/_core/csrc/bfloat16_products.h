@@ -79,22 +79,21 @@ INLINE void pack_transposed_units(int64_t elements, int64_t columns, const REAL 
 INLINE void pack_samples(int64_t samples, int64_t columns, const REAL *a, int64_t lda, REAL *out,
                          int64_t ldout)
 {
-    typedef REAL unaligned_reals __attribute__((vector_size(VECTOR_BYTES), may_alias, aligned(4)));
     for (int64_t s = 0; s < samples; s += 2, a += 2 * lda, out += UNITS_PER_PAIR * ldout) {
         const int has_odd = s + 1 < samples;
 #ifdef HAS_PAIR_UNITS
         const words low = {INTERLEAVED_HALVES(0)}, high = {INTERLEAVED_HALVES(16)};
         for (int64_t j = 0; j < columns; j += 2 * LANES) {
-            const V even = *(const unaligned_reals *)(a + j / 2);
-            const V odd = has_odd ? *(const unaligned_reals *)(a + lda + j / 2) : splat(0);
+            const V even = load_unaligned(a + j / 2);
+            const V odd = has_odd ? load_unaligned(a + lda + j / 2) : splat(0);
             store(out + j, (V)_mm512_permutex2var_epi16((__m512i)even, (__m512i)low, (__m512i)odd));
             store(out + j + LANES,
                   (V)_mm512_permutex2var_epi16((__m512i)even, (__m512i)high, (__m512i)odd));
         }
 #else
         for (int64_t j = 0; j < columns; j += LANES) {
-            const V even = *(const unaligned_reals *)(a + j);
-            const V odd = has_odd ? *(const unaligned_reals *)(a + lda + j) : splat(0);
+            const V even = load_unaligned(a + j);
+            const V odd = has_odd ? load_unaligned(a + lda + j) : splat(0);
             store(out + j, exchange_pairs(odd));
             store(out + ldout + j, exchange_pairs(even));
         }

@@ -243,8 +243,8 @@ typedef struct {
      * products is complete before it is multiplied, but for batches larger than BF16_SAMPLES. */
     void (*bf16_accumulate)(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda,
                             const void *d, int64_t ldd, double factor, void *w, int64_t ldw);
-    /* Round rows first .. first + m of a sparse batch in place, for the two functions that follow;
-     * within a pair of columns the odd entry then comes first. */
+    /* Replace the entries of rows first .. first + m of a sparse batch by units, for the two functions
+     * that follow. */
     void (*bf16_round_entries)(int64_t first, int64_t m, const cmlp_entries *batch);
     /* sparse_affine. */
     void (*bf16_sparse_affine)(int64_t first, int64_t m, int64_t n, int64_t k,

@@ -8,31 +8,8 @@
 #ifndef CMLP_SPARSE_H
 #define CMLP_SPARSE_H
 
-#include "bfloat16.h"
 #include "kernels.h"
 #include "simd.h"
-
-/* Return a vector of W, rounded to bfloat16 if the constant `rounds` is not 0. */
-INLINE V load_weights(const int rounds, const REAL *w)
-{
-#if CMLP_REAL_BYTES == 4
-    if (rounds)
-        return round_reals(load(w));
-#endif
-    (void)rounds;
-    return load(w);
-}
-
-/* Return the start of a sum.  With `rounds`, subnormal numbers become 0, as in a dense product. */
-INLINE V load_start(const int rounds, const REAL *from)
-{
-#if CMLP_REAL_BYTES == 4
-    if (rounds)
-        return v_select(v_abs(load(from)) < REAL_MIN, splat(0), load(from));
-#endif
-    (void)rounds;
-    return load(from);
-}
 
 /* Run `call` for blocks of the n columns.  In `call`, `vecs` is the constant number of vectors of a
  * block, at most MAX_VECTORS, and `v` its first column.  The blocks are as even as possible. */
@@ -66,33 +43,32 @@ typedef struct {
 } sparse_sum;
 
 /* Start the sums of sample i of the batch at `from` (vecs vectors): the bias, or earlier sums. */
-INLINE void begin_sum(const int vecs, const int rounds, sparse_sum *s, const cmlp_entries *batch,
-                      int64_t i, const REAL *from)
+INLINE void begin_sum(const int vecs, sparse_sum *s, const cmlp_entries *batch, int64_t i,
+                      const REAL *from)
 {
     const cmlp_span span = batch->spans[i];
     s->column = batch->column + span.begin;
     s->value = (const REAL *)batch->value + span.begin;
     s->entries = span.end - span.begin;
     UNROLL for (int j = 0; j < vecs; j++)
-        s->sum[j] = load_start(rounds, from + j * LANES);
+        s->sum[j] = load(from + j * LANES);
 }
 
 /* Add entry t.  w points to row `first` of W, leading dimension ldw. */
-INLINE void add_entry(const int vecs, const int rounds, sparse_sum *s, int64_t t, int64_t first,
-                      const REAL *w, int64_t ldw)
+INLINE void add_entry(const int vecs, sparse_sum *s, int64_t t, int64_t first, const REAL *w,
+                      int64_t ldw)
 {
     const REAL *row = w + (s->column[t] - first) * ldw, x = s->value[t];
     ONE_POINTER(row);
     UNROLL for (int j = 0; j < vecs; j++)
-        s->sum[j] += x * load_weights(rounds, row + j * LANES);
+        s->sum[j] += x * load(row + j * LANES);
 }
 
 /* Add the entries from t on. */
-INLINE void add_entries(const int vecs, const int rounds, sparse_sum *s, int64_t t, const REAL *w,
-                        int64_t ldw)
+INLINE void add_entries(const int vecs, sparse_sum *s, int64_t t, const REAL *w, int64_t ldw)
 {
     for (; t < s->entries; t++)
-        add_entry(vecs, rounds, s, t, 0, w, ldw);
+        add_entry(vecs, s, t, 0, w, ldw);
 }
 
 /* Store the sums to c. */
@@ -105,30 +81,29 @@ INLINE void store_sum(const int vecs, const sparse_sum *s, REAL *c)
 /* One block of columns of the forward product, sample by sample: rows first .. first + m of the
  * batch; c points to the output of row `first`.  In narrow layers two samples at a time; see
  * SPARSE_PAIR_MAX_VECTORS. */
-INLINE void affine_by_samples(const int vecs, const int rounds, int64_t first, int64_t m,
-                              const cmlp_entries *batch, const REAL *w, int64_t ldw,
-                              const REAL *bias, REAL *c, int64_t ldc)
+INLINE void affine_by_samples(const int vecs, int64_t first, int64_t m, const cmlp_entries *batch,
+                              const REAL *w, int64_t ldw, const REAL *bias, REAL *c, int64_t ldc)
 {
     int64_t i = 0;
     if (vecs <= SPARSE_PAIR_MAX_VECTORS)
         for (; i + 2 <= m; i += 2) {
             sparse_sum s, u;
-            begin_sum(vecs, rounds, &s, batch, first + i, bias);
-            begin_sum(vecs, rounds, &u, batch, first + i + 1, bias);
+            begin_sum(vecs, &s, batch, first + i, bias);
+            begin_sum(vecs, &u, batch, first + i + 1, bias);
             const int64_t both = s.entries < u.entries ? s.entries : u.entries;
             for (int64_t t = 0; t < both; t++) {
-                add_entry(vecs, rounds, &s, t, 0, w, ldw);
-                add_entry(vecs, rounds, &u, t, 0, w, ldw);
+                add_entry(vecs, &s, t, 0, w, ldw);
+                add_entry(vecs, &u, t, 0, w, ldw);
             }
-            add_entries(vecs, rounds, &s, both, w, ldw);
-            add_entries(vecs, rounds, &u, both, w, ldw);
+            add_entries(vecs, &s, both, w, ldw);
+            add_entries(vecs, &u, both, w, ldw);
             store_sum(vecs, &s, c + i * ldc);
             store_sum(vecs, &u, c + (i + 1) * ldc);
         }
     for (; i < m; i++) {
         sparse_sum s;
-        begin_sum(vecs, rounds, &s, batch, first + i, bias);
-        add_entries(vecs, rounds, &s, 0, w, ldw);
+        begin_sum(vecs, &s, batch, first + i, bias);
+        add_entries(vecs, &s, 0, w, ldw);
         store_sum(vecs, &s, c + i * ldc);
     }
 }
@@ -148,67 +123,55 @@ INLINE int64_t choose_passes(const int vecs, int64_t first, int64_t m, int64_t k
 }
 
 /* One block of columns of the forward product, in passes: all samples add the entries of one block
- * of W's rows, while the block is in the L1 cache, before the next block.  A block that is rounded
- * is copied, and begins and ends between two pairs of rows. */
-INLINE void affine_by_passes(const int vecs, const int rounds, int64_t passes, int64_t first,
-                             int64_t m, int64_t k, const cmlp_entries *batch, const REAL *w,
-                             int64_t ldw, const REAL *bias, REAL *c, int64_t ldc)
+ * of W's rows, while the block is in the L1 cache, before the next block. */
+INLINE void affine_by_passes(const int vecs, int64_t passes, int64_t first, int64_t m, int64_t k,
+                             const cmlp_entries *batch, const REAL *w, int64_t ldw,
+                             const REAL *bias, REAL *c, int64_t ldc)
 {
     enum { PACKED_REALS = SPARSE_PASS_BYTES / sizeof(REAL) + MAX_VECTORS * LANES };
     REAL packed[PACKED_REALS] __attribute__((aligned(CMLP_PAD)));
-    const int packs = rounds || (m >= SPARSE_PACK_MIN_SAMPLES && ldw != vecs * LANES);
+    const int packs = m >= SPARSE_PACK_MIN_SAMPLES && ldw != vecs * LANES;
     int64_t done[SPARSE_GROUP_SAMPLES] = {0};
     for (int64_t pass = 0, row = 0, end; pass < passes; pass++, row = end) {
         const REAL *rows = w + row * ldw;
         int64_t ld = ldw;
         end = k * (pass + 1) / passes;
-        if (rounds && pass < passes - 1)
-            end = end / 2 * 2;
         if (packs) {
             ld = vecs * LANES;
             for (int64_t r = row; r < end; r++)
                 UNROLL for (int j = 0; j < vecs; j++)
-                    store(packed + (r - row) * ld + j * LANES,
-                          load_weights(rounds, w + r * ldw + j * LANES));
+                    store(packed + (r - row) * ld + j * LANES, load(w + r * ldw + j * LANES));
             rows = packed;
         }
         for (int64_t i = 0; i < m; i++) {
             sparse_sum s;
             int64_t t = done[i];
-            begin_sum(vecs, rounds, &s, batch, first + i, pass == 0 ? bias : c + i * ldc);
+            begin_sum(vecs, &s, batch, first + i, pass == 0 ? bias : c + i * ldc);
             for (; t < s.entries && s.column[t] < end; t++)
-                add_entry(vecs, 0, &s, t, row, rows, ld);
+                add_entry(vecs, &s, t, row, rows, ld);
             done[i] = t;
             store_sum(vecs, &s, c + i * ldc);
         }
     }
 }
 
-/* The forward product, with W rounded to bfloat16 if the constant `rounds` is not 0. */
-INLINE void multiply_entries(const int rounds, int64_t first, int64_t m, int64_t n, int64_t k,
-                             const cmlp_entries *batch, const REAL *w, int64_t ldw,
-                             const REAL *bias, void *c_, int64_t ldc)
+/* C = A W + bias for rows first .. first + m of a sparse batch A; W (k, n), C (m, n), bias (n,)
+ * padded; leading dimensions ldw and ldc; c points to the output of row 0. */
+static void sparse_affine(int64_t first, int64_t m, int64_t n, int64_t k,
+                          const cmlp_entries *batch, const void *w_, int64_t ldw,
+                          const void *bias_, void *c_, int64_t ldc)
 {
+    const REAL *w = w_, *bias = bias_;
     for (const int64_t end = first + m; first < end; first += m) {
         m = MIN(end - first, SPARSE_GROUP_SAMPLES);
         REAL *c = (REAL *)c_ + first * ldc;
         BY_VECTORS(n, const int64_t passes = choose_passes(vecs, first, m, k, batch, ldw);
                    if (passes > 0)
-                       affine_by_passes(vecs, rounds, passes, first, m, k, batch, w + v, ldw,
-                                        bias + v, c + v, ldc);
+                       affine_by_passes(vecs, passes, first, m, k, batch, w + v, ldw, bias + v,
+                                        c + v, ldc);
                    else
-                       affine_by_samples(vecs, rounds, first, m, batch, w + v, ldw, bias + v, c + v,
-                                         ldc))
+                       affine_by_samples(vecs, first, m, batch, w + v, ldw, bias + v, c + v, ldc))
     }
-}
-
-/* C = A W + bias for rows first .. first + m of a sparse batch A; W (k, n), C (m, n), bias (n,)
- * padded; leading dimensions ldw and ldc; c points to the output of row 0. */
-static void sparse_affine(int64_t first, int64_t m, int64_t n, int64_t k,
-                          const cmlp_entries *batch, const void *w, int64_t ldw, const void *bias,
-                          void *c, int64_t ldc)
-{
-    multiply_entries(0, first, m, n, k, batch, w, ldw, bias, c, ldc);
 }
 
 /* One block of columns of the update: every sample adds its deltas (vecs vectors, in registers),
