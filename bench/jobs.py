@@ -31,6 +31,8 @@ class Job:
     zeros : bool
         Whether the input is uint8 digits, in which most pixels are zero, or dense float32
         noise.
+    optimizer : {"sgd", "adam"}
+        Peers that support plain gradient descent only omit jobs with Adam.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Job:
     samples: int
     lr: float
     zeros: bool = True
+    optimizer: str = "sgd"
 
     @property
     def title(self):
@@ -49,6 +52,8 @@ class Job:
         sizes = "-".join(map(str, self.sizes))
         data = "digits" if self.zeros else "dense input"
         work = f"batch {self.batch}" if self.epochs else "one row forward"
+        if self.optimizer != "sgd":
+            work = f"{self.optimizer.title()}, {work}"
         return f"{sizes}, {self.activation}, {work}, {data}"
 
 
@@ -65,6 +70,18 @@ JOBS = {
         Job("deep", DEEP, "relu", "cross_entropy", 128, 2, 25_600, 0.05),
         Job("deep-dense", DEEP, "relu", "cross_entropy", 128, 2, 12_800, 0.01, False),
         Job("large-dense", LARGE, "relu", "cross_entropy", 512, 1, 4_096, 0.01, False),
+        Job(
+            "table-dense",
+            (100, 256, 256, 256, 1),
+            "relu",
+            "mse",
+            256,
+            2,
+            12_800,
+            1e-3,
+            False,
+            "adam",
+        ),
         Job("row", SMALL, "sigmoid", "quadratic", 1, 0, 1, 0.1, False),
     )
 }
@@ -82,14 +99,16 @@ def load_data(job, fraction=1.0):
     -------
     X : ndarray, shape (n_samples, n_features)
         uint8 digits or float32 noise.
-    y : ndarray of int, shape (n_samples,)
-        Labels.
+    y : ndarray, shape (n_samples,)
+        Labels, int, or for the loss ``"mse"`` real targets, float32.
     """
     whole_batches = int(job.samples * fraction) // job.batch * job.batch
     samples = min(job.samples, max(job.batch, whole_batches))
     rng = np.random.default_rng(0)
     if not job.zeros:
         X = rng.random((samples, job.sizes[0]), dtype=np.float32) + np.float32(1e-3)
+        if job.loss == "mse":
+            return X, rng.random(samples, dtype=np.float32)
         return X, rng.integers(0, job.sizes[-1], samples)
     try:
         X, y = datasets.load_mnist(download=False)[0]

@@ -12,10 +12,12 @@ A peer's module has
 # Peer -> its module in this package.
 PEERS = {
     "cmlp": "cmlp_",
+    "cmlp bfloat16": "cmlp_bfloat16",
     "NumPy reference": "numpy_",
     "scikit-learn": "sklearn_",
     "PyTorch": "torch_eager",
     "PyTorch compiled": "torch_compiled",
+    "PyTorch bfloat16": "torch_autocast",
     "JAX": "jax_scan",
     "ONNX Runtime": "onnxruntime_",
 }

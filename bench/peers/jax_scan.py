@@ -9,6 +9,8 @@ def prepare(job, X, y):
     import jax
     import jax.numpy as jnp
 
+    if job.optimizer != "sgd":
+        return None
     activation = {"sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh, "relu": jax.nn.relu}[job.activation]
     rng = np.random.default_rng(0)
     params = [

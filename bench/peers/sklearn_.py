@@ -9,7 +9,7 @@ ACTIVATIONS = {"sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
 def prepare(job, X, y):
     from sklearn.neural_network import MLPClassifier
 
-    if not job.epochs:
+    if not job.epochs or job.optimizer != "sgd":
         return None
     X = X.astype("float32") / 255 if X.dtype == "uint8" else X
     warnings.simplefilter("ignore")  # ConvergenceWarning: the epochs are few

@@ -11,7 +11,7 @@ def make_network(job):
     layers = []
     for before, after in zip(job.sizes[:-1], job.sizes[1:], strict=True):
         layers += [nn.Linear(before, after), kinds[job.activation]()]
-    if job.loss == "cross_entropy":
+    if job.loss != "quadratic":
         layers.pop()
     torch.manual_seed(0)
     return nn.Sequential(*layers)
@@ -22,10 +22,12 @@ def make_loss(job):
 
     if job.loss == "cross_entropy":
         return torch.nn.CrossEntropyLoss()
+    if job.loss == "mse":
+        return torch.nn.MSELoss()
     return lambda out, y: ((out - torch.nn.functional.one_hot(y, 10)) ** 2).sum(1).mean() / 2
 
 
-def prepare(job, X, y, compiled=False):
+def prepare(job, X, y, compiled=False, autocast=False):
     import torch
 
     net, loss = make_network(job), make_loss(job)
@@ -37,8 +39,10 @@ def prepare(job, X, y, compiled=False):
             net(row)
         return lambda: infer(net, row)
     X = torch.from_numpy(X / X.dtype.type(1) if X.dtype != "uint8" else X.astype("float32") / 255)
-    y = torch.from_numpy(y.astype("int64"))
-    optimizer = torch.optim.SGD(net.parameters(), job.lr)
+    y = torch.from_numpy(y.reshape(-1, 1) if job.loss == "mse" else y.astype("int64"))
+    optimizer = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[job.optimizer](
+        net.parameters(), job.lr
+    )
 
     def run():
         for _ in range(job.epochs):
@@ -46,7 +50,9 @@ def prepare(job, X, y, compiled=False):
             for start in range(0, len(X), job.batch):
                 rows = order[start : start + job.batch]
                 optimizer.zero_grad()
-                loss(net(X[rows]), y[rows]).backward()
+                with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+                    value = loss(net(X[rows]), y[rows])
+                value.backward()
                 optimizer.step()
 
     return run

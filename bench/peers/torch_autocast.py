@@ -1,0 +1,9 @@
+"""PyTorch with autocast to bfloat16."""
+
+from bench.peers import torch_eager
+
+FRACTION = torch_eager.FRACTION
+
+
+def prepare(job, X, y):
+    return torch_eager.prepare(job, X, y, autocast=True)
