@@ -27,8 +27,8 @@ LAYERS = [
     "reference",
     "network",
     "datasets datasets.digits datasets.download datasets.idx datasets.mnist datasets.tables",
-    """_training _training.arguments _training.checkpoint _training.evaluation _training.history
-    _training.inputs _training.lbfgs _training.loop _training.progress
+    """_training _training.arguments _training.checkpoint _training.epochs _training.evaluation
+    _training.history _training.inputs _training.lbfgs _training.loop _training.progress
     _training.reference_methods _training.run_state _training.sources""",
     """formats formats.archive formats.atomic formats.base formats.builder formats.c_functions
     formats.c_source formats.finite formats.folding formats.header formats.keras formats.methods

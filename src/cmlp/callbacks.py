@@ -22,7 +22,16 @@ class Callback:
     """Base class of callbacks; every method does nothing.
 
     `on_epoch_end` and `on_batch_end` stop training by returning True.
+
+    Attributes
+    ----------
+    reads_network : bool, default True
+        False: `on_epoch_end` uses the record only, and the callback does not override the methods
+        that are called within an epoch, or between two epochs. If this is so for all callbacks of
+        a run, short epochs have less overhead.
     """
+
+    reads_network = True
 
     def on_train_begin(self, network):
         """Handle the start of training, before the first epoch."""

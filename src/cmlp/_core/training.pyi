@@ -73,6 +73,13 @@ class EpochRun:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None: ...
+    def restart(
+        self,
+        order: NDArray[uint32] | None,
+        rate: float,
+        rates: NDArray[float64] | None,
+        epoch: int,
+    ) -> None: ...
     def resume(self, done: int, loss: float, weight: float, penalty: float) -> None: ...
     def run(self, steps: int = 0, seconds: float = ...) -> bool: ...
 

@@ -110,7 +110,7 @@ cdef class OptimizerKernel:
         for group in range(GROUPS):
             self.settings[group].step, self.settings[group].product = position
 
-    cdef int attach(self, TrainingJob *training, Program program, double rate) except -1:
+    cdef int attach(self, TrainingJob *training, Program program) except -1:
         # Let the job accumulate gradients in their block and update by this optimizer.
         cdef Layer *layer
         cdef char *gradient = program.address_block("gradient", self.gradient)
@@ -122,15 +122,12 @@ cdef class OptimizerKernel:
             count += 1
         if self.mean is not None:
             mean = program.address_block("mean", self.mean)
-        for group in range(GROUPS):
-            self.settings[group].rate = rate
         training.optimizer.optimizers = self.settings
         training.optimizer.accumulate = self.accumulate
         training.optimizer.mean_rate = self.mean_rate
         training.clipping.max_norm = self.clip_norm
         training.penalty.is_active = self.penalty >= 0
         training.penalty.factor = self.penalty
-        training.update_factor = 1
         training.scales_late = False
         for l in range(training.job.depth):
             layer = &training.job.layers[l]
@@ -189,26 +186,22 @@ cdef class EpochRun:
     cdef Workspace workspace
     cdef int threads
     cdef object references              # owners of the memory that the job points to
-    cdef object loss_function, values, order
+    cdef object loss_function, values, order, rates
+    cdef OptimizerKernel optimizer
     cdef double[::1] squares
 
     def __init__(self, Program program not None, Rows rows not None, Targets targets not None,
                  order, int64_t batch_size, double rate, int threads, *,
                  OptimizerKernel optimizer=None, rates=None, noise=None, MetricSums sums=None,
                  loss=None, values=None, chunk=None):
-        cdef const double[::1] step_rates
         cdef TrainingJob *training = &self.training
         cdef Job *job = &training.job
         self.program, self.loss_function, self.values = program, loss, values
-        self.order = order
-        self.references = rows, targets, order, rates, sums, optimizer
+        self.order, self.optimizer = order, optimizer
+        self.references = rows, targets, sums
         self.workspace = program.prepare_training(
             training, rows, targets, order, batch_size,
             noise is not None and program.has_randomness())
-        training.update_factor = -rate
-        if rates is not None:
-            step_rates = rates
-            training.rates = &step_rates[0]
         if noise is not None:
             job.key.seed, job.key.epoch = noise
         if sums is not None:
@@ -217,9 +210,10 @@ cdef class EpochRun:
         if chunk is not None:
             job.sample_offset, training.first_step, training.steps = chunk
         if optimizer is not None and not optimizer.is_plain:
-            optimizer.attach(training, program, rate)
+            optimizer.attach(training, program)
             self.squares = np.empty(count_square_blocks(job.layers, job.depth))
             training.squares = &self.squares[0]
+        self.set_rates(rate, rates)
         training.is_small = (loss is None and self.workspace.has_previous
                              and not program.rounds
                              and job.batch <= program.kernels.shared_pass_rows)
@@ -234,6 +228,52 @@ cdef class EpochRun:
         if self.workspace is not None:
             self.program.release_workspace(self.workspace)
             self.workspace = None
+
+    cdef int set_rates(self, double rate, rates) except -1:
+        cdef TrainingJob *training = &self.training
+        cdef const double[::1] step_rates
+        cdef int group
+        training.update_factor = -rate
+        if training.optimizer.optimizers != NULL:
+            training.update_factor = 1
+            for group in range(GROUPS):
+                training.optimizer.optimizers[group].rate = rate
+        self.rates, training.rates = rates, NULL
+        if rates is not None:
+            step_rates = rates
+            training.rates = &step_rates[0]
+        return 0
+
+    def restart(self, order, double rate, rates, uint32_t epoch):
+        """Begin another epoch over the same samples; the counters are zero again.
+
+        Parameters
+        ----------
+        order, rate, rates
+            Those of the new epoch. The number of samples is the same, and an order is given if the
+            first epoch has one.
+        epoch : int
+            Number of the epoch in the key of the random numbers.
+
+        Raises
+        ------
+        ValueError
+            If the order does not fit, or the context has been left.
+        """
+        cdef TrainingJob *training = &self.training
+        cdef Job *job = &training.job
+        cdef const uint32_t[::1] index
+        if self.workspace is None:
+            raise ValueError("restart() must be called before the context is left")
+        if order is not self.order:
+            if order is None or self.order is None or len(order) != job.total:
+                raise ValueError(f"order must have {job.total} indices, like the first epoch's")
+            index = order
+            self.order, job.input.order = order, &index[0]
+        self.set_rates(rate, rates)
+        job.key.epoch = epoch
+        job.done, job.loss, job.weight = 0, 0, 0
+        training.penalty.total, training.has_diverged = 0, False
 
     def resume(self, int64_t done, double loss, double weight, double penalty):
         """Continue from the counters of another run over the same samples.

@@ -6,6 +6,7 @@ import numpy as np
 
 from cmlp._core.training import EpochRun
 from cmlp._training import checkpoint
+from cmlp._training.epochs import is_unwatched, run_epochs
 from cmlp._training.history import History
 from cmlp._training.run_state import Position, RunState
 from cmlp._utils.schema import FiniteArray
@@ -113,7 +114,10 @@ class TrainingRun:
             self.begin()
             with self.progress:
                 while self.position.epoch < self.epochs and not self.is_stopped:
-                    self.run_epoch()
+                    if is_unwatched(self):
+                        run_epochs(self)
+                    else:
+                        self.run_epoch()
             self.is_consistent, is_trained = False, True
             self.optimizer_state.end(parameters)
             self.notify("on_train_end", self.history)
@@ -195,17 +199,20 @@ class TrainingRun:
 
     def summarize_epoch(self):
         """Return the training quantities of the epoch that has ended, a dict."""
-        position = self.position
-        weight = position.weight if position.weight > 0 else 1.0
-        penalty = {} if self.optimizer.penalty is None else {"penalty": position.penalty / weight}
-        return {
-            "loss": position.loss / weight,
-            **penalty,
-            **self.metric_sums.results(),
-            "lr": position.lr,
-            "seconds": position.seconds,
-            "samples_per_second": position.trained / max(position.seconds, 1e-9),
-        }
+        p = self.position
+        return self.make_record(p.loss, p.weight, p.penalty, p.trained, p.seconds, p.lr)
+
+    def make_record(self, loss, weight, penalty, trained, seconds, lr):
+        """Return an epoch's record, a dict; the arguments are attributes of `Position`."""
+        weight = weight if weight > 0 else 1.0
+        record = {"loss": loss / weight}
+        if self.optimizer.penalty is not None:
+            record["penalty"] = penalty / weight
+        if self.metrics:
+            record.update(self.metric_sums.results())
+        record["lr"], record["seconds"] = lr, seconds
+        record["samples_per_second"] = trained / max(seconds, 1e-9)
+        return record
 
     def train_epoch(self):
         """Train on the chunks of an epoch; return whether a callback stops the run."""
@@ -232,21 +239,16 @@ class TrainingRun:
 
     def train_chunk(self, chunk):
         """Train on one chunk, a time slice at a time; return whether a callback stops the run."""
-        before, optimizer, loss = self.position, self.optimizer, self.state.architecture.loss
-        rates = self.compute_rates(chunk.first_step, -(-chunk.n_samples // chunk.batch_size))
+        before = self.position
+        steps = -(-chunk.n_samples // chunk.batch_size)
+        rate, rates = self.compute_rates(chunk.first_step, steps)
         start = time.perf_counter()
-        with EpochRun(
-            self.state.program, chunk.rows, chunk.targets, chunk.order, chunk.batch_size,
-            optimizer.lr, self.threads, optimizer=self.optimizer_state.kernel, rates=rates,
-            noise=(self.state.architecture.seed, self.state.epoch), sums=self.metric_sums.sums,
-            loss=loss if loss.call else None, values=chunk.values,
-            chunk=(chunk.sample_offset, chunk.first_step, chunk.steps),
-        ) as epoch_run:  # fmt: skip
+        with self.make_epoch_run(chunk, rate, rates) as epoch_run:
             epoch_run.resume(before.done, before.loss, before.weight, before.penalty)
             self.position = before._replace(epoch_run=epoch_run, start=start)
             is_stopped = self.run_slices(epoch_run, chunk)
             last_rate = (
-                optimizer.lr if rates is None else rates[(epoch_run.done - 1) // chunk.batch_size]
+                rate if rates is None else rates[(epoch_run.done - 1) // chunk.batch_size]
             )
             self.position = Position(
                 before.epoch, before.chunk + 1, loss=epoch_run.loss, weight=epoch_run.weight,
@@ -291,14 +293,36 @@ class TrainingRun:
                 self.progress.update(before.trained - before.done + epoch_run.done)
         return is_stopped
 
-    def compute_rates(self, first, count):
-        """Return the learning rates of `count` steps of the epoch, or None without a schedule."""
-        if self.schedule is None:
-            return None
-        steps_per_epoch, epoch = self.source.steps, self.position.epoch
+    def make_epoch_run(self, chunk, rate, rates):
+        """Return the engine's run of a chunk; see `compute_rates`."""
+        loss = self.state.architecture.loss
+        return EpochRun(
+            self.state.program, chunk.rows, chunk.targets, chunk.order, chunk.batch_size, rate,
+            self.threads, optimizer=self.optimizer_state.kernel, rates=rates,
+            noise=(self.state.architecture.seed, self.state.epoch), sums=self.metric_sums.sums,
+            loss=loss if loss.call else None, values=chunk.values,
+            chunk=(chunk.sample_offset, chunk.first_step, chunk.steps),
+        )  # fmt: skip
+
+    def compute_rates(self, first, count, epoch=None):
+        """Return the learning rate of `count` steps of an epoch, by default the current one.
+
+        Returns
+        -------
+        rate : float
+        rates : ndarray of float64, shape (count,), or None
+            The rate of each step, instead of `rate`; None if it is the same in all of them.
+        """
+        lr, schedule = self.optimizer.lr, self.schedule
+        if schedule is None:
+            return lr, None
+        factor = getattr(schedule, "epoch_factor", None)
+        if factor is not None:
+            return lr * factor, None
+        steps_per_epoch, epoch = self.source.steps, self.position.epoch if epoch is None else epoch
         steps = np.arange(first, first + count, dtype=np.float64) + epoch * steps_per_epoch
-        factors = self.schedule.factors(steps, epoch, steps_per_epoch, self.epochs)
-        return np.ascontiguousarray(self.optimizer.lr * factors, np.float64)
+        factors = schedule.factors(steps, epoch, steps_per_epoch, self.epochs)
+        return lr, np.ascontiguousarray(lr * factors, np.float64)
 
     @property
     def signature(self):

@@ -42,9 +42,12 @@ class Chunk(NamedTuple):
         return len(self.rows) if self.order is None else len(self.order)
 
 
-def make_shuffled_order(seed, epoch, n_samples):
-    """Return a permutation, uint32 (n_samples,), that is a function of seed and epoch alone."""
-    order = np.empty(n_samples, np.uint32)
+def make_shuffled_order(seed, epoch, n_samples, out=None):
+    """Return a permutation, uint32 (n_samples,), that is a function of seed and epoch alone.
+
+    `out`, an array of this kind, is overwritten and returned if it is given.
+    """
+    order = np.empty(n_samples, np.uint32) if out is None else out
     shuffle(order, seed, epoch)
     return order
 
@@ -66,7 +69,11 @@ class ArraySource:
     ----------
     n_samples, steps : int
         Samples and steps of an epoch.
+    has_one_chunk : bool
+        Whether an epoch is one chunk, whose samples are the same in all epochs.
     """
+
+    has_one_chunk = True
 
     def __init__(self, rows, targets, values, subset, batch_size, shuffle):
         self.rows, self.targets, self.values = rows, targets, values
@@ -74,12 +81,21 @@ class ArraySource:
         self.n_samples = len(rows) if subset is None else len(subset)
         self.steps = -(-self.n_samples // batch_size)
 
-    def draw_order(self, seed, epoch):
-        """Return the indices of an epoch's rows in training order, or None for the stored order."""
+    def draw_order(self, seed, epoch, out=None):
+        """Return the indices of an epoch's rows in training order, or None for the stored order.
+
+        Parameters
+        ----------
+        seed, epoch : int
+            As in `chunks`.
+        out : ndarray of uint32, optional
+            The order of an earlier epoch, which may be overwritten.
+        """
         if not self.shuffle:
             return self.subset
-        order = make_shuffled_order(seed, epoch, self.n_samples)
-        return order if self.subset is None else self.subset[order]
+        if self.subset is None:
+            return make_shuffled_order(seed, epoch, self.n_samples, out)
+        return self.subset[make_shuffled_order(seed, epoch, self.n_samples)]
 
     def chunks(self, seed, epoch):
         """Yield the only chunk of an epoch.
@@ -115,9 +131,11 @@ class BatchSource:
         Samples of an epoch are unknown.
     steps : int or None
         Steps of an epoch, if the iterable has a length.
+    has_one_chunk : bool
     """
 
     n_samples = None
+    has_one_chunk = False
 
     def __init__(self, batches, convert):
         self.batches, self.convert = batches, convert

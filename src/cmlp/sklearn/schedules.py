@@ -5,8 +5,6 @@ because scikit-learn scales the momentum buffer of SGD when the learning rate ch
 between calls of `partial_fit` and are pickled with the estimator.
 """
 
-import numpy as np
-
 from cmlp.optimizers import SGD
 
 
@@ -63,9 +61,10 @@ class LearningRate:
 
     # The methods of a running schedule, which the training run calls.
 
-    def factors(self, steps, epoch, steps_per_epoch, epochs):
-        """Return the factor of the optimizer's learning rate in each step, float64, shape (n,)."""
-        return np.full(len(steps), self.learning_rate / self.optimizer_state.optimizer.lr)
+    @property
+    def epoch_factor(self):
+        """The factor of the optimizer's learning rate in all steps until the end of the epoch."""
+        return self.learning_rate / self.optimizer_state.optimizer.lr
 
     def observe(self, record):
         """Do nothing: the training monitor calls `end_epoch` and `handle_plateau` instead."""

@@ -82,6 +82,7 @@ class TrainingMonitor(Callback):
         self.prints = e.verbose == 1
         best = -e.best_validation_score_ if e.early_stopping else e.best_loss_
         self.rule = StoppingRule(e.tol, e.n_iter_no_change, best, no_improvement_count)
+        self.reads_network = validate is not None
 
     def on_epoch_end(self, network, epoch, record):
         """Record an epoch; return whether to stop."""
