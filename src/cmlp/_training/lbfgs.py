@@ -25,54 +25,89 @@ class Objective:
     ----------
     last_loss : float
         The last value of the loss, decay included; NaN before the first.
+    last_gradient : ndarray of float64, shape (n_parameters,), or None
+        The gradient of the last loss, decay included.
     """
 
     def __init__(self, state, rows, targets, optimizer, threads):
         self.state, self.rows, self.targets, self.threads = state, rows, targets, threads
-        self.gradient = state.parameters.make_zeros()
-        names = dict.fromkeys(tensor.name for tensor in state.parameters.tensors)
-        self.tensors = [t for name in names for t in state.parameters.tensors if t.name == name]
+        parameters, self._gradient = state.parameters, state.parameters.make_zeros()
+        names = dict.fromkeys(tensor.name for tensor in parameters.tensors)
+        tensors = [t for name in names for t in parameters.tensors if t.name == name]
         self.decay = np.concatenate([
             np.full(t.rows * t.columns, optimizer.weight_decay
                     if t.name == "weight" or optimizer.decay_bias else 0.0)
-            for t in self.tensors
+            for t in tensors
         ])  # fmt: skip
-        self.last_loss = np.nan
+        # The vectors as the engine last read and wrote them, and views of their tensors beside
+        # those of the blocks. An evaluation copies each vector once, and converts it to the dtype
+        # of the parameters.
+        self._vector, self._flat_gradient, self._scratch = np.empty((3, self.decay.size))
+        self._vector_views = pair_views(parameters, tensors, self._vector)
+        self._gradient_views = pair_views(self._gradient, tensors, self._flat_gradient)
+        self.last_loss, self.last_gradient = np.nan, None
 
     def get_parameters(self):
         """Return the network's parameters as one vector, float64."""
-        return self._flatten(self.state.parameters)
+        for view, part in self._vector_views:
+            np.copyto(part, view)
+        return self._vector.copy()
 
     def set_parameters(self, x):
         """Copy a vector into the network's parameters."""
-        start = 0
-        for tensor in self.tensors:
-            view = self.state.parameters.views[tensor]
-            view[...] = x[start : start + view.size].reshape(view.shape)
-            start += view.size
+        np.copyto(self._vector, x)
+        for view, part in self._vector_views:
+            np.copyto(view, part, casting="same_kind")
 
     def accept(self, x):
         """Copy a vector into the network's parameters and update the running statistics."""
-        self.set_parameters(x)
+        if not np.array_equal(x, self._vector):
+            self.set_parameters(x)
         if self.state.statistics.block.size:
             self._compute_gradient(momentum=1.0)
 
-    def __call__(self, x):
-        """Return the loss, decay included, and its gradient."""
+    def compute_loss(self, x):
+        """Return the loss, decay included, and compute its gradient in the same pass."""
         self.set_parameters(x)
         loss = self._compute_gradient()
-        self.last_loss = loss + float((self.decay * x * x).sum()) / 2
-        return self.last_loss, self._flatten(self.gradient) + self.decay * x
+        for view, part in self._gradient_views:
+            np.copyto(part, view)
+        decayed = np.multiply(self.decay, x)
+        self.last_loss = loss + float(np.multiply(decayed, x, out=self._scratch).sum()) / 2
+        self.last_gradient = np.add(self._flat_gradient, decayed, out=decayed)
+        return self.last_loss
+
+    def get_gradient(self, x):
+        """Return `last_gradient`: SciPy asks for it right after the loss of the same x."""
+        return self.last_gradient
 
     def _compute_gradient(self, momentum=0.0):
-        self.gradient.block[:] = 0
+        self._gradient.block.fill(0)
         return self.state.program.gradient(
-            self.rows, self.targets, self.gradient.block, self.threads, momentum=momentum
+            self.rows, self.targets, self._gradient.block, self.threads, momentum=momentum
         )
 
-    def _flatten(self, block):
-        views = [block.views[tensor] for tensor in self.tensors]
-        return np.concatenate([np.asarray(view, np.float64).ravel() for view in views])
+
+def pair_views(block, tensors, vector):
+    """Return the views of a block's tensors, each with the view of its part of a vector.
+
+    Parameters
+    ----------
+    block : TensorBlock
+    tensors : sequence of tensors of the block
+    vector : ndarray, shape (n_parameters,)
+        Has the tensors in this order, without padding.
+
+    Returns
+    -------
+    list of (ndarray, ndarray)
+    """
+    pairs, start = [], 0
+    for tensor in tensors:
+        view = block.views[tensor]
+        pairs.append((view, vector[start : start + view.size].reshape(view.shape)))
+        start += view.size
+    return pairs
 
 
 def minimize(objective, optimizer, epochs, after):
@@ -104,16 +139,17 @@ def minimize(objective, optimizer, epochs, after):
     scipy_minimize = import_optional("scipy.optimize", "LBFGS", "SciPy", "lbfgs").minimize
     iteration, last = 0, objective.get_parameters()
 
-    def finish_iteration(x):
+    # By the name of its argument, SciPy passes its own vector instead of a copy.
+    def finish_iteration(intermediate_result):
         nonlocal iteration, last
-        last = x.copy()
-        objective.accept(x)
+        last = intermediate_result.x.copy()
+        objective.accept(last)
         after(iteration)
         iteration += 1
 
     try:
         result = scipy_minimize(
-            objective, objective.get_parameters(), method="L-BFGS-B", jac=True,
+            objective.compute_loss, last, method="L-BFGS-B", jac=objective.get_gradient,
             callback=finish_iteration,
             options={"maxiter": epochs, "maxfun": optimizer.max_fun, "gtol": optimizer.tol,
                      "ftol": optimizer.ftol, "maxcor": optimizer.history},
