@@ -24,7 +24,7 @@ cdef void accumulate_weight_rows(TrainingJob *training, Layer *layer, Matrix a, 
     elif not (uses_blas(job, m, layer.n, rows)
             and gemm(job.blas, s, True, False, rows, layer.n, m, x, a.ld, layer.delta, layer.ld,
                      1, w, layer.n)):
-        job.kernels.accumulate(m, layer.n, rows, x, a.ld, layer.delta, layer.ld, w, layer.n)
+        job.kernels.accumulate(m, layer.outputs, rows, x, a.ld, layer.delta, layer.ld, w, layer.n)
 
 
 cdef void update_dense_weights(TrainingJob *training, Layer *layer, Matrix a, int64_t m,

@@ -106,6 +106,106 @@ static double sigmoid_binary_cross_entropy_row(int64_t n, REAL scale, REAL *z, R
     return sum_lanes(losses);
 }
 
+/* The same two for LANES rows at a time, of n <= NARROW_VECTORS * LANES columns.  The rows are
+ * transposed, so that a vector holds one column of all of them and no lane is padding.  Every
+ * operation is that of the functions for one row, in the same order: the bits are the same. */
+#define NARROW_VECTORS 2
+
+/* Rows of z or d (LANES, vecs * LANES), transposed: column[j] holds column j of all rows. */
+typedef struct {
+    V column[NARROW_VECTORS * LANES];
+} row_group;
+
+INLINE void load_rows(int64_t vecs, const REAL *rows, int64_t ld, row_group *group)
+{
+    int64_t v = 0;
+    do {
+        UNROLL for (int i = 0; i < LANES; i++)
+            group->column[v * LANES + i] = load(rows + i * ld + v * LANES);
+        transpose(group->column + v * LANES);
+    } while (++v < vecs);
+}
+
+INLINE void store_rows(int64_t vecs, REAL *rows, int64_t ld, row_group *group)
+{
+    for (int64_t v = 0; v < vecs; v++) {
+        transpose(group->column + v * LANES);
+        UNROLL for (int i = 0; i < LANES; i++)
+            store(rows + i * ld + v * LANES, group->column[v * LANES + i]);
+    }
+}
+
+/* Add the lanes in the order of sum_lanes; sums[l] holds lane l of all rows. */
+INLINE V add_lanes(V sums[LANES])
+{
+    UNROLL for (int half = LANES / 2; half >= 16 / CMLP_REAL_BYTES; half /= 2)
+        UNROLL for (int l = 0; l < half; l++)
+            sums[l] += sums[l + half];
+    V sum = sums[0];
+    UNROLL for (int l = 1; l < 16 / CMLP_REAL_BYTES; l++)
+        sum += sums[l];
+    return sum;
+}
+
+static void softmax_cross_entropy_rows(int64_t n, REAL scale, REAL *z, REAL *d, int64_t ld,
+                                       double *losses)
+{
+    const int64_t vecs = (n + LANES - 1) / LANES;
+    row_group a, y;
+    V sums[LANES], weights[LANES], weighted[LANES];
+    load_rows(vecs, z, ld, &a);
+    load_rows(vecs, d, ld, &y);
+    V maximum = a.column[0];
+    for (int64_t j = 1; j < n; j++)
+        maximum = v_max(maximum, a.column[j]);
+    for (int l = 0; l < LANES; l++)
+        sums[l] = weights[l] = weighted[l] = splat(0);
+    for (int64_t j = 0; j < n; j++) {
+        const V shifted = a.column[j] - maximum;
+        weights[j % LANES] += y.column[j];
+        weighted[j % LANES] += y.column[j] * shifted;
+        a.column[j] = v_exp(shifted);
+        sums[j % LANES] += a.column[j];
+    }
+    const V sum = add_lanes(sums), weight = add_lanes(weights), dot = add_lanes(weighted);
+    for (int64_t j = 0; j < n; j++) {
+        a.column[j] /= sum;
+        y.column[j] = (a.column[j] * weight - y.column[j]) * scale;
+    }
+    for (int64_t j = n; j < vecs * LANES; j++)
+        a.column[j] = y.column[j] = splat(0);
+    store_rows(vecs, z, ld, &a);
+    store_rows(vecs, d, ld, &y);
+    for (int i = 0; i < LANES; i++)
+        losses[i] = (double)weight[i] * log((double)sum[i]) - (double)dot[i];
+}
+
+static void sigmoid_binary_cross_entropy_rows(int64_t n, REAL scale, REAL *z, REAL *d, int64_t ld,
+                                              double *losses)
+{
+    const int64_t vecs = (n + LANES - 1) / LANES;
+    row_group outputs, deltas;
+    V sums[LANES];
+    load_rows(vecs, z, ld, &outputs);
+    load_rows(vecs, d, ld, &deltas);
+    for (int l = 0; l < LANES; l++)
+        sums[l] = splat(0);
+    for (int64_t j = n; j < vecs * LANES; j++)
+        outputs.column[j] = deltas.column[j] = splat(0);
+    for (int64_t j = 0; j < n; j++) {
+        const V x = outputs.column[j], y = deltas.column[j], a = v_sigmoid(x);
+        const V loss = v_max(x, splat(0)) - x * y + v_log1p(v_exp(-v_abs(x)));
+        sums[j % LANES] += loss;
+        outputs.column[j] = a;
+        deltas.column[j] = (a - y) * scale;
+    }
+    const V sum = add_lanes(sums);
+    store_rows(vecs, z, ld, &outputs);
+    store_rows(vecs, d, ld, &deltas);
+    for (int i = 0; i < LANES; i++)
+        losses[i] = sum[i];
+}
+
 /* Any loss of one row, from the outputs.  z (n,): outputs.  d (n,): targets in, `scale` times the
  * gradient with respect to the outputs out.  Returns the loss. */
 static double output_loss_row(const cmlp_head *head, REAL scale, const REAL *z, REAL *d)
@@ -133,13 +233,16 @@ static double output_loss_row(const cmlp_head *head, REAL scale, const REAL *z, 
  * beyond n becomes 0. */
 static void load_targets(const cmlp_targets *targets, int64_t row, int64_t n, int64_t ld, REAL *y)
 {
-    if (targets->labels) {
-        memset(y, 0, (size_t)ld * sizeof *y);
+    const REAL *values = (const REAL *)targets->values + row * targets->ld;
+    for (int64_t j = targets->labels ? 0 : n / LANES * LANES; j < ld; j += LANES)
+        store(y + j, splat(0));
+    if (targets->labels)
         y[targets->labels[row]] = 1;
-    } else {
-        memcpy(y, (const REAL *)targets->values + row * targets->ld, (size_t)n * sizeof *y);
-        memset(y + n, 0, (size_t)(ld - n) * sizeof *y);
-    }
+    else if (n < LANES) /* a call of memcpy takes longer */
+        for (int64_t j = 0; j < n; j++)
+            y[j] = values[j];
+    else
+        memcpy(y, values, (size_t)n * sizeof *y);
 }
 
 /* Label smoothing of y (n,): distribute the fraction `smoothing` of each target uniformly over all
@@ -176,12 +279,20 @@ static void compute_unweighted_head(const cmlp_head *head, const cmlp_targets *t
             smooth_labels(n, (REAL)head->parameter, (REAL *)d + i * ld);
     }
     if (head->activation.kind == ACTIVATION_softmax && head->loss == LOSS_cross_entropy) {
-        for (int64_t i = 0; i < m; i++)
+        int64_t i = 0;
+        for (; n <= NARROW_VECTORS * LANES && i + LANES <= m; i += LANES)
+            softmax_cross_entropy_rows(n, scale, (REAL *)z + i * ld, (REAL *)d + i * ld, ld,
+                                       losses + i);
+        for (; i < m; i++)
             losses[i] = softmax_cross_entropy_row(n, scale, (REAL *)z + i * ld, (REAL *)d + i * ld);
         return;
     }
     if (head->activation.kind == ACTIVATION_sigmoid && head->loss == LOSS_binary_cross_entropy) {
-        for (int64_t i = 0; i < m; i++)
+        int64_t i = 0;
+        for (; n <= NARROW_VECTORS * LANES && i + LANES <= m; i += LANES)
+            sigmoid_binary_cross_entropy_rows(n, scale, (REAL *)z + i * ld, (REAL *)d + i * ld, ld,
+                                              losses + i);
+        for (; i < m; i++)
             losses[i] = sigmoid_binary_cross_entropy_row(n, scale, (REAL *)z + i * ld,
                                                          (REAL *)d + i * ld);
         return;

@@ -231,6 +231,17 @@
 #define SHARED_PASS_BYTES 128
 #define UPDATE_PASS_VECTORS 8
 
+/* An update of a layer with at most this many outputs may take vectors along its inputs, in blocks
+ * of NARROW_COLUMNS, which bound a buffer on the stack; see is_narrow.  Not measured separately.
+ * Smaller: layers of ten classes multiply padding.  Larger: unused, as such layers fill vectors. */
+#define NARROW_OUTPUTS 16
+#define NARROW_COLUMNS 256
+
+/* Vectors of a row of deltas that are summed at a time for the bias.  At 200 x 104 float64 four
+ * took a third of the time of one.
+ * Smaller: exposed latency of the addition.  Larger: more of a row's vectors are left over. */
+#define BIAS_VECTORS 4
+
 /* --- Products of bfloat16 operands ---------------------------------------------------------- */
 
 /* Samples over which an update sums in one chain.  A larger batch makes several sums.  The pairs of

@@ -26,23 +26,73 @@ static void affine_backward(int64_t m, int64_t n, int64_t k, const void *d, int6
 {
     const product p = {.k = n, .a = d, .a_row = ldd, .a_col = 1, .b = w, .ldb = ldw,
                        .row = NULL, .c = c, .ldc = ldc};
-    const int64_t width = (k + LANES - 1) / LANES * LANES;
-    for (int64_t i = 0; i < m; i++)
-        memset((REAL *)c + i * ldc, 0, (size_t)width * sizeof(REAL));
-    compute_packed(m, width, 1, k, 0, &p);
+    compute_packed(m, (k + LANES - 1) / LANES * LANES, 1, k, 0, &p);
 }
 
-/* W (k, n) += A (m, k)^T D (m, n); leading dimensions ldw, lda, ldd; W and D padded. */
+/* Return whether accumulate_narrow takes at most three quarters of the multiply-adds of vectors
+ * that accumulate takes.  It reads whole vectors of A, which must be aligned and padded. */
+INLINE int is_narrow(int64_t n, int64_t k, const REAL *a, int64_t lda)
+{
+    const int64_t vecs = (k + LANES - 1) / LANES;
+    return n <= NARROW_OUTPUTS && k >= LANES && 4 * n * vecs <= 3 * k * ((n + LANES - 1) / LANES)
+           && (uintptr_t)a % VECTOR_BYTES == 0 && lda % LANES == 0 && lda >= vecs * LANES;
+}
+
+/* The same as accumulate for few outputs: the vectors lie along the rows of A, and W is
+ * transposed before and after.  No vector is padding for the most part. */
+static void accumulate_narrow(int64_t m, int64_t n, int64_t k, const REAL *a, int64_t lda,
+                              const REAL *d, int64_t ldd, REAL *w, int64_t ldw)
+{
+    REAL block[NARROW_OUTPUTS * NARROW_COLUMNS] __attribute__((aligned(CMLP_PAD)));
+    for (int64_t first = 0; first < k; first += NARROW_COLUMNS) {
+        const int64_t rows = MIN(k - first, NARROW_COLUMNS);
+        const int64_t width = (rows + LANES - 1) / LANES * LANES;
+        const product p = {.k = m, .a = d, .a_row = 1, .a_col = ldd, .b = a + first, .ldb = lda,
+                           .row = NULL, .c = block, .ldc = NARROW_COLUMNS};
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t t = 0; t < width; t++)
+                block[i * NARROW_COLUMNS + t] = t < rows ? w[(first + t) * ldw + i] : 0;
+        compute_unpacked(n, width, &p);
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t t = 0; t < rows; t++)
+                w[(first + t) * ldw + i] = block[i * NARROW_COLUMNS + t];
+    }
+}
+
+/* W (k, n) += A (m, k)^T D (m, n); leading dimensions ldw, lda, ldd; the rows of W and D are
+ * padded, n need not be. */
 static void accumulate(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *d,
                        int64_t ldd, void *w, int64_t ldw)
 {
+    const int64_t width = (n + LANES - 1) / LANES * LANES;
     if (m < PACK_MIN_ROWS) {
-        stream_update(m, n, k, a, lda, d, ldd, w, ldw);
+        stream_update(m, width, k, a, lda, d, ldd, w, ldw);
+        return;
+    }
+    if (is_narrow(n, k, a, lda)) {
+        accumulate_narrow(m, n, k, a, lda, d, ldd, w, ldw);
         return;
     }
     const product p = {.k = m, .a = a, .a_row = 1, .a_col = lda, .b = d, .ldb = ldd,
                        .row = NULL, .c = w, .ldc = ldw};
-    compute_packed(k, n, 0, 0, A_BLOCK_ROWS > 0, &p);
+    if (k <= TILE_ROWS)  /* a packed panel would be used by one row of tiles only */
+        compute_unpacked(k, width, &p);
+    else
+        compute_packed(k, width, 0, 0, A_BLOCK_ROWS > 0, &p);
+}
+
+/* Add the sums over the rows of D (m, vecs vectors) to `bias`.  Several vectors hide the latency
+ * of the addition. */
+INLINE void accumulate_columns(const int vecs, int64_t m, const REAL *d, int64_t ldd, REAL *bias)
+{
+    V sum[BIAS_VECTORS];
+    UNROLL for (int j = 0; j < vecs; j++)
+        sum[j] = load(bias + j * LANES);
+    for (int64_t i = 0; i < m; i++)
+        UNROLL for (int j = 0; j < vecs; j++)
+            sum[j] += load(d + i * ldd + j * LANES);
+    UNROLL for (int j = 0; j < vecs; j++)
+        store(bias + j * LANES, sum[j]);
 }
 
 /* bias (n,) += sum over the rows of D (m, n), leading dimension ldd; padded. */
@@ -50,12 +100,11 @@ static void accumulate_bias(int64_t m, int64_t n, const void *d_, int64_t ldd, v
 {
     const REAL *d = d_;
     REAL *bias = bias_;
-    for (int64_t j = 0; j < n; j += LANES) {
-        V sum = load(bias + j);
-        for (int64_t i = 0; i < m; i++)
-            sum += load(d + i * ldd + j);
-        store(bias + j, sum);
-    }
+    int64_t j = 0;
+    for (; j + BIAS_VECTORS * LANES <= n; j += BIAS_VECTORS * LANES)
+        accumulate_columns(BIAS_VECTORS, m, d + j, ldd, bias + j);
+    for (; j < n; j += LANES)
+        accumulate_columns(1, m, d + j, ldd, bias + j);
 }
 
 /* D (m, n) *= factor, leading dimension ldd; padded. */

@@ -251,11 +251,12 @@ INLINE void pack_a(int64_t depth, int64_t rows, const REAL *a, int64_t lda, REAL
             memcpy(block + t * A_BLOCK_STRIDE, a + t * lda, (size_t)rows * sizeof(REAL));
 }
 
-/* Compute C (m, n) from packed panels of B or, with `transposed`, of B^T, where B has `b_rows`
- * rows.  With `packs_a`, blocks of A are packed too. */
+/* Compute C (m, n) from packed panels of B or, with `transposed`, from zeros and panels of B^T,
+ * where B has `b_rows` rows.  With `packs_a`, blocks of A are packed too. */
 INLINE void compute_packed(int64_t m, int64_t n, const int transposed, int64_t b_rows,
                            const int packs_a, const product *p)
 {
+    static const REAL zeros[PANEL_COLUMNS] __attribute__((aligned(CMLP_PAD)));
     REAL panel[PANEL_DEPTH * PANEL_COLUMNS] __attribute__((aligned(CMLP_PAD)));
     REAL a_block[packs_a ? PANEL_DEPTH * A_BLOCK_STRIDE : 1] __attribute__((aligned(CMLP_PAD)));
     const int64_t max_rows = packs_a ? A_BLOCK_STRIDE : m;
@@ -277,7 +278,12 @@ INLINE void compute_packed(int64_t m, int64_t n, const int transposed, int64_t b
                                     p->b + j * p->ldb + t, p->ldb, panel);
                 else
                     pack(depth, width, p->b + t * p->ldb + j, p->ldb, panel);
-                part.row = t == 0 && p->row ? p->row + j : NULL;
+                if (t > 0)
+                    part.row = NULL;
+                else if (transposed)
+                    part.row = zeros;
+                else
+                    part.row = p->row ? p->row + j : NULL;
                 part.c = p->c + i * p->ldc + j;
                 compute_tiles(width == PANEL_COLUMNS ? PANEL_TILE_ROWS : TILE_ROWS, rows, width,
                               &part);
