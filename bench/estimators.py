@@ -1,7 +1,8 @@
 """cmlp's estimators against scikit-learn's: the same arguments, data and seeds, on one core.
 
-`python -m bench.estimators` fits both in turn and prints medians over all rounds. It requires the
-extra ``sklearn``, and MNIST for the first job.
+`python -m bench.estimators` fits both in turn and prints medians over all rounds: of large jobs, and
+of scikit-learn's four bundled data sets with default arguments. ``--tables`` selects one of the two.
+It requires the extra ``sklearn``, and MNIST for the first of the large jobs.
 """
 
 import argparse
@@ -18,8 +19,10 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "
     os.environ[variable] = "1"
 
 import numpy as np
+from sklearn import datasets as bundled
 from sklearn import neural_network
 from sklearn.datasets import make_regression
+from sklearn.preprocessing import StandardScaler
 
 import cmlp.sklearn
 from bench.report import read_cpu_model
@@ -121,13 +124,59 @@ def measure_job(job, rounds):
     ]
 
 
-def main():
-    """Measure all jobs and print a Markdown table."""
-    parser = argparse.ArgumentParser(prog="python -m bench.estimators", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
-    warnings.simplefilter("ignore")  # neither package converges in a few epochs
-    print(f"{read_cpu_model()}, one core, medians of {rounds} rounds\n")
+# scikit-learn's bundled data sets, as `sklearn.datasets.load_<name>` returns them, and the estimator.
+BUNDLED = {"iris": "MLPClassifier", "digits": "MLPClassifier", "breast_cancer": "MLPClassifier",
+           "diabetes": "MLPRegressor"}  # fmt: skip
+SOLVERS = ("adam", "sgd", "lbfgs")
+
+
+def measure_bundled(name, solver, is_scaled, rounds):
+    """Fit an estimator with default arguments and ``random_state=0`` to a bundled data set.
+
+    Parameters
+    ----------
+    name : str
+        A key of `BUNDLED`.
+    solver : str
+    is_scaled : bool
+        Whether X is scaled by `StandardScaler`.
+    rounds : int
+
+    Returns
+    -------
+    dict from package to (float, int, float)
+        The median of the seconds, `n_iter_` and the training score.
+    """
+    X, y = getattr(bundled, f"load_{name}")(return_X_y=True)
+    X = StandardScaler().fit_transform(X) if is_scaled else X
+    times, found = {package: [] for package in PACKAGES}, {}
+    for _ in range(rounds):
+        for package, module in PACKAGES.items():
+            estimator = getattr(module, BUNDLED[name])(solver=solver, random_state=0)
+            start = time.perf_counter()
+            estimator.fit(X, y)
+            times[package].append(time.perf_counter() - start)
+            found[package] = estimator.n_iter_, estimator.score(X, y)
+    return {package: (median(times[package]), *found[package]) for package in PACKAGES}
+
+
+def print_bundled(rounds):
+    """Measure the bundled data sets with all solvers and print a Markdown table."""
+    print("| | solver | X | scikit-learn, ms | cmlp, ms | speedup | epochs | scores |")
+    print("|---|---|---|---:|---:|---:|---|---|", flush=True)
+    for is_scaled in (False, True):
+        for name in BUNDLED:
+            for solver in SOLVERS:
+                found = measure_bundled(name, solver, is_scaled, rounds)
+                (theirs, *of_theirs), (ours, *of_ours) = (found[package] for package in PACKAGES)
+                print(f"| {name.replace('_', ' ')} | {solver} | {'scaled' if is_scaled else 'raw'} "
+                      f"| {theirs * 1e3:.1f} | {ours * 1e3:.1f} | {theirs / ours:.1f} | "
+                      f"{of_theirs[0]}, {of_ours[0]} | {of_theirs[1]:.4f}, {of_ours[1]:.4f} |",
+                      flush=True)  # fmt: skip
+
+
+def print_jobs(rounds):
+    """Measure the large jobs and print a Markdown table."""
     print("| | scikit-learn, s | cmlp, s | speedup | predict one row, us | | speedup | scores |")
     print("|---|---:|---:|---:|---:|---:|---:|---|", flush=True)
     for job in JOBS:
@@ -135,6 +184,22 @@ def main():
         print(f"| {job.title} | {theirs[0]:.2f} | {ours[0]:.2f} | {theirs[0] / ours[0]:.1f} | "
               f"{theirs[1]:.0f} | {ours[1]:.1f} | {theirs[1] / ours[1]:.1f} | "
               f"{theirs[2]:.4f}, {ours[2]:.4f} |", flush=True)  # fmt: skip
+
+
+TABLES = {"large": print_jobs, "bundled": print_bundled}
+
+
+def main():
+    """Print the tables that the arguments select."""
+    parser = argparse.ArgumentParser(prog="python -m bench.estimators", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")  # neither package converges in a few epochs
+    print(f"{read_cpu_model()}, one core, medians of {arguments.rounds} rounds")
+    for name in arguments.tables:
+        print()
+        TABLES[name](arguments.rounds)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from conftest import Deadline, assert_same_state, measures_memory, read_data
 
 from cmlp import SGD, Network
 from cmlp._core import kernels, training
+from cmlp._core.inputs import Rows, Targets
 from cmlp._utils import threads
 
 
@@ -64,6 +65,47 @@ def test_interruption_leaves_a_consistent_network(data, ctrl_c):
     twin = net.copy()
     assert net.fit(X, y, epochs=2)["loss"] == twin.fit(X, y, epochs=2)["loss"]
     assert_same_state(net, twin)
+
+
+def test_interruption_of_epochs_in_one_run_leaves_a_consistent_network(data, ctrl_c):
+    X, y = data[0][:50], data[1][:50]
+    net = Network([64, 100, 10], loss="cross_entropy", seed=0)
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):  # without the signal it would train for half a minute
+        net.fit(X, y, epochs=500_000, batch_size=50, optimizer=SGD(1e-3))
+    timer.cancel()
+    assert net.state.epoch > 100
+    twin = Network([64, 100, 10], loss="cross_entropy", seed=0)
+    twin.fit(X, y, epochs=net.state.epoch, batch_size=50, optimizer=SGD(1e-3))
+    if (twin.weight[0] != net.weight[0]).any():  # the step was done, but not yet the epoch
+        twin.fit(X, y, epochs=1, batch_size=50, optimizer=SGD(1e-3))
+    assert_same_state(net, twin)
+
+
+def test_a_restarted_run_trains_another_epoch(data):
+    rows, targets = Rows(data[0]), Targets(data[1].astype(np.int32))
+    orders = [np.random.default_rng(i).permutation(4000).astype(np.uint32) for i in range(2)]
+    nets = [Network([64, 20, 10], loss="cross_entropy", dropout=0.2, seed=0) for _ in range(2)]
+    rates = [None, np.linspace(0.1, 0.2, 40)]
+    for epoch in range(2):
+        training.train_epoch(
+            nets[0].state.program, rows, targets, orders[epoch], 100, 0.1, 1, rates=rates[epoch],
+            noise=(0, epoch),
+        )  # fmt: skip
+    arguments = nets[1].state.program, rows, targets, orders[0], 100, 0.1, 1
+    with training.EpochRun(*arguments, noise=(0, 0)) as run:
+        while run.run():
+            pass
+        with pytest.raises(ValueError, match="order must have 4000 indices"):
+            run.restart(orders[1][:10], 0.1, None, 1)
+        run.restart(orders[1], 0.1, rates[1], 1)
+        assert (run.done, run.loss, run.weight) == (0, 0, 0)
+        while run.run():
+            pass
+    assert_same_state(*nets)
+    with pytest.raises(ValueError, match=r"restart\(\) must be called before"):
+        run.restart(orders[1], 0.1, None, 2)
 
 
 def test_networks_train_at_the_same_time_in_python_threads(data):

@@ -108,6 +108,46 @@ def test_blocks_and_panels_do_not_change_a_bit(isa, rng, dtype, m):
     assert (together == one_by_one).all()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(m=SIZES, n=st.integers(1, 20), k=SIZES, seed=st.integers(0, 2**32))
+@settings(max_examples=60)
+def test_an_update_of_few_outputs_has_the_same_bits(isa_name, dtype, m, n, k, seed):
+    rng = np.random.default_rng(seed)
+    a, d = (pad(rng.normal(size=s), dtype) for s in ((m, k), (m, n)))
+    by_outputs = pad(rng.normal(size=(k, n)), dtype)
+    by_inputs = pad(by_outputs, dtype)
+    kernels.accumulate(a, d, by_outputs)
+    kernels.accumulate(a, d, by_inputs, n)
+    assert (by_inputs == by_outputs).all()
+
+
+# Up to two vectors of outputs, of which a head processes several rows at a time.
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("activation", "loss"),
+    [("softmax", "cross_entropy"), ("sigmoid", "binary_cross_entropy"), ("identity", "mse")],
+)
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 7, 8, 9, 10, 16, 17, 32, 33])
+def test_a_head_computes_each_row_alone(isa, rng, dtype, activation, loss, n):
+    m = 37
+    logits = rng.normal(size=(m, n)) * 20
+    logits[5] = np.nan
+    labels = rng.integers(0, n, m).astype(np.int32)
+    z = pad(logits, dtype)
+    d, losses_ = np.empty_like(z), np.empty(m)
+    d = pad(d, dtype)
+    kernels.head(activation, loss, n, labels, 0.3, z, d, losses_)
+    for i in range(m):
+        z_row = pad(logits[i : i + 1], dtype)
+        d_row, loss_row = pad(np.zeros((1, n)), dtype), np.empty(1)
+        kernels.head(activation, loss, n, labels[i : i + 1], 0.3, z_row, d_row, loss_row)
+        np.testing.assert_array_equal(z[i, :n], z_row[0, :n])
+        np.testing.assert_array_equal(d[i, :n], d_row[0, :n])
+        assert losses_[i] == loss_row[0] or (i == 5 and np.isnan([losses_[i], loss_row[0]]).all())
+    assert not np.delete(z[:, n:], 5, axis=0).any()
+    assert not np.delete(d[:, n:], 5, axis=0).any()
+
+
 def test_the_kernel_table_and_the_components_agree():
     for infos in (kernels.ACTIVATIONS, kernels.LOSSES, kernels.OPTIMIZERS):
         assert [info.code for info in infos.values()] == list(range(len(infos)))

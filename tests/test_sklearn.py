@@ -21,10 +21,13 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import shuffle
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from cmlp import Adam, AdamW, Network, activations, callbacks, schedules
+from cmlp._core.inputs import Rows, Targets
 from cmlp.sklearn import MLPClassifier, MLPRegressor
+from cmlp.sklearn.sources import ScikitSource
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -361,6 +364,47 @@ def test_interruption_ends_training_with_a_warning():
     expected = MLPClassifier(max_iter=3, random_state=0).fit(X, y)
     assert estimator.n_iter_ == 3
     assert (estimator.coefs_[0] == expected.coefs_[0]).all()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 40, 1000])
+def test_orders_are_those_of_scikit_learn(n):
+    rows = Rows(np.zeros((n, 2)))
+    source = ScikitSource(rows, Targets(np.zeros((n, 1))), 1, np.random.RandomState(5))
+    random_state, expected, order = np.random.RandomState(5), np.arange(n), None
+    for _ in range(3):
+        expected = shuffle(expected, random_state=random_state)
+        order = source.draw_order(0, 0, order)
+        if n > 1:
+            assert order.dtype == np.uint32
+            assert (order == expected).all()
+    assert source.random_state.randint(2**31) == random_state.randint(2**31)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"solver": "sgd"}, {"solver": "sgd", "learning_rate": "invscaling"},
+     {"solver": "sgd", "learning_rate": "adaptive", "tol": 0.1, "n_iter_no_change": 1},
+     {"batch_size": 50}, {"shuffle": False}, {"dropout": 0.3}, {"batch_norm": True},
+     {"optimizer": Adam(average=0.9)}, {"schedule": schedules.Cosine()}, {"tol": 1.0}],
+    ids=str,
+)  # fmt: skip
+def test_a_callback_does_not_change_the_results(options):
+    # Without callbacks, epochs follow each other within one run of the engine.
+    X, y = CLASSES
+    options = {"max_iter": 30, "random_state": 0, **options}
+    alone = MLPClassifier(**options).fit(X, y)
+    watched = MLPClassifier(**options, callbacks=lambda network, epoch, record: None).fit(X, y)
+    assert alone.loss_curve_ == watched.loss_curve_
+    assert (alone.n_iter_, alone.t_) == (watched.n_iter_, watched.t_)
+    assert alone.network_.state.epoch == watched.network_.state.epoch == alone.n_iter_
+    for one, other in zip(alone.coefs_, watched.coefs_, strict=True):
+        assert (one == other).all()
+    for one, other in zip(alone.history_.epochs, watched.history_.epochs, strict=True):
+        assert list(one) == list(other)
+        assert (one["loss"], one["lr"]) == (other["loss"], other["lr"])
+    for estimator in (alone, watched):
+        estimator.partial_fit(X, y)
+    assert alone.loss_ == watched.loss_
 
 
 def test_verbose(capsys):

@@ -348,6 +348,27 @@ def test_restore_good_restores_the_last_finite_epoch(data):
     assert np.isfinite(net(X)).all()
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"optimizer": Adam(0.01, average=0.9)}, {"schedule": schedules.Cosine()},
+     {"schedule": schedules.ReduceOnPlateau(monitor="loss", patience=0)}, {"shuffle": False},
+     {"optimizer": SGD(0.1, momentum=0.9, penalty=0.01), "batch_size": 1000}, {"verbose": 2}],
+    ids=str,
+)  # fmt: skip
+def test_a_callback_does_not_change_the_results(data, options):
+    # Without callbacks, epochs follow each other within one run of the engine.
+    nets = [network(dropout=0.2, input_noise=0.1) for _ in range(2)]
+    histories = [
+        net.fit(*data, **{"epochs": 5, "batch_size": 7, "callbacks": callbacks, **options})
+        for net, callbacks in zip(nets, [(), lambda *_: None], strict=True)
+    ]
+    assert_same_state(*nets)
+    for one, other in zip(*(history.epochs for history in histories), strict=True):
+        assert list(one) == list(other)
+        assert [one[name] for name in ("loss", "lr")] == [other[name] for name in ("loss", "lr")]
+        assert one["samples_per_second"] > 0
+
+
 def test_history(data):
     history = network().fit(*data, epochs=3, validation_data=data, metrics="f1")
     axes = history.plot()

@@ -248,10 +248,13 @@ def affine_backward(real[:, ::1] d, real[:, ::1] w, real[:, ::1] c):
                                        &w[0, 0], w.shape[1], &c[0, 0], c.shape[1])
 
 
-def accumulate(real[:, ::1] a, real[:, ::1] d, real[:, ::1] w):
-    """Add A^T D to W; columns of A beyond the number of rows of W are ignored."""
-    table_of(&w[0, 0]).accumulate(a.shape[0], w.shape[1], w.shape[0], &a[0, 0], a.shape[1],
-                                  &d[0, 0], d.shape[1], &w[0, 0], w.shape[1])
+def accumulate(real[:, ::1] a, real[:, ::1] d, real[:, ::1] w, int64_t columns=0):
+    """Add A^T D to W; columns of A beyond the number of rows of W are ignored.
+
+    `columns` is the number of columns of W that are not padding; 0: all.
+    """
+    table_of(&w[0, 0]).accumulate(a.shape[0], columns or w.shape[1], w.shape[0], &a[0, 0],
+                                  a.shape[1], &d[0, 0], d.shape[1], &w[0, 0], w.shape[1])
 
 
 def accumulate_affine(real[:, ::1] a, real[:, ::1] d, real[:, ::1] w, real[:, ::1] next_,

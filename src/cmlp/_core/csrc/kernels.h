@@ -195,7 +195,7 @@ typedef struct {
     /* C (m, k) = D (m, n) W (k, n)^T; the rows of D and W are padded, n need not be. */
     void (*affine_backward)(int64_t m, int64_t n, int64_t k, const void *d, int64_t ldd,
                             const void *w, int64_t ldw, void *c, int64_t ldc);
-    /* W (k, n) += A (m, k)^T D (m, n); W and D padded. */
+    /* W (k, n) += A (m, k)^T D (m, n); the rows of W and D are padded, n need not be. */
     void (*accumulate)(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda,
                        const void *d, int64_t ldd, void *w, int64_t ldw);
     /* W (k, n) += A (m, k)^T D (m, n), then C (m, n) = N (m, k) W + bias (n,), in one pass over
