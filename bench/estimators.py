@@ -1,8 +1,8 @@
 """cmlp's estimators against scikit-learn's: the same arguments, data and seeds, on one core.
 
-`python -m bench.estimators` fits both in turn and prints medians over all rounds: of large jobs, and
-of scikit-learn's four bundled data sets with default arguments. ``--tables`` selects one of the two.
-It requires the extra ``sklearn``, and MNIST for the first of the large jobs.
+`python -m bench.estimators` fits both in turn and prints medians over all rounds: of large jobs,
+and of scikit-learn's four bundled data sets with default arguments. ``--tables`` selects one of the
+two. It requires the extra ``sklearn``, and MNIST for the first of the large jobs.
 """
 
 import argparse
@@ -124,7 +124,7 @@ def measure_job(job, rounds):
     ]
 
 
-# scikit-learn's bundled data sets, as `sklearn.datasets.load_<name>` returns them, and the estimator.
+# Data set of scikit-learn, as `sklearn.datasets.load_<name>` returns it -> estimator.
 BUNDLED = {"iris": "MLPClassifier", "digits": "MLPClassifier", "breast_cancer": "MLPClassifier",
            "diabetes": "MLPRegressor"}  # fmt: skip
 SOLVERS = ("adam", "sgd", "lbfgs")

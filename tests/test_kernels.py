@@ -121,7 +121,7 @@ def test_an_update_of_few_outputs_has_the_same_bits(isa_name, dtype, m, n, k, se
     assert (by_inputs == by_outputs).all()
 
 
-# Up to two vectors of outputs, of which a head processes several rows at a time.
+# A head of up to two vectors of outputs processes several rows at a time.
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     ("activation", "loss"),

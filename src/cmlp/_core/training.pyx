@@ -245,13 +245,13 @@ cdef class EpochRun:
         return 0
 
     def restart(self, order, double rate, rates, uint32_t epoch):
-        """Begin another epoch over the same samples; the counters are zero again.
+        """Begin another epoch over the same samples, with all counters at zero.
 
         Parameters
         ----------
         order, rate, rates
-            Those of the new epoch. The number of samples is the same, and an order is given if the
-            first epoch has one.
+            As in the constructor. The number of samples must stay the same, and an order must be
+            given if and only if the first epoch has one.
         epoch : int
             Number of the epoch in the key of the random numbers.
 

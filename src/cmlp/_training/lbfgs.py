@@ -39,9 +39,8 @@ class Objective:
                     if t.name == "weight" or optimizer.decay_bias else 0.0)
             for t in tensors
         ])  # fmt: skip
-        # The vectors as the engine last read and wrote them, and views of their tensors beside
-        # those of the blocks. An evaluation copies each vector once, and converts it to the dtype
-        # of the parameters.
+        # Parameters and gradient of the last evaluation, without padding, and pairs of views to
+        # copy them by: one of a block's tensor, one of the vector's part.
         self._vector, self._flat_gradient, self._scratch = np.empty((3, self.decay.size))
         self._vector_views = pair_views(parameters, tensors, self._vector)
         self._gradient_views = pair_views(self._gradient, tensors, self._flat_gradient)

@@ -247,9 +247,7 @@ class TrainingRun:
             epoch_run.resume(before.done, before.loss, before.weight, before.penalty)
             self.position = before._replace(epoch_run=epoch_run, start=start)
             is_stopped = self.run_slices(epoch_run, chunk)
-            last_rate = (
-                rate if rates is None else rates[(epoch_run.done - 1) // chunk.batch_size]
-            )
+            last_rate = rate if rates is None else rates[(epoch_run.done - 1) // chunk.batch_size]
             self.position = Position(
                 before.epoch, before.chunk + 1, loss=epoch_run.loss, weight=epoch_run.weight,
                 penalty=epoch_run.penalty, trained=before.trained - before.done + epoch_run.done,

