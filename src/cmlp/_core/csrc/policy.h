@@ -232,10 +232,15 @@
 #define UPDATE_PASS_VECTORS 8
 
 /* An update of a layer with at most this many outputs may take vectors along its inputs, in blocks
- * of NARROW_COLUMNS, which bound a buffer on the stack; see is_narrow.  Not measured separately.
- * Smaller: layers of ten classes multiply padding.  Larger: unused, as such layers fill vectors. */
+ * of NARROW_COLUMNS, which bound a buffer on the stack; see is_narrow.  NARROW_COPY_COST is the
+ * cost of the two transposes of an element of W, in multiply-adds of vectors.  Not measured
+ * separately.
+ * Fewer outputs: layers of ten classes multiply padding.  More: unused, as such layers fill
+ * vectors.  Smaller cost: small batches of wide layers spend more on the transposes than they
+ * save. */
 #define NARROW_OUTPUTS 16
 #define NARROW_COLUMNS 256
+#define NARROW_COPY_COST 3
 
 /* Vectors of a row of deltas that are summed at a time for the bias.  At 200 x 104 float64 four
  * took a third of the time of one.

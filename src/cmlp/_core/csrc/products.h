@@ -29,12 +29,13 @@ static void affine_backward(int64_t m, int64_t n, int64_t k, const void *d, int6
     compute_packed(m, (k + LANES - 1) / LANES * LANES, 1, k, 0, &p);
 }
 
-/* Return whether accumulate_narrow takes at most three quarters of the multiply-adds of vectors
- * that accumulate takes.  It reads whole vectors of A, which must be aligned and padded. */
-INLINE int is_narrow(int64_t n, int64_t k, const REAL *a, int64_t lda)
+/* Return whether accumulate_narrow is faster than accumulate: whether it takes at most three
+ * quarters of the multiply-adds of vectors, if the transposes of W count as NARROW_COPY_COST for
+ * each element.  It reads whole vectors of A, which must be aligned and padded. */
+INLINE int is_narrow(int64_t m, int64_t n, int64_t k, const REAL *a, int64_t lda)
 {
-    const int64_t vecs = (k + LANES - 1) / LANES;
-    return n <= NARROW_OUTPUTS && k >= LANES && 4 * n * vecs <= 3 * k * ((n + LANES - 1) / LANES)
+    const int64_t vecs = (k + LANES - 1) / LANES, wide = m * k * ((n + LANES - 1) / LANES);
+    return n <= NARROW_OUTPUTS && 4 * (m * n * vecs + NARROW_COPY_COST * n * k) <= 3 * wide
            && (uintptr_t)a % VECTOR_BYTES == 0 && lda % LANES == 0 && lda >= vecs * LANES;
 }
 
@@ -69,7 +70,7 @@ static void accumulate(int64_t m, int64_t n, int64_t k, const void *a, int64_t l
         stream_update(m, width, k, a, lda, d, ldd, w, ldw);
         return;
     }
-    if (is_narrow(n, k, a, lda)) {
+    if (is_narrow(m, n, k, a, lda)) {
         accumulate_narrow(m, n, k, a, lda, d, ldd, w, ldw);
         return;
     }
