@@ -1,7 +1,7 @@
 """Several epochs of a training run by one `EpochRun`, if nothing has to look in between.
 
-An epoch of a small table takes 20 us, less than the events of `TrainingRun.run_epoch` and the
-preparation of an `EpochRun`. The results are the same.
+The arithmetic of an epoch of iris takes 26 us, and the events of `TrainingRun.run_epoch` and the
+preparation of an `EpochRun` took 44 us. The results are the same.
 """
 
 import time

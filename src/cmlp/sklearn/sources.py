@@ -11,7 +11,7 @@ class ScikitSource(ArraySource):
     scikit-learn calls `sklearn.utils.shuffle` on the order of the previous epoch, so the order is
     not a function of seed and epoch. That function shuffles ``np.arange(n)`` by
     `RandomState.shuffle` and indexes its argument with the result. To shuffle the argument itself
-    exchanges the same positions, and takes a fiftieth of the time for 150 samples: the function
+    exchanges the same positions. It took 2.2 us instead of 137 us for 150 samples: the function
     looks for data frames and array libraries first.
 
     Parameters
