@@ -198,7 +198,7 @@ def run_code(code, **environment):
 @pytest.mark.parametrize("isa", kernels.list_available())
 def test_the_environment_selects_the_isa(isa):
     done = run_code("import cmlp; cmlp.show_config()", CMLP_ISA=isa)
-    assert f"isa:     {isa} (of " in done.stdout
+    assert f"isa:      {isa} (of " in done.stdout
 
 
 def test_a_wrong_isa_is_named():
