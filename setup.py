@@ -43,8 +43,8 @@ X86 = {
     "avx512_bf16": [*AVX512, "-mavx512bf16", "-mavx512vnni"],
 }
 # The Cython modules, and those of them that start threads.
-MODULES = ("blas", "kernels", "inputs", "steps", "program", "training")
-THREADED = ("inputs", "steps", "program", "training")
+MODULES = ("blas", "kernels", "inputs", "steps", "program", "training", "quantized")
+THREADED = ("inputs", "steps", "program", "training", "quantized")
 
 IS_X86 = platform.machine().lower() in ("x86_64", "amd64") and "arm64" not in os.environ.get(
     "ARCHFLAGS", ""

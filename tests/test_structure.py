@@ -26,24 +26,27 @@ LAYERS = [
     "ensemble config",
     "reference",
     "network",
+    """quantized _quantization _quantization.calibration _quantization.methods
+    _quantization.ranges""",
     "datasets datasets.digits datasets.download datasets.idx datasets.mnist datasets.tables",
     """_training _training.arguments _training.checkpoint _training.epochs _training.evaluation
     _training.history _training.inputs _training.lbfgs _training.loop _training.progress
     _training.reference_methods _training.run_state _training.sources""",
-    """formats formats.archive formats.atomic formats.base formats.builder formats.c_functions
-    formats.c_source formats.finite formats.folding formats.header formats.keras formats.methods
-    formats.npy formats.npz formats.onnx formats.onnx_export formats.onnx_graph formats.onnx_import
-    formats.onnx_patterns formats.onnx_tensors formats.safetensors formats.sklearn_mlp
-    formats.torch""",
+    """formats formats.archive formats.atomic formats.base formats.builder formats.c
+    formats.c_functions formats.c_quantized formats.c_source formats.finite formats.folding
+    formats.header formats.keras formats.methods formats.npy formats.npz formats.onnx
+    formats.onnx_export formats.onnx_graph formats.onnx_import formats.onnx_patterns
+    formats.onnx_quantized formats.onnx_tensors formats.quantized_archive formats.safetensors
+    formats.sklearn_mlp formats.torch""",
     """_model _model.architecture _model.attributes _model.layers _model.layers.base
     _model.layers.dense _model.layers.input_dropout _model.layers.input_noise
-    _model.optimizer_state _model.parameters _model.state _model.tasks""",
+    _model.optimizer_state _model.parameters _model.quantized _model.state _model.tasks""",
     "callbacks",
     "plot",
     "activations initializers losses metrics normalizations optimizers schedules",
     "lbfgs",
     "_utils _utils.fields _utils.schema _utils.threads _utils.validation errors _version",
-    """_core _core.blas _core.hooks _core.inputs _core.kernels _core.program
+    """_core _core.blas _core.hooks _core.inputs _core.kernels _core.program _core.quantized
     _core.steps _core.threads _core.training""",
 ]
 

@@ -19,6 +19,7 @@ from cmlp.reference import MLP, Model
 
 if TYPE_CHECKING:
     from cmlp import datasets, schedules
+    from cmlp.quantized import QuantizedNetwork
 
 __all__ = [
     "LBFGS",
@@ -36,6 +37,7 @@ __all__ = [
     "History",
     "Model",
     "Network",
+    "QuantizedNetwork",
     "TrainingDiverged",
     "__version__",
     "activations",
@@ -56,4 +58,8 @@ def __getattr__(name):
         from importlib import import_module
 
         return import_module(f"cmlp.{name}")
+    if name == "QuantizedNetwork":
+        from cmlp.quantized import QuantizedNetwork
+
+        return QuantizedNetwork
     raise AttributeError(f"module 'cmlp' has no attribute {name!r}")

@@ -2,12 +2,11 @@
 
 import copy
 
-import numpy as np
-
 from cmlp._model.architecture import Architecture
 from cmlp._model.attributes import NetworkAttributes
 from cmlp._model.state import ModelState
-from cmlp._model.tasks import check_targets
+from cmlp._model.tasks import check_targets, convert_outputs
+from cmlp._quantization.methods import QuantizationMethods
 from cmlp._training import checkpoint
 from cmlp._training.arguments import FitOptions, convert_targets, prepare_training
 from cmlp._training.evaluation import compute_outputs, evaluate
@@ -21,7 +20,7 @@ from cmlp.metrics import join_average, resolve_metrics
 from cmlp.optimizers import resolve_optimizer
 
 
-class Network(NetworkAttributes, FileMethods, ReferenceMethods):
+class Network(NetworkAttributes, FileMethods, QuantizationMethods, ReferenceMethods):
     """A multilayer perceptron.
 
     Parameters
@@ -361,13 +360,8 @@ class Network(NetworkAttributes, FileMethods, ReferenceMethods):
             is multilabel, that for each output, int (n, outputs). For a regressor, the outputs, or
             their exponential for the Poisson losses; (n,) if there is one output.
         """
-        outputs, state = self(X, threads=threads, progress=progress), self.state
-        architecture, task = state.architecture, state.task
-        if task != "regression":
-            return architecture.classify(outputs, task)
-        if architecture.loss.log_link:
-            outputs = np.exp(outputs)
-        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+        outputs = self(X, threads=threads, progress=progress)
+        return convert_outputs(self.state.architecture, self.state.task, outputs)
 
     def score(self, X, y, *, metric=None, average=None, threads=None):
         """Return the accuracy of a classifier, the R^2 of a regressor, or another metric.
@@ -440,4 +434,4 @@ def name_methods(owner, *mixins):
                 function.__module__ = owner.__module__
 
 
-name_methods(Network, FileMethods, ReferenceMethods)
+name_methods(Network, FileMethods, QuantizationMethods, ReferenceMethods)

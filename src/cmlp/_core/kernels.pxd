@@ -1,6 +1,6 @@
 # The kernel table; csrc/kernels.h documents the structures and the functions.
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint32_t, uint64_t
 
 
 cdef extern from "kernels.h" nogil:
@@ -96,6 +96,42 @@ cdef extern from "kernels.h" nogil:
         double *target_square
         double *error
         double *error_square
+
+    const int64_t CMLP_QUANTIZED_MAX_INPUTS, CMLP_QUANTIZED_SUM_MAX
+
+    ctypedef struct cmlp_quantizer:
+        float inverse, slope, low, high
+        int32_t zero_point, takes_bytes
+
+    ctypedef struct cmlp_quantized_weights:
+        int64_t outputs, n, groups
+        const void *panels
+        const int32_t *start
+        const float *factor
+
+    ctypedef struct cmlp_quantized_kernels:
+        int32_t operand_bytes, group
+        void (*pack)(
+            int64_t outputs, int64_t inputs, const int8_t *w, int64_t n, int64_t groups,
+            void *panels) noexcept nogil
+        void (*quantize_rows)(
+            const cmlp_quantizer *quantizer, const cmlp_rows *rows, int64_t first, int64_t m,
+            void *q, int64_t ldq) noexcept nogil
+        void (*quantize_entries)(
+            const cmlp_quantizer *quantizer, const cmlp_entries *batch, int64_t m, int64_t width,
+            void *q, int64_t ldq) noexcept nogil
+        void (*quantize)(
+            const cmlp_quantizer *quantizer, int64_t m, int64_t n, const float *a, int64_t lda,
+            void *q, int64_t ldq) noexcept nogil
+        void (*sum)(
+            const cmlp_quantized_weights *w, int64_t m, const void *q, int64_t ldq, int32_t *s,
+            int64_t lds) noexcept nogil
+        void (*dequantize)(
+            const cmlp_quantized_weights *w, int64_t m, const void *q, int64_t ldq, float *z,
+            int64_t ldz) noexcept nogil
+        void (*requantize)(
+            const cmlp_quantized_weights *w, const cmlp_quantizer *quantizer, int64_t m,
+            const void *q, int64_t ldq, void *r, int64_t ldr) noexcept nogil
 
     ctypedef struct cmlp_kernels:
         int32_t vector_bytes
@@ -221,6 +257,7 @@ cdef extern from "kernels.h" nogil:
             void *mean) noexcept nogil
         void (*limit_norms)(
             int64_t k, int64_t n, double limit, void *w, int64_t ldw) noexcept nogil
+        const cmlp_quantized_kernels *quantized
         int64_t (*multiply_adds)(int64_t rounds) noexcept nogil
 
 
@@ -229,6 +266,8 @@ cdef extern from "policy.h" nogil:
     const double CMLP_TIME_SLICE_SECONDS, CMLP_CLOCK_POLL_MULTIPLY_ADDS
     const int64_t CMLP_INFERENCE_BATCH_ROWS
     const double CMLP_THREAD_MULTIPLY_ADDS, CMLP_SPARSE_ENTRY_COST
+    const double CMLP_QUANTIZED_THREAD_MULTIPLY_ADDS
+    const int64_t CMLP_QUANTIZED_BATCH_ROWS, CMLP_QUANTIZED_ROUND_ROWS
     const int64_t CMLP_COLUMN_BLOCK_BYTES, CMLP_UPDATE_BLOCK_ROWS, CMLP_THREAD_COMPRESS_ELEMENTS
     const int CMLP_BLAS_MAX_VECTOR_BYTES
     const double CMLP_BLAS_MULTIPLY_ADDS

@@ -125,3 +125,24 @@ def are_distributions(targets):
     """Return whether each row is not negative and sums to 1, as one-hot rows do."""
     is_normalized = np.abs(targets.sum(axis=1) - 1) <= SUM_TOLERANCE
     return bool(is_normalized.all() and (targets >= 0).all())
+
+
+def convert_outputs(architecture, task, outputs):
+    """Return the predictions for a network's outputs.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    task : str
+    outputs : ndarray, shape (n, outputs)
+
+    Returns
+    -------
+    ndarray, shape (n,) or (n, outputs)
+        As `cmlp.Network.predict`.
+    """
+    if task != "regression":
+        return architecture.classify(outputs, task)
+    if architecture.loss.log_link:
+        outputs = np.exp(outputs)
+    return outputs[:, 0] if outputs.shape[1] == 1 else outputs

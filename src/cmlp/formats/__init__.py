@@ -21,7 +21,7 @@ FORMATS = {
             "onnx", "onnx", ".onnx", package="onnx", package_title="onnx", extra="onnx",
             reads=True, writes=True,
         ),
-        Format("c", "c_source", ".c", writes=True),
+        Format("c", "c", ".c", writes=True),
         Format(
             "torch", "torch", package="torch", package_title="PyTorch", extra="torch",
             reads=True, writes=True,

@@ -15,10 +15,12 @@ import numpy as np
 
 from cmlp._model.architecture import Architecture
 from cmlp._model.optimizer_state import OptimizerState
+from cmlp._model.quantized import QuantizedState
 from cmlp._model.state import ARRAY_DTYPES, SPLIT_EPOCH, ModelState, TrainingSnapshot
 from cmlp._model.tasks import check_task
 from cmlp._utils.schema import Anything, Fields, Integer, Nullable
 from cmlp.formats.header import decode_header, to_plain
+from cmlp.formats.quantized_archive import pack_quantized, unpack_quantized
 
 EPOCH = Integer(0, SPLIT_EPOCH)
 TRAINING = Nullable(Fields({}, {}, Anything()))
@@ -29,7 +31,7 @@ def pack(state, optimizer=False):
 
     Parameters
     ----------
-    state : ModelState
+    state : ModelState or QuantizedState
     optimizer : bool, default False
         Store the state of the optimizer of `partial_fit`. The file then has no checkpoint, whose
         arrays have the same names.
@@ -46,6 +48,8 @@ def pack(state, optimizer=False):
     ValueError
         If `optimizer` is True and the state has no optimizer.
     """
+    if isinstance(state, QuantizedState):
+        return pack_quantized(state)
     architecture = state.architecture
     header = {**architecture.header, "epoch": state.epoch, "training": state.training}
     if state.task != architecture.tasks[0]:
@@ -94,7 +98,7 @@ def unpack(reader, loss=None):
 
     Returns
     -------
-    ModelState
+    ModelState, or QuantizedState if the file has a quantized network
 
     Raises
     ------
@@ -113,6 +117,8 @@ def unpack(reader, loss=None):
         raise reader.make_error(f"its header has no {error}") from None
     except (TypeError, ValueError, OverflowError) as error:
         raise reader.make_error(error) from None
+    if "quantization" in header:
+        return unpack_quantized(reader, architecture, task, training)
     arrays = {
         name: reader.read(name, shape, architecture.dtype)
         for name, shape in architecture.shapes.items()

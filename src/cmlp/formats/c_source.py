@@ -17,12 +17,12 @@ MAX_COLUMNS = 96  # maximum length of lines with elements of an array
 UNQUOTABLE = {'"', "'", "\\"}
 
 
-def write(state, path, name="model", weights="float32", own_math=False):
+def write(state, path, name="model", weights="float32", own_math=False, renderer=None):
     """Write the source and the header of a network, atomically; see `cmlp.Network.to_c`.
 
     Parameters
     ----------
-    state : ModelState
+    state : ModelState or QuantizedState
     path : str or os.PathLike
         Ends in ``.c``; the header gets the extension ``.h``.
     name : str, default "model"
@@ -30,6 +30,8 @@ def write(state, path, name="model", weights="float32", own_math=False):
     weights : {"float32", "int8"}, default "float32"
     own_math : bool, default False
         Whether to include the functions of `MATH_FUNCTIONS` instead of calling ``math.h``.
+    renderer : type, optional
+        The class that renders the kind of `state`; by default `SourceRenderer`.
 
     Raises
     ------
@@ -51,7 +53,7 @@ def write(state, path, name="model", weights="float32", own_math=False):
             f"path must have a file name that #include can quote, without control characters, "
             f"quotes and backslashes; got {str(path)!r}"
         )
-    renderer = SourceRenderer(state, name, weights == "int8", own_math)
+    renderer = (renderer or SourceRenderer)(state, name, weights == "int8", own_math)
     header = renderer.render_header().encode()
     source = renderer.render_source(header_path.name).encode()
     with replace_files([header_path, path]) as (header_file, source_file):
@@ -190,17 +192,23 @@ class SourceRenderer:
                     f"    normalize({target}, {outputs}, scale_{l}, shift_{l}, "
                     f"{render_float(layer.eps)});"
                 )
-            if layer.activation.name == "softmax":
-                lines.append(f"    softmax({target}, {outputs});")
-            elif code := self.render_activation(layer):
-                lines += [
-                    f"    for (i = 0; i < {outputs}; i++) {{",
-                    f"        const float z = {target}[i];",
-                    f"        {target}[i] = {code};",
-                    "    }",
-                ]
+            lines += self.render_activation_loop(layer, target, outputs)
             source = target
         return "\n".join([*lines, "}", ""])
+
+    def render_activation_loop(self, layer, target, outputs):
+        """Return the lines that replace the pre-activations in the array `target`."""
+        if layer.activation.name == "softmax":
+            return [f"    softmax({target}, {outputs});"]
+        code = self.render_activation(layer)
+        if code is None:
+            return []
+        return [
+            f"    for (i = 0; i < {outputs}; i++) {{",
+            f"        const float z = {target}[i];",
+            f"        {target}[i] = {code};",
+            "    }",
+        ]
 
     def render_activation(self, layer):
         """Return the expression of a layer's activation; None for identity and softmax."""

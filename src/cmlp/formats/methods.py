@@ -5,6 +5,17 @@ from cmlp.formats.atomic import remove_stale
 from cmlp.formats.finite import check_finite
 
 
+def read_state(path, loss):
+    """Return the `ModelState` of a native file; raise ValueError for a quantized network."""
+    state = formats.get_native_format(path, for_reading=True).read(path, loss=loss)
+    if not hasattr(state, "checkpoint"):
+        raise ValueError(
+            f"{path} is a quantized network, which only predicts; use "
+            "cmlp.QuantizedNetwork.load(path)"
+        )
+    return state
+
+
 class FileMethods:
     """A mixin of `Network`: it uses the attribute `state` and the constructors of `Network`.
 
@@ -54,7 +65,7 @@ class FileMethods:
         FileNotFoundError
             If the file does not exist.
         """
-        state = formats.get_native_format(path, for_reading=True).read(path, loss=loss)
+        state = read_state(path, loss)
         state.checkpoint = None
         return cls.from_state(state)
 
@@ -81,7 +92,7 @@ class FileMethods:
             If the file does not exist.
         """
         remove_stale(path)
-        state = formats.get_native_format(path, for_reading=True).read(path, loss=loss)
+        state = read_state(path, loss)
         if state.checkpoint is None:
             raise ValueError(f"{path} is a network without a checkpoint of its training; use load")
         return cls.from_state(state)

@@ -16,16 +16,26 @@ MIN_OPSET = 13
 LAYER_NORM_OPSET, GELU_OPSET = 17, 20
 
 
-def write(state, path, opset=17, input_dtype="float32", labels=None):
+def add_layers(graph, state, input_dtype):
+    """Add the nodes of all layers of a `ModelState`; return the name of the outputs."""
+    x = add_bytes(graph, "X") if input_dtype == "uint8" else "X"
+    for layer in fold_layers(state):
+        x = add_layer(graph, x, layer)
+    return x
+
+
+def write(state, path, opset=17, input_dtype="float32", labels=None, add_layers=add_layers):
     """Write a network as an ONNX model, atomically; see `cmlp.Network.to_onnx`.
 
     Parameters
     ----------
-    state : ModelState
+    state : ModelState or QuantizedState
     path : str or os.PathLike
     opset : int, default 17
     input_dtype : {"float32", "uint8"}, default "float32"
     labels : sequence of int or str, or bool, optional
+    add_layers : callable
+        The function of this name for the kind of `state`.
 
     Raises
     ------
@@ -44,13 +54,7 @@ def write(state, path, opset=17, input_dtype="float32", labels=None):
     if input_dtype not in input_types:
         raise ValueError(f"input_dtype must be 'float32' or 'uint8'; got {input_dtype!r}")
     graph = GraphBuilder(opset)
-    x = "X"
-    if input_dtype == "uint8":
-        x = graph.add_node("Cast", x, to=TensorProto.FLOAT)
-        x = graph.add_node("Div", x, graph.add_constant(255.0))
-    for layer in fold_layers(state):
-        x = add_layer(graph, x, layer)
-    graph.add_node("Identity", x, output="outputs")
+    graph.add_node("Identity", add_layers(graph, state, input_dtype), output="outputs")
     architecture = state.architecture
     outputs = [
         helper.make_tensor_value_info(
@@ -105,6 +109,13 @@ class GraphBuilder:
     def multiply(self, x, factor):
         """Add the product of `x` and a number; return the name of the output."""
         return self.add_node("Mul", x, self.add_constant(factor))
+
+
+def add_bytes(graph, x):
+    """Add the conversion of bytes to numbers, their 255th part."""
+    return graph.add_node(
+        "Div", graph.add_node("Cast", x, to=TensorProto.FLOAT), graph.add_constant(255.0)
+    )
 
 
 def multiply_by_sigmoid(graph, z, x):
@@ -170,21 +181,19 @@ def add_layer(graph, x, layer):
         z = graph.add_node("Gemm", x, weight, graph.add_constant(layer.bias), transB=1)
     else:
         z = graph.add_node("Gemm", x, weight, transB=1)
-        z = add_layer_norm(graph, z, layer)
+        z = add_layer_norm(graph, z, layer.scale, layer.bias, layer.eps)
     return ACTIVATION_NODES[layer.activation.name](graph, z, layer.activation.parameter)
 
 
-def add_layer_norm(graph, z, layer):
+def add_layer_norm(graph, z, scale, shift, eps):
     """Add layer normalization; return the name of its outputs."""
-    scale, shift = graph.add_constant(layer.scale), graph.add_constant(layer.bias)
+    scale, shift = graph.add_constant(scale), graph.add_constant(shift)
     if graph.opset >= LAYER_NORM_OPSET:
-        return graph.add_node("LayerNormalization", z, scale, shift, axis=-1, epsilon=layer.eps)
+        return graph.add_node("LayerNormalization", z, scale, shift, axis=-1, epsilon=eps)
     z = graph.add_node("Sub", z, graph.add_node("ReduceMean", z, axes=[1], keepdims=1))
     square = graph.add_node("Mul", z, z)
     variance = graph.add_node("ReduceMean", square, axes=[1], keepdims=1)
-    deviation = graph.add_node(
-        "Sqrt", graph.add_node("Add", variance, graph.add_constant(layer.eps))
-    )
+    deviation = graph.add_node("Sqrt", graph.add_node("Add", variance, graph.add_constant(eps)))
     normalized = graph.add_node("Div", z, deviation)
     return graph.add_node("Add", graph.add_node("Mul", normalized, scale), shift)
 

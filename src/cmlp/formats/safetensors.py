@@ -15,7 +15,7 @@ from cmlp.formats.atomic import replace_file
 from cmlp.formats.header import encode_header
 
 # dtypes of networks, as the format names them
-DTYPES = {"F32": "float32", "F64": "float64"}
+DTYPES = {"F32": "float32", "F64": "float64", "I8": "int8", "I32": "int32"}
 
 
 def write(state, path, optimizer=False):

@@ -17,6 +17,9 @@
 #include "probe.h"
 #include "products.h"
 #include "sparse.h"
+#if CMLP_REAL_BYTES == 4
+#include "quantized.h"
+#endif
 
 const cmlp_kernels CMLP_TABLE = {
     .vector_bytes = VECTOR_BYTES,
@@ -70,5 +73,8 @@ const cmlp_kernels CMLP_TABLE = {
     .sum_of_squares = sum_of_squares,
     .average = average,
     .limit_norms = limit_norms,
+#if CMLP_REAL_BYTES == 4
+    .quantized = &quantized_kernels,
+#endif
     .multiply_adds = multiply_adds,
 };

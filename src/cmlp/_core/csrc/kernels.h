@@ -157,6 +157,8 @@ typedef struct {
     double *error_square;  /* sum of (y - a)^2 */
 } cmlp_metric_sums;
 
+#include "quantized_table.h"
+
 typedef struct {
     int32_t vector_bytes; /* width of the ISA's vectors */
     const cmlp_activation_info *activations;
@@ -339,6 +341,10 @@ typedef struct {
                     void *mean);
     /* Scale down the columns of W (k, n) whose norm exceeds the limit; padded. */
     void (*limit_norms)(int64_t k, int64_t n, double limit, void *w, int64_t ldw);
+
+    /* --- 8-bit integers: NULL in float64 --- */
+
+    const cmlp_quantized_kernels *quantized;
 
     /* --- Benchmarks --- */
 

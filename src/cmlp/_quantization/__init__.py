@@ -1,0 +1,1 @@
+"""Quantization of trained networks to 8-bit integers."""

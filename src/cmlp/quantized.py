@@ -1,0 +1,355 @@
+"""`QuantizedNetwork`: a multilayer perceptron of 8-bit integers, which only predicts."""
+
+import copy
+
+import numpy as np
+
+from cmlp import formats
+from cmlp._core.inputs import Rows
+from cmlp._core.quantized import accumulate_metrics
+from cmlp._model.quantized import QuantizedState
+from cmlp._model.tasks import check_targets, check_task, convert_outputs
+from cmlp._training.arguments import convert_targets
+from cmlp._training.inputs import convert_rows
+from cmlp._training.progress import make_prediction_progress
+from cmlp._utils.threads import resolve_threads
+from cmlp.metrics import Metrics, join_average, resolve_metrics
+
+# Methods of `Network` that a quantized network does not have.
+TRAINING_METHODS = frozenset((
+    "backprop", "backward", "evaluate", "fit", "partial_fit", "quantize", "resume", "train",
+    "update_mini_batch",
+))  # fmt: skip
+
+
+class QuantizedNetwork:
+    """A multilayer perceptron of 8-bit integers, which only predicts.
+
+    `Network.quantize` makes one, and `load` reads one from a file. It has the methods of `Network`
+    for predictions and the same tasks. Integer sums are exact: results have the same bits for any
+    number of threads, and, unless an activation other than identity, relu, leaky_relu and hard_tanh
+    or a layer normalization is computed, on every instruction set.
+
+    Parameters
+    ----------
+    state : QuantizedState
+        Used in place.
+
+    Attributes
+    ----------
+    size : list of int
+        Number of inputs, then number of units of each layer.
+    num_layers : int
+        Number of layers with weights.
+    layers : tuple of QuantizedLayer
+        Integers and scales of each layer: ``weight`` (int8), ``weight_scale``, ``bias`` (int32),
+        ``inputs.scale`` and ``inputs.zero_point``. The arrays are read-only.
+    activation, output, loss : tuple of str, str, str
+    task : {"binary", "multiclass", "multilabel", "regression"}
+        As in `Network`; it may be assigned to.
+    is_classifier : bool
+    score_name : str
+        The metric that `score` returns.
+    dtype : numpy.dtype
+        float32, the type of the outputs, also if the network that was quantized has float64.
+    state : QuantizedState
+
+    Raises
+    ------
+    TypeError
+        If `state` is another object.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cmlp import SGD, Network
+    >>> X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
+    >>> net = Network([2, 8, 1], activation="tanh", loss="binary_cross_entropy", seed=0)
+    >>> history = net.fit(X, [0, 1, 1, 0], epochs=2000, batch_size=4, optimizer=SGD(lr=0.5))
+    >>> small = net.quantize(X)
+    >>> small.predict(X)
+    array([0, 1, 1, 0])
+    """
+
+    __slots__ = ("__weakref__", "state")
+
+    def __init__(self, state):
+        if not isinstance(state, QuantizedState):
+            raise TypeError(
+                "state must be a QuantizedState, as Network.quantize(X) and "
+                f"QuantizedNetwork.load(path) make it; got {type(state).__name__}"
+            )
+        self.state = state
+
+    def __getattr__(self, name):
+        # Called for missing attributes only.
+        hint = ""
+        if name in TRAINING_METHODS:
+            hint = "; it only predicts: train the Network and quantize it again"
+        elif name in ("weight", "bias"):
+            hint = f"; layers[0].{name} has the integers of the first layer"
+        raise AttributeError(f"QuantizedNetwork has no attribute {name!r}{hint}")
+
+    @property
+    def size(self):
+        """Number of inputs, then number of units of each layer; a new list of int."""
+        return list(self.state.architecture.sizes)
+
+    @property
+    def num_layers(self):
+        """Number of layers with weights."""
+        return len(self.state.layers)
+
+    @property
+    def layers(self):
+        """The layers' integers and scales, a tuple of QuantizedLayer."""
+        return self.state.layers
+
+    @property
+    def activation(self):
+        """Names of the hidden layers' activations, a tuple."""
+        return tuple(layer.activation.name for layer in self.state.layers[:-1])
+
+    @property
+    def output(self):
+        """Name of the last layer's activation."""
+        return self.state.architecture.output.name
+
+    @property
+    def loss(self):
+        """Name of the loss that the network was trained with."""
+        return self.state.architecture.loss.name
+
+    @property
+    def dtype(self):
+        """The type of the outputs: float32."""
+        return self.state.architecture.dtype
+
+    @property
+    def task(self):
+        """The task: ``"binary"``, ``"multiclass"``, ``"multilabel"`` or ``"regression"``."""
+        return self.state.task
+
+    @task.setter
+    def task(self, task):
+        check_task(self.state.architecture.tasks, task)
+        self.state.task = task
+
+    @property
+    def is_classifier(self):
+        """Whether predictions are classes or labels."""
+        return self.state.is_classifier
+
+    @property
+    def score_name(self):
+        """The metric that `score` returns: ``"accuracy"`` or ``"r2"``."""
+        return self.state.score_name
+
+    def __call__(self, X, *, threads=None, progress=None):
+        """Return the outputs for samples as rows.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, inputs)
+            As in `Network.fit`. Numbers beyond the range of the calibration are clipped to it.
+        threads : int, optional
+            Maximum number of threads, as in `Network.fit`.
+        progress : bool, optional
+            True shows a bar.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, outputs)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X does not fit or is not finite in float32, or if outputs are not finite.
+        """
+        outputs = None if progress else self.state.program.predict_few(X)
+        if outputs is not None:
+            return outputs
+        rows = convert_rows(X, self.state.architecture.inputs, self.dtype, check_finite=False)
+        return self._compute_outputs(rows, resolve_threads(threads), progress)
+
+    def _compute_outputs(self, rows, threads, progress=None):
+        out = np.empty((len(rows), self.state.architecture.outputs), self.dtype)
+        if len(rows) == 0:
+            return out
+        with make_prediction_progress(progress, len(rows)) as display:
+            is_finite = self.state.program.infer(rows, out, threads, tick=display.update)
+        if not is_finite:
+            rows.check_finite(self.dtype)
+        if (row := Rows(out).find_not_finite(self.dtype)) >= 0:
+            raise ValueError(
+                f"X must lead to outputs within the range of {self.dtype}; those of row {row} are "
+                "not finite"
+            )
+        return out
+
+    def predict_proba(self, X, *, threads=None, progress=None):
+        """Return the outputs as probabilities, shape (n, outputs); see `__call__`.
+
+        Raises
+        ------
+        TypeError
+            If the outputs are not probabilities (sigmoid or softmax).
+        """
+        if not self.state.architecture.has_probabilities:
+            raise TypeError(
+                "output must be 'softmax' or 'sigmoid' for predict_proba; this network has "
+                f"{self.output!r}"
+            )
+        return self(X, threads=threads, progress=progress)
+
+    def predict(self, X, *, threads=None, progress=None):
+        """Return labels of a classifier, or the predictions of a regressor; see `Network.predict`.
+
+        Parameters
+        ----------
+        X, threads, progress
+            As in `__call__`.
+
+        Returns
+        -------
+        ndarray, shape (n,) or (n, outputs)
+        """
+        outputs = self(X, threads=threads, progress=progress)
+        return convert_outputs(self.state.architecture, self.state.task, outputs)
+
+    def score(self, X, y, *, metric=None, average=None, threads=None):
+        """Return the accuracy of a classifier, the R^2 of a regressor, or another metric.
+
+        Parameters
+        ----------
+        X, y, metric, average, threads
+            As in `Network.score`.
+
+        Returns
+        -------
+        float
+        """
+        architecture, task = self.state.architecture, self.state.task
+        metric = self.score_name if metric is None else metric
+        if average is not None:
+            metric = join_average(metric, average, task)
+        names = resolve_metrics(metric, (task,))
+        rows = convert_rows(X, architecture.inputs, self.dtype)
+        targets, _ = convert_targets(architecture, rows, y, for_metrics=True)
+        if len(rows) == 0:
+            raise ValueError(f"X must have at least one sample; got shape (0, {rows.width})")
+        check_targets(architecture.tasks, task, targets.array)
+        outputs = self._compute_outputs(rows, resolve_threads(threads))
+        metrics = Metrics(names, task, architecture.outputs)
+        accumulate_metrics(architecture.output, architecture.loss, outputs, targets, metrics.sums)
+        return metrics.value(names[0])
+
+    def summary(self):
+        """Print a table of the layers, the scales of their inputs, and the bytes of the arrays."""
+        lines = [f"{'layer':<8}{'shape':<16}{'activation':<14}{'scale of inputs':>16}"
+                 f"{'zero point':>12}{'bytes':>12}"]  # fmt: skip
+        total = 0
+        for l, layer in enumerate(self.layers):
+            count = layer.weight.nbytes + layer.weight_scale.nbytes + layer.bias.nbytes
+            total += count
+            outputs, inputs = layer.weight.shape
+            shape = f"{inputs} -> {outputs}"
+            lines.append(
+                f"{l + 1:<8}{shape:<16}{layer.activation.name:<14}{layer.inputs.scale:>16.6g}"
+                f"{layer.inputs.zero_point:>12}{count:>12,}"
+            )
+        lines.append(
+            f"{self.task}, 8-bit integers, calibrated by {self.state.method}, {total:,} bytes"
+        )
+        print("\n".join(lines))
+
+    def copy(self):
+        """Return an independent copy."""
+        return copy.deepcopy(self)
+
+    def save(self, path):
+        """Write the network to a file, which `load` reads; an existing file is replaced atomically.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            Must end in ``.npz`` or, with the package safetensors, ``.safetensors``.
+
+        Raises
+        ------
+        ValueError
+            If the path has another extension.
+        """
+        formats.get_native_format(path).write(self.state, path)
+
+    @classmethod
+    def load(cls, path, *, loss=None):
+        """Read a network that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        loss : callable, optional
+            The network's loss if it was a callable, which files do not store.
+
+        Raises
+        ------
+        ValueError
+            If the file is not a quantized network; the message names the file and the reason.
+        FileNotFoundError
+            If the file does not exist.
+        """
+        state = formats.get_native_format(path, for_reading=True).read(path, loss=loss)
+        if not isinstance(state, QuantizedState):
+            raise ValueError(
+                f"{path} is a network that is not quantized; use Network.load(path).quantize(X)"
+            )
+        return cls(state)
+
+    def to_onnx(self, path, *, opset=17, input_dtype="float32", labels=None):
+        """Write the network as an ONNX model of 8-bit integers (the extra ``onnx``).
+
+        Nodes QuantizeLinear and DequantizeLinear state the integers of all layers' inputs, weights
+        and biases, from which a runtime that supports it selects integer products.
+
+        Parameters
+        ----------
+        path, opset, labels
+            As in `Network.to_onnx`.
+        input_dtype : {"float32", "uint8"}, default "float32"
+            With uint8 the model reads bytes, which mean their 255th part.
+
+        Raises
+        ------
+        ValueError
+            If an argument does not fit.
+        ImportError
+            If the package onnx is not installed.
+        """
+        formats.get_format("onnx").write(
+            self.state, path, opset=opset, input_dtype=input_dtype, labels=labels
+        )
+
+    def to_c(self, path, *, name="model", own_math=False):
+        """Write the network as one self-contained C99 file with a header beside it.
+
+        The functions are those of `Network.to_c`. The file computes with the same integers as this
+        network; weights take one byte each, and activations between layers too.
+
+        Parameters
+        ----------
+        path, name, own_math
+            As in `Network.to_c`.
+
+        Raises
+        ------
+        ValueError
+            If an argument does not fit.
+        """
+        formats.get_format("c").write(self.state, path, name=name, own_math=own_math)
+
+    def __reduce__(self):
+        return type(self), (self.state,)
+
+    def __repr__(self):
+        return f"{type(self).__name__}({self.state.architecture})"
