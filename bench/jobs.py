@@ -9,7 +9,7 @@ from cmlp import datasets
 
 @dataclass(frozen=True)
 class Job:
-    """Training of one network, or, if `epochs` is 0, prediction of a single row.
+    """Training of one network, or, if `epochs` is 0, prediction of all samples.
 
     Attributes
     ----------
@@ -25,7 +25,7 @@ class Job:
     epochs : int
     samples : int
         Number of samples. A slow peer is timed on a fraction of them; the result is the time
-        per step, so it is comparable.
+        per step, so it is comparable. A prediction of all samples is one step.
     lr : float
         Learning rate of plain gradient descent.
     zeros : bool
@@ -51,14 +51,15 @@ class Job:
         """The job's description in tables and plots."""
         sizes = "-".join(map(str, self.sizes))
         data = "digits" if self.zeros else "dense input"
-        work = f"batch {self.batch}" if self.epochs else "one row forward"
+        rows = "one row" if self.samples == 1 else f"{self.samples:,} rows"
+        work = f"batch {self.batch}" if self.epochs else f"{rows} forward"
         if self.optimizer != "sgd":
             work = f"{self.optimizer.title()}, {work}"
         return f"{sizes}, {self.activation}, {work}, {data}"
 
 
 SMALL, DEEP = (784, 30, 10), (784, 512, 256, 10)
-LARGE = (784, 2048, 2048, 10)
+LARGE, TABLE = (784, 2048, 2048, 10), (100, 256, 256, 256, 1)
 
 JOBS = {
     job.name: job
@@ -70,19 +71,9 @@ JOBS = {
         Job("deep", DEEP, "relu", "cross_entropy", 128, 2, 25_600, 0.05),
         Job("deep-dense", DEEP, "relu", "cross_entropy", 128, 2, 12_800, 0.01, False),
         Job("large-dense", LARGE, "relu", "cross_entropy", 512, 1, 4_096, 0.01, False),
-        Job(
-            "table-dense",
-            (100, 256, 256, 256, 1),
-            "relu",
-            "mse",
-            256,
-            2,
-            12_800,
-            1e-3,
-            False,
-            "adam",
-        ),
+        Job("table-dense", TABLE, "relu", "mse", 256, 2, 12_800, 1e-3, False, "adam"),
         Job("row", SMALL, "sigmoid", "quadratic", 1, 0, 1, 0.1, False),
+        Job("predict-dense", DEEP, "relu", "cross_entropy", 10_000, 0, 10_000, 0.1, False),
     )
 }
 

@@ -10,7 +10,8 @@ import json
 import sys
 import time
 
-# Repetitions of a single-row prediction per measurement: one is too short to be timed.
+# Repetitions of a single-row prediction per measurement: one is too short to be timed. Predictions
+# of more rows are repeated less often.
 ROW_REPEATS = 20_000
 
 
@@ -40,7 +41,7 @@ def main():
     run()  # not timed: compilation and allocation at the first use
     repeats, steps = 1, job.epochs * (len(X) // job.batch)
     if not job.epochs:
-        repeats = steps = ROW_REPEATS
+        repeats = steps = max(1, ROW_REPEATS // len(X))
     answer(steps=steps)
     for _ in sys.stdin:
         start = time.perf_counter()

@@ -25,10 +25,13 @@ def main():
     )  # fmt: skip
     fitted = Network([3, 4, 2], activation="tanh", loss="cross_entropy", seed=0)
     fitted.partial_fit(X, y, optimizer=Adam(average=0.9))
+    over_layer = Network([3, 4, 2], loss="cross_entropy", normalization="layer", seed=0)
+    quantized = over_layer.quantize(X)
     for extension in ("npz", "safetensors"):
         plain.save(corpus / extension / f"plain.{extension}")
         normalized.save(corpus / extension / f"normalized.{extension}")
         fitted.save(corpus / extension / f"optimizer.{extension}", optimizer=True)
+        quantized.save(corpus / extension / f"quantized.{extension}")
     golden = HERE.parent / "tests" / "golden"
     shutil.copyfile(golden / "plain.npz", corpus / "npz" / "version_1.npz")
     trained = Network([3, 4, 2], activation="relu", loss="cross_entropy", seed=0)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cmlp import SGD, Network, datasets
+from cmlp import SGD, Network, QuantizedNetwork, datasets
 
 HERE = Path(__file__).parent
 
@@ -48,8 +48,10 @@ def use_network(network):
 
 def read_native(data, extension):
     """Read a network file, and use the network if it is one."""
-    with as_file(data, extension) as path, contextlib.suppress(ValueError):
-        use_network(Network.load(path))
+    with as_file(data, extension) as path:
+        for kind in (Network, QuantizedNetwork):
+            with contextlib.suppress(ValueError):
+                use_network(kind.load(path))
 
 
 def read_npz(data):
@@ -185,7 +187,8 @@ def load_base(name):
 
 def read_changed_npz(data):
     """Read a network file whose header and arrays are changed."""
-    bases = ["npz/normalized.npz", "npz/optimizer.npz", "npz/version_1.npz"]
+    bases = ["npz/normalized.npz", "npz/optimizer.npz", "npz/version_1.npz",
+             "npz/quantized.npz"]  # fmt: skip
     base = load_base(bases[(data or b"\0")[0] % len(bases)])
     read_npz(mutate_archive(data[1:], base))
 

@@ -13,6 +13,7 @@ A peer's module has
 PEERS = {
     "cmlp": "cmlp_",
     "cmlp bfloat16": "cmlp_bfloat16",
+    "cmlp int8": "cmlp_int8",
     "NumPy reference": "numpy_",
     "scikit-learn": "sklearn_",
     "PyTorch": "torch_eager",
@@ -20,6 +21,7 @@ PEERS = {
     "PyTorch bfloat16": "torch_autocast",
     "JAX": "jax_scan",
     "ONNX Runtime": "onnxruntime_",
+    "ONNX Runtime int8": "onnxruntime_int8",
 }
 
 # A worker's answer if `prepare` returned None; reports omit the peer.

@@ -1,8 +1,9 @@
-"""ONNX Runtime: prediction of one row."""
+"""ONNX Runtime: predictions."""
 
 import numpy as np
 
 FRACTION = 1.0
+ACTIVATIONS = {"sigmoid": "Sigmoid", "relu": "Relu"}
 
 
 def prepare(job, X, y):
@@ -13,6 +14,9 @@ def prepare(job, X, y):
         return None
     rng = np.random.default_rng(0)
     nodes, constants, last = [], [], "x"
+    kinds = [ACTIVATIONS[job.activation]] * (len(job.sizes) - 1)
+    if job.loss == "cross_entropy":
+        kinds[-1] = "Softmax"
     for l, (i, o) in enumerate(zip(job.sizes[:-1], job.sizes[1:], strict=True)):
         constants += [
             numpy_helper.from_array(rng.normal(size=(i, o)).astype(np.float32), f"w{l}"),
@@ -20,7 +24,7 @@ def prepare(job, X, y):
         ]
         nodes += [
             helper.make_node("Gemm", [last, f"w{l}", f"b{l}"], [f"z{l}"]),
-            helper.make_node("Sigmoid", [f"z{l}"], [f"a{l}"]),
+            helper.make_node(kinds[l], [f"z{l}"], [f"a{l}"]),
         ]
         last = f"a{l}"
     ends = [

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cmlp import Network, datasets, errors, formats, losses, optimizers
+from cmlp import Network, QuantizedNetwork, datasets, errors, formats, losses, optimizers
 from cmlp._cli_sizes import REGRESSION_LOSSES, CommandError, check_labels, resolve_sizes
+from cmlp._model.state import ModelState
 from cmlp.config import show_config
 
 DEFAULT_DATA = "mnist if it is found or can be downloaded, else digits"
@@ -230,7 +231,7 @@ def run_evaluate(options):
 
     The test data are the test part of a data set that has one, and otherwise all rows of the file.
     """
-    network = Network.load(options.model)
+    network = load_model(options.model)
     train, test = load_data(options)
     X, y = train if test is None else test
     if network.is_classifier and y.ndim == 1:
@@ -262,7 +263,7 @@ def print_confusion(labels, predicted, classes):
 
 def run_predict(options):
     """Print a network's prediction for each sample of a file, one per line."""
-    network = Network.load(options.model)
+    network = load_model(options.model)
     out = (network if options.proba else network.predict)(load_samples(options.file))
     if out.dtype.kind == "f" or out.ndim == 2:
         np.savetxt(sys.stdout, out, fmt="%.6g", delimiter=",")
@@ -272,12 +273,15 @@ def run_predict(options):
 
 def run_export(options):
     """Write a network in another format."""
-    network = Network.load(options.model)
+    network = load_model(options.model)
     target = formats.get_format(options.to)
     out = options.out or str(Path(options.model).with_suffix(target.extension))
     if target.is_native and Path(out).suffix != target.extension:
         raise CommandError(f"--out {out}: it must end in {target.extension}")
-    target.write(network.state, out, **select_write_options(options))
+    write_options = select_write_options(options)
+    if isinstance(network, QuantizedNetwork):
+        write_options.pop("weights", None)  # they are 8-bit integers
+    target.write(network.state, out, **write_options)
     print(f"wrote {out}")
 
 
@@ -300,11 +304,20 @@ def select_write_options(options):
 def run_info(options):
     """Print a network's layers, or the configuration of cmlp on this machine."""
     if options.model:
-        network = Network.load(options.model)
+        network = load_model(options.model)
         print(network)
         network.summary()
     else:
         show_config()
+
+
+def load_model(path):
+    """Return the `Network` or the `QuantizedNetwork` that a file stores."""
+    state = formats.get_native_format(path, for_reading=True).read(path)
+    if isinstance(state, ModelState):
+        state.checkpoint = None  # as in Network.load
+        return Network.from_state(state)
+    return QuantizedNetwork(state)
 
 
 def load_samples(path):

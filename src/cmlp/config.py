@@ -13,10 +13,10 @@ def show_config(network=None, batch_size=32):
 
     Parameters
     ----------
-    network : Network, optional
+    network : Network or QuantizedNetwork, optional
         If given, also print which code computes each of its layers, and the number of threads,
-        in training with dense input. Both follow fixed rules of shape and ISA; cmlp never
-        chooses code by timing it.
+        in training, or in predictions of a quantized network, with dense input. Both follow fixed
+        rules of shape and ISA; cmlp never chooses code by timing it.
     batch_size : int, default 32
         Batch size of that training.
 
@@ -58,7 +58,7 @@ def describe_layers(network, batch_size):
 
     Parameters
     ----------
-    network : Network
+    network : Network or QuantizedNetwork
     batch_size : int
     """
     batch_size = check_integer("batch_size", batch_size)

@@ -240,6 +240,18 @@ cdef class QuantizedProgram:
                              f"{rows.view.width}")
         return not job.has_not_finite
 
+    def plan(self, int64_t batch_size, int threads):
+        """Return the threads and products for a batch of dense samples; see `Program.plan`."""
+        cdef cmlp_rows rows
+        cdef int l
+        memset(&rows, 0, sizeof(rows))
+        rows.n = batch_size
+        products = []
+        for l in range(self.depth):
+            is_direct = self.layers[l].is_piecewise_linear and l < self.depth - 1
+            products.append("8-bit integers" + ", activation in float32" * (not is_direct))
+        return self.choose_threads(&rows, threads), products
+
     def predict_few(self, array):
         """Return the outputs of a few samples with little overhead, or None.
 

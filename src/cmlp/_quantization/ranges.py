@@ -41,7 +41,10 @@ class Distribution:
         if self.low < self.high:
             others = numbers[numbers != 0]
             self.zeros += numbers.size - others.size
-            self.counts += np.histogram(others, BINS, (self.low, self.high))[0]
+            # In float64, in which the bins of any range of float32 differ.
+            bins = (others.astype(np.float64) - self.low) * (BINS / (self.high - self.low))
+            bins = np.minimum(bins.astype(np.int64), BINS - 1)
+            self.counts += np.bincount(bins, minlength=BINS)
 
     @property
     def centers(self):
