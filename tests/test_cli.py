@@ -133,6 +133,24 @@ def test_export(capsys, tmp_path, rng):
         assert text in shown
 
 
+def test_a_quantized_network(capsys, tmp_path, table):
+    X = np.loadtxt(table, delimiter=",", skiprows=1)
+    net = Network([3, 8, 2], activation="relu", loss="cross_entropy", seed=0)
+    net.fit(X[:, :3], X[:, 3].astype(int), epochs=20)
+    model = tmp_path / "small.npz"
+    net.quantize(X[:, :3]).save(model)
+    assert "8-bit integers" in run(capsys, "info", model)[1]
+    code, out, _ = run(capsys, "evaluate", model, "--data", table)
+    assert code == 0
+    assert float(out.split()[-1]) > 0.9
+    np.save(tmp_path / "samples.npy", X[:5, :3])
+    assert len(run(capsys, "predict", model, tmp_path / "samples.npy")[1].split()) == 5
+    for target, name in (("c", "small.c"), ("onnx", "small.onnx")):
+        code, out, err = run(capsys, "export", model, "--to", target)
+        assert (code, err) == (0, "")
+        assert (tmp_path / name).exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

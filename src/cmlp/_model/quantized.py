@@ -141,7 +141,7 @@ class QuantizedLayer:
             np.abs(weight).max(axis=1) / MAX_WEIGHT, np.abs(bias) / (inputs.scale * limit)
         )
         step[step == 0] = 1
-        # Both the scale and its product with that of the inputs are normal numbers.
+        # Both the scale and its product with the inputs' scale are normal numbers.
         step = np.clip(step, max(info.tiny, info.tiny / inputs.scale), info.max).astype(np.float32)
         exact = step.astype(np.float64)
         integers = np.ascontiguousarray(np.rint(weight / exact[:, None]), np.int8)

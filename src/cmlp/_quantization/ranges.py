@@ -37,7 +37,7 @@ class Distribution:
         self.high = float(np.maximum(self.high, numbers.max()))
 
     def count(self, numbers):
-        """Add the elements of an array to the histogram; they lie in the range."""
+        """Add the elements of an array, which are within the range, to the histogram."""
         if self.low < self.high:
             others = numbers[numbers != 0]
             self.zeros += numbers.size - others.size
@@ -72,7 +72,7 @@ def cut_tails(distribution, percentile):
 def minimize_error(distribution, percentile):
     """Return the range with the least mean squared error of rounding and clipping together.
 
-    The ends of the range are fractions of those of the data, and are searched for in turn.
+    Each end of the range is a fraction of the data's; they are searched for in turn.
     """
     low, high = distribution.low, distribution.high
     for _ in range(2):

@@ -1,6 +1,6 @@
 """Networks of 8-bit integers in native files: the header's section ``quantization``.
 
-The other keys of the header are those of the network that was quantized.
+The header has the other keys of the network that was quantized, too.
 """
 
 from cmlp._model.quantized import METHODS, QuantizedState, Quantizer

@@ -2,8 +2,8 @@
  *
  * Sums of integers are exact, so that neither tiles nor threads nor the ISA can change them.  The
  * steps between the sums and the next layer's integers are a conversion, one multiplication, two
- * comparisons and a rounding, none of which a compiler can contract to a multiply-add: they have
- * the same bits on every ISA too.
+ * comparisons and a rounding.  A compiler cannot contract them to a multiply-add: they have the
+ * same bits on every ISA too.
  */
 #ifndef CMLP_QUANTIZED_H
 #define CMLP_QUANTIZED_H
@@ -156,7 +156,7 @@ static void quantize(const cmlp_quantizer *quantizer, int64_t m, int64_t n, cons
  * inputs, the group of each unit. */
 #define QUANTIZED_COLUMNS (QUANTIZED_PANEL_VECTORS * LANES)
 
-/* Pack W (outputs, inputs) into panels; zeros replace what lies beyond. */
+/* Pack W (outputs, inputs) into panels, padded with zeros. */
 static void pack_weights(int64_t outputs, int64_t inputs, const int8_t *w, int64_t n,
                          int64_t groups, void *panels)
 {

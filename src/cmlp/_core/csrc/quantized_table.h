@@ -1,5 +1,5 @@
-/* The interface of the 8-bit integer kernels, which only predict: a part of the kernel tables in
- * float32.  Conventions as in kernels.h.
+/* The interface of the kernels for 8-bit integers, which only predict.  The kernel tables in float32
+ * contain it.  Conventions as in kernels.h.
  *
  * The scheme is that of Jacob et al., "Quantization and training of neural networks for efficient
  * integer-arithmetic-only inference", CVPR 2018, section 2.1.  An activation x is the integer
@@ -39,7 +39,7 @@ typedef struct {
     int64_t groups;       /* groups of inputs */
     const void *panels;   /* packed weights; see pack */
     const int32_t *start; /* (n,): bias minus zero point times the sum of the weights */
-    const float *factor;  /* (n,): scale of the sums; for requantize over that of its outputs */
+    const float *factor;  /* (n,): scale of the sums; for requantize divided by its outputs' */
 } cmlp_quantized_weights;
 
 typedef struct {
