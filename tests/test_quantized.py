@@ -578,6 +578,8 @@ def test_attributes(rng, capsys):
             getattr(q, name)
     with pytest.raises(AttributeError, match=r"no attribute 'weight'; layers\[0\].weight"):
         q.weight  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'forward'; call the network"):
+        q.forward  # noqa: B018
     with pytest.raises(AttributeError):
         q.wieght = 3
     with pytest.raises(TypeError, match=r"state must be a QuantizedState, .*; got Network"):

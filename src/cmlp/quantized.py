@@ -86,6 +86,8 @@ class QuantizedNetwork:
         hint = ""
         if name in TRAINING_METHODS:
             hint = "; it only predicts: train the Network and quantize it again"
+        elif name == "forward":
+            hint = "; call the network, with samples as rows"
         elif name in ("weight", "bias"):
             hint = f"; layers[0].{name} has the integers of the first layer"
         raise AttributeError(f"QuantizedNetwork has no attribute {name!r}{hint}")

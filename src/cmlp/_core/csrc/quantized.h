@@ -18,11 +18,11 @@
 #ifdef __AVX512VNNI__
 typedef uint8_t operand;
 typedef int8_t packed_weight;
-#define GROUP 4
+#define OPERAND_GROUP 4
 #else
 typedef int16_t operand;
 typedef int16_t packed_weight;
-#define GROUP 2
+#define OPERAND_GROUP 2
 #endif
 
 typedef uint32_t VU __attribute__((vector_size(VECTOR_BYTES), may_alias));
@@ -61,8 +61,8 @@ INLINE V clip_numbers(V v, V low, V high)
 #endif
 }
 
-/* Return the operands of v = x / scale.  Adding 1.5 * 2^23 rounds v to an integer, the difference of
- * the bit patterns. */
+/* Return the operands of v = x / scale.  Adding 1.5 * 2^23 rounds v to an integer: the difference
+ * of the bit patterns. */
 INLINE operand_vector to_operands(V v, const cmlp_quantizer *quantizer)
 {
     const V shift = splat(0x1.8p23f);
@@ -143,8 +143,8 @@ static void quantize_entries(const cmlp_quantizer *quantizer, const cmlp_entries
 }
 
 /* Quantize the activations A (m, n), leading dimension lda, padded, to Q (m, ldq). */
-static void quantize(const cmlp_quantizer *quantizer, int64_t m, int64_t n, const float *a,
-                     int64_t lda, void *q, int64_t ldq)
+static void quantize_activations(const cmlp_quantizer *quantizer, int64_t m, int64_t n,
+                                 const float *a, int64_t lda, void *q, int64_t ldq)
 {
     for (int64_t i = 0; i < m; i++)
         quantize_numbers(quantizer, n, a + i * lda, (operand *)q + i * ldq);
@@ -162,9 +162,9 @@ static void pack_weights(int64_t outputs, int64_t inputs, const int8_t *w, int64
 {
     packed_weight *to = panels;
     for (int64_t first = 0; first < n; first += QUANTIZED_COLUMNS)
-        for (int64_t t = 0; t < groups * GROUP; t += GROUP)
+        for (int64_t t = 0; t < groups * OPERAND_GROUP; t += OPERAND_GROUP)
             for (int64_t j = first; j < MIN(first + QUANTIZED_COLUMNS, n); j++)
-                for (int64_t e = t; e < t + GROUP; e++)
+                for (int64_t e = t; e < t + OPERAND_GROUP; e++)
                     *to++ = (packed_weight)(j < outputs && e < inputs ? w[j * inputs + e] : 0);
 }
 
@@ -192,14 +192,14 @@ INLINE void compute_sums(const int rows, const int vecs, const sum_tile *tile)
     for (int64_t t = tile->groups; t > 0; t--) {
         VU row[QUANTIZED_PANEL_VECTORS];
         UNROLL for (int j = 0; j < vecs; j++)
-            row[j] = *(const VU *)(w + j * LANES * GROUP);
+            row[j] = *(const VU *)(w + j * LANES * OPERAND_GROUP);
         UNROLL for (int i = 0; i < rows; i++) {
             VU x = (VU){0} + *(const group_word *)(q + i * ldq);
             UNROLL for (int j = 0; j < vecs; j++)
                 acc[i][j] = add_products(acc[i][j], x, row[j]);
         }
-        q += GROUP;
-        w += vecs * LANES * GROUP;
+        q += OPERAND_GROUP;
+        w += vecs * LANES * OPERAND_GROUP;
     }
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int j = 0; j < vecs; j++)
@@ -264,7 +264,7 @@ INLINE void compute_rows(const sum_target target, const int64_t bytes,
         const int64_t size = MIN(w->n - j, QUANTIZED_COLUMNS);
         sum_tile tile = {
             .groups = w->groups, .ldq = ldq, .start = w->start + j, .sums = sums,
-            .w = (const packed_weight *)w->panels + j * w->groups * GROUP,
+            .w = (const packed_weight *)w->panels + j * w->groups * OPERAND_GROUP,
         };
         for (int64_t block = 0, i = 0; block < blocks; block++) {
             const int64_t rows = (m - i) / (blocks - block);
@@ -278,8 +278,8 @@ INLINE void compute_rows(const sum_target target, const int64_t bytes,
     }
 }
 
-static void sum(const cmlp_quantized_weights *w, int64_t m, const void *q, int64_t ldq, int32_t *s,
-                int64_t lds)
+static void sum_products(const cmlp_quantized_weights *w, int64_t m, const void *q, int64_t ldq,
+                         int32_t *s, int64_t lds)
 {
     compute_rows(TO_SUMS, sizeof *s, w, NULL, m, q, ldq, s, lds);
 }
@@ -298,12 +298,12 @@ static void requantize(const cmlp_quantized_weights *w, const cmlp_quantizer *qu
 
 static const cmlp_quantized_kernels quantized_kernels = {
     .operand_bytes = sizeof(operand),
-    .group = GROUP,
+    .group = OPERAND_GROUP,
     .pack = pack_weights,
     .quantize_rows = quantize_rows,
     .quantize_entries = quantize_entries,
-    .quantize = quantize,
-    .sum = sum,
+    .quantize = quantize_activations,
+    .sum = sum_products,
     .dequantize = dequantize,
     .requantize = requantize,
 };
