@@ -5,9 +5,7 @@ Everything else about the package is in pyproject.toml.
 
 import os
 import platform
-import subprocess
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -42,9 +40,11 @@ X86 = {
     "avx512": AVX512,
     "avx512_bf16": [*AVX512, "-mavx512bf16", "-mavx512vnni"],
 }
-# The Cython modules, and those of them that start threads.
-MODULES = ("blas", "kernels", "inputs", "steps", "program", "training", "quantized")
-THREADED = ("inputs", "steps", "program", "training", "quantized")
+# The Cython modules, and their C sources other than kernels.c.
+MODULES = ("blas", "kernels", "pool", "inputs", "steps", "program", "training", "quantized")
+SOURCES = {"pool": ["pool.c"]}
+# pool.c uses POSIX threads.
+THREADS = [] if sys.platform == "win32" else ["-pthread"]
 
 IS_X86 = platform.machine().lower() in ("x86_64", "amd64") and "arm64" not in os.environ.get(
     "ARCHFLAGS", ""
@@ -52,17 +52,6 @@ IS_X86 = platform.machine().lower() in ("x86_64", "amd64") and "arm64" not in os
 ISAS = X86 if IS_X86 else {"baseline": []}
 # Tables that would equal that of a narrower ISA; isa.h uses the latter.
 SAME = {("avx512_bf16", 8)}
-
-
-def find_openmp_flags():
-    """Return the compiler flags for OpenMP; an empty list if the compiler does not support it."""
-    program = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, "program.c")
-        source.write_text(program)
-        command = [*os.environ.get("CC", "cc").split(), str(source), "-fopenmp"]
-        result = subprocess.run([*command, "-o", str(Path(folder, "program"))], capture_output=True)
-    return ["-fopenmp"] if result.returncode == 0 else []
 
 
 class BuildKernels(build_ext):
@@ -108,15 +97,16 @@ class BuildKernels(build_ext):
 
 def make_extension(name):
     """Return the extension module cmlp._core.<name>."""
-    openmp = find_openmp_flags() if name in THREADED else []
+    sources = [CORE / f"{name}.pyx", *(CSRC / source for source in SOURCES.get(name, ()))]
+    threads = THREADS if name in SOURCES else []
     return Extension(
         f"cmlp._core.{name}",
-        [str(CORE / f"{name}.pyx")],
+        [str(path) for path in sources],
         include_dirs=[str(CSRC)],
         define_macros=[LIMITED_API, *([("CMLP_HAVE_X86", "1")] if IS_X86 else [])],
         py_limited_api=True,
-        extra_compile_args=[*COMMON, *openmp],
-        extra_link_args=[*LINK, *openmp],
+        extra_compile_args=[*COMMON, *threads],
+        extra_link_args=[*LINK, *threads],
         depends=[str(path) for path in (*CSRC.iterdir(), *CORE.glob("*.px[di]"))],
     )
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from cmlp import callbacks, datasets
-from cmlp._core import hooks, kernels
+from cmlp._core import hooks, kernels, program
 from cmlp._training import inputs
+from cmlp._utils import threads
 
 # The real digits may be in a directory `shared` beside the checkout of the project.
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -20,7 +21,10 @@ if "CMLP_DATA" not in os.environ and SHARED.is_dir():
 
 # By default Hypothesis takes the same examples in every run; --hypothesis-profile=search takes
 # new ones. Neither fails on a slow machine.
-WITHOUT_DEADLINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+WITHOUT_DEADLINE = {
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+}
 settings.register_profile("search", **WITHOUT_DEADLINE)
 settings.register_profile("repeat", derandomize=True, **WITHOUT_DEADLINE)
 settings.load_profile("repeat")
@@ -76,6 +80,15 @@ def isa_name(request):
     kernels.choose(request.param)
     yield request.param
     kernels.choose(before)
+
+
+@pytest.fixture
+def many_threads(monkeypatch):
+    """Let small work use up to 8 threads, as the test requests, on any number of CPUs."""
+    monkeypatch.setattr(threads, "count_available_cpus", lambda: 8)
+    program.divide_all_work(True)
+    yield
+    program.divide_all_work(False)
 
 
 @pytest.fixture

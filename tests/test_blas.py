@@ -97,6 +97,7 @@ def record_calls(library, dtype, ilp64=None):
     return library._replace(**{name: address}, ilp64=ilp64), calls, recorded
 
 
+@pytest.mark.usefixtures("many_threads")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_large_products_go_to_the_blas(baseline, library, data, dtype):
     hooked, calls, _routine = record_calls(library, dtype)

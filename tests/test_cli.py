@@ -104,6 +104,7 @@ def test_info(capsys):
         "cmlp",
         "numpy",
         "isa",
+        "bfloat16",
         "blas",
         "threads",
     ]

@@ -9,6 +9,7 @@ import dataclasses
 
 import numpy as np
 import oracle
+import pytest
 import scipy.sparse
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -227,6 +228,7 @@ def assert_close(got, want, before, dtype):
 
 
 # Ten times as many with --hypothesis-profile=search, whose examples are new in each run.
+@pytest.mark.usefixtures("many_threads")
 @settings(max_examples=200 if settings.default.derandomize else 2000)
 @given(runs())
 def test_training_is_the_oracles(run):

@@ -121,6 +121,7 @@ def test_masks_depend_on_seed_and_epoch(rng):
     assert all((a == b).all() for a, b in zip(net.weight, again.weight, strict=True))
 
 
+@pytest.mark.usefixtures("many_threads")
 @pytest.mark.parametrize("batch_size", [2, 300])
 def test_any_number_of_threads_gives_the_same_bits(rng, batch_size):
     X, y = rng.random((300, 500), dtype=np.float32), rng.integers(0, 10, 300)

@@ -27,6 +27,7 @@ def names_of(net):
 WIDTHS = st.one_of(st.integers(1, 36), st.sampled_from([63, 64, 65, 100, 1000]))
 
 
+@pytest.mark.usefixtures("many_threads")
 @given(
     sizes=st.lists(WIDTHS, min_size=2, max_size=4),
     samples=st.integers(1, 23),
@@ -96,6 +97,7 @@ def test_memmap(tmp_path, rng):
     assert_same_state(net, other)
 
 
+@pytest.mark.usefixtures("many_threads")
 @pytest.mark.parametrize("sizes", [[784, 30, 10], [784, 512, 256, 10]])
 def test_any_number_of_threads_gives_the_same_bits(digits, sizes):
     (X, y), _ = digits
@@ -107,6 +109,7 @@ def test_any_number_of_threads_gives_the_same_bits(digits, sizes):
         assert (nets[0] == nets[-1]).all()
 
 
+@pytest.mark.usefixtures("many_threads")
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 5, 6])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_threads_divide_the_columns_of_a_small_batch(rng, dtype, batch_size):
@@ -165,10 +168,10 @@ def test_small_predictions_equal_large_ones(rng):
 def test_show_config_prints_the_plan_of_a_network(capsys):
     cmlp.show_config(Network([784, 30, 10]), batch_size=1)
     shown = capsys.readouterr().out
-    assert "batch:   1 samples, 1 thread\n" in shown
-    assert "layer 1: 784 -> 30, kernels, update and forward in one pass\n" in shown
+    assert "batch:    1 samples, 1 thread\n" in shown
+    assert "layer 1:  784 -> 30, kernels, update and forward in one pass\n" in shown
     cmlp.show_config(Network([784, 30, 10]), batch_size=64)
-    assert "layer 2: 30 -> 10, kernels\n" in capsys.readouterr().out
+    assert "layer 2:  30 -> 10, kernels\n" in capsys.readouterr().out
     with pytest.raises(ValueError, match="batch_size must be at least 1; got 0"):
         cmlp.show_config(Network([784, 30, 10]), batch_size=0)
 

@@ -29,6 +29,7 @@ def settings(normalization):
     return names, 1e-3 if isinstance(kinds[1], BatchNorm) else 1e-5
 
 
+@pytest.mark.usefixtures("many_threads")
 @pytest.mark.parametrize("normalization", KINDS, ids=str)
 @pytest.mark.parametrize("threads", [1, 3])
 def test_gradient(isa, rng, normalization, threads):
@@ -82,6 +83,7 @@ def test_gradient_by_finite_differences(rng, normalization):
             assert nablas[index] == pytest.approx((above - below) / 2e-5, abs=1e-8)
 
 
+@pytest.mark.usefixtures("many_threads")
 @pytest.mark.parametrize("normalization", KINDS, ids=str)
 @pytest.mark.parametrize("batch_size", [1, 4, 10])
 @pytest.mark.parametrize("optimizer", [SGD(0.1), Adam(0.01)], ids=lambda o: type(o).__name__)

@@ -22,7 +22,7 @@ LAYERS = [
     "cli _cli_sizes",
     "__init__",
     """sklearn sklearn.estimators sklearn.mixin sklearn.optimizers sklearn.parameters
-    sklearn.schedules sklearn.sources sklearn.stopping sklearn.validation""",
+    sklearn.schedules sklearn.sources sklearn.stopping sklearn.threadpool sklearn.validation""",
     "ensemble config",
     "reference",
     "network",
@@ -46,8 +46,8 @@ LAYERS = [
     "activations initializers losses metrics normalizations optimizers schedules",
     "lbfgs",
     "_utils _utils.fields _utils.schema _utils.threads _utils.validation errors _version",
-    """_core _core.blas _core.hooks _core.inputs _core.kernels _core.program _core.quantized
-    _core.steps _core.threads _core.training""",
+    """_core _core.blas _core.hooks _core.inputs _core.kernels _core.pool _core.program
+    _core.quantized _core.steps _core.training""",
 ]
 
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names.split()}

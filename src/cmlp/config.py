@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cmlp._core import hooks, kernels, program
+from cmlp._core import hooks, kernels
 from cmlp._utils.threads import resolve_threads
 from cmlp._utils.validation import check_integer
 from cmlp._version import __version__
@@ -40,7 +40,6 @@ def describe_machine():
     else:
         integers = "64-bit" if library.ilp64 else "32-bit"
         blas = f"{library.name} ({library.core}), {integers} integers, {library.path}"
-    threads = f"{resolve_threads()}" if program.HAVE_THREADS else "1 (built without OpenMP)"
     return {
         "cmlp": __version__,
         "numpy": np.__version__,
@@ -49,7 +48,7 @@ def describe_machine():
         if kernels.has_bfloat16()
         else "emulated, not faster than float32",
         "blas": blas,
-        "threads": threads,
+        "threads": f"{resolve_threads()}",
     }
 
 

@@ -234,8 +234,8 @@ class Network(NetworkAttributes, FileMethods, QuantizationMethods, ReferenceMeth
             As in Keras: 0 shows nothing, 1 a bar, 2 a line for each epoch.
         threads : int, optional
             Maximum number of threads; by default `CMLP_NUM_THREADS`, `OMP_NUM_THREADS`, or the
-            CPUs that the process may use. Small networks train on one thread. The number is
-            limited to the number of CPUs, or to 16 if there are fewer CPUs.
+            CPUs that the process may use, which are also the limit. Small networks train on one
+            thread.
 
         Returns
         -------

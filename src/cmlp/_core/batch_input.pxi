@@ -35,46 +35,44 @@ cdef Matrix get_batch_input(const Job *job, int64_t sample) noexcept nogil:
     return Matrix(job.input.converted, job.input.ld)
 
 
-cdef void transform_rows(Job *job, int64_t first, int64_t m, int64_t sample) noexcept nogil:
-    # Apply the input layers to rows first .. first + m of the batch.
+cdef void transform_rows(Job *job, void *converted, const cmlp_entries *entries, int64_t first,
+                         int64_t m, int64_t sample) noexcept nogil:
+    # Apply the input layers to rows first .. first + m of a batch.
     cdef BatchInput *input = &job.input
     cdef cmlp_rng_key key = get_rng_key(job, 0)
     cdef int64_t offset = job.sample_offset + sample + first
     cdef int i
     for i in range(input.layer_count):
         if reads_sparse_rows(job, 0):
-            job.kernels.transform_sparse_input(&input.layers[i], &key, offset, first, m,
-                                               &input.entries)
+            job.kernels.transform_sparse_input(&input.layers[i], &key, offset, first, m, entries)
         else:
             job.kernels.transform_input(&input.layers[i], &key, offset, m, input.rows.width,
-                                        at(input.converted, first * input.ld, job.itemsize),
-                                        input.ld)
+                                        at(converted, first * input.ld, job.itemsize), input.ld)
 
 
-cdef void read_rows(Job *job, int64_t first, int64_t m, int64_t sample) noexcept nogil:
-    # Read rows first .. first + m of the batch that begins with `sample`.
+cdef void read_rows_into(Job *job, void *converted, const cmlp_entries *entries, int64_t first,
+                         int64_t m, int64_t sample) noexcept nogil:
+    # Read rows first .. first + m of the batch that begins with `sample` into buffers of a batch.
     cdef BatchInput *input = &job.input
     cdef cmlp_rows rows = input.rows
     cdef const uint32_t *order = input.order + sample if input.order != NULL else NULL
     if rows.start != NULL:
         if order == NULL:
             rows.start += sample
-        if not job.kernels.gather_sparse(&rows, order, first, m, &input.entries):
+        if not job.kernels.gather_sparse(&rows, order, first, m, entries):
             input.has_invalid_columns = True
     elif not reads_rows_in_place(job):
         if order == NULL:
             rows.data = <const char *> rows.data + (sample + first) * rows.stride
         else:
             order += first
-        job.kernels.gather(&rows, order, m,
-                           at(input.converted, first * input.ld, job.itemsize), input.ld)
-    transform_rows(job, first, m, sample)
-    if job.layers[0].rounds:
-        round_batch_input(job, first, m, sample)
+        job.kernels.gather(&rows, order, m, at(converted, first * input.ld, job.itemsize),
+                           input.ld)
+    transform_rows(job, converted, entries, first, m, sample)
 
 
 cdef void round_batch_input(Job *job, int64_t first, int64_t m, int64_t sample) noexcept nogil:
-    # Round rows first .. first + m of the batch to bfloat16.
+    # Round rows first .. first + m of the current batch to bfloat16.
     cdef Matrix a
     if reads_sparse_rows(job, 0):
         job.kernels.bf16_round_entries(first, m, &job.input.entries)
@@ -83,8 +81,33 @@ cdef void round_batch_input(Job *job, int64_t first, int64_t m, int64_t sample) 
         round_input(job, &job.layers[0], a, first, m, 0, job.input.rows.width)
 
 
+cdef void read_rows(Job *job, int64_t first, int64_t m, int64_t sample) noexcept nogil:
+    # Read rows first .. first + m of the current batch, which begins with `sample`.
+    read_rows_into(job, job.input.converted, &job.input.entries, first, m, sample)
+    if job.layers[0].rounds:
+        round_batch_input(job, first, m, sample)
+
+
 cdef void prefetch_rows(Job *job, int64_t first, int64_t end) noexcept nogil:
     # Prefetch samples first .. end, which a later batch will read.
     end = min(end, job.total)
     if job.input.prefetches and first < end:
         job.kernels.prefetch(&job.input.rows, job.input.order + first, end - first)
+
+
+cdef bint has_dense_columns(const Job *job, const Layer *layer, int64_t m) noexcept nogil:
+    # Return whether the update goes by column instead of by sample. By column, each row of the
+    # weights is read and written once for many samples, which pays for enough entries per column.
+    cdef int64_t words = (m + CMLP_MARKS - 1) // CMLP_MARKS
+    cdef int64_t least = CMLP_MARKED_ENTRIES_PER_WORD * layer.inputs * words
+    return (job.input.entries.marks != NULL and job.input.entries.spans[m - 1].end >= least
+            and layer.n * job.itemsize >= CMLP_MARKED_ROW_BYTES)
+
+
+cdef void mark_columns(Job *job, const Layer *layer, int64_t m, int64_t block,
+                       int64_t blocks) noexcept nogil:
+    # Mark a block of the columns of a sparse batch, if its update goes by column and the weights
+    # are stored by column blocks.
+    cdef Range columns = split_range(layer.inputs, CMLP_PAD // sizeof(uint64_t), block, blocks)
+    if layer.column_blocks and has_dense_columns(job, layer, m):
+        job.kernels.mark_batch(m, columns.first, columns.size, &job.input.entries)

@@ -78,18 +78,17 @@ cdef void run_head(TrainingJob *training, int64_t first, int64_t m, int64_t samp
     # computes the gradient with respect to them, and BACKWARD begins with that gradient.
     cdef Job *job = &training.job
     cdef Layer *last = &job.layers[job.depth - 1]
-    if training.phase == WHOLE_STEP:
+    if training.part == WHOLE_STEP:
         compute_head(job, first, m, sample, scale)
-    elif training.phase == FORWARD:
+    elif training.part == FORWARD:
         activate(job, job.depth - 1, sample, first, m, 0, last.n, last.outputs)
     else:
         activate_backward(job, last, first, m, 0, last.n)
-    if training.phase != FORWARD:
+    if training.part != FORWARD:
         round_delta(job, last, first, m, 0, last.n)
 
 
-cdef void scale_deltas(TrainingJob *training, int64_t sample, int64_t first,
-                       int64_t m) noexcept nogil:
+cdef void scale_deltas(TrainingJob *training, int64_t first, int64_t m) noexcept nogil:
     # Multiply rows first .. first + m of all deltas by the factor of the update, after they have
     # been rounded and backpropagated.
     cdef Job *job = &training.job
@@ -98,7 +97,7 @@ cdef void scale_deltas(TrainingJob *training, int64_t sample, int64_t first,
     cdef int l
     if not training.scales_late or m == 0:
         return
-    factor = compute_update_factor(training, sample)
+    factor = compute_update_factor(training, training.sample)
     for l in range(job.depth):
         layer = &job.layers[l]
         job.kernels.scale(m, layer.n, factor, element(job, layer.delta, layer, first, 0), layer.ld)
@@ -114,11 +113,11 @@ cdef void accumulate_metrics(Job *job, int64_t sample, int64_t m) noexcept nogil
     job.kernels.accumulate_metrics(&job.head, &targets, index, m, last.output, last.ld, job.sums)
 
 
-cdef void finish_step(TrainingJob *training, int64_t m) noexcept nogil:
-    # Add the losses of the batch in order, and decide whether to stop. Called by one thread.
+cdef void finish_step(TrainingJob *training) noexcept nogil:
+    # Add the losses of the batch in order, and decide whether to stop.
     cdef Job *job = &training.job
+    cdef int64_t m = training.m, i
     cdef double loss = 0, weight = sum_weights(job, job.done, m)
-    cdef int64_t i
     for i in range(m):
         loss += job.losses[i]
     if job.sums != NULL:
@@ -134,7 +133,7 @@ cdef void finish_step(TrainingJob *training, int64_t m) noexcept nogil:
     training.unclocked_work += m * job.work
     training.has_diverged = not isfinite(loss)
     training.stop = (training.has_diverged or job.done >= training.limit
-                     or training.phase == BACKWARD or job.input.has_invalid_columns)
+                     or training.part == BACKWARD or job.input.has_invalid_columns)
     if training.unclocked_work > CMLP_CLOCK_POLL_MULTIPLY_ADDS:
         training.unclocked_work = 0
         training.stop = training.stop or cmlp_now() > job.deadline

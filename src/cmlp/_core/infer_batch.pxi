@@ -23,23 +23,26 @@ cdef void copy_outputs(InferenceJob *inference, int64_t first, int64_t m) noexce
                width)
 
 
-cdef void infer_threads(void *arg, int thread, int threads) noexcept nogil:
-    # Compute outputs and, with targets, losses of this thread's rows of the next batch.
+cdef void infer_rows(void *arg, int64_t block, int64_t blocks) noexcept nogil:
+    # Phase: compute outputs and, with targets, losses of the next batch.
     cdef InferenceJob *inference = <InferenceJob *> arg
     cdef Job *job = &inference.job
     cdef Layer *last = &job.layers[job.depth - 1]
-    cdef int64_t block = get_row_block(job)
-    cdef Range share = split_range(min(job.batch, job.total - job.done), block, thread, threads)
-    cdef int64_t first = share.first, end = share.first + share.size, rows
-    if (inference.checks_finite and first < end
-            and not has_only_finite(job, job.done + first, end - first)):
+    cdef Range rows = split_range(min(job.batch, job.total - job.done), get_row_unit(job), block,
+                                  blocks)
+    if rows.size == 0:
+        return
+    if inference.checks_finite and not has_only_finite(job, job.done + rows.first, rows.size):
         inference.has_non_finite = True
-    while first < end:
-        rows = min(end - first, block) if job.blas != NULL else end - first
-        forward_rows(job, first, rows, job.done)
-        if has_targets(job):
-            compute_head(job, first, rows, job.done, 1)
-        else:
-            activate(job, job.depth - 1, job.done, first, rows, 0, last.n, last.outputs)
-        copy_outputs(inference, first, rows)
-        first += rows
+    forward_rows(job, 0, rows.first, rows.size, job.done)
+    if has_targets(job):
+        compute_head(job, rows.first, rows.size, job.done, 1)
+    else:
+        activate(job, job.depth - 1, job.done, rows.first, rows.size, 0, last.n, last.outputs)
+    copy_outputs(inference, rows.first, rows.size)
+
+
+cdef void infer_batch(InferenceJob *inference) noexcept nogil:
+    cdef Job *job = &inference.job
+    cdef int64_t m = min(job.batch, job.total - job.done)
+    run_phase(job.team, infer_rows, inference, choose_row_blocks(job, m, m * job.work))

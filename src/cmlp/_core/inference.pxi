@@ -25,13 +25,13 @@ cdef void begin_checks(InferenceJob *inference) noexcept:
     job.checks_sums = sums < weights
 
 
-cdef void infer_time_slice(InferenceJob *inference, int threads) noexcept nogil:
+cdef void infer_time_slice(InferenceJob *inference) noexcept nogil:
     # The clock is first read after the first batch: most calls have only one batch.
     cdef Job *job = &inference.job
     cdef int64_t i, m
     while True:
         m = min(job.batch, job.total - job.done)
-        cmlp_parallel(infer_threads, inference, threads)
+        infer_batch(inference)
         if has_targets(job):
             for i in range(m):
                 job.loss += job.losses[i]
@@ -48,14 +48,16 @@ cdef void infer_time_slice(InferenceJob *inference, int threads) noexcept nogil:
             return
 
 
-cdef object run_inference(InferenceJob *inference, int threads, tick):
+cdef object run_inference(InferenceJob *inference, tick):
     cdef Job *job = &inference.job
     if job.blas != NULL:
         enter_single_threaded()
     try:
         while True:
             with nogil:
-                infer_time_slice(inference, threads)
+                job.team = begin_team(job.threads)
+                infer_time_slice(inference)
+                end_team(job.team)
             check_columns(job)
             if tick is not None:
                 tick(job.done)

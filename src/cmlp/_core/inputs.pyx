@@ -6,9 +6,9 @@ from libc.stdint cimport int32_t, int64_t
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 
 from cmlp._core.kernels cimport (
-    CMLP_DENSITY_SAMPLE_ROWS, CMLP_F32, CMLP_F64, CMLP_THREAD_COMPRESS_ELEMENTS, CMLP_U8,
-    cmlp_kernels, cmlp_rows, table)
-from cmlp._core.threads cimport Range, cmlp_parallel, split_range
+    CMLP_DENSITY_SAMPLE_ROWS, CMLP_F32, CMLP_F64, CMLP_LARGE_PHASE_BLOCKS,
+    CMLP_THREAD_COMPRESS_ELEMENTS, CMLP_U8, cmlp_kernels, cmlp_rows, table)
+from cmlp._core.pool cimport begin_team, cmlp_team, end_team, run_phase, Range, split_range
 
 # dtype.str without the byte order -> cmlp_kind, and cmlp_kind -> dtype.
 KINDS = {"u1": CMLP_U8, "f4": CMLP_F32, "f8": CMLP_F64}
@@ -197,15 +197,13 @@ cdef class Rows:
         job.kernels, job.rows, job.counts = table(4), &self.view, &begin[0] + 1
         job.out.start, job.has_changed = NULL, False
         threads = max(1, <int> min(<double> threads, min(pay, <double> n)))
-        with nogil:
-            cmlp_parallel(compress_threads, &job, threads)
+        compress_rows(&job, threads)
         start = np.cumsum(begin)
         values = np.empty(start[n], DTYPES[self.view.kind])
         columns = np.empty(start[n], np.uint16 if self.view.width <= 1 << 16 else np.int32)
         cdef Rows rows = Rows.from_csr(values, columns, start, self.view.width)
         job.out = rows.view
-        with nogil:
-            cmlp_parallel(compress_threads, &job, threads)
+        compress_rows(&job, threads)
         if job.has_changed:
             raise ValueError("X must not change while it is converted to sparse rows")
         return rows
@@ -226,15 +224,24 @@ cdef struct Compression:
     bint has_changed            # whether the rows changed between the passes
 
 
-cdef void compress_threads(void *arg, int thread, int threads) noexcept nogil:
-    # Thread body: count the elements of this thread's rows, or copy them.
+cdef void compress_block(void *arg, int64_t block, int64_t blocks) noexcept nogil:
+    # Phase: count the elements of rows, or copy them.
     cdef Compression *job = <Compression *> arg
-    cdef Range rows = split_range(job.rows.n, 1, thread, threads)
+    cdef Range rows = split_range(job.rows.n, 1, block, blocks)
     if job.out.start == NULL:
         job.kernels.count_nonzeros(job.rows, rows.first, rows.size, job.counts)
     else:
         if not job.kernels.compress(job.rows, rows.first, rows.size, &job.out):
             job.has_changed = True
+
+
+cdef void compress_rows(Compression *job, int threads) noexcept:
+    cdef int64_t blocks = 1 if threads == 1 else threads * CMLP_LARGE_PHASE_BLOCKS
+    cdef cmlp_team *team
+    with nogil:
+        team = begin_team(threads)
+        run_phase(team, compress_block, job, min(blocks, job.rows.n))
+        end_team(team)
 
 
 cdef class Targets:

@@ -174,6 +174,11 @@ cdef extern from "kernels.h" nogil:
         void (*marked_accumulate)(
             int64_t m, int64_t n, int64_t first, int64_t k, const cmlp_entries *batch,
             const void *d, int64_t ldd, void *w, int64_t ldw) noexcept nogil
+        void (*mark_batch)(
+            int64_t m, int64_t first, int64_t k, const cmlp_entries *batch) noexcept nogil
+        void (*accumulate_marked)(
+            int64_t m, int64_t n, int64_t k, const cmlp_entries *batch, const void *d,
+            int64_t ldd, void *w, int64_t ldw) noexcept nogil
         void (*accumulate_bias)(
             int64_t m, int64_t n, const void *d, int64_t ldd, void *bias) noexcept nogil
         void (*scale)(
@@ -265,9 +270,11 @@ cdef extern from "kernels.h" nogil:
 cdef extern from "policy.h" nogil:
     const double CMLP_TIME_SLICE_SECONDS, CMLP_CLOCK_POLL_MULTIPLY_ADDS
     const int64_t CMLP_INFERENCE_BATCH_ROWS
-    const double CMLP_THREAD_MULTIPLY_ADDS, CMLP_SPARSE_ENTRY_COST
     const double CMLP_QUANTIZED_THREAD_MULTIPLY_ADDS
     const int64_t CMLP_QUANTIZED_BATCH_ROWS, CMLP_QUANTIZED_ROUND_ROWS
+    const double CMLP_STEP_MULTIPLY_ADDS, CMLP_CALL_MULTIPLY_ADDS, CMLP_PHASE_MULTIPLY_ADDS
+    const double CMLP_LARGE_PHASE_MULTIPLY_ADDS, CMLP_SPARSE_ENTRY_COST
+    const int64_t CMLP_LARGE_PHASE_BLOCKS, CMLP_COLUMN_STORAGE_STEPS, CMLP_COLUMN_STORAGE_BYTES
     const int64_t CMLP_COLUMN_BLOCK_BYTES, CMLP_UPDATE_BLOCK_ROWS, CMLP_THREAD_COMPRESS_ELEMENTS
     const int CMLP_BLAS_MAX_VECTOR_BYTES
     const double CMLP_BLAS_MULTIPLY_ADDS

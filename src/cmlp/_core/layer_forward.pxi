@@ -84,12 +84,13 @@ cdef void affine_columns(TrainingJob *training, int l, Matrix a, int64_t m, int6
     cdef Layer *layer = &job.layers[l]
     cdef char *z = at(layer.output, column, s)
     cdef char *d = at(layer.delta, column, s)
-    cdef char *w = at(layer.tensors[WEIGHT].value, column, s)
+    cdef int64_t ldw
+    cdef char *w = locate_weights(job, layer, layer.tensors[WEIGHT].value, 0, column, n, &ldw)
     cdef char *start = at(layer.start, column, s)
     if layer.rounds:
         round_affine(job, l, 0, m, column, n)
     elif reads_sparse_rows(job, l):
-        job.kernels.sparse_affine(0, m, n, layer.inputs, &job.input.entries, w, layer.n, start, z,
+        job.kernels.sparse_affine(0, m, n, layer.inputs, &job.input.entries, w, ldw, start, z,
                                   layer.ld)
     elif training.deferred:
         # d still belongs to the previous batch. Updates are deferred only if no layer is
@@ -97,9 +98,9 @@ cdef void affine_columns(TrainingJob *training, int l, Matrix a, int64_t m, int6
         job.kernels.accumulate_bias(m, n, d, layer.ld, start)
         job.kernels.accumulate_affine(
             m, n, layer.inputs, layer.previous_input.data, layer.previous_input.ld, d, layer.ld,
-            w, layer.n, a.data, a.ld, start, z, layer.ld)
+            w, ldw, a.data, a.ld, start, z, layer.ld)
     else:
-        job.kernels.affine(m, n, layer.inputs, a.data, a.ld, w, layer.n, start, z, layer.ld)
+        job.kernels.affine(m, n, layer.inputs, a.data, a.ld, w, ldw, start, z, layer.ld)
 
 
 cdef void normalize_rows(Job *job, Layer *layer, int64_t row, int64_t m) noexcept nogil:

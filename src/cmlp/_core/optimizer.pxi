@@ -20,24 +20,25 @@ cdef void optimize_block(TrainingJob *training, Tensor *tensor, int64_t first, i
                             at(tensor.mean, element, s))
 
 
-cdef Range split_tensor(const Tensor *tensor, int64_t block, int l, int thread,
-                        int threads) noexcept nogil:
-    # Return this thread's rows of a tensor of layer l. A single row goes to a different thread
-    # in each layer.
+cdef Range split_tensor(const Tensor *tensor, int64_t unit, int l, int64_t block,
+                        int64_t blocks) noexcept nogil:
+    # Return the rows of a tensor of layer l that belong to a block. A single row belongs to a
+    # different block in each layer.
     if tensor.rows == 1:
-        return Range(0, thread == l % threads)
-    return split_range(tensor.rows, block, thread, threads)
+        return Range(0, block == l % blocks)
+    return split_range(tensor.rows, unit, block, blocks)
 
 
-cdef void optimize_tensors(TrainingJob *training, int thread, int threads) noexcept nogil:
-    # Take the optimizer's step for this thread's share of all parameters.
+cdef void optimize_tensors(void *arg, int64_t block, int64_t blocks) noexcept nogil:
+    # Phase: take the optimizer's step for all parameters.
+    cdef TrainingJob *training = <TrainingJob *> arg
     cdef Tensor *tensor
     cdef Range share
     cdef int l, t
     for l in range(training.job.depth):
         for t in range(training.job.layers[l].tensor_count):
             tensor = &training.job.layers[l].tensors[t]
-            share = split_tensor(tensor, 1, l, thread, threads)
+            share = split_tensor(tensor, 1, l, block, blocks)
             if share.size:
                 optimize_block(training, tensor, share.first, share.size, 0, tensor.columns)
 
@@ -60,21 +61,21 @@ cdef void sum_tensor_squares(TrainingJob *training, const Tensor *tensor, const 
     # Sum the squares of the rows `share` of an array laid out like the tensor; if it is NULL, the
     # sums are 0. Each block of CMLP_SQUARES_BLOCK_ROWS rows has its own sum, so that the
     # sums do not depend on the number of threads.
-    cdef int64_t row = share.first, columns = tensor.columns, rows, block
+    cdef int64_t row = share.first, columns = tensor.columns, rows, number
     while row < share.first + share.size:
         rows = min(CMLP_SQUARES_BLOCK_ROWS, tensor.rows - row)
-        block = row // CMLP_SQUARES_BLOCK_ROWS
-        squares[block] = 0
+        number = row // CMLP_SQUARES_BLOCK_ROWS
+        squares[number] = 0
         if array != NULL:
-            squares[block] = training.job.kernels.sum_of_squares(
+            squares[number] = training.job.kernels.sum_of_squares(
                 rows, columns, columns, at(array, row * columns, training.job.itemsize))
         row += rows
 
 
-cdef void sum_squares(TrainingJob *training, bint of_gradients, int thread,
-                      int threads) noexcept nogil:
-    # Fill in this thread's share of `squares`: of all gradients, or of the values of the
-    # weights, with 0 for biases and scales.
+cdef void sum_squares(TrainingJob *training, bint of_gradients, int64_t block,
+                      int64_t blocks) noexcept nogil:
+    # Fill in a block of `squares`: of all gradients, or of the values of the weights, with 0 for
+    # biases and scales.
     cdef double *squares = training.squares
     cdef void *array
     cdef Tensor *tensor
@@ -84,10 +85,20 @@ cdef void sum_squares(TrainingJob *training, bint of_gradients, int thread,
         for t in range(training.job.layers[l].tensor_count):
             tensor = &training.job.layers[l].tensors[t]
             array = tensor.value if tensor.group == WEIGHTS else NULL
-            share = split_tensor(tensor, CMLP_SQUARES_BLOCK_ROWS, l, thread, threads)
+            share = split_tensor(tensor, CMLP_SQUARES_BLOCK_ROWS, l, block, blocks)
             sum_tensor_squares(training, tensor, tensor.into if of_gradients else array, share,
                                squares)
             squares += count_tensor_blocks(tensor)
+
+
+cdef void sum_gradient_squares(void *arg, int64_t block, int64_t blocks) noexcept nogil:
+    # Phase.
+    sum_squares(<TrainingJob *> arg, True, block, blocks)
+
+
+cdef void sum_weight_squares(void *arg, int64_t block, int64_t blocks) noexcept nogil:
+    # Phase.
+    sum_squares(<TrainingJob *> arg, False, block, blocks)
 
 
 cdef double sum_blocks(const TrainingJob *training) noexcept nogil:
@@ -100,7 +111,7 @@ cdef double sum_blocks(const TrainingJob *training) noexcept nogil:
 
 
 cdef void clip_gradient_norm(TrainingJob *training) noexcept nogil:
-    # Let the optimizer scale the gradients to the largest norm. Called by one thread. If the norm
+    # Let the optimizer scale the gradients to the largest norm. If the norm
     # overflows, the gradients become NaN, so that training reports it, instead of 0.
     cdef double norm = sqrt(sum_blocks(training)), limit = training.clipping.max_norm
     cdef double scale = limit / norm if norm > limit else 1
@@ -111,25 +122,24 @@ cdef void clip_gradient_norm(TrainingJob *training) noexcept nogil:
         training.optimizer.optimizers[group].scale = scale
 
 
-cdef void compute_penalty(TrainingJob *training, int64_t sample, int64_t m, int thread,
-                          int threads) noexcept nogil:
+cdef void compute_penalty(TrainingJob *training) noexcept nogil:
     # Before the update: compute the L2 penalty of the weights and its factor in the gradients.
+    cdef Job *job = &training.job
     cdef cmlp_optimizer *optimizer
     cdef double weight
     if not training.penalty.is_active:
         return
-    sum_squares(training, False, thread, threads)
-    cmlp_barrier(threads)
-    if thread == 0:
-        optimizer = &training.optimizer.optimizers[WEIGHTS]
-        weight = sum_weights(&training.job, sample, m)
-        optimizer.l2 = training.penalty.factor / weight if weight > 0 else 0
-        training.penalty.batch = sum_blocks(training) * optimizer.l2 / 2
+    run_phase(job.team, sum_weight_squares, training, count_parameter_blocks(job))
+    optimizer = &training.optimizer.optimizers[WEIGHTS]
+    weight = sum_weights(job, training.sample, training.m)
+    optimizer.l2 = training.penalty.factor / weight if weight > 0 else 0
+    training.penalty.batch = sum_blocks(training) * optimizer.l2 / 2
 
 
-cdef void limit_weight_norms(TrainingJob *training, int thread, int threads) noexcept nogil:
-    # Scale down the weights into each unit whose norm exceeds the layer's limit: this thread's
-    # columns of each layer.
+cdef void limit_weight_norms(void *arg, int64_t block, int64_t blocks) noexcept nogil:
+    # Phase: scale down the weights into each unit whose norm exceeds the layer's limit, by columns
+    # of each layer.
+    cdef TrainingJob *training = <TrainingJob *> arg
     cdef Job *job = &training.job
     cdef Layer *layer
     cdef Range columns
@@ -137,18 +147,18 @@ cdef void limit_weight_norms(TrainingJob *training, int thread, int threads) noe
     for l in range(job.depth):
         layer = &job.layers[l]
         if layer.max_norm > 0:
-            columns = split_range(layer.n, CMLP_PAD // job.itemsize, thread, threads)
+            columns = split_columns(job, layer.n, block, blocks)
             job.kernels.limit_norms(
                 layer.inputs, columns.size, layer.max_norm,
                 at(layer.tensors[WEIGHT].value, columns.first, job.itemsize), layer.n)
 
 
-cdef void begin_update(TrainingJob *training, int64_t sample) noexcept nogil:
-    # Before the update by the batch that begins with `sample`: decide whether the batch completes
-    # an optimizer step, and whether the step is taken block by block or, because it needs the
-    # norm of all gradients, after the update. Called by one thread.
+cdef void begin_update(TrainingJob *training) noexcept nogil:
+    # Before the update by the current batch: decide whether the batch completes an optimizer step,
+    # and whether the step is taken block by block or, because it needs the norm of all gradients,
+    # after the update.
     cdef OptimizerPlan *plan = &training.optimizer
-    cdef int64_t step
+    cdef int64_t sample = training.sample, step
     cdef int group
     training.late_factor = 1
     if training.scales_late:
@@ -166,17 +176,15 @@ cdef void begin_update(TrainingJob *training, int64_t sample) noexcept nogil:
         training.job.kernels.begin_step(&plan.optimizers[group])
 
 
-cdef void end_update(TrainingJob *training, int thread, int threads) noexcept nogil:
+cdef void end_update(TrainingJob *training) noexcept nogil:
     # After the update: take a step that needs the norm of all gradients, and limit weight norms.
     cdef OptimizerPlan *plan = &training.optimizer
+    cdef Job *job = &training.job
+    cdef int64_t blocks
     if plan.is_due and not plan.is_fused:
-        sum_squares(training, True, thread, threads)
-        cmlp_barrier(threads)
-        if thread == 0:
-            clip_gradient_norm(training)
-        cmlp_barrier(threads)
-        optimize_tensors(training, thread, threads)
-        cmlp_barrier(threads)
+        blocks = count_parameter_blocks(job)
+        run_phase(job.team, sum_gradient_squares, training, blocks)
+        clip_gradient_norm(training)
+        run_phase(job.team, optimize_tensors, training, blocks)
     if training.limits_norms and (plan.optimizers == NULL or plan.is_due):
-        limit_weight_norms(training, thread, threads)
-        cmlp_barrier(threads)
+        run_phase(job.team, limit_weight_norms, training, count_parameter_blocks(job))

@@ -2,7 +2,8 @@
 from libc.stdint cimport int64_t
 
 from cmlp._core.inputs cimport Rows, Targets
-from cmlp._core.kernels cimport cmlp_head, cmlp_input_layer, cmlp_kernels, cmlp_rows
+from cmlp._core.kernels cimport (
+    cmlp_entries, cmlp_head, cmlp_input_layer, cmlp_kernels, cmlp_rows)
 from cmlp._core.steps cimport Job, Layer, Tensor, TrainingJob
 
 
@@ -14,8 +15,10 @@ cdef class Workspace:
     cdef int64_t entries        # entries of a sparse batch; 0: batches are dense
     cdef int64_t input_ld
     cdef bint has_previous      # whether there are buffers for a deferred update
+    cdef bint has_next          # whether there are buffers for a batch that is read ahead
 
     cdef void *take(self, size_t size) noexcept
+    cdef void assign_entries(self, cmlp_entries *entries, int64_t inputs, int itemsize) noexcept
     cdef void assign_input(self, Job *job, int64_t inputs) noexcept
     cdef void assign_layer(self, Job *job, Layer *layer) noexcept
     cdef void assign_units(self, Layer *layer) noexcept
@@ -45,9 +48,11 @@ cdef class Program:
     cdef void plan_job(self, Job *job, const cmlp_rows *rows, int64_t batch,
                        int64_t entries) noexcept
     cdef Workspace prepare_job(self, Job *job, const cmlp_rows *rows, Targets targets, order,
-                               int64_t batch, int64_t longest, bint drops)
+                               int64_t batch, int64_t longest, bint drops, int threads,
+                               bint trains)
     cdef Workspace prepare_training(self, TrainingJob *training, Rows rows, Targets targets,
-                                    order, int64_t batch, bint drops)
+                                    order, int64_t batch, bint drops, bint is_small,
+                                    int threads)
     cdef void release_workspace(self, Workspace workspace) noexcept
     cdef int choose_threads(self, const Job *job, int threads, bint trains) noexcept
     cdef char *address_block(self, str name, block) except NULL
@@ -55,8 +60,8 @@ cdef class Program:
     cdef object infer_few(self, const cmlp_rows *rows)
 
 
-# Train for one time slice, or run one phase of a step whose loss is in Python.
-cdef object run_training(TrainingJob *training, int threads)
+# Train for one time slice, or run one part of a step whose loss is in Python.
+cdef object run_training(TrainingJob *training)
 
 # Return the address of a C-contiguous, writable array of float32 or float64.
 cdef char *address_array(array, int ndim) except NULL

@@ -6,7 +6,6 @@ from numpy.typing import NDArray
 
 from cmlp._core.inputs import MetricSums, Rows, Targets
 
-HAVE_THREADS: bool
 INPUT_PARAMETERS: dict[str, str]
 LAYERS: dict[str, Callable[[Program, Any, dict[str, int]], None]]
 
@@ -47,3 +46,4 @@ class Program:
 
 def add_input_layer(program: Program, specification: Any, offsets: dict[str, int]) -> None: ...
 def add_dense(program: Program, specification: Any, offsets: dict[str, int]) -> None: ...
+def divide_all_work(enable: bool) -> None: ...

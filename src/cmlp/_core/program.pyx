@@ -18,17 +18,17 @@ import numpy as np
 from cmlp._core.blas cimport enter_single_threaded, hooks, leave_single_threaded
 from cmlp._core.inputs cimport MetricSums, Rows, Targets, describe_rows, raise_not_finite
 from cmlp._core.kernels cimport (
-    CMLP_ALIASED_STRIDE_BYTES, CMLP_BF16_MIN_SIZE, CMLP_BLAS_BLOCK_ROWS, CMLP_BLAS_MAX_VECTOR_BYTES,
-    CMLP_COLUMN_BLOCK_BYTES, CMLP_F32, CMLP_F64, CMLP_INFERENCE_BATCH_ROWS, CMLP_PAD,
-    CMLP_PREFETCH_BATCH_BYTES, CMLP_SPARSE_ENTRY_COST, CMLP_THREAD_MULTIPLY_ADDS,
-    CMLP_TIME_SLICE_SECONDS, CMLP_UPDATE_BLOCK_ROWS, cmlp_input_layer, cmlp_rows, cmlp_span,
-    dropout_of, table)
+    CMLP_ALIASED_STRIDE_BYTES, CMLP_BF16_MIN_SIZE, CMLP_BLAS_MAX_VECTOR_BYTES,
+    CMLP_CALL_MULTIPLY_ADDS, CMLP_COLUMN_STORAGE_BYTES, CMLP_F32, CMLP_F64,
+    CMLP_INFERENCE_BATCH_ROWS, CMLP_PAD, CMLP_PREFETCH_BATCH_BYTES, CMLP_SPARSE_ENTRY_COST,
+    CMLP_STEP_MULTIPLY_ADDS, CMLP_TIME_SLICE_SECONDS, cmlp_entries, cmlp_input_layer, cmlp_rows,
+    cmlp_span, dropout_of, table)
 from cmlp._core.kernels import INPUT_LAYERS
+from cmlp._core.pool cimport begin_team, end_team
 from cmlp._core.steps cimport (
-    BIAS, BIASES, NOT_NORMALIZED, OVER_BATCH, OVER_LAYER, SCALE, WEIGHT, WEIGHTS, InferenceJob,
-    Job, Layer, Tensor, TrainingJob, accumulate_metrics, at, has_targets, infer_threads,
-    suits_blas, sum_weights, train_threads)
-from cmlp._core.threads cimport CMLP_HAVE_THREADS, cmlp_parallel, cmlp_survive_fork
+    BIAS, BIASES, NOT_NORMALIZED, OVER_BATCH, OVER_LAYER, SCALE, WEIGHT, WEIGHTS, BatchInput,
+    InferenceJob, Job, Layer, Tensor, TrainingJob, accumulate_metrics, at, count_column_layers,
+    count_row_blocks, has_targets, infer_batch, suits_blas, sum_weights, train)
 
 cdef extern from "clock.h" nogil:
     double cmlp_now()
@@ -36,14 +36,16 @@ cdef extern from "clock.h" nogil:
 include "addresses.pxi"
 include "workspace.pxi"
 include "inference.pxi"
-include "blocks.pxi"
-include "append_layers.pxi"
-
-cmlp_survive_fork()
-
-HAVE_THREADS = bool(CMLP_HAVE_THREADS)
 
 cdef object NDARRAY = np.ndarray
+
+cdef bint divides_all = False
+
+
+def divide_all_work(bint enable):
+    """Use the maximum number of threads for any amount of work: a hook for tests."""
+    global divides_all
+    divides_all = enable
 
 
 cdef class Program:
@@ -152,7 +154,7 @@ cdef class Program:
         while self.free_workspaces:
             w = self.free_workspaces.pop()
             fits = w.entries >= entries > 0 or w.entries == entries == 0
-            if w.capacity >= job.batch and fits:
+            if w.capacity >= job.batch and fits and (w.has_next or job.threads == 1):
                 w.assign_buffers(job)
                 return w
         return allocate_workspace(job, self.layers, self.inputs, entries)
@@ -185,15 +187,19 @@ cdef class Program:
             if not self.layers[l].rounds:
                 suits = suits or suits_blas(job.batch, self.layers[l].n, self.layers[l].inputs)
             job.work += (first if l == 0 else self.layers[l].inputs) * self.layers[l].n
+        job.first_work = first * self.layers[0].n
+        job.threads = 1
+        job.divides_all = divides_all
         job.blas = hooks()
         if (not suits or job.blas.sgemm == NULL or self.normalizes_batches
                 or self.kernels.vector_bytes > CMLP_BLAS_MAX_VECTOR_BYTES):
             job.blas = NULL
 
     cdef Workspace prepare_job(self, Job *job, const cmlp_rows *rows, Targets targets, order,
-                               int64_t batch, int64_t longest, bint drops):
+                               int64_t batch, int64_t longest, bint drops, int threads,
+                               bint trains):
         # Fill in a job over these samples, in this order if one is given. `drops`: whether
-        # dropout is active.
+        # dropout is active. `threads`: upper limit.
         cdef const uint32_t[::1] index
         self.plan_job(job, rows, batch,
                       rows.start[rows.n] - rows.start[0] if rows.start != NULL else 0)
@@ -204,16 +210,22 @@ cdef class Program:
             job.input.prefetches = job.batch * rows.width * 8 <= CMLP_PREFETCH_BATCH_BYTES
         if targets is not None:
             job.targets = targets.view
+        job.threads = self.choose_threads(job, threads, trains)
         return self.take_workspace(job, longest)
 
     cdef Workspace prepare_training(self, TrainingJob *training, Rows rows, Targets targets,
-                                    order, int64_t batch, bint drops):
-        # Fill in a training job. `drops`: whether dropout and input layers are active.
+                                    order, int64_t batch, bint drops, bint is_small,
+                                    int threads):
+        # Fill in a training job. `drops`: whether dropout and input layers are active. `is_small`:
+        # whether the update may share a pass with the forward product if the batch is small.
         cdef Job *job = &training.job
         cdef Workspace workspace
         memset(training, 0, sizeof(TrainingJob))
-        workspace = self.prepare_job(job, &rows.view, targets, order, batch, rows.longest, drops)
-        training.splits_columns = self.normalizes_batches
+        workspace = self.prepare_job(job, &rows.view, targets, order, batch, rows.longest, drops,
+                                     threads, True)
+        training.is_small = (is_small and workspace.has_previous and not self.rounds
+                             and job.batch <= self.kernels.shared_pass_rows)
+        training.column_layers = count_column_layers(training)
         training.limits_norms = self.limits_norms
         training.limit = job.total
         training.optimizer.accumulate = 1
@@ -224,10 +236,16 @@ cdef class Program:
         return workspace
 
     cdef int choose_threads(self, const Job *job, int threads, bint trains) noexcept:
-        # Return the number of threads for a batch of this job: one for each
-        # CMLP_THREAD_MULTIPLY_ADDS of its forward product, at most `threads` and its blocks.
-        cdef double most = min(<double> threads, job.batch * job.work / CMLP_THREAD_MULTIPLY_ADDS)
-        return max(1, <int> min(most, <double> count_blocks(job, self.layers, trains)))
+        # Return the number of threads of this job, at most `threads`: a step, and the whole
+        # call, must have enough work for each of them. One row is not divided in inference.
+        cdef double most = job.total * job.work / CMLP_CALL_MULTIPLY_ADDS
+        if trains:
+            most = min(most, job.batch * job.work / CMLP_STEP_MULTIPLY_ADDS)
+        if job.divides_all:
+            most = threads
+        if not trains:
+            most = min(most, <double> count_row_blocks(job, job.batch))
+        return max(1, <int> min(<double> threads, most))
 
     cdef char *address_block(self, str name, block) except NULL:
         # Return the address of a block laid out like `parameters`.
@@ -264,7 +282,8 @@ cdef class Program:
         cdef Workspace workspace
         cdef Layer *layer
         cdef int l, t
-        workspace = self.prepare_training(&training, rows, targets, None, rows.view.n, False)
+        workspace = self.prepare_training(&training, rows, targets, None, rows.view.n, False, False,
+                                          threads)
         try:
             for l in range(self.depth):
                 layer = &job.layers[l]
@@ -274,7 +293,7 @@ cdef class Program:
             training.update_factor = 1
             training.steps = 1
             job.deadline = INFINITY
-            run_training(&training, self.choose_threads(job, threads, True))
+            run_training(&training)
         finally:
             self.release_workspace(workspace)
         return training.last_loss
@@ -314,7 +333,7 @@ cdef class Program:
         cdef Workspace workspace
         memset(&inference, 0, sizeof(inference))
         workspace = self.prepare_job(job, &rows.view, targets, order, CMLP_INFERENCE_BATCH_ROWS,
-                                     rows.longest, False)
+                                     rows.longest, False, threads, False)
         try:
             if out is not None:
                 inference.out = address_array(out, 2)
@@ -324,7 +343,7 @@ cdef class Program:
                 begin_checks(&inference)
                 if not job.checks_sums and not self.is_finite():
                     return NAN
-            run_inference(&inference, self.choose_threads(job, threads, False), tick)
+            run_inference(&inference, tick)
         finally:
             self.free_workspaces.append(workspace)
         if inference.has_non_finite:
@@ -372,6 +391,7 @@ cdef class Program:
         memset(&rows, 0, sizeof(rows))
         rows.n, rows.width = batch_size, self.inputs
         self.plan_job(&job, &rows, batch_size, 0)
+        job.total = 1 << 30  # many batches
         is_shared = (batch_size <= self.kernels.shared_pass_rows and not self.rounds
                      and self.can_defer_updates())
         products = []
@@ -429,16 +449,16 @@ cdef class Program:
             return None
         memset(&inference, 0, sizeof(inference))
         workspace = self.prepare_job(&inference.job, rows, None, None, CMLP_INFERENCE_BATCH_ROWS, 0,
-                                     False)
+                                     False, 2, False)
         try:
-            if self.choose_threads(&inference.job, 2, False) > 1:
+            if inference.job.threads > 1:
                 return None
             out = np.empty((rows.n, self.head.outputs), self.dtype)
             inference.out = address_array(out, 2)
             begin_checks(&inference)
             if not inference.job.checks_sums and not self.is_finite():
                 return None
-            run_inference(&inference, 1, None)
+            run_inference(&inference, None)
             if inference.has_non_finite:
                 raise_not_finite(rows, self.kernels.find_not_finite(rows), "X")
             is_finite = self.are_finite(inference.out, rows.n * self.head.outputs)
@@ -449,15 +469,20 @@ cdef class Program:
             self.free_workspaces.append(workspace)
 
 
-cdef object run_training(TrainingJob *training, int threads):
-    cdef bint uses_blas = training.job.blas != NULL
+include "layers.pxi"
+
+
+cdef object run_training(TrainingJob *training):
+    cdef Job *job = &training.job
+    cdef bint uses_blas = job.blas != NULL
     if uses_blas:
         enter_single_threaded()
     try:
-        training.stop = False
         with nogil:
-            cmlp_parallel(train_threads, training, threads)
+            job.team = begin_team(job.threads)
+            train(training)
+            end_team(job.team)
     finally:
         if uses_blas:
             leave_single_threaded()
-    check_columns(&training.job)
+    check_columns(job)

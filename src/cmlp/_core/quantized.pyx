@@ -25,8 +25,8 @@ from cmlp._core.kernels cimport (
     CMLP_QUANTIZED_THREAD_MULTIPLY_ADDS, CMLP_TIME_SLICE_SECONDS, cmlp_activation, cmlp_entries,
     cmlp_head, cmlp_kernels, cmlp_quantized_kernels, cmlp_quantized_weights, cmlp_quantizer,
     cmlp_rows, cmlp_span, table)
+from cmlp._core.pool cimport Range, begin_team, cmlp_team, end_team, run_phase, split_range
 from cmlp._core.program cimport address_array
-from cmlp._core.threads cimport Range, cmlp_parallel, split_range
 
 cdef extern from "clock.h" nogil:
     double cmlp_now()
@@ -179,13 +179,13 @@ cdef class QuantizedProgram:
         job.first, job.rows = &self.first, rows[0]
         job.capacity = min(CMLP_QUANTIZED_BATCH_ROWS, rows.n)
         # Padded, so that no two threads share a pair of cache lines.
-        job.thread_bytes = round_up(self.plan_workspace(job, longest), 2 * CMLP_PAD)
+        job.block_bytes = round_up(self.plan_workspace(job, longest), 2 * CMLP_PAD)
         while self.free_workspaces:
             workspace = self.free_workspaces.pop()
-            if workspace.size >= threads * job.thread_bytes:
+            if workspace.size >= threads * job.block_bytes:
                 job.memory = workspace.data
                 return workspace
-        workspace = Memory(threads * job.thread_bytes)
+        workspace = Memory(threads * job.block_bytes)
         job.memory = workspace.data
         return workspace
 
@@ -228,7 +228,9 @@ cdef class QuantizedProgram:
         try:
             while continues:
                 with nogil:
-                    continues = infer_round(&job, threads, &deadline)
+                    job.team = begin_team(threads)
+                    continues = infer_slice(&job, threads, &deadline)
+                    end_team(job.team)
                 if tick is not None:
                     tick(job.done)
                 PyErr_CheckSignals()
@@ -284,7 +286,7 @@ cdef class QuantizedProgram:
         workspace = self.prepare_job(&job, rows, 0, 1)
         try:
             job.out = <float *> address_array(out, 2)
-            infer_round(&job, 1, &deadline)
+            infer_slice(&job, 1, &deadline)
         finally:
             self.free_workspaces.append(workspace)
         if job.has_not_finite:

@@ -19,8 +19,9 @@ cdef struct QuantizedJob:
     int depth
     cmlp_rows rows
     float *out                  # (rows, outputs) of the caller
-    char *memory                # workspaces of the threads
-    int64_t thread_bytes        # size of each
+    cmlp_team *team             # NULL: the caller alone
+    char *memory                # workspaces, one for each block of a round
+    int64_t block_bytes         # size of each
     int64_t capacity, entries   # rows, and entries of sparse rows, of a batch
     int64_t operands            # bytes of a buffer for operands
     int64_t done, size          # rows that are done, rows of this round
@@ -29,7 +30,7 @@ cdef struct QuantizedJob:
 
 
 cdef struct Buffers:
-    # The workspace of a thread.
+    # The workspace of a block.
     char *inputs                # operands of a layer
     char *outputs               # operands of the next layer
     float *numbers              # pre-activations of a layer
@@ -40,9 +41,9 @@ cdef int64_t round_up(int64_t size, int64_t unit) noexcept nogil:
     return (size + unit - 1) // unit * unit
 
 
-cdef Buffers divide_workspace(const QuantizedJob *job, int thread) noexcept nogil:
-    # Return the buffers of a thread.
-    cdef char *memory = job.memory + thread * job.thread_bytes
+cdef Buffers divide_workspace(const QuantizedJob *job, int64_t block) noexcept nogil:
+    # Return the buffers of a block.
+    cdef char *memory = job.memory + block * job.block_bytes
     cdef Buffers buffers
     buffers.inputs = memory
     buffers.outputs = memory + job.operands
@@ -115,22 +116,22 @@ cdef void infer_rows(QuantizedJob *job, Buffers buffers, int64_t first, int64_t 
                outputs * sizeof(float))
 
 
-cdef void infer_quantized_threads(void *arg, int thread, int threads) noexcept nogil:
-    # Thread body: compute the outputs of this thread's rows of the round.
+cdef void infer_quantized_block(void *arg, int64_t block, int64_t blocks) noexcept nogil:
+    # Phase: compute the outputs of a block of the rows of a round.
     cdef QuantizedJob *job = <QuantizedJob *> arg
-    cdef Range share = split_range(job.size, 1, thread, threads)
+    cdef Range share = split_range(job.size, 1, block, blocks)
     cdef int64_t first = job.done + share.first, end = first + share.size, m
     while first < end:
         m = min(job.capacity, end - first)
-        infer_rows(job, divide_workspace(job, thread), first, m)
+        infer_rows(job, divide_workspace(job, block), first, m)
         first += m
 
 
-cdef bint infer_round(QuantizedJob *job, int threads, double *deadline) noexcept nogil:
+cdef bint infer_slice(QuantizedJob *job, int threads, double *deadline) noexcept nogil:
     # Compute rounds until all rows are done or the time slice ends; return whether to continue.
     while True:
         job.size = min(job.rows.n - job.done, threads * CMLP_QUANTIZED_ROUND_ROWS)
-        cmlp_parallel(infer_quantized_threads, job, threads)
+        run_phase(job.team, infer_quantized_block, job, threads)
         job.done += job.size
         if job.done >= job.rows.n or job.has_not_finite or job.has_invalid_columns:
             return False

@@ -1,14 +1,19 @@
-# Scheduling by rows: each thread computes all layers, forward and backward, for its samples of the
-# batch. The threads synchronize only at the update.
+# Layers that are divided by rows: each block computes all of these layers, forward and backward,
+# for its rows of the batch.
 
-cdef void forward_rows(Job *job, int64_t first, int64_t m, int64_t sample) noexcept nogil:
-    # Compute rows first .. first + m of the batch up to the last layer's pre-activations.
+cdef void forward_rows(Job *job, int first_layer, int64_t first, int64_t m,
+                       int64_t sample) noexcept nogil:
+    # Compute rows first .. first + m of the batch from a layer on up to the last layer's
+    # pre-activations. The first layer reads the samples.
     cdef Matrix a
     cdef Layer *layer
     cdef int l
-    read_rows(job, first, m, sample)
-    a = get_batch_input(job, sample)
-    for l in range(job.depth):
+    if first_layer == 0:
+        read_rows(job, first, m, sample)
+        a = get_batch_input(job, sample)
+    else:
+        a = get_output(&job.layers[first_layer - 1])
+    for l in range(first_layer, job.depth):
         layer = &job.layers[l]
         affine_rows(job, l, a, first, m)
         a = get_output(layer)
@@ -17,41 +22,55 @@ cdef void forward_rows(Job *job, int64_t first, int64_t m, int64_t sample) noexc
             activate(job, l, sample, first, m, 0, layer.n, layer.outputs)
 
 
-cdef void backward_rows(Job *job, int64_t first, int64_t m) noexcept nogil:
-    # Backpropagate rows first .. first + m of the last layer's delta to the first layer's.
+cdef int get_lowest_row_layer(const TrainingJob *training) noexcept nogil:
+    # Return the lowest layer that run_row_layers backpropagates. That is the lowest layer that
+    # it computes, unless the layer below needs all samples.
+    cdef int lowest = training.column_layers
+    if lowest == 0 or training.job.layers[lowest - 1].normalization == OVER_BATCH:
+        lowest += 1
+    return min(lowest, training.job.depth)
+
+
+cdef void backward_rows(Job *job, int lowest, int64_t first, int64_t m) noexcept nogil:
+    # Backpropagate rows first .. first + m of the last layer's delta through layer `lowest`.
     cdef Layer *below
     cdef int l
-    for l in range(job.depth - 1, 0, -1):
+    for l in range(job.depth - 1, lowest - 1, -1):
         below = &job.layers[l - 1]
         affine_backward_rows(job, &job.layers[l], below, first, m)
         activate_backward(job, below, first, m, 0, below.n)
         normalize_rows_backward(job, below, first, m)
 
 
-cdef inline int64_t get_row_block(const Job *job) noexcept nogil:
-    # Return the granularity of the partition of a batch's rows among threads; with a BLAS, also the
-    # number of rows per call. The sums of a BLAS may depend on the shape of a product: blocks of
-    # fixed size make them independent of the number of threads.
-    return CMLP_BLAS_BLOCK_ROWS if job.blas != NULL else 1
-
-
-cdef void forward_backward_rows(TrainingJob *training, int64_t sample, int64_t m, int thread,
-                                int threads) noexcept nogil:
-    # Run this thread's rows of the batch forward and backward.
+cdef void forward_backward_rows(void *arg, int64_t block, int64_t blocks) noexcept nogil:
+    # Phase: run rows of the batch forward, through the head, and backward.
+    cdef TrainingJob *training = <TrainingJob *> arg
     cdef Job *job = &training.job
-    cdef int64_t block = get_row_block(job)
-    cdef Range share = split_range(m, block, thread, threads)
-    cdef int64_t first = share.first, end = share.first + share.size, rows
-    cdef int64_t begin = first, middle = (first + end) // 2, next = sample + m
-    cdef double scale = compute_gradient_scale(training, sample, m)
-    prefetch_rows(job, next + begin, next + middle)
-    while first < end:
-        rows = min(end - first, block) if job.blas != NULL else end - first
-        if training.phase != BACKWARD:
-            forward_rows(job, first, rows, sample)
-        run_head(training, first, rows, sample, scale)
-        if training.phase != FORWARD:
-            backward_rows(job, first, rows)
-            scale_deltas(training, sample, first, rows)
-        first += rows
-    prefetch_rows(job, next + middle, next + end)
+    cdef Range rows = split_range(training.m, get_row_unit(job), block, blocks)
+    cdef int64_t sample = training.sample, next = sample + training.m + rows.first
+    cdef bint prefetches = training.column_layers == 0
+    if rows.size == 0:
+        return
+    if prefetches:
+        prefetch_rows(job, next, next + rows.size // 2)
+    if training.part != BACKWARD:
+        forward_rows(job, training.column_layers, rows.first, rows.size, sample)
+    run_head(training, rows.first, rows.size, sample,
+             compute_gradient_scale(training, sample, training.m))
+    if training.part != FORWARD:
+        backward_rows(job, get_lowest_row_layer(training), rows.first, rows.size)
+        if training.column_layers == 0:
+            scale_deltas(training, rows.first, rows.size)
+    if prefetches:
+        prefetch_rows(job, next + rows.size // 2, next + rows.size)
+
+
+cdef void run_row_layers(TrainingJob *training) noexcept nogil:
+    # Run the batch through the layers that are divided by rows, and through the head.
+    cdef Job *job = &training.job
+    cdef double work = 0
+    cdef int l
+    for l in range(training.column_layers, job.depth):
+        work += get_layer_work(job, l, training.m)
+    run_phase(job.team, forward_backward_rows, training,
+              choose_row_blocks(job, training.m, work))

@@ -1,8 +1,8 @@
-# The structs that describe one call of the engine, and the functions that its threads run.
+# The structs that describe one call of the engine, and the functions that run it.
 #
 # A call describes its work in a `TrainingJob` or an `InferenceJob`. Both contain a `Job`:
-# everything that the forward pass of a batch reads. All threads of a call share one job. Thread 0
-# writes its members between two barriers, unless a comment says otherwise.
+# everything that the forward pass of a batch reads. All threads of a call share one job. The
+# calling thread writes its members between two phases, unless a comment says otherwise.
 #
 # Matrices are row-major. `ld` is a leading dimension: elements between the starts of two rows.
 # `capacity` is the largest number of samples that the workspace holds.
@@ -12,6 +12,7 @@ from cmlp._core.blas cimport cblas_hooks
 from cmlp._core.kernels cimport (
     cmlp_activation, cmlp_dropout, cmlp_entries, cmlp_head, cmlp_input_layer, cmlp_kernels,
     cmlp_metric_sums, cmlp_optimizer, cmlp_rng_key, cmlp_rows, cmlp_targets)
+from cmlp._core.pool cimport cmlp_team
 
 
 cdef enum:
@@ -35,8 +36,8 @@ cdef enum Normalization:
     OVER_BATCH
     OVER_LAYER
 
-# Which phases of a step a call runs. A loss in Python is called between FORWARD and BACKWARD.
-cdef enum Phase:
+# Which parts of a step a call runs. A loss in Python is called between FORWARD and BACKWARD.
+cdef enum Part:
     WHOLE_STEP
     FORWARD
     BACKWARD
@@ -94,6 +95,10 @@ cdef struct Layer:
     void *shift_delta           # (capacity, n): gradient with respect to scale * normal + bias
     void *inverse               # 1 / standard deviation: of columns (n,), or of rows (capacity,)
     Matrix previous_input       # input of the batch whose update is deferred
+    # Only the first layer: see column_storage.pxi.
+    void *by_columns            # weights stored by column blocks, of the workspace; NULL: never
+    void *by_rows               # the weights' usual place
+    int64_t column_blocks       # number of blocks during a call; 0: the usual place
 
 
 cdef struct BatchInput:
@@ -103,8 +108,10 @@ cdef struct BatchInput:
     bint prefetches             # whether rows of the next batch are prefetched
     void *converted             # (capacity, rows.width), leading dimension `ld`: a dense batch
     void *previous              # the same of the batch whose update is deferred
+    void *next                  # the same of the batch that is read ahead
     int64_t ld
     cmlp_entries entries        # a sparse batch
+    cmlp_entries next_entries   # the same of the batch that is read ahead
     bint has_invalid_columns    # sparse: whether the caller has broken the order of the columns
     const cmlp_input_layer *layers  # applied in this order to each batch
     int layer_count             # 0 in inference: input layers act in training only
@@ -131,7 +138,11 @@ cdef struct Job:
     cmlp_metric_sums *sums      # NULL: no metrics
     bint checks_sums            # whether pre-activations are searched for NaN and infinity
     bint has_non_finite_sums    # set by any thread that found some
-    double work                 # multiply-adds per sample
+    double work                 # multiply-adds of the forward product per sample
+    double first_work           # multiply-adds of the first layer per sample
+    int threads                 # the phases are divided for this number of threads
+    bint divides_all            # for tests: phases are divided however little work they are
+    cmlp_team *team             # the threads of the current call; NULL: its thread alone
     double deadline             # end of the time slice, on the clock of csrc/clock.h, seconds
 
 
@@ -157,11 +168,17 @@ cdef struct Penalty:
 
 cdef struct TrainingJob:
     Job job
-    Phase phase
-    bint splits_columns         # threads divide the columns of each layer, not the samples
+    Part part
+    # Phases divide the columns of the first `column_layers` layers, one layer at a time; of the
+    # other layers, they divide the samples.
+    int column_layers
     bint is_small               # batches are small: reading the weights bounds the speed
     bint defers_updates         # small batches: update and next forward product share a pass
     int64_t deferred            # samples of the batch whose update is deferred; 0: none
+    int64_t sample, m           # the current batch: its first sample, and its number of samples
+    int64_t read_ahead          # first sample of the batch that was read ahead; -1: none
+    int layer                   # the layer whose columns the current phase divides
+    Matrix input                # the input of that layer
     int64_t limit               # the call returns when this number of samples is processed
     int64_t first_step, steps   # number, in the epoch, of the call's first step; steps of the epoch
     double update_factor        # updates add this times the mean gradient
@@ -175,7 +192,7 @@ cdef struct TrainingJob:
     bint limits_norms           # whether any layer has a max_norm
     double unclocked_work       # multiply-adds since the clock was last read
     double last_loss            # mean loss of the last batch
-    bint stop                   # the threads return to Python
+    bint stop                   # the call returns to Python
     bint has_diverged           # the last batch's loss is not finite
 
 
@@ -186,10 +203,17 @@ cdef struct InferenceJob:
     bint has_non_finite         # set by any thread that found some
 
 
-# Thread bodies. `arg` is a TrainingJob: train until it stops.
-cdef void train_threads(void *arg, int thread, int threads) noexcept nogil
-# `arg` is an InferenceJob: compute the outputs of one batch.
-cdef void infer_threads(void *arg, int thread, int threads) noexcept nogil
+# Train until the job stops.
+cdef void train(TrainingJob *training) noexcept nogil
+
+# Compute the outputs of one batch.
+cdef void infer_batch(InferenceJob *inference) noexcept nogil
+
+# Return the number of blocks into which m rows of a batch divide at most.
+cdef int64_t count_row_blocks(const Job *job, int64_t m) noexcept nogil
+
+# Return the number of layers whose columns phases divide. Needs the plan of the job.
+cdef int count_column_layers(const TrainingJob *training) noexcept nogil
 
 cdef bint has_targets(const Job *job) noexcept nogil
 

@@ -10,30 +10,34 @@ includes so that calls between them are inlined::
     update: gradient of each tensor                     update.pxi
     optimizer, clipping, penalty, weight norms          optimizer.pxi
 
-Two schedules divide the stages up to the update among the threads: by rows of the batch
-(schedule_rows.pxi) or by columns of the layers (schedule_columns.pxi). The update is always
-divided by parameters. Between the two phases all threads synchronize. No sum is ever split between
-threads, so the results are the same bits for any number of threads.
+The calling thread runs a step as a sequence of phases (phases.pxi). A phase divides one or several
+stages into blocks, which the calling thread and the workers of its team compute: by columns of a
+layer (schedule_columns.pxi), by rows of the batch (schedule_rows.pxi) or, in the update, by
+parameters. No sum is ever split between blocks, so the results are the same bits for any number of
+threads and blocks.
 
 If a batch is so small that reading and writing the weights bounds the speed, the update is
 deferred: the next batch's forward product applies it, in a single pass over the weights.
 """
 from libc.math cimport NAN, isfinite, sqrt
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from cmlp._core.blas cimport gemm, takes_stride
 from cmlp._core.kernels cimport (
     CMLP_BLAS_BLOCK_ROWS, CMLP_BLAS_MIN_ROWS, CMLP_BLAS_MULTIPLY_ADDS,
-    CMLP_CLOCK_POLL_MULTIPLY_ADDS, CMLP_COLUMN_BLOCK_BYTES, CMLP_F32, CMLP_F64,
-    CMLP_GRADIENT_BLOCK_BYTES, CMLP_MARKED_ENTRIES_PER_WORD, CMLP_MARKED_ROW_BYTES, CMLP_MARKS,
-    CMLP_PAD, CMLP_SQUARES_BLOCK_ROWS, CMLP_UPDATE_BLOCK_ROWS, cmlp_optimizer, cmlp_rng_key,
-    cmlp_rows, cmlp_targets)
-from cmlp._core.threads cimport Range, cmlp_barrier, split_range
+    CMLP_CLOCK_POLL_MULTIPLY_ADDS, CMLP_COLUMN_BLOCK_BYTES, CMLP_COLUMN_STORAGE_STEPS, CMLP_F32,
+    CMLP_F64, CMLP_GRADIENT_BLOCK_BYTES, CMLP_LARGE_PHASE_BLOCKS, CMLP_LARGE_PHASE_MULTIPLY_ADDS,
+    CMLP_MARKED_ENTRIES_PER_WORD, CMLP_MARKED_ROW_BYTES, CMLP_MARKS, CMLP_PAD,
+    CMLP_PHASE_MULTIPLY_ADDS, CMLP_SQUARES_BLOCK_ROWS, CMLP_UPDATE_BLOCK_ROWS, cmlp_entries,
+    cmlp_optimizer, cmlp_rng_key, cmlp_rows, cmlp_targets)
+from cmlp._core.pool cimport Range, run_phase, split_range
 
 cdef extern from "clock.h" nogil:
     double cmlp_now()
 
+include "phases.pxi"
+include "column_storage.pxi"
 include "batch_input.pxi"
 include "layer_forward.pxi"
 include "layer_backward.pxi"
@@ -45,66 +49,47 @@ include "schedule_columns.pxi"
 include "infer_batch.pxi"
 
 
-cdef void train_small_batch(TrainingJob *training, int64_t sample, int64_t m, int thread,
-                            int threads) noexcept nogil:
-    # One step on a small batch. If updates are deferred, its update is too, unless the call ends
-    # with this step or the next batch is smaller. A sparse first layer is updated at once: its
-    # forward product does not pass over all weights.
+cdef void finish_batch(TrainingJob *training) noexcept nogil:
+    # After the backward pass: update the parameters. If updates are deferred, the next step applies
+    # this one, unless the call ends with this step or the next batch is smaller. A sparse first
+    # layer is updated at once: its forward product does not pass over all weights.
     cdef Job *job = &training.job
-    cdef bint is_deferred
-    forward_backward_columns(training, sample, m, thread, threads)
-    compute_penalty(training, sample, m, thread, threads)
-    if thread == 0:
-        training.deferred = 0
-        finish_step(training, m)
-        begin_update(training, sample)
-    cmlp_barrier(threads)
-    is_deferred = training.defers_updates and not training.stop and job.total - job.done >= m
-    if not is_deferred:
-        update_layers(training, sample, m, thread, threads)
-        cmlp_barrier(threads)
-        end_update(training, thread, threads)
-    elif reads_sparse_rows(job, 0):
-        update_sparse_weights(training, job.layers, m, thread, threads)
-        if thread == 0:
-            update_bias(training, job.layers, m)
-    cmlp_barrier(threads)
-    if is_deferred and thread == 0:
-        defer_update(training, m)
-    cmlp_barrier(threads)
-
-
-cdef void train_batch(TrainingJob *training, int64_t sample, int64_t m, int thread,
-                      int threads) noexcept nogil:
-    # One step, or one phase of it if the loss is in Python.
-    if training.splits_columns:
-        forward_backward_columns(training, sample, m, thread, threads)
-    else:
-        forward_backward_rows(training, sample, m, thread, threads)
-    if training.phase == FORWARD:
+    training.deferred = 0
+    begin_update(training)
+    if training.defers_updates and not training.stop and job.total - job.done >= training.m:
+        if reads_sparse_rows(job, 0):
+            run_phase(job.team, update_first_layer, training, count_update_blocks(training))
+        defer_update(training)
         return
-    compute_penalty(training, sample, m, thread, threads)
-    if thread == 0:
-        begin_update(training, sample)
-    cmlp_barrier(threads)
-    update_layers(training, sample, m, thread, threads)
-    cmlp_barrier(threads)
-    end_update(training, thread, threads)
-    if thread == 0:
-        finish_step(training, m)
-    cmlp_barrier(threads)
+    begin_reading_ahead(training)
+    run_phase(job.team, update_and_read_ahead, training, count_update_blocks(training))
+    finish_reading_ahead(training)
+    end_update(training)
 
 
-cdef void train_threads(void *arg, int thread, int threads) noexcept nogil:
-    cdef TrainingJob *training = <TrainingJob *> arg
+cdef void train_batch(TrainingJob *training) noexcept nogil:
+    # One step, or one part of it if the loss is in Python.
     cdef Job *job = &training.job
-    cdef int64_t sample, m
+    training.sample = job.done
+    training.m = min(job.batch, job.total - job.done)
+    if training.part != BACKWARD:
+        forward_column_layers(training)
+    run_row_layers(training)
+    if training.part == FORWARD:
+        return
+    backward_column_layers(training)
+    scale_column_deltas(training)
+    compute_penalty(training)
+    finish_step(training)
+    finish_batch(training)
+
+
+cdef void train(TrainingJob *training) noexcept nogil:
+    training.stop = False
+    training.read_ahead = -1
+    begin_column_storage(training)
     while not training.stop:
-        sample = job.done
-        m = min(job.batch, job.total - sample)
-        if training.is_small:
-            train_small_batch(training, sample, m, thread, threads)
-        else:
-            train_batch(training, sample, m, thread, threads)
-        if training.phase == FORWARD:
-            return
+        train_batch(training)
+        if training.part == FORWARD:
+            break
+    end_column_storage(training)

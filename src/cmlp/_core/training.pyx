@@ -184,7 +184,6 @@ cdef class EpochRun:
     cdef TrainingJob training
     cdef Program program
     cdef Workspace workspace
-    cdef int threads
     cdef object references              # owners of the memory that the job points to
     cdef object loss_function, values, order, rates
     cdef OptimizerKernel optimizer
@@ -201,7 +200,7 @@ cdef class EpochRun:
         self.references = rows, targets, sums
         self.workspace = program.prepare_training(
             training, rows, targets, order, batch_size,
-            noise is not None and program.has_randomness())
+            noise is not None and program.has_randomness(), loss is None, threads)
         if noise is not None:
             job.key.seed, job.key.epoch = noise
         if sums is not None:
@@ -214,12 +213,8 @@ cdef class EpochRun:
             self.squares = np.empty(count_square_blocks(job.layers, job.depth))
             training.squares = &self.squares[0]
         self.set_rates(rate, rates)
-        training.is_small = (loss is None and self.workspace.has_previous
-                             and not program.rounds
-                             and job.batch <= program.kernels.shared_pass_rows)
         training.defers_updates = (training.is_small and training.optimizer.optimizers == NULL
                                    and program.can_defer_updates())
-        self.threads = program.choose_threads(job, threads, True)
 
     def __enter__(self):
         return self
@@ -332,27 +327,27 @@ cdef class EpochRun:
         training.limit = min(job.total, job.done + steps * job.batch) if steps else job.total
         job.deadline = INFINITY if steps else cmlp_now() + seconds
         if self.loss_function is None:
-            run_training(training, self.threads)
+            run_training(training)
         else:
             self.run_with_function(seconds if not steps else INFINITY)
         return not (training.has_diverged or job.done >= job.total)
 
     cdef object run_with_function(self, double seconds):
-        # Run steps in two phases, between which the loss in Python is called.
+        # Run steps in two parts, between which the loss in Python is called.
         cdef TrainingJob *training = &self.training
         cdef double end = cmlp_now() + seconds
         while True:
-            training.phase = FORWARD
+            training.part = FORWARD
             before = self.program.statistics.copy()
-            run_training(training, self.threads)
+            run_training(training)
             try:
                 self.call_function()
             except BaseException:
                 # The step is not complete: undo what batch normalization noted of its batch.
                 self.program.statistics[:] = before
                 raise
-            training.phase = BACKWARD
-            run_training(training, self.threads)
+            training.part = BACKWARD
+            run_training(training)
             if (training.has_diverged or training.job.done >= training.limit
                     or cmlp_now() > end):
                 return

@@ -1,6 +1,6 @@
 # Stage 5 of a step: add the gradient of the batch to `Tensor.into`, which is the parameters
-# themselves (plain gradient descent) or the gradient block (optimizers with state). Each
-# element of a tensor has one owner thread, which sums over the samples in ascending order.
+# themselves (plain gradient descent) or the gradient block (optimizers with state). Each element
+# of a tensor belongs to one block, which sums over the samples in ascending order.
 
 cdef void update_weight_block(TrainingJob *training, Layer *layer, int64_t first, int64_t rows,
                               int64_t column, int64_t n) noexcept nogil:
@@ -10,114 +10,147 @@ cdef void update_weight_block(TrainingJob *training, Layer *layer, int64_t first
 
 
 cdef void accumulate_weight_rows(TrainingJob *training, Layer *layer, Matrix a, int64_t first,
-                                 int64_t rows, int64_t m) noexcept nogil:
-    # Update rows first .. first + rows of the weights by the input a and the delta of all
-    # m samples.
+                                 int64_t rows, int64_t column, int64_t n,
+                                 int64_t m) noexcept nogil:
+    # Update rows first .. first + rows, columns column .. column + n of the weights by the input
+    # a and the delta of all m samples.
     cdef Job *job = &training.job
     cdef int s = job.itemsize
-    cdef char *w = at(layer.tensors[WEIGHT].into, first * layer.n, s)
+    cdef int64_t ldw
+    cdef char *w = locate_weights(job, layer, layer.tensors[WEIGHT].into, first, column, n, &ldw)
     cdef const char *x = at(a.data, first, s)
+    cdef const char *d = at(layer.delta, column, s)
     if layer.rounds:
         job.kernels.bf16_accumulate(
-            m, layer.n, rows, at_unit(job, layer.input_units, layer.input_ld, 0, first),
-            layer.input_ld, layer.delta_units, layer.delta_ld, training.late_factor, w, layer.n)
-    elif not (uses_blas(job, m, layer.n, rows)
-            and gemm(job.blas, s, True, False, rows, layer.n, m, x, a.ld, layer.delta, layer.ld,
-                     1, w, layer.n)):
-        job.kernels.accumulate(m, layer.outputs, rows, x, a.ld, layer.delta, layer.ld, w, layer.n)
+            m, n, rows, at_unit(job, layer.input_units, layer.input_ld, 0, first), layer.input_ld,
+            at_unit(job, layer.delta_units, layer.delta_ld, 0, column), layer.delta_ld,
+            training.late_factor, w, ldw)
+    elif not (uses_blas(job, m, n, rows)
+              and gemm(job.blas, s, True, False, rows, n, m, x, a.ld, d, layer.ld, 1, w, ldw)):
+        job.kernels.accumulate(m, min(n, layer.outputs - column), rows, x, a.ld, d, layer.ld, w,
+                               ldw)
+
+
+cdef inline bint divides_columns(const Job *job, const Layer *layer, int64_t blocks) noexcept nogil:
+    # Return whether the update divides the columns of the layer's weights, as the forward product
+    # may do; otherwise it divides their rows. A BLAS needs whole rows, see CMLP_BLAS_BLOCK_ROWS.
+    return job.blas == NULL and layer.n * job.itemsize >= blocks * CMLP_PAD
 
 
 cdef void update_dense_weights(TrainingJob *training, Layer *layer, Matrix a, int64_t m,
-                               int thread, int threads) noexcept nogil:
-    # Update this thread's rows of the weights. If the optimizer is fused, in blocks whose gradient
-    # stays in the cache; with a BLAS, whose sums may depend on the shape, in blocks of fixed size.
+                               int64_t block, int64_t blocks) noexcept nogil:
+    # Update a block of the weights. If the optimizer is fused, some rows at a time, whose gradient
+    # stays in the cache; with a BLAS, whose sums may depend on the shape, a fixed number of rows.
     cdef Job *job = &training.job
     cdef int64_t unit = 2 * CMLP_BLAS_BLOCK_ROWS if job.blas != NULL else CMLP_UPDATE_BLOCK_ROWS
-    cdef Range share = split_range(layer.inputs, unit, thread, threads)
-    cdef int64_t first = share.first, end = share.first + share.size
-    cdef int64_t block = layer.inputs, rows
+    cdef Range columns = Range(0, layer.n), share = Range(0, layer.inputs)
+    cdef int64_t first, end, step = layer.inputs, rows
+    if divides_columns(job, layer, blocks):
+        columns = split_columns(job, layer.n, block, blocks)
+    else:
+        share = split_range(layer.inputs, unit, block, blocks)
+    if columns.size == 0:
+        return
+    first, end = share.first, share.first + share.size
     if job.blas != NULL:
-        block = unit
+        step = unit
     elif training.optimizer.is_fused:
-        block = max(unit, CMLP_GRADIENT_BLOCK_BYTES // (layer.n * job.itemsize) // unit * unit)
+        rows = CMLP_GRADIENT_BLOCK_BYTES // (columns.size * job.itemsize)
+        step = max(unit, rows // unit * unit)
     while first < end:
-        rows = min(end - first, block)
-        accumulate_weight_rows(training, layer, a, first, rows, m)
-        update_weight_block(training, layer, first, rows, 0, layer.n)
+        rows = min(end - first, step)
+        accumulate_weight_rows(training, layer, a, first, rows, columns.first, columns.size, m)
+        update_weight_block(training, layer, first, rows, columns.first, columns.size)
         first += rows
 
 
-cdef bint has_dense_columns(const Job *job, const Layer *layer, int64_t m) noexcept nogil:
-    # Return whether the update goes by column instead of by sample. By column, each row of the
-    # weights is read and written once for many samples, which pays for enough entries per column.
-    cdef int64_t words = (m + CMLP_MARKS - 1) // CMLP_MARKS
-    cdef int64_t least = CMLP_MARKED_ENTRIES_PER_WORD * layer.inputs * words
-    return (job.input.entries.marks != NULL and job.input.entries.spans[m - 1].end >= least
-            and layer.n * job.itemsize >= CMLP_MARKED_ROW_BYTES)
-
-
-cdef void update_sparse_weights(TrainingJob *training, Layer *layer, int64_t m, int thread,
-                                int threads) noexcept nogil:
-    # Update this thread's share of the weights by a sparse batch: rows of W if the update goes by
-    # column of the input; otherwise columns of W, because each sample updates other rows.
+cdef void update_sparse_weights(TrainingJob *training, Layer *layer, int64_t m, int64_t block,
+                                int64_t blocks) noexcept nogil:
+    # Update a block of the weights by a sparse batch: rows of W if the update goes by column of the
+    # input; otherwise columns of W, because each sample updates other rows. If W is stored by
+    # column blocks, columns of W in both cases; the forward product has marked the batch.
     cdef Job *job = &training.job
     cdef int s = job.itemsize
     cdef void *into = layer.tensors[WEIGHT].into
     cdef Range share
+    cdef int64_t ldw
+    cdef char *w
     if layer.rounds:
-        share = split_range(layer.inputs, CMLP_UPDATE_BLOCK_ROWS, thread, threads)
+        share = split_range(layer.inputs, CMLP_UPDATE_BLOCK_ROWS, block, blocks)
         if share.size:
             job.kernels.bf16_sparse_accumulate(
                 m, layer.n, share.first, share.size, &job.input.entries, layer.delta_units,
                 layer.delta_ld, training.late_factor, at(into, share.first * layer.n, s), layer.n)
             update_weight_block(training, layer, share.first, share.size, 0, layer.n)
         return
-    if has_dense_columns(job, layer, m):
-        share = split_range(layer.inputs, 1, thread, threads)
+    if has_dense_columns(job, layer, m) and not layer.column_blocks:
+        share = split_range(layer.inputs, 1, block, blocks)
         job.kernels.marked_accumulate(
             m, layer.n, share.first, share.size, &job.input.entries, layer.delta, layer.ld,
             at(into, share.first * layer.n, s), layer.n)
         update_weight_block(training, layer, share.first, share.size, 0, layer.n)
         return
-    share = split_range(layer.n, CMLP_PAD // s, thread, threads)
+    share = split_columns(job, layer.n, block, blocks)
     if share.size:
-        job.kernels.sparse_accumulate(
-            m, share.size, &job.input.entries, at(layer.delta, share.first, s), layer.ld,
-            at(into, share.first, s), layer.n)
+        w = locate_weights(job, layer, into, 0, share.first, share.size, &ldw)
+        if has_dense_columns(job, layer, m):
+            job.kernels.accumulate_marked(m, share.size, layer.inputs, &job.input.entries,
+                                          at(layer.delta, share.first, s), layer.ld, w, ldw)
+        else:
+            job.kernels.sparse_accumulate(m, share.size, &job.input.entries,
+                                          at(layer.delta, share.first, s), layer.ld, w, ldw)
         update_weight_block(training, layer, 0, layer.inputs, share.first, share.size)
 
 
-cdef void update_weights(TrainingJob *training, int l, Matrix a, int64_t m, int thread,
-                         int threads) noexcept nogil:
-    if reads_sparse_rows(&training.job, l):
-        update_sparse_weights(training, &training.job.layers[l], m, thread, threads)
-    else:
-        update_dense_weights(training, &training.job.layers[l], a, m, thread, threads)
-
-
-cdef void update_bias(TrainingJob *training, Layer *layer, int64_t m) noexcept nogil:
-    # Update the bias and, if the layer is normalized, the scale. Called by one thread.
+cdef void update_bias(TrainingJob *training, Layer *layer, int64_t m, int64_t column,
+                      int64_t n) noexcept nogil:
+    # Update columns column .. column + n of the bias and, if the layer is normalized, the scale.
     cdef Job *job = &training.job
+    cdef int s = job.itemsize
     cdef bint is_normalized = layer.normalization != NOT_NORMALIZED
-    job.kernels.accumulate_bias(m, layer.n, layer.shift_delta if is_normalized else layer.delta,
-                                layer.ld, layer.tensors[BIAS].into)
+    cdef void *delta = layer.shift_delta if is_normalized else layer.delta
+    job.kernels.accumulate_bias(m, n, at(delta, column, s), layer.ld,
+                                at(layer.tensors[BIAS].into, column, s))
     if is_normalized:
-        job.kernels.accumulate_scale(m, layer.n, layer.shift_delta, layer.normal, layer.ld,
-                                     layer.tensors[SCALE].into)
+        job.kernels.accumulate_scale(
+            m, n, at(delta, column, s), at(layer.normal, column, s), layer.ld,
+            at(layer.tensors[SCALE].into, column, s))
     if training.optimizer.is_fused:
-        optimize_block(training, &layer.tensors[BIAS], 0, 1, 0, layer.n)
+        optimize_block(training, &layer.tensors[BIAS], 0, 1, column, n)
         if is_normalized:
-            optimize_block(training, &layer.tensors[SCALE], 0, 1, 0, layer.n)
+            optimize_block(training, &layer.tensors[SCALE], 0, 1, column, n)
 
 
-cdef void update_layers(TrainingJob *training, int64_t sample, int64_t m, int thread,
-                        int threads) noexcept nogil:
-    # Update this thread's share of all parameters, layer by layer.
+cdef void update_layer(TrainingJob *training, int l, Matrix a, int64_t block,
+                       int64_t blocks) noexcept nogil:
+    # Update a block of the parameters of layer l, whose input is a.
     cdef Job *job = &training.job
-    cdef Matrix a = get_batch_input(job, sample)
+    cdef Layer *layer = &job.layers[l]
+    cdef Range columns = Range(0, layer.n if block == l % blocks else 0)
+    if reads_sparse_rows(job, l):
+        update_sparse_weights(training, layer, training.m, block, blocks)
+    else:
+        update_dense_weights(training, layer, a, training.m, block, blocks)
+    if divides_columns(job, layer, blocks):
+        columns = split_columns(job, layer.n, block, blocks)
+    if columns.size:
+        update_bias(training, layer, training.m, columns.first, columns.size)
+
+
+cdef void update_first_layer(void *arg, int64_t block, int64_t blocks) noexcept nogil:
+    # Phase: update the parameters of the first layer.
+    cdef TrainingJob *training = <TrainingJob *> arg
+    update_layer(training, 0, get_batch_input(&training.job, training.sample), block, blocks)
+
+
+cdef void update_and_read_ahead(void *arg, int64_t block, int64_t blocks) noexcept nogil:
+    # Phase: update the parameters of all layers, and read the next batch.
+    cdef TrainingJob *training = <TrainingJob *> arg
+    cdef Job *job = &training.job
+    cdef Matrix a = get_batch_input(job, training.sample)
     cdef int l
     for l in range(job.depth):
-        update_weights(training, l, a, m, thread, threads)
-        if thread == l % threads:
-            update_bias(training, &job.layers[l], m)
+        update_layer(training, l, a, block, blocks)
         a = get_output(&job.layers[l])
+    if training.read_ahead >= 0:
+        read_rows_ahead(training, block, blocks)

@@ -24,21 +24,26 @@ cdef class Workspace:
         self.used += (size + CMLP_PAD - 1) // CMLP_PAD * CMLP_PAD
         return self.memory + offset if self.memory != NULL else NULL
 
-    cdef void assign_input(self, Job *job, int64_t inputs) noexcept:
-        cdef int s = job.itemsize
-        job.input.ld = self.input_ld
-        if not self.entries:
-            job.input.converted = self.take(self.capacity * self.input_ld * s)
-            job.input.previous = NULL
-            if self.has_previous:
-                job.input.previous = self.take(self.capacity * self.input_ld * s)
-            return
-        job.input.entries.spans = <cmlp_span *> self.take(self.capacity * sizeof(cmlp_span))
-        job.input.entries.column = <int32_t *> self.take(self.entries * sizeof(int32_t))
-        job.input.entries.value = self.take(self.entries * s)
-        job.input.entries.marks = NULL
+    cdef void assign_entries(self, cmlp_entries *entries, int64_t inputs, int itemsize) noexcept:
+        entries.spans = <cmlp_span *> self.take(self.capacity * sizeof(cmlp_span))
+        entries.column = <int32_t *> self.take(self.entries * sizeof(int32_t))
+        entries.value = self.take(self.entries * itemsize)
+        entries.marks = NULL
         if inputs <= self.entries:
-            job.input.entries.marks = <uint64_t *> self.take(inputs * sizeof(uint64_t))
+            entries.marks = <uint64_t *> self.take(inputs * sizeof(uint64_t))
+
+    cdef void assign_input(self, Job *job, int64_t inputs) noexcept:
+        cdef size_t size = self.capacity * self.input_ld * job.itemsize
+        cdef BatchInput *input = &job.input
+        input.ld = self.input_ld
+        if self.entries:
+            self.assign_entries(&input.entries, inputs, job.itemsize)
+            if self.has_next:
+                self.assign_entries(&input.next_entries, inputs, job.itemsize)
+            return
+        input.converted = self.take(size)
+        input.previous = self.take(size) if self.has_previous else NULL
+        input.next = self.take(size) if self.has_next else NULL
 
     cdef void assign_layer(self, Job *job, Layer *layer) noexcept:
         cdef int s = job.itemsize
@@ -52,6 +57,10 @@ cdef class Workspace:
         if not (stores_slope or job.drops):
             layer.slope = NULL
         layer.delta = self.take(size)
+        layer.by_columns = NULL
+        if (self.has_next and layer == &self.layers[0]
+                and layer.n * s <= CMLP_COLUMN_STORAGE_BYTES):
+            layer.by_columns = self.take(layer.inputs * layer.n * s)
         layer.start = layer.tensors[BIAS].value
         self.assign_units(layer)
         if layer.normalization != NOT_NORMALIZED:
@@ -87,6 +96,7 @@ cdef Workspace allocate_workspace(Job *job, const Layer *layers, int64_t inputs,
     w.capacity, w.entries = job.batch, entries
     w.input_ld = pad_leading(inputs, job.itemsize)
     w.has_previous = job.batch <= job.kernels.shared_pass_rows
+    w.has_next = job.threads > 1
     w.layers = <Layer *> calloc(job.depth, sizeof(Layer))
     if w.layers == NULL:
         raise MemoryError

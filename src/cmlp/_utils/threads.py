@@ -4,12 +4,8 @@ import functools
 import math
 import os
 
+from cmlp._core import pool
 from cmlp._utils.validation import check_integer
-
-# Number of worker threads that any machine may use. More threads than CPUs gain nothing, but each
-# reserves a stack (8 MiB by default on Linux), and OpenMP ends the process if it cannot create a
-# thread. Some are allowed, as the number of CPUs may be underestimated.
-LEAST_LIMIT = 16
 
 # Where Linux mounts the control group file systems.
 CGROUP_ROOT = "/sys/fs/cgroup"
@@ -85,11 +81,12 @@ def read_group_limit(group):
 
 
 def resolve_threads(threads=None):
-    """Return the maximum number of worker threads.
+    """Return the maximum number of threads of a call, the calling thread included.
 
     The argument has precedence, then the environment variables ``CMLP_NUM_THREADS`` and
-    ``OMP_NUM_THREADS`` (its first item, if it is a list), then `count_available_cpus`. A number
-    above both `count_available_cpus` and `LEAST_LIMIT` is reduced to the greater of the two.
+    ``OMP_NUM_THREADS`` (its first item, if it is a list). The result is at most
+    `count_available_cpus`, as more threads gain nothing, and at most the limit that a
+    controller of thread pools has set (`pool.set_limit`).
 
     Parameters
     ----------
@@ -100,22 +97,25 @@ def resolve_threads(threads=None):
     TypeError, ValueError
         If `threads` or the environment variable is not an integer of at least 1.
     """
-    if threads is not None:
-        return limit_threads(check_integer("threads", threads, maximum=None))
+    limits = [count_available_cpus(), pool.get_limit()]
+    limits.append(read_environment() if threads is None else check_threads("threads", threads))
+    return min(limit for limit in limits if limit is not None)
+
+
+def check_threads(name, threads):
+    """Return a number of threads, an integer of at least 1."""
+    return check_integer(name, threads, maximum=None)
+
+
+def read_environment():
+    """Return the number of threads that the environment variables allow, or None."""
     for variable in ("CMLP_NUM_THREADS", "OMP_NUM_THREADS"):
         text = os.environ.get(variable, "").split(",")[0].strip()
         if text:
             try:
-                return limit_threads(check_integer(variable, int(text), maximum=None))
+                return check_threads(variable, int(text))
             except ValueError:
                 raise ValueError(
                     f"{variable} must be a whole number of at least 1; got {text!r}"
                 ) from None
-    return count_available_cpus()
-
-
-def limit_threads(threads):
-    """Return a number of threads, reduced to the limit that `resolve_threads` states."""
-    if threads <= LEAST_LIMIT:
-        return threads
-    return min(threads, max(count_available_cpus(), LEAST_LIMIT))
+    return None

@@ -3,7 +3,8 @@
 The classes derive from scikit-learn's, so arguments, attributes, checks and messages are
 scikit-learn's own; training and prediction run in cmlp's compiled code. With the same
 `random_state`, the initial weights, the validation split and the order of the samples are those
-that scikit-learn draws. Requires scikit-learn, the extra ``sklearn``.
+that scikit-learn draws. Importing the module lets threadpoolctl limit cmlp's threads. Requires
+scikit-learn, the extra ``sklearn``.
 """
 
 from cmlp._utils.validation import import_optional
@@ -12,5 +13,8 @@ from cmlp._utils.validation import import_optional
 import_optional("sklearn", "cmlp.sklearn", "scikit-learn", "sklearn")
 
 from cmlp.sklearn.estimators import MLPClassifier, MLPRegressor
+from cmlp.sklearn.threadpool import register_controller
+
+register_controller()
 
 __all__ = ["MLPClassifier", "MLPRegressor"]

@@ -123,9 +123,8 @@ INLINE void store_row_units(V first, V second, REAL *units)
 }
 #endif
 
-/* Rows of units: OUT (m, ...) of the rows A (m, n), leading dimensions lda and ldout, in units.  The
- * elements of a row from n to the next multiple of 2 * LANES become 0.  n is even, or the row ends
- * with element n - 1. */
+/* Rows of units: OUT (m, ...) of the rows A (m, n), leading dimensions lda and ldout, in units.  If n
+ * is odd, the last pair has the odd element 0.  No other units are written. */
 static void round_rows(int64_t m, int64_t n, const void *a_, int64_t lda, void *out_, int64_t ldout)
 {
     const int64_t whole = n / (2 * LANES) * (2 * LANES);
@@ -136,8 +135,10 @@ static void round_rows(int64_t m, int64_t n, const void *a_, int64_t lda, void *
             store_row_units(load_unaligned(a + j), load_unaligned(a + j + LANES), out);
         if (whole < n) {
             REAL rest[2 * LANES] __attribute__((aligned(CMLP_PAD))) = {0};
+            REAL units[2 * LANES];
             memcpy(rest, a + whole, (size_t)(n - whole) * sizeof(REAL));
-            store_row_units(load(rest), load(rest + LANES), out);
+            store_row_units(load(rest), load(rest + LANES), units);
+            memcpy(out, units, (size_t)(n - whole + 1) / 2 * UNITS_PER_PAIR * sizeof(REAL));
         }
     }
 }

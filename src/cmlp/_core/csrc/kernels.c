@@ -41,6 +41,8 @@ const cmlp_kernels CMLP_TABLE = {
     .sparse_affine = sparse_affine,
     .sparse_accumulate = sparse_accumulate,
     .marked_accumulate = marked_accumulate,
+    .mark_batch = mark_batch,
+    .accumulate_marked = accumulate_marked,
     .accumulate_bias = accumulate_bias,
 #if CMLP_REAL_BYTES == 4
     .bf16_units_per_pair = UNITS_PER_PAIR,

@@ -217,6 +217,11 @@ typedef struct {
     void (*marked_accumulate)(int64_t m, int64_t n, int64_t first, int64_t k,
                               const cmlp_entries *batch, const void *d, int64_t ldd, void *w,
                               int64_t ldw);
+    /* The two steps of marked_accumulate for all k rows of W and at most CMLP_MARKS samples: mark
+     * columns first .. first + k of the batch; update after all columns have been marked. */
+    void (*mark_batch)(int64_t m, int64_t first, int64_t k, const cmlp_entries *batch);
+    void (*accumulate_marked)(int64_t m, int64_t n, int64_t k, const cmlp_entries *batch,
+                              const void *d, int64_t ldd, void *w, int64_t ldw);
     /* bias (n,) += sum over the rows of D (m, n); padded. */
     void (*accumulate_bias)(int64_t m, int64_t n, const void *d, int64_t ldd, void *bias);
 
@@ -231,8 +236,8 @@ typedef struct {
 
     /* 1 or 2; 0 in tables of double, whose other entries here are NULL. */
     int32_t bf16_units_per_pair;
-    /* OUT: the units of the columns 0 .. n of A (m, lda), and zeros up to the end of the last whole
-     * vector.  n is even, or the last column. */
+    /* OUT: the units of the columns 0 .. n of A (m, lda).  If n is odd, the last pair has the odd
+     * element 0.  No other units are written: those of the padding stay zero. */
     void (*bf16_round_rows)(int64_t m, int64_t n, const void *a, int64_t lda, void *out,
                             int64_t ldout);
     /* affine; A in units. */

@@ -33,11 +33,43 @@
 
 /* --- Threads ------------------------------------------------------------------------------ */
 
-/* Minimum number of multiply-adds of a batch's forward product per thread; a batch with less
- * uses fewer threads.  The search for cliffs (`python -m bench --scaling`) checks it: no shape may
- * take more than 1.3 times as long as with fewer threads.  Not measured separately.
- * Larger: medium networks use too few threads.  Smaller: barriers cost more than they save. */
-#define CMLP_THREAD_MULTIPLY_ADDS 2e6
+/* Maximum number of threads of a team, the caller included.  It bounds arrays of pointers. */
+#define CMLP_MAX_THREADS 256
+
+/* Seconds for which a worker spins before it sleeps, and for which a caller spins while others
+ * finish their blocks.
+ * Longer: a process that waits takes CPU time from others.  Shorter: steps with work of the calling
+ * thread alone between their phases wait for workers to wake up. */
+#define CMLP_SPIN_SECONDS 20e-6
+
+/* A caller that did not run for CMLP_LOST_FRACTION of a window of at least CMLP_WINDOW_SECONDS, while
+ * it had workers, computes alone for CMLP_PAUSE_SECONDS, or, if it happens again soon, up to
+ * CMLP_LONGEST_PAUSE_SECONDS: there are more busy threads than CPUs.
+ * Longer pauses: a CPU that becomes free is used late.  Shorter: on a busy machine, time is lost more
+ * often. */
+#define CMLP_WINDOW_SECONDS 1e-3
+#define CMLP_LOST_FRACTION 0.25
+#define CMLP_PAUSE_SECONDS 10e-3
+#define CMLP_LONGEST_PAUSE_SECONDS 160e-3
+
+/* Minimum number of multiply-adds of a batch's forward product per thread of a training step.
+ * Larger: small steps use too few threads.  Smaller: phases cost more than they save. */
+#define CMLP_STEP_MULTIPLY_ADDS 4e4
+
+/* Minimum number of multiply-adds of all forward products of a call per thread.  A worker that
+ * sleeps starts only after some 10 us, for which the call must last long enough.
+ * Larger: short calls use too few threads.  Smaller: waking workers costs more than it saves. */
+#define CMLP_CALL_MULTIPLY_ADDS 2e6
+
+/* Minimum number of multiply-adds of a phase that more than one thread computes.
+ * Larger: workers idle.  Smaller: exchanging the data costs more than the work. */
+#define CMLP_PHASE_MULTIPLY_ADDS 1.6e4
+
+/* A phase has one block per thread, or, from this number of multiply-adds per thread on,
+ * CMLP_LARGE_PHASE_BLOCKS: the blocks of a worker that does not run are claimed by others.
+ * Smaller, or more blocks: more packing of panels, and smaller tiles. */
+#define CMLP_LARGE_PHASE_MULTIPLY_ADDS 4e6
+#define CMLP_LARGE_PHASE_BLOCKS 4
 
 /* Cost of one entry of a sparse row per unit of the first layer, in multiply-adds of a dense
  * product.  Used to estimate the work of a batch.  Not measured separately.
@@ -54,6 +86,13 @@
  * Smaller: threads share cache lines or line pairs.  Larger: uneven shares of narrow layers. */
 #define CMLP_COLUMN_BLOCK_BYTES 128
 
+/* The weights of the first layer are stored by column blocks during a call with several threads
+ * (column_storage.pxi) if their rows have at most CMLP_COLUMN_STORAGE_BYTES and the call has at least
+ * CMLP_COLUMN_STORAGE_STEPS steps.
+ * More bytes, or fewer steps: copying costs more than it saves. */
+#define CMLP_COLUMN_STORAGE_BYTES 1024
+#define CMLP_COLUMN_STORAGE_STEPS 16
+
 /* Granularity of the partition of the rows of W among threads in an update, in rows, when our own
  * kernels compute it.  Not measured separately.
  * Smaller: tiles of W with few rows at the borders.  Larger: uneven shares. */
@@ -69,9 +108,9 @@
  * Larger: slow reaction to Ctrl-C in wide networks.  Smaller: more barriers. */
 #define CMLP_QUANTIZED_ROUND_ROWS (8 * CMLP_QUANTIZED_BATCH_ROWS)
 
-/* The same as CMLP_THREAD_MULTIPLY_ADDS for products of 8-bit integers, which take a quarter of the
+/* The same as CMLP_CALL_MULTIPLY_ADDS for products of 8-bit integers, which take a quarter of the
  * time.  Not measured separately. */
-#define CMLP_QUANTIZED_THREAD_MULTIPLY_ADDS (4 * CMLP_THREAD_MULTIPLY_ADDS)
+#define CMLP_QUANTIZED_THREAD_MULTIPLY_ADDS (4 * CMLP_CALL_MULTIPLY_ADDS)
 
 /* --- BLAS --------------------------------------------------------------------------------- */
 

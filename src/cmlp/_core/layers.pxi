@@ -1,4 +1,4 @@
-# Appending layers to a program, one function for each kind of layer.
+# The kinds of layers: how a specification becomes a layer of a program.
 
 cdef bint suits_bfloat16(int64_t inputs, int64_t outputs) noexcept:
     # Return whether the products of a dense layer are rounded to bfloat16, if the network's are:
