@@ -23,6 +23,7 @@ CASES = {
         [70, 50, 5], {}, {"batch_size": 4, "optimizer": SGD(0.05, momentum=0.9)}),
     "columns": ([400, 50, 5], {}, {"batch_size": 10}),
     "columns, sparse": ([400, 30, 5], {}, {"batch_size": 10, "sparse": True}),
+    "columns, sparse, marked": ([400, 100, 5], {}, {"batch_size": 32, "sparse": True}),
     "columns, noise": ([400, 50, 5], {"input_noise": 0.1, "dropout": 0.2}, {"batch_size": 10}),
     "columns, float64, max_norm": (
         [400, 33, 5], {"dtype": "float64", "max_norm": 1.0}, {"batch_size": 16}),

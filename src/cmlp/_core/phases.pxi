@@ -26,9 +26,10 @@ cdef int64_t choose_row_blocks(const Job *job, int64_t m, double work) noexcept 
     # Return the number of blocks of a phase that divides m rows of a batch. The sums of a BLAS may
     # depend on the shape of a product: blocks of fixed size make them independent of the number of
     # threads.
+    cdef int64_t least = m // job.threads  # rows of a block if there is one for each thread
     if job.blas != NULL:
         return count_row_blocks(job, m)
-    return choose_blocks(job, work, m)
+    return choose_blocks(job, work, m // max(1, min(least, CMLP_ROW_BLOCK_ROWS)))
 
 
 cdef inline int64_t count_column_blocks(const Job *job, double work, int64_t n) noexcept nogil:

@@ -29,8 +29,8 @@ from cmlp._core.kernels cimport (
     CMLP_CLOCK_POLL_MULTIPLY_ADDS, CMLP_COLUMN_BLOCK_BYTES, CMLP_COLUMN_STORAGE_STEPS, CMLP_F32,
     CMLP_F64, CMLP_GRADIENT_BLOCK_BYTES, CMLP_LARGE_PHASE_BLOCKS, CMLP_LARGE_PHASE_MULTIPLY_ADDS,
     CMLP_MARKED_ENTRIES_PER_WORD, CMLP_MARKED_ROW_BYTES, CMLP_MARKS, CMLP_PAD,
-    CMLP_PHASE_MULTIPLY_ADDS, CMLP_SQUARES_BLOCK_ROWS, CMLP_UPDATE_BLOCK_ROWS, cmlp_entries,
-    cmlp_optimizer, cmlp_rng_key, cmlp_rows, cmlp_targets)
+    CMLP_PHASE_MULTIPLY_ADDS, CMLP_ROW_BLOCK_ROWS, CMLP_SQUARES_BLOCK_ROWS,
+    CMLP_UPDATE_BLOCK_ROWS, cmlp_entries, cmlp_optimizer, cmlp_rng_key, cmlp_rows, cmlp_targets)
 from cmlp._core.pool cimport Range, run_phase, split_range
 
 cdef extern from "clock.h" nogil:
