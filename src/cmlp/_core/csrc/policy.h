@@ -100,8 +100,8 @@
 /* The weights of the first layer are stored by column blocks during a call with several threads
  * (column_storage.pxi) if their rows have at most CMLP_COLUMN_STORAGE_BYTES and the call has at least
  * CMLP_COLUMN_STORAGE_STEPS steps.  A pass of two cores over W of 784-128 takes 2.2 us with blocks, and
- * 5.4 us with rows, because of which 784-128-10 was slower with two threads than with one.  Of
- * 784-512 both take the same time.
+ * 5.4 us with rows: with rows, 784-128-10 is slower on two threads than on one.  At 784-512 both
+ * take the same time.
  * More bytes, or fewer steps: copying costs more than it saves. */
 #define CMLP_COLUMN_STORAGE_BYTES 1024
 #define CMLP_COLUMN_STORAGE_STEPS 16
