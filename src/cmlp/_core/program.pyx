@@ -368,7 +368,9 @@ cdef class Program:
         return self.kernels.find_not_finite(&row) < 0
 
     def plan(self, int64_t batch_size, int threads):
-        """Return the threads and products that the engine chooses for a batch of dense samples.
+        """Return the threads and products that the engine chooses for batches of dense samples.
+
+        It assumes a call with many batches; one with few may use fewer threads.
 
         Parameters
         ----------
@@ -379,7 +381,7 @@ cdef class Program:
         Returns
         -------
         threads : int
-            Number of threads that it uses.
+            Number of threads that it uses in training.
         products : list of str
             Implementation of each layer's products: ``"kernels"``, ``"BLAS"``, or
             ``"kernels, bfloat16"`` or ``"kernels, update and forward in one pass"``.
