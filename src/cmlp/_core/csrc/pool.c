@@ -47,8 +47,9 @@ struct cmlp_team {
     /* Whether the caller computes alone, until when, and for how long. */
     int is_alone;
     double alone_until, pause;
-    /* Begin of the current window: the time, and the CPU time of the caller; phases so far. */
-    double window_begin, thread_begin;
+    /* Begin of the current window: the time, and the CPU time of the caller.  Seconds of the window for
+     * which the caller spun.  Phases so far. */
+    double window_begin, thread_begin, spun;
     unsigned phases;
     cmlp_team *next;              /* in the list of unused teams */
 };
@@ -170,6 +171,19 @@ static int is_finished(range *r)
     return atomic_load_explicit(&r->finished, memory_order_acquire) == r->expected;
 }
 
+/* Spin until the claimed blocks of a range are finished, for CMLP_SPIN_SECONDS at most, and add the time
+ * to `spun` unless it is very short. */
+static void spin_until_finished(cmlp_team *team, range *r)
+{
+    for (int i = 0; i < SPINS && !is_finished(r); i++)
+        cmlp_relax();
+    if (is_finished(r))
+        return;
+    const double begin = cmlp_now();
+    SPIN_UNTIL(is_finished(r));
+    team->spun += cmlp_now() - begin;
+}
+
 /* Sleep until the claimed blocks of a range are finished. */
 static void sleep_until_finished(cmlp_team *team, range *r)
 {
@@ -181,32 +195,38 @@ static void sleep_until_finished(cmlp_team *team, range *r)
     }
 }
 
-/* Wait until all blocks are finished. */
-static void wait_for_members(cmlp_team *team, int size)
+/* Wait until all blocks are finished.  Return whether the caller slept. */
+static int wait_for_members(cmlp_team *team, int size)
 {
+    int slept = 0;
     for (int i = size - 1; i >= 0; i--) {
         range *r = team->members[i];
-        SPIN_UNTIL(is_finished(r));
-        sleep_until_finished(team, r);
+        spin_until_finished(team, r);
+        if (!is_finished(r)) {
+            sleep_until_finished(team, r);
+            slept = 1;
+        }
     }
+    return slept;
 }
 
-/* Begin to measure how long the caller does not run. */
+/* Begin to measure how long the caller does not compute. */
 static void begin_window(cmlp_team *team, double now)
 {
+    team->spun = 0;
     team->window_begin = now;
     team->thread_begin = cmlp_thread_time();
 }
 
-/* Let the caller compute alone for some time if it did not run for a considerable part of the window:
- * because other processes, or its own workers, use its CPU, or because it slept until a worker, whose
- * CPU others use, finished a block.  The time is longer if this happens again soon. */
+/* Let the caller compute alone for some time if it did not compute for a considerable part of the
+ * window: because other processes, or its own workers, use its CPU, or because it waited for a worker
+ * whose CPU others use.  The time is longer if this happens again soon. */
 static void check_window(cmlp_team *team)
 {
     const double now = cmlp_now(), seconds = now - team->window_begin;
     if (seconds < CMLP_WINDOW_SECONDS)
         return;
-    const double lost = seconds - (cmlp_thread_time() - team->thread_begin);
+    const double lost = seconds - (cmlp_thread_time() - team->thread_begin) + team->spun;
     if (lost > CMLP_LOST_FRACTION * seconds) {
         const int is_repeated = team->pause > 0 && now < team->alone_until + 4 * team->pause;
         team->pause = is_repeated ? 2 * team->pause : CMLP_PAUSE_SECONDS;
@@ -241,9 +261,8 @@ void cmlp_run_phase(cmlp_team *team, cmlp_phase phase, void *arg, int64_t blocks
         publish(team->members[i], phase, arg, blocks * i / size, blocks * (i + 1) / size, blocks);
     run_range(&team->own);
     run_other_ranges(team, 0);
-    wait_for_members(team, size);
-    /* A phase with several blocks per member is long; of the others, some are checked. */
-    if (++team->phases % CHECKED_PHASES == 0 || blocks > size)
+    /* Reading the clocks is much work compared with a short phase, unless the caller slept. */
+    if (wait_for_members(team, size) || blocks > size || ++team->phases % CHECKED_PHASES == 0)
         check_window(team);
 }
 
