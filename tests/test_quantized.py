@@ -591,10 +591,10 @@ def test_the_configuration_names_the_products(rng, capsys):
     cmlp.show_config(net.quantize(rng.normal(size=(40, 9))), 64)
     lines = capsys.readouterr().out.splitlines()[-4:]
     assert lines == [
-        "batch:   64 samples, 1 thread",
-        "layer 1: 9 -> 20, 8-bit integers",
-        "layer 2: 20 -> 20, 8-bit integers, activation in float32",
-        "layer 3: 20 -> 3, 8-bit integers, activation in float32",
+        "batch:    64 samples, 1 thread",
+        "layer 1:  9 -> 20, 8-bit integers",
+        "layer 2:  20 -> 20, 8-bit integers, activation in float32",
+        "layer 3:  20 -> 3, 8-bit integers, activation in float32",
     ]
 
 

@@ -12,7 +12,7 @@
 enum {
     /* Distance between data of different threads: two cache lines, which are prefetched in pairs. */
     SEPARATION = 128,
-    /* A worker's stack: the kernels need up to 256 KiB for packed panels, sanitizers more. */
+    /* A worker's stack: the kernels need up to 600 KiB for packed panels, sanitizers more. */
     STACK_BYTES = 2 << 20,
     /* Spins between two looks at the clock. */
     SPINS = 32,
