@@ -66,6 +66,12 @@ CASES = [
         max_norm=2.0)),
     ("large: layer normalization, uneven batch", lambda: t.train_large(
         "float32", cmlp.SGD(0.05, momentum=0.9), batch_size=100, normalization="layer")),
+    ("bfloat16: SGD", lambda: t.train_large("float32", cmlp.SGD(0.05), compute_dtype="bfloat16")),
+    ("bfloat16: normalization, dropout, Adam", lambda: t.train_large(
+        "float32", cmlp.Adam(clip_norm=1.0), normalization=["batch", "layer"], dropout=0.2,
+        compute_dtype="bfloat16")),
+    ("bfloat16: sparse, batch 64", lambda: t.train_large_sparse(
+        "float32", 64, compute_dtype="bfloat16")),
     ("shape: 784-512-256-10, uint8, batch 128", lambda: t.train_shape((784, 512, 256, 10), 128)),
     ("shape: 784-30-10, uint8, batch 10", lambda: t.train_shape((784, 30, 10), 10)),
     ("shape: 784-128-10, uint8, batch 1", lambda: t.train_shape((784, 128, 10), 1)),

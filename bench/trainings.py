@@ -100,11 +100,11 @@ def train_large(dtype, optimizer, batch_size=128, **options):
     return train(network, X, make_labels(384, 10), batch_size=batch_size, optimizer=optimizer)
 
 
-def train_large_sparse(dtype, batch_size, hidden=300):
+def train_large_sparse(dtype, batch_size, hidden=300, **options):
     """Train on sparse rows with a wide first layer: updates by column, packed weights."""
     X = make_inputs(320, 500, density=0.3, dtype=dtype)
-    return train(make_network([500, hidden, 10]), X, make_labels(320, 10), batch_size=batch_size,
-                 optimizer=cmlp.Adam(), sparse=True)  # fmt: skip
+    return train(make_network([500, hidden, 10], **options), X, make_labels(320, 10),
+                 batch_size=batch_size, optimizer=cmlp.Adam(), sparse=True)  # fmt: skip
 
 
 def train_shape(sizes, batch_size):
