@@ -54,6 +54,7 @@ cdef class Program:
                                     order, int64_t batch, bint drops, bint is_small,
                                     int threads)
     cdef void release_workspace(self, Workspace workspace) noexcept
+    cdef int64_t count_blocks(self, int64_t batch) noexcept
     cdef int choose_threads(self, const Job *job, int threads, bint trains) noexcept
     cdef char *address_block(self, str name, block) except NULL
     cdef bint are_finite(self, const void *data, int64_t count) noexcept

@@ -19,10 +19,11 @@ from cmlp._core.blas cimport enter_single_threaded, hooks, leave_single_threaded
 from cmlp._core.inputs cimport MetricSums, Rows, Targets, describe_rows, raise_not_finite
 from cmlp._core.kernels cimport (
     CMLP_ALIASED_STRIDE_BYTES, CMLP_BF16_MIN_SIZE, CMLP_BLAS_MAX_VECTOR_BYTES,
-    CMLP_CALL_MULTIPLY_ADDS, CMLP_COLUMN_STORAGE_BYTES, CMLP_F32, CMLP_F64,
-    CMLP_INFERENCE_BATCH_ROWS, CMLP_PAD, CMLP_PREFETCH_BATCH_BYTES, CMLP_SPARSE_ENTRY_COST,
-    CMLP_STEP_MULTIPLY_ADDS, CMLP_TIME_SLICE_SECONDS, cmlp_entries, cmlp_input_layer, cmlp_rows,
-    cmlp_span, dropout_of, table)
+    CMLP_CALL_MULTIPLY_ADDS, CMLP_COLUMN_BLOCK_BYTES, CMLP_COLUMN_STORAGE_BYTES, CMLP_F32,
+    CMLP_F64, CMLP_INFERENCE_BATCH_ROWS, CMLP_PAD, CMLP_PREFETCH_BATCH_BYTES,
+    CMLP_SPARSE_ENTRY_COST, CMLP_STEP_MULTIPLY_ADDS, CMLP_TIME_SLICE_SECONDS,
+    CMLP_UPDATE_BLOCK_ROWS, cmlp_entries, cmlp_input_layer, cmlp_rows, cmlp_span, dropout_of,
+    table)
 from cmlp._core.kernels import INPUT_LAYERS
 from cmlp._core.pool cimport begin_team, end_team
 from cmlp._core.steps cimport (
@@ -235,12 +236,22 @@ cdef class Program:
             job.input.layer_count = self.input_layer_count
         return workspace
 
+    cdef int64_t count_blocks(self, int64_t batch) noexcept:
+        # Return the number of blocks of a step that pay for the exchange of data between cores:
+        # of CMLP_UPDATE_BLOCK_ROWS rows of a batch or CMLP_COLUMN_BLOCK_BYTES of columns.
+        cdef int64_t blocks = batch // CMLP_UPDATE_BLOCK_ROWS
+        cdef int l
+        for l in range(self.depth):
+            blocks = max(blocks, self.layers[l].n * self.itemsize // CMLP_COLUMN_BLOCK_BYTES)
+        return blocks
+
     cdef int choose_threads(self, const Job *job, int threads, bint trains) noexcept:
         # Return the number of threads of this job, at most `threads`: a step, and the whole
         # call, must have enough work for each of them. One row is not divided in inference.
         cdef double most = job.total * job.work / CMLP_CALL_MULTIPLY_ADDS
         if trains:
             most = min(most, job.batch * job.work / CMLP_STEP_MULTIPLY_ADDS)
+            most = min(most, <double> self.count_blocks(job.batch))
         if job.divides_all:
             most = threads
         if not trains:
