@@ -78,41 +78,34 @@ INLINE void store_sum(const int vecs, const sparse_sum *s, REAL *c)
         store(c + j * LANES, s->sum[j]);
 }
 
-/* The same columns for `group` samples at a time, from sample i on: the sums of one sample are too few
- * to hide the latency of the multiply-add. */
-INLINE void affine_of_group(const int vecs, const int group, int64_t i, const cmlp_entries *batch,
-                            const REAL *w, int64_t ldw, const REAL *bias, REAL *c, int64_t ldc)
-{
-    sparse_sum s[4];
-    int64_t all = INT64_MAX;
-    UNROLL for (int g = 0; g < group; g++) {
-        begin_sum(vecs, &s[g], batch, i + g, bias);
-        all = MIN(all, s[g].entries);
-    }
-    for (int64_t t = 0; t < all; t++)
-        UNROLL for (int g = 0; g < group; g++)
-            add_entry(vecs, &s[g], t, 0, w, ldw);
-    UNROLL for (int g = 0; g < group; g++) {
-        add_entries(vecs, &s[g], all, w, ldw);
-        store_sum(vecs, &s[g], c + g * ldc);
-    }
-}
-
 /* One block of columns of the forward product, sample by sample: rows first .. first + m of the
- * batch; c points to the output of row `first`.  In narrow layers several samples at a time; see
+ * batch; c points to the output of row `first`.  In narrow layers two samples at a time; see
  * SPARSE_PAIR_MAX_VECTORS. */
 INLINE void affine_by_samples(const int vecs, int64_t first, int64_t m, const cmlp_entries *batch,
                               const REAL *w, int64_t ldw, const REAL *bias, REAL *c, int64_t ldc)
 {
     int64_t i = 0;
-    if (vecs == 1)
-        for (; i + 4 <= m; i += 4)
-            affine_of_group(vecs, 4, first + i, batch, w, ldw, bias, c + i * ldc, ldc);
     if (vecs <= SPARSE_PAIR_MAX_VECTORS)
-        for (; i + 2 <= m; i += 2)
-            affine_of_group(vecs, 2, first + i, batch, w, ldw, bias, c + i * ldc, ldc);
-    for (; i < m; i++)
-        affine_of_group(vecs, 1, first + i, batch, w, ldw, bias, c + i * ldc, ldc);
+        for (; i + 2 <= m; i += 2) {
+            sparse_sum s, u;
+            begin_sum(vecs, &s, batch, first + i, bias);
+            begin_sum(vecs, &u, batch, first + i + 1, bias);
+            const int64_t both = s.entries < u.entries ? s.entries : u.entries;
+            for (int64_t t = 0; t < both; t++) {
+                add_entry(vecs, &s, t, 0, w, ldw);
+                add_entry(vecs, &u, t, 0, w, ldw);
+            }
+            add_entries(vecs, &s, both, w, ldw);
+            add_entries(vecs, &u, both, w, ldw);
+            store_sum(vecs, &s, c + i * ldc);
+            store_sum(vecs, &u, c + (i + 1) * ldc);
+        }
+    for (; i < m; i++) {
+        sparse_sum s;
+        begin_sum(vecs, &s, batch, first + i, bias);
+        add_entries(vecs, &s, 0, w, ldw);
+        store_sum(vecs, &s, c + i * ldc);
+    }
 }
 
 /* Return the number of passes over k rows of W for rows first .. first + m of the batch, or 0 if
