@@ -45,9 +45,8 @@
 
 /* A caller that did not compute for CMLP_LOST_FRACTION of a window of at least CMLP_WINDOW_SECONDS,
  * while it had workers, computes alone for CMLP_PAUSE_SECONDS, or, if it happens again soon, up to
- * CMLP_LONGEST_PAUSE_SECONDS: there are more busy threads than CPUs.  With pauses, 784-128-10 with
- * batches of 32 on a busy machine loses less than a time slice of some 3 ms per pause; without them it
- * took 1.6 times as long as on one thread.
+ * CMLP_LONGEST_PAUSE_SECONDS: there are more busy threads than CPUs.  With another process on one of
+ * two cores, 784-128-10 with batches of 32 took 1.1 times as long on two threads as on one with pauses.
  * Longer pauses: a CPU that becomes free is used late.  Shorter: on a busy machine, time is lost more
  * often. */
 #define CMLP_WINDOW_SECONDS 1e-3
