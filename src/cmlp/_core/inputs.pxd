@@ -34,5 +34,10 @@ cdef class MetricSums:
 # Return False if the buffer is anything else.
 cdef bint describe_rows(const Py_buffer *buffer, cmlp_rows *view) noexcept
 
+# Hold the buffer of an array, and fill in `view`. Return False, without a buffer, unless it is such
+# a buffer of this width with at least one row; the caller converts the array then. Masked arrays
+# are excluded.
+cdef bint hold_rows(array, int64_t width, Py_buffer *buffer, cmlp_rows *view) except -1
+
 # Raise the `ValueError` for a row that find_not_finite returned.
 cdef int raise_not_finite(const cmlp_rows *rows, int64_t row, name) except -1

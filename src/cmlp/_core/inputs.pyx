@@ -2,8 +2,10 @@
 import numpy as np
 
 from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memset
 
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer)
 
 from cmlp._core.kernels cimport (
     CMLP_DENSITY_SAMPLE_ROWS, CMLP_F32, CMLP_F64, CMLP_LARGE_PHASE_BLOCKS,
@@ -13,6 +15,8 @@ from cmlp._core.pool cimport begin_team, cmlp_team, end_team, run_phase, Range, 
 # dtype.str without the byte order -> cmlp_kind, and cmlp_kind -> dtype.
 KINDS = {"u1": CMLP_U8, "f4": CMLP_F32, "f8": CMLP_F64}
 DTYPES = {CMLP_U8: np.uint8, CMLP_F32: np.float32, CMLP_F64: np.float64}
+
+cdef object NDARRAY = np.ndarray
 
 
 cdef bint describe_rows(const Py_buffer *buffer, cmlp_rows *view) noexcept:
@@ -33,6 +37,22 @@ cdef bint describe_rows(const Py_buffer *buffer, cmlp_rows *view) noexcept:
     view.n, view.width = buffer.shape[0], buffer.shape[1]
     view.stride = buffer.strides[0]
     return view.width < 2 or buffer.strides[1] == buffer.itemsize
+
+
+cdef bint hold_rows(array, int64_t width, Py_buffer *buffer, cmlp_rows *view) except -1:
+    if not PyObject_CheckBuffer(array):
+        return False
+    if type(array) is not NDARRAY and isinstance(array, np.ma.MaskedArray):
+        return False
+    try:
+        PyObject_GetBuffer(array, buffer, PyBUF_STRIDES | PyBUF_FORMAT)
+    except (BufferError, ValueError):  # an array of dates, a released memoryview
+        return False
+    memset(view, 0, sizeof(cmlp_rows))
+    if describe_rows(buffer, view) and view.width == width and view.n:
+        return True
+    PyBuffer_Release(buffer)
+    return False
 
 
 ctypedef fused index:

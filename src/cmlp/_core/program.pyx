@@ -9,14 +9,13 @@ from libc.string cimport memcpy, memset
 from posix.stdlib cimport posix_memalign
 
 from cpython.buffer cimport (
-    Py_buffer, PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE,
-    PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer)
+    Py_buffer, PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
 from cpython.exc cimport PyErr_CheckSignals
 
 import numpy as np
 
 from cmlp._core.blas cimport enter_single_threaded, hooks, leave_single_threaded
-from cmlp._core.inputs cimport MetricSums, Rows, Targets, describe_rows, raise_not_finite
+from cmlp._core.inputs cimport MetricSums, Rows, Targets, hold_rows, raise_not_finite
 from cmlp._core.kernels cimport (
     CMLP_ALIASED_STRIDE_BYTES, CMLP_BF16_MIN_SIZE, CMLP_BLAS_MAX_VECTOR_BYTES,
     CMLP_CALL_MULTIPLY_ADDS, CMLP_COLUMN_BLOCK_BYTES, CMLP_COLUMN_STORAGE_BYTES, CMLP_F32,
@@ -37,8 +36,6 @@ cdef extern from "clock.h" nogil:
 include "addresses.pxi"
 include "workspace.pxi"
 include "inference.pxi"
-
-cdef object NDARRAY = np.ndarray
 
 cdef bint divides_all = False
 
@@ -440,18 +437,10 @@ cdef class Program:
         """
         cdef Py_buffer buffer
         cdef cmlp_rows rows
-        if not PyObject_CheckBuffer(array):
-            return None
-        if type(array) is not NDARRAY and isinstance(array, np.ma.MaskedArray):
+        if not hold_rows(array, self.inputs, &buffer, &rows):
             return None
         try:
-            PyObject_GetBuffer(array, &buffer, PyBUF_STRIDES | PyBUF_FORMAT)
-        except (BufferError, ValueError):  # an array of dates, a released memoryview
-            return None
-        try:
-            memset(&rows, 0, sizeof(rows))
-            if describe_rows(&buffer, &rows) and rows.width == self.inputs and rows.n:
-                return self.infer_few(&rows)
+            return self.infer_few(&rows)
         finally:
             PyBuffer_Release(&buffer)
 

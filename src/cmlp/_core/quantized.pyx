@@ -11,14 +11,12 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from posix.stdlib cimport posix_memalign
 
-from cpython.buffer cimport (
-    Py_buffer, PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_CheckBuffer,
-    PyObject_GetBuffer)
+from cpython.buffer cimport Py_buffer, PyBuffer_Release
 from cpython.exc cimport PyErr_CheckSignals
 
 import numpy as np
 
-from cmlp._core.inputs cimport MetricSums, Rows, Targets, describe_rows, raise_not_finite
+from cmlp._core.inputs cimport MetricSums, Rows, Targets, hold_rows, raise_not_finite
 from cmlp._core.kernels cimport (
     CMLP_ALIASED_STRIDE_BYTES, CMLP_F32, CMLP_PAD, CMLP_QUANTIZED_BATCH_ROWS,
     CMLP_QUANTIZED_MAX_INPUTS, CMLP_QUANTIZED_ROUND_ROWS, CMLP_QUANTIZED_SUM_MAX,
@@ -43,8 +41,6 @@ PIECEWISE_LINEAR = {
     "leaky_relu": lambda parameter: (parameter, -INFINITY, INFINITY),
     "hard_tanh": lambda parameter: (1.0, -1.0, 1.0),
 }
-
-cdef object NDARRAY = np.ndarray
 
 include "quantized_batch.pxi"
 
@@ -261,18 +257,10 @@ cdef class QuantizedProgram:
         """
         cdef Py_buffer buffer
         cdef cmlp_rows rows
-        if not PyObject_CheckBuffer(array):
-            return None
-        if type(array) is not NDARRAY and isinstance(array, np.ma.MaskedArray):
+        if not hold_rows(array, self.inputs, &buffer, &rows):
             return None
         try:
-            PyObject_GetBuffer(array, &buffer, PyBUF_STRIDES | PyBUF_FORMAT)
-        except (BufferError, ValueError):  # an array of dates, a released memoryview
-            return None
-        try:
-            memset(&rows, 0, sizeof(rows))
-            if describe_rows(&buffer, &rows) and rows.width == self.inputs and rows.n:
-                return self.infer_few(&rows)
+            return self.infer_few(&rows)
         finally:
             PyBuffer_Release(&buffer)
 

@@ -57,13 +57,6 @@ INLINE V round_reals(V x)
 #endif
 }
 
-INLINE uint32_t round_real(REAL x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return round_bits(bits);
-}
-
 #ifdef __AVX512BF16__
 
 #define HAS_PAIR_UNITS
@@ -86,7 +79,7 @@ INLINE V add_pair_products(V acc, REAL x, V row)
 
 typedef int16_t words __attribute__((vector_size(64), may_alias));
 
-/* Return the units of which the lanes of `even` and `odd` are the elements. */
+/* Return the units whose even and odd elements are the lanes of `even` and `odd`. */
 INLINE V make_units(V even, V odd)
 {
     const words interleaved = {INTERLEAVED_WORDS(0), INTERLEAVED_WORDS(4), INTERLEAVED_WORDS(8),

@@ -288,7 +288,7 @@ INLINE void update_rows(const int vecs, int64_t rows, const unit_columns *column
 }
 
 /* The update by at most BF16_SAMPLES samples; see bf16_sparse_accumulate.  The pairs of deltas are
- * formed once if those of all columns fit the buffer. */
+ * formed once if the buffer holds all columns. */
 NOINLINE void update_by_entries(int64_t sample, int64_t m, int64_t n, int64_t first, int64_t k,
                                 const cmlp_entries *batch, const REAL *d, int64_t ldd, REAL factor,
                                 REAL *w, int64_t ldw)

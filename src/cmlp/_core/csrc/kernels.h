@@ -237,7 +237,7 @@ typedef struct {
     /* 1 or 2; 0 in tables of double, whose other entries here are NULL. */
     int32_t bf16_units_per_pair;
     /* OUT: the units of the columns 0 .. n of A (m, lda).  If n is odd, the last pair has the odd
-     * element 0.  No other units are written: those of the padding stay zero. */
+     * element 0.  No other units are written, so that the padding stays zero. */
     void (*bf16_round_rows)(int64_t m, int64_t n, const void *a, int64_t lda, void *out,
                             int64_t ldout);
     /* affine; A in units. */
