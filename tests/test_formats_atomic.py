@@ -69,7 +69,7 @@ def test_several_files_are_replaced_or_none(tmp_path, net, monkeypatch, failing)
         return call
 
     if failing == "write":
-        monkeypatch.setattr("cmlp.formats.c_source.render_array", lambda *_: 1 / 0)
+        monkeypatch.setattr("cmlp.formats.c_source.SourceRenderer.render_arrays", lambda _: 1 / 0)
     monkeypatch.setattr(os, "fsync", fail_at("fsync", os.fsync))
     monkeypatch.setattr(os, "replace", fail_at("rename", os.replace))
     for before in (set(), {"model.c", "model.h"}):
