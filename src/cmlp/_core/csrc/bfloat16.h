@@ -24,10 +24,6 @@
 
 #if CMLP_REAL_BYTES == 4
 
-/* A vector at any address of a real. */
-typedef REAL unaligned_vector __attribute__((vector_size(VECTOR_BYTES), may_alias, aligned(4)));
-INLINE V load_unaligned(const REAL *p) { return *(const unaligned_vector *)p; }
-
 typedef uint32_t VU __attribute__((vector_size(VECTOR_BYTES), may_alias));
 
 /* Round to bfloat16 as vcvtneps2bf16 does: Intel 64 and IA-32 Architectures Software Developer's

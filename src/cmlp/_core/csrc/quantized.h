@@ -27,7 +27,6 @@ typedef int16_t packed_weight;
 
 typedef uint32_t VU __attribute__((vector_size(VECTOR_BYTES), may_alias));
 typedef operand operand_vector __attribute__((vector_size(LANES * sizeof(operand)), may_alias));
-typedef V unaligned_vector __attribute__((aligned(1), may_alias));
 typedef uint32_t group_word __attribute__((aligned(1), may_alias));
 
 /* acc + the products of a group of operands, in every lane, and of the groups of weights.

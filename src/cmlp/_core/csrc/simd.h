@@ -61,6 +61,10 @@ typedef INT VI __attribute__((vector_size(VECTOR_BYTES), may_alias));
 INLINE V load(const REAL *p) { return *(const V *)p; }
 INLINE void store(REAL *p, V v) { *(V *)p = v; }
 
+/* A vector at any address. */
+typedef REAL unaligned_vector __attribute__((vector_size(VECTOR_BYTES), may_alias, aligned(1)));
+INLINE V load_unaligned(const REAL *p) { return *(const unaligned_vector *)p; }
+
 INLINE V splat(REAL x) { return (V){0} + x; }
 
 /* Return the lanes of `yes` where the mask is all ones, and those of `no` where it is all zeros.
