@@ -6,8 +6,7 @@ cdef double compute_mean_loss(const Job *job) noexcept:
 
 cdef int check_columns(const Job *job) except -1:
     if job.input.has_invalid_columns:
-        raise ValueError("X must not change while it is in use; its column indices are no longer "
-                         f"strictly increasing in each row and less than {job.input.rows.width}")
+        raise_changed_columns(job.input.rows.width)
     return 0
 
 

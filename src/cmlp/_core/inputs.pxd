@@ -39,5 +39,8 @@ cdef bint describe_rows(const Py_buffer *buffer, cmlp_rows *view) noexcept
 # are excluded.
 cdef bint hold_rows(array, int64_t width, Py_buffer *buffer, cmlp_rows *view) except -1
 
+# Raise the `ValueError` for sparse rows of this width whose column indices changed during a call.
+cdef int raise_changed_columns(int64_t width) except -1
+
 # Raise the `ValueError` for a row that find_not_finite returned.
 cdef int raise_not_finite(const cmlp_rows *rows, int64_t row, name) except -1

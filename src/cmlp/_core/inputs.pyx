@@ -236,6 +236,11 @@ cdef int raise_not_finite(const cmlp_rows *rows, int64_t row, name) except -1:
                      "holds a number beyond it")
 
 
+cdef int raise_changed_columns(int64_t width) except -1:
+    raise ValueError("X must not change while it is in use; its column indices must be strictly "
+                     f"increasing in each row and less than {width}")
+
+
 cdef struct Compression:
     const cmlp_kernels *kernels
     const cmlp_rows *rows       # dense

@@ -15,7 +15,8 @@ from cpython.exc cimport PyErr_CheckSignals
 import numpy as np
 
 from cmlp._core.blas cimport enter_single_threaded, hooks, leave_single_threaded
-from cmlp._core.inputs cimport MetricSums, Rows, Targets, hold_rows, raise_not_finite
+from cmlp._core.inputs cimport (
+    MetricSums, Rows, Targets, hold_rows, raise_changed_columns, raise_not_finite)
 from cmlp._core.kernels cimport (
     CMLP_ALIASED_STRIDE_BYTES, CMLP_BF16_MIN_SIZE, CMLP_BLAS_MAX_VECTOR_BYTES,
     CMLP_CALL_MULTIPLY_ADDS, CMLP_COLUMN_BLOCK_BYTES, CMLP_COLUMN_STORAGE_BYTES, CMLP_F32,

@@ -16,7 +16,8 @@ from cpython.exc cimport PyErr_CheckSignals
 
 import numpy as np
 
-from cmlp._core.inputs cimport MetricSums, Rows, Targets, hold_rows, raise_not_finite
+from cmlp._core.inputs cimport (
+    MetricSums, Rows, Targets, hold_rows, raise_changed_columns, raise_not_finite)
 from cmlp._core.kernels cimport (
     CMLP_ALIASED_STRIDE_BYTES, CMLP_F32, CMLP_PAD, CMLP_QUANTIZED_BATCH_ROWS,
     CMLP_QUANTIZED_MAX_INPUTS, CMLP_QUANTIZED_ROUND_ROWS, CMLP_QUANTIZED_SUM_MAX,
@@ -233,9 +234,7 @@ cdef class QuantizedProgram:
         finally:
             self.free_workspaces.append(workspace)
         if job.has_invalid_columns:
-            raise ValueError("X must not change while it is in use; its column indices are no "
-                             "longer strictly increasing in each row and less than "
-                             f"{rows.view.width}")
+            raise_changed_columns(rows.view.width)
         return not job.has_not_finite
 
     def plan(self, int64_t batch_size, int threads):
