@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 from conftest import Deadline, assert_same_state, measures_memory, read_data
+from scipy.sparse import csr_array
 
 from cmlp import SGD, Network
 from cmlp._core import kernels, training
@@ -49,6 +50,26 @@ def test_shuffles_are_uniform():
         training.shuffle(order, 3, epoch)
         counts[np.arange(5), order] += 1
     assert ((counts - 4000) ** 2 / 4000).sum() < 51
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("options", [{}, {"dtype": "float64"}, {"compute_dtype": "bfloat16"}])
+def test_a_gradient_in_parts_has_the_bits_of_one_sum(rng, options, sparse, threads):
+    X, y = rng.random((1024, 70), dtype=np.float32), rng.integers(0, 10, 1024)
+    if sparse:
+        X = csr_array(X * (rng.random(X.shape) < 0.2))
+    net = Network([70, 100, 10], activation="relu", loss="cross_entropy", seed=0, **options)
+    whole, parts = (net.state.parameters.make_zeros() for _ in range(2))
+    program = net.state.program
+    loss = program.gradient(*read_data(net, X, y), whole.block, threads)
+    # The second part continues the sums of the first. Each is the gradient of a mean over 512.
+    losses = []
+    for half in (slice(512), slice(512, None)):
+        data = read_data(net, X[half], y[half])
+        losses.append(program.gradient(*data, parts.block, threads))
+    np.testing.assert_array_equal(2 * whole.block, parts.block)
+    assert loss == pytest.approx(np.mean(losses), rel=1e-12)
 
 
 def test_interruption_leaves_a_consistent_network(data, ctrl_c):

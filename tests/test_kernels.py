@@ -48,17 +48,23 @@ def test_products(isa_name, dtype, m, n, k, seed):
     wide = {name: array.astype(float) for name, array in (("a", a), ("w", w), ("d", d))}
 
     c = pad(np.zeros((m, n)), dtype)
-    kernels.affine(a, pad(w, dtype), pad(bias, dtype)[0], c)
+    kernels.affine(a, pad(w, dtype), pad(bias, dtype)[0], c, n)
     assert_close(c[:, :n], wide["a"] @ wide["w"] + bias, dtype, k)
     assert not c[:, n:].any()
+    relu = pad(np.ones(c.shape), dtype)  # replaced, the padding too
+    kernels.affine(a, pad(w, dtype), pad(bias, dtype)[0], relu, n, relu=True)
+    assert (relu == np.maximum(c, 0)).all()
 
     below = pad(np.zeros((m, k)), dtype)
     kernels.affine_backward(pad(d, dtype), pad(w, dtype), below)
     assert_close(below[:, :k], wide["d"] @ wide["w"].T, dtype, n)
     assert not below[:, k:].any()
+    outputs, masked = pad(rng.normal(size=(m, k)).clip(0), dtype), pad(below, dtype)
+    kernels.affine_backward(pad(d, dtype), pad(w, dtype), masked, outputs)
+    assert (masked == below * (outputs > 0)).all()
 
     into = pad(w, dtype)
-    kernels.accumulate(a, pad(d, dtype), into)
+    kernels.accumulate(a, pad(d, dtype), into, n)
     assert_close(into[:, :n], wide["w"] + wide["a"].T @ wide["d"], dtype, m)
     assert not into[:, n:].any()
 

@@ -39,7 +39,7 @@ cdef double compute_delta_factor(const TrainingJob *training, int64_t sample) no
 cdef double compute_gradient_scale(const TrainingJob *training, int64_t sample,
                                    int64_t m) noexcept nogil:
     # Return the factor of the samples' gradients in the deltas.
-    cdef double weight = sum_weights(&training.job, sample, m)
+    cdef double weight = training.whole_weight or sum_weights(&training.job, sample, m)
     return compute_delta_factor(training, sample) / weight if weight > 0 else 0
 
 
@@ -81,7 +81,7 @@ cdef void run_head(TrainingJob *training, int64_t first, int64_t m, int64_t samp
     if training.part == WHOLE_STEP:
         compute_head(job, first, m, sample, scale)
     elif training.part == FORWARD:
-        activate(job, job.depth - 1, sample, first, m, 0, last.n, last.outputs)
+        activate(job, job.depth - 1, sample, first, m, 0, last.n)
     else:
         activate_backward(job, last, first, m, 0, last.n)
     if training.part != FORWARD:
@@ -118,6 +118,8 @@ cdef void finish_step(TrainingJob *training) noexcept nogil:
     cdef Job *job = &training.job
     cdef int64_t m = training.m, i
     cdef double loss = 0, weight = sum_weights(job, job.done, m)
+    if training.whole_weight:  # the sum over all parts has the order of one over the whole batch
+        loss, job.loss = job.loss, 0
     for i in range(m):
         loss += job.losses[i]
     if job.sums != NULL:

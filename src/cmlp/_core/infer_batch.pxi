@@ -38,7 +38,7 @@ cdef void infer_rows(void *arg, int64_t block, int64_t blocks) noexcept nogil:
     if has_targets(job):
         compute_head(job, rows.first, rows.size, job.done, 1)
     else:
-        activate(job, job.depth - 1, job.done, rows.first, rows.size, 0, last.n, last.outputs)
+        activate(job, job.depth - 1, job.done, rows.first, rows.size, 0, last.n)
     copy_outputs(inference, rows.first, rows.size)
 
 

@@ -152,12 +152,15 @@ cdef extern from "kernels.h" nogil:
         bint (*compress)(
             const cmlp_rows *rows, int64_t first, int64_t m, const cmlp_rows *out) noexcept nogil
         int64_t (*find_not_finite)(const cmlp_rows *rows) noexcept nogil
+        int32_t (*is_fused)(int32_t activation) noexcept nogil
         void (*affine)(
             int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *w,
-            int64_t ldw, const void *bias, void *c, int64_t ldc) noexcept nogil
+            int64_t ldw, const void *bias, const cmlp_activation *f, void *c,
+            int64_t ldc) noexcept nogil
         void (*affine_backward)(
             int64_t m, int64_t n, int64_t k, const void *d, int64_t ldd, const void *w,
-            int64_t ldw, void *c, int64_t ldc) noexcept nogil
+            int64_t ldw, const cmlp_activation *f, const void *outputs, void *c,
+            int64_t ldc) noexcept nogil
         void (*accumulate)(
             int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *d,
             int64_t ldd, void *w, int64_t ldw) noexcept nogil
@@ -189,10 +192,12 @@ cdef extern from "kernels.h" nogil:
             int64_t ldout) noexcept nogil
         void (*bf16_affine)(
             int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *w,
-            int64_t ldw, const void *bias, void *c, int64_t ldc) noexcept nogil
+            int64_t ldw, const void *bias, const cmlp_activation *f, void *c,
+            int64_t ldc) noexcept nogil
         void (*bf16_affine_backward)(
             int64_t m, int64_t n, int64_t k, const void *d, int64_t ldd, const void *w,
-            int64_t ldw, void *c, int64_t ldc) noexcept nogil
+            int64_t ldw, const cmlp_activation *f, const void *outputs, void *c,
+            int64_t ldc) noexcept nogil
         void (*bf16_accumulate)(
             int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *d,
             int64_t ldd, double factor, void *w, int64_t ldw) noexcept nogil
@@ -270,6 +275,7 @@ cdef extern from "kernels.h" nogil:
 cdef extern from "policy.h" nogil:
     const double CMLP_TIME_SLICE_SECONDS, CMLP_CLOCK_POLL_MULTIPLY_ADDS
     const int64_t CMLP_INFERENCE_BATCH_ROWS
+    const int64_t CMLP_GRADIENT_BATCH_ROWS
     const double CMLP_QUANTIZED_THREAD_MULTIPLY_ADDS
     const int64_t CMLP_QUANTIZED_BATCH_ROWS, CMLP_QUANTIZED_ROUND_ROWS
     const double CMLP_STEP_MULTIPLY_ADDS, CMLP_CALL_MULTIPLY_ADDS, CMLP_PHASE_MULTIPLY_ADDS

@@ -236,16 +236,30 @@ cdef inline const cmlp_kernels *table_of(real *_) noexcept:
     return chosen[sizeof(real) == 8]
 
 
-def affine(real[:, ::1] a, real[:, ::1] w, real[::1] bias, real[:, ::1] c):
-    """Compute C = A W + bias; the rows of C are those of A, extra columns of A are ignored."""
-    table_of(&c[0, 0]).affine(c.shape[0], w.shape[1], w.shape[0], &a[0, 0], a.shape[1],
-                              &w[0, 0], w.shape[1], &bias[0], &c[0, 0], c.shape[1])
+def affine(real[:, ::1] a, real[:, ::1] w, real[::1] bias, real[:, ::1] c, int64_t columns=0,
+           bint relu=False):
+    """Compute C = A W + bias, or relu of it; the rows of C are those of A.
+
+    Extra columns of A are ignored. `columns` is the number of columns of W that are not padding; 0:
+    all.
+    """
+    cdef cmlp_activation f = cmlp_activation(ACTIVATIONS["relu"].code, 0)
+    table_of(&c[0, 0]).affine(c.shape[0], columns or w.shape[1], w.shape[0], &a[0, 0], a.shape[1],
+                              &w[0, 0], w.shape[1], &bias[0], &f if relu else NULL, &c[0, 0],
+                              c.shape[1])
 
 
-def affine_backward(real[:, ::1] d, real[:, ::1] w, real[:, ::1] c):
-    """Compute C = D W^T; columns of C beyond the number of rows of W are padding."""
-    table_of(&c[0, 0]).affine_backward(c.shape[0], w.shape[1], w.shape[0], &d[0, 0], d.shape[1],
-                                       &w[0, 0], w.shape[1], &c[0, 0], c.shape[1])
+def affine_backward(real[:, ::1] d, real[:, ::1] w, real[:, ::1] c, real[:, ::1] outputs=None):
+    """Compute C = D W^T; columns of C beyond the number of rows of W are padding.
+
+    `outputs`, laid out like C, are those of a relu, whose derivative is a factor of C then.
+    """
+    cdef cmlp_activation f = cmlp_activation(ACTIVATIONS["relu"].code, 0)
+    cdef bint has_outputs = outputs is not None
+    table_of(&c[0, 0]).affine_backward(
+        c.shape[0], w.shape[1], w.shape[0], &d[0, 0], d.shape[1], &w[0, 0], w.shape[1],
+        &f if has_outputs else NULL, &outputs[0, 0] if has_outputs else NULL, &c[0, 0],
+        c.shape[1])
 
 
 def accumulate(real[:, ::1] a, real[:, ::1] d, real[:, ::1] w, int64_t columns=0):
@@ -290,13 +304,13 @@ def round_rows(float[:, ::1] a, float[:, ::1] out):
 def bf16_affine(int64_t k, float[:, ::1] a, float[:, ::1] w, float[::1] bias, float[:, ::1] c):
     """Compute C = A W + bias for rows of units A; k is the number of rows of W."""
     chosen[0].bf16_affine(c.shape[0], w.shape[1], k, &a[0, 0], a.shape[1], &w[0, 0], w.shape[1],
-                          &bias[0], &c[0, 0], c.shape[1])
+                          &bias[0], NULL, &c[0, 0], c.shape[1])
 
 
 def bf16_affine_backward(int64_t n, float[:, ::1] d, float[:, ::1] w, float[:, ::1] c):
     """Compute C = D W^T for rows of units D; n is the length of the sum."""
     chosen[0].bf16_affine_backward(c.shape[0], n, w.shape[0], &d[0, 0], d.shape[1], &w[0, 0],
-                                   w.shape[1], &c[0, 0], c.shape[1])
+                                   w.shape[1], NULL, NULL, &c[0, 0], c.shape[1])
 
 
 def bf16_accumulate(float[:, ::1] a, float[:, ::1] d, double factor, float[:, ::1] w):

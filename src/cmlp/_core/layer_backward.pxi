@@ -1,37 +1,50 @@
 # Stage 4 of a step: one layer backward, from its delta (the gradient with respect to its
 # pre-activations) to the delta of the layer below.
 
-cdef void affine_backward_rows(Job *job, Layer *layer, Layer *below, int64_t first,
-                               int64_t m) noexcept nogil:
-    # Compute rows first .. first + m of the gradient with respect to the outputs of `below`.
+cdef const cmlp_activation *get_fused_derivative(const Job *job,
+                                                 const Layer *below) noexcept nogil:
+    # Return the activation function of the layer below if the backward product multiplies by its
+    # derivative, otherwise NULL.
+    if (below.slope != NULL or job.blas != NULL
+            or not job.kernels.is_fused(below.activation.kind)):
+        return NULL
+    return &below.activation
+
+
+cdef void affine_backward_rows(Job *job, Layer *layer, Layer *below, int64_t first, int64_t m,
+                               const cmlp_activation *f) noexcept nogil:
+    # Compute rows first .. first + m of the gradient with respect to the outputs of `below` or,
+    # with f, the function of get_fused_derivative, to the values before it.
     cdef int s = job.itemsize
     cdef const void *w = layer.tensors[WEIGHT].value
     cdef char *d = at(layer.delta, first * layer.ld, s)
     cdef char *c = at(below.delta, first * below.ld, s)
+    cdef const void *outputs = at(below.output, first * below.ld, s)
     if layer.rounds:
         job.kernels.bf16_affine_backward(
             m, layer.outputs, layer.inputs,
             at_unit(job, layer.delta_units, layer.delta_ld, first, 0), layer.delta_ld, w, layer.n,
-            c, below.ld)
+            f, outputs, c, below.ld)
     elif not (uses_blas(job, m, layer.n, layer.inputs)
             and gemm(job.blas, s, False, True, m, layer.inputs, layer.outputs, d, layer.ld, w,
                      layer.n, 0, c, below.ld)):
-        job.kernels.affine_backward(m, layer.outputs, layer.inputs, d, layer.ld, w, layer.n, c,
-                                    below.ld)
+        job.kernels.affine_backward(m, layer.outputs, layer.inputs, d, layer.ld, w, layer.n, f,
+                                    outputs, c, below.ld)
 
 
 cdef void affine_backward_columns(Job *job, Layer *layer, Layer *below, int64_t m, int64_t column,
-                                  int64_t n) noexcept nogil:
+                                  int64_t n, const cmlp_activation *f) noexcept nogil:
     # Compute columns column .. column + n of the same gradient for all m samples of the batch.
     cdef int s = job.itemsize
     cdef char *w = at(layer.tensors[WEIGHT].value, column * layer.n, s)
     cdef char *c = at(below.delta, column, s)
+    cdef const void *outputs = at(below.output, column, s)
     if layer.rounds:
         job.kernels.bf16_affine_backward(m, layer.outputs, n, layer.delta_units, layer.delta_ld, w,
-                                         layer.n, c, below.ld)
+                                         layer.n, f, outputs, c, below.ld)
     else:
-        job.kernels.affine_backward(m, layer.outputs, n, layer.delta, layer.ld, w, layer.n, c,
-                                    below.ld)
+        job.kernels.affine_backward(m, layer.outputs, n, layer.delta, layer.ld, w, layer.n, f,
+                                    outputs, c, below.ld)
 
 
 cdef void round_delta(Job *job, Layer *layer, int64_t row, int64_t m, int64_t column,

@@ -33,9 +33,19 @@ cdef void round_input(Job *job, Layer *layer, Matrix a, int64_t row, int64_t m, 
                                 layer.input_ld)
 
 
-cdef void round_affine(Job *job, int l, int64_t first, int64_t m, int64_t column,
-                       int64_t n) noexcept nogil:
-    # Compute a block (m, n) of layer l's pre-activations from its rounded input.
+cdef const cmlp_activation *get_fused_activation(const Job *job, int l) noexcept nogil:
+    # Return the activation function of layer l if the layer's product applies it, otherwise NULL.
+    cdef const Layer *layer = &job.layers[l]
+    if (l == job.depth - 1 or layer.normalization != NOT_NORMALIZED or job.checks_sums
+            or (job.drops and layer.dropout.dropped) or job.blas != NULL
+            or reads_sparse_rows(job, l) or not job.kernels.is_fused(layer.activation.kind)):
+        return NULL
+    return &layer.activation
+
+
+cdef void round_affine(Job *job, int l, int64_t first, int64_t m, int64_t column, int64_t n,
+                       const cmlp_activation *f) noexcept nogil:
+    # Compute a block (m, n) of layer l's pre-activations, or activations, from its rounded input.
     cdef int s = job.itemsize
     cdef Layer *layer = &job.layers[l]
     cdef char *w = at(layer.tensors[WEIGHT].value, column, s)
@@ -47,12 +57,14 @@ cdef void round_affine(Job *job, int l, int64_t first, int64_t m, int64_t column
     else:
         job.kernels.bf16_affine(m, n, layer.inputs,
                                 at_unit(job, layer.input_units, layer.input_ld, first, 0),
-                                layer.input_ld, w, layer.n, start,
+                                layer.input_ld, w, layer.n, start, f,
                                 element(job, layer.output, layer, first, column), layer.ld)
 
 
-cdef void affine_rows(Job *job, int l, Matrix a, int64_t first, int64_t m) noexcept nogil:
-    # Compute rows first .. first + m of layer l's pre-activations from its input a.
+cdef void affine_rows(Job *job, int l, Matrix a, int64_t first, int64_t m,
+                      const cmlp_activation *f) noexcept nogil:
+    # Compute rows first .. first + m of layer l's pre-activations from its input a, or, with f, the
+    # function of get_fused_activation, of its activations.
     cdef int s = job.itemsize
     cdef Layer *layer = &job.layers[l]
     cdef const void *w = layer.tensors[WEIGHT].value
@@ -60,7 +72,7 @@ cdef void affine_rows(Job *job, int l, Matrix a, int64_t first, int64_t m) noexc
     cdef char *z = at(layer.output, first * layer.ld, s)
     cdef int64_t i
     if layer.rounds:
-        round_affine(job, l, first, m, 0, layer.n)
+        round_affine(job, l, first, m, 0, layer.n, f)
         return
     if reads_sparse_rows(job, l):
         job.kernels.sparse_affine(first, m, layer.n, layer.inputs, &job.input.entries, w, layer.n,
@@ -72,13 +84,14 @@ cdef void affine_rows(Job *job, int l, Matrix a, int64_t first, int64_t m) noexc
         if gemm(job.blas, s, False, False, m, layer.n, layer.inputs, x, a.ld, w, layer.n, 1, z,
                 layer.ld):
             return
-    job.kernels.affine(m, layer.n, layer.inputs, x, a.ld, w, layer.n, layer.start, z, layer.ld)
+    job.kernels.affine(m, layer.outputs, layer.inputs, x, a.ld, w, layer.n, layer.start, f, z,
+                       layer.ld)
 
 
 cdef void affine_columns(TrainingJob *training, int l, Matrix a, int64_t m, int64_t column,
-                         int64_t n) noexcept nogil:
-    # Compute columns column .. column + n of layer l's pre-activations. If an update is
-    # deferred, apply it to these columns first, in the same pass over the weights.
+                         int64_t n, const cmlp_activation *f) noexcept nogil:
+    # Compute columns column .. column + n of layer l's pre-activations or, with f, activations. If
+    # an update is deferred, apply it to these columns first, in the same pass over the weights.
     cdef Job *job = &training.job
     cdef int s = job.itemsize
     cdef Layer *layer = &job.layers[l]
@@ -88,7 +101,7 @@ cdef void affine_columns(TrainingJob *training, int l, Matrix a, int64_t m, int6
     cdef char *w = locate_weights(job, layer, layer.tensors[WEIGHT].value, 0, column, n, &ldw)
     cdef char *start = at(layer.start, column, s)
     if layer.rounds:
-        round_affine(job, l, 0, m, column, n)
+        round_affine(job, l, 0, m, column, n, f)
     elif reads_sparse_rows(job, l):
         job.kernels.sparse_affine(0, m, n, layer.inputs, &job.input.entries, w, ldw, start, z,
                                   layer.ld)
@@ -100,7 +113,8 @@ cdef void affine_columns(TrainingJob *training, int l, Matrix a, int64_t m, int6
             m, n, layer.inputs, layer.previous_input.data, layer.previous_input.ld, d, layer.ld,
             w, ldw, a.data, a.ld, start, z, layer.ld)
     else:
-        job.kernels.affine(m, n, layer.inputs, a.data, a.ld, w, ldw, start, z, layer.ld)
+        job.kernels.affine(m, min(n, layer.outputs - column), layer.inputs, a.data, a.ld, w, ldw,
+                           start, f, z, layer.ld)
 
 
 cdef void normalize_rows(Job *job, Layer *layer, int64_t row, int64_t m) noexcept nogil:
@@ -142,13 +156,12 @@ cdef bint is_finite_block(const Job *job, const Layer *layer, const char *a, int
 
 
 cdef void activate(Job *job, int l, int64_t sample, int64_t row, int64_t m, int64_t column,
-                   int64_t n, int64_t outputs) noexcept nogil:
-    # Turn a block (m, n) of layer l's pre-activations into activations, apply dropout, and round
-    # them if the next layer reads them so.
-    # `outputs` is the number of columns of the block that are not padding.
+                   int64_t n) noexcept nogil:
+    # Turn a block (m, n) of layer l's pre-activations into activations, and apply dropout.
     cdef Layer *layer = &job.layers[l]
     cdef char *a = element(job, layer.output, layer, row, column)
     cdef char *slope = element(job, layer.slope, layer, row, column)
+    cdef int64_t outputs = min(n, layer.outputs - column)
     cdef cmlp_rng_key key
     if job.checks_sums and not is_finite_block(job, layer, a, m, outputs):
         job.has_non_finite_sums = True
@@ -157,6 +170,15 @@ cdef void activate(Job *job, int l, int64_t sample, int64_t row, int64_t m, int6
         key = get_rng_key(job, l + 1)
         job.kernels.drop(&layer.activation, &layer.dropout, &key,
                          job.sample_offset + sample + row, column, m, n, a, layer.ld, slope)
-    if l < job.depth - 1 and job.layers[l + 1].rounds:
+
+
+cdef void finish_outputs(Job *job, int l, int64_t sample, int64_t row, int64_t m, int64_t column,
+                         int64_t n, const cmlp_activation *f) noexcept nogil:
+    # Turn a block (m, n) of a hidden layer's pre-activations into outputs, unless the product has
+    # applied f, and round them if the next layer reads them so.
+    cdef Layer *layer = &job.layers[l]
+    if f == NULL:
+        activate(job, l, sample, row, m, column, n)
+    if job.layers[l + 1].rounds:
         round_input(job, &job.layers[l + 1], get_output(layer), row, m, column,
                     min(n, layer.outputs - column))

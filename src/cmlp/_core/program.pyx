@@ -20,7 +20,7 @@ from cmlp._core.inputs cimport (
 from cmlp._core.kernels cimport (
     CMLP_ALIASED_STRIDE_BYTES, CMLP_BF16_MIN_SIZE, CMLP_BLAS_MAX_VECTOR_BYTES,
     CMLP_CALL_MULTIPLY_ADDS, CMLP_COLUMN_BLOCK_BYTES, CMLP_COLUMN_STORAGE_BYTES, CMLP_F32,
-    CMLP_F64, CMLP_INFERENCE_BATCH_ROWS, CMLP_PAD, CMLP_PREFETCH_BATCH_BYTES,
+    CMLP_F64, CMLP_GRADIENT_BATCH_ROWS, CMLP_INFERENCE_BATCH_ROWS, CMLP_PAD, CMLP_PREFETCH_BATCH_BYTES,
     CMLP_SPARSE_ENTRY_COST, CMLP_STEP_MULTIPLY_ADDS, CMLP_TIME_SLICE_SECONDS,
     CMLP_UPDATE_BLOCK_ROWS, cmlp_entries, cmlp_input_layer, cmlp_rows, cmlp_span, dropout_of,
     table)
@@ -290,8 +290,11 @@ cdef class Program:
         cdef char *into = self.address_block("gradient_block", gradient_block)
         cdef Workspace workspace
         cdef Layer *layer
+        cdef int64_t batch = min(rows.view.n, CMLP_GRADIENT_BATCH_ROWS)
         cdef int l, t
-        workspace = self.prepare_training(&training, rows, targets, None, rows.view.n, False, False,
+        if self.normalizes_batches:
+            batch = rows.view.n
+        workspace = self.prepare_training(&training, rows, targets, None, batch, False, False,
                                           threads)
         try:
             for l in range(self.depth):
@@ -301,11 +304,12 @@ cdef class Program:
                     layer.tensors[t].into = at(into, layer.tensors[t].offset, self.itemsize)
             training.update_factor = 1
             training.steps = 1
+            training.whole_weight = sum_weights(job, 0, job.total)
             job.deadline = INFINITY
             run_training(&training)
         finally:
             self.release_workspace(workspace)
-        return training.last_loss
+        return job.loss / training.whole_weight if training.whole_weight > 0 else 0.0
 
     def infer(self, Rows rows not None, Targets targets, order, out, int threads,
               bint check_finite=False, MetricSums sums=None, tick=None):

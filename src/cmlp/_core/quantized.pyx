@@ -367,8 +367,8 @@ def compute_layer(activation, int outputs, float[:, ::1] x, float[:, ::1] w, flo
         scale, shift, epsilon = normalization
         scales, shifts = &scale[0], &shift[0]
     with nogil:
-        kernels.affine(m, n, w.shape[0], &x[0, 0], x.shape[1], &w[0, 0], n, &bias[0], &out[0, 0],
-                       n)
+        kernels.affine(m, n, w.shape[0], &x[0, 0], x.shape[1], &w[0, 0], n, &bias[0], NULL,
+                       &out[0, 0], n)
         if scales != NULL:
             kernels.normalize_layer(m, n, outputs, epsilon, scales, shifts, &out[0, 0], n, NULL,
                                     NULL)

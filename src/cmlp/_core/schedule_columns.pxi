@@ -59,15 +59,17 @@ cdef void forward_columns(void *arg, int64_t block, int64_t blocks) noexcept nog
     cdef int64_t m = training.m
     cdef Layer *layer = &job.layers[l]
     cdef Range columns = split_columns(job, layer.n, block, blocks)
+    cdef const cmlp_activation *f = NULL
     if columns.size == 0:
         return
-    affine_columns(training, l, training.input, m, columns.first, columns.size)
+    if not training.deferred:
+        f = get_fused_activation(job, l)
+    affine_columns(training, l, training.input, m, columns.first, columns.size, f)
     if reads_sparse_rows(job, l):
         mark_columns(job, layer, m, block, blocks)
     if l < job.depth - 1 and layer.normalization != OVER_LAYER:
         normalize_columns(job, layer, m, columns.first, columns.size)
-        activate(job, l, training.sample, 0, m, columns.first, columns.size,
-                 min(columns.size, layer.outputs - columns.first))
+        finish_outputs(job, l, training.sample, 0, m, columns.first, columns.size, f)
 
 
 cdef void normalize_layer_rows(void *arg, int64_t block, int64_t blocks) noexcept nogil:
@@ -78,8 +80,8 @@ cdef void normalize_layer_rows(void *arg, int64_t block, int64_t blocks) noexcep
     cdef Range rows = split_range(training.m, 1, block, blocks)
     if rows.size:
         normalize_rows(job, layer, rows.first, rows.size)
-        activate(job, training.layer, training.sample, rows.first, rows.size, 0, layer.n,
-                 layer.outputs)
+        finish_outputs(job, training.layer, training.sample, rows.first, rows.size, 0, layer.n,
+                       NULL)
 
 
 cdef void forward_column_layers(TrainingJob *training) noexcept nogil:
@@ -111,11 +113,13 @@ cdef void backward_columns(void *arg, int64_t block, int64_t blocks) noexcept no
     cdef Layer *below = &job.layers[training.layer - 1]
     cdef int64_t unit = CMLP_PAD // job.itemsize, m = training.m, n
     cdef Range columns = split_columns(job, layer.inputs, block, blocks)
+    cdef const cmlp_activation *f = get_fused_derivative(job, below)
     if columns.size == 0:
         return
-    affine_backward_columns(job, layer, below, m, columns.first, columns.size)
+    affine_backward_columns(job, layer, below, m, columns.first, columns.size, f)
     n = (columns.size + unit - 1) // unit * unit  # these kernels need padded columns
-    activate_backward(job, below, 0, m, columns.first, n)
+    if f == NULL:
+        activate_backward(job, below, 0, m, columns.first, n)
     normalize_columns_backward(job, below, m, columns.first, n)
 
 

@@ -7,6 +7,7 @@ cdef void forward_rows(Job *job, int first_layer, int64_t first, int64_t m,
     # pre-activations. The first layer reads the samples.
     cdef Matrix a
     cdef Layer *layer
+    cdef const cmlp_activation *f
     cdef int l
     if first_layer == 0:
         read_rows(job, first, m, sample)
@@ -15,11 +16,12 @@ cdef void forward_rows(Job *job, int first_layer, int64_t first, int64_t m,
         a = get_output(&job.layers[first_layer - 1])
     for l in range(first_layer, job.depth):
         layer = &job.layers[l]
-        affine_rows(job, l, a, first, m)
+        f = get_fused_activation(job, l)
+        affine_rows(job, l, a, first, m, f)
         a = get_output(layer)
         if l < job.depth - 1:
             normalize_rows(job, layer, first, m)
-            activate(job, l, sample, first, m, 0, layer.n, layer.outputs)
+            finish_outputs(job, l, sample, first, m, 0, layer.n, f)
 
 
 cdef int get_lowest_row_layer(const TrainingJob *training) noexcept nogil:
@@ -34,11 +36,14 @@ cdef int get_lowest_row_layer(const TrainingJob *training) noexcept nogil:
 cdef void backward_rows(Job *job, int lowest, int64_t first, int64_t m) noexcept nogil:
     # Backpropagate rows first .. first + m of the last layer's delta through layer `lowest`.
     cdef Layer *below
+    cdef const cmlp_activation *f
     cdef int l
     for l in range(job.depth - 1, lowest - 1, -1):
         below = &job.layers[l - 1]
-        affine_backward_rows(job, &job.layers[l], below, first, m)
-        activate_backward(job, below, first, m, 0, below.n)
+        f = get_fused_derivative(job, below)
+        affine_backward_rows(job, &job.layers[l], below, first, m, f)
+        if f == NULL:
+            activate_backward(job, below, first, m, 0, below.n)
         normalize_rows_backward(job, below, first, m)
 
 

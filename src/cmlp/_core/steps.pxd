@@ -191,6 +191,7 @@ cdef struct TrainingJob:
     double *squares             # (count_square_blocks(),): sums of squares, for norm and penalty
     bint limits_norms           # whether any layer has a max_norm
     double unclocked_work       # multiply-adds since the clock was last read
+    double whole_weight         # the batches are parts of one with this weight; 0: they are not
     double last_loss            # mean loss of the last batch
     bint stop                   # the call returns to Python
     bint has_diverged           # the last batch's loss is not finite

@@ -26,7 +26,7 @@
       v_select((a > 0) & (a < 1), splat(1 / (REAL)6), splat(0)))                                \
     X(tanh, 0, 0, v_tanh(z), 1 - a * a)                                                         \
     X(hard_tanh, 0, 0, v_clip(z, -1, 1), v_select((a > -1) & (a < 1), splat(1), splat(0)))      \
-    X(relu, 0, 0, v_select(z < 0, splat(0), z), v_select(a > 0, splat(1), splat(0)))            \
+    X(relu, 0, 0, v_relu(z), v_relu_slope(a))                                                   \
     X(leaky_relu, 1, 0, v_select(z < 0, z * k, z), v_select(a > 0, splat(1), k))                \
     X(elu, 1, 0, v_select(z < 0, k * v_expm1(z), z), v_select(a > 0, splat(1), a + k))          \
     X(selu, 0, 0, SELU_LAMBDA * v_select(z < 0, SELU_ALPHA * v_expm1(z), z),                    \
@@ -109,6 +109,9 @@ static int32_t stores_slope(int32_t activation)
 {
     return activation_infos[activation].stores_slope;
 }
+
+/* Return whether the products of a layer can apply f, or multiply by its derivative. */
+static int32_t is_fused(int32_t activation) { return activation == ACTIVATION_relu; }
 
 /* Maximum of z (n,), whose padding is ignored. */
 INLINE REAL row_max(const REAL *z, int64_t n)

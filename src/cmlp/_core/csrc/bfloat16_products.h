@@ -121,7 +121,8 @@ INLINE void multiply_units(int64_t m, int64_t n, int64_t elements, const int tra
             const product part = {.k = count_units(part_elements), .a = p->a + count_units(t),
                                   .a_row = p->a_row, .a_col = 1, .b = panel, .ldb = PANEL_COLUMNS,
                                   .row = t == 0 && p->row ? p->row + j : NULL, .c = p->c + j,
-                                  .ldc = p->ldc};
+                                  .ldc = p->ldc, .outputs = p->outputs ? p->outputs + j : NULL,
+                                  .end = t + part_elements == elements ? p->end : UNCHANGED};
             compute_tiles_by(dispatch_unit_tile,
                              width == PANEL_COLUMNS ? PANEL_TILE_ROWS : TILE_ROWS, m, width, &part);
         }
@@ -140,23 +141,28 @@ NOINLINE void multiply_backward(int64_t m, int64_t n, int64_t k, const REAL *w, 
     multiply_units(m, (k + LANES - 1) / LANES * LANES, n, 1, k, w, ldw, p);
 }
 
-/* C (m, n) = A (m, k) W (k, n) + bias (n,), with A and W rounded; A in units, leading dimensions
- * lda (units), ldw, ldc; W, bias and C padded. */
+/* C (m, n) = f(A (m, k) W (k, n) + bias (n,)), with A and W rounded, f NULL (none) or fused; A in
+ * units, leading dimensions lda (units), ldw, ldc; W, bias and C padded. */
 static void bf16_affine(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *w,
-                        int64_t ldw, const void *bias, void *c, int64_t ldc)
+                        int64_t ldw, const void *bias, const cmlp_activation *f, void *c,
+                        int64_t ldc)
 {
-    const product p = {.a = a, .a_row = lda, .row = bias, .c = c, .ldc = ldc};
+    const product p = {.a = a, .a_row = lda, .row = bias, .c = c, .ldc = ldc,
+                       .end = f ? ACTIVATED : UNCHANGED};
     const uint64_t mode = begin_flush();
     multiply_forward(m, n, k, w, ldw, &p);
     end_flush(mode);
 }
 
-/* C (m, k) = D (m, n) W (k, n)^T, with D and W rounded; D in units, leading dimensions ldd (units),
- * ldw, ldc; the columns of C beyond k up to a whole vector become 0. */
+/* C (m, k) = (D (m, n) W (k, n)^T) * f'(O), with D and W rounded, f NULL (none) or fused; D in units,
+ * leading dimensions ldd (units), ldw, ldc; O, the outputs of f, laid out like C; the columns of C
+ * beyond k up to a whole vector become 0. */
 static void bf16_affine_backward(int64_t m, int64_t n, int64_t k, const void *d, int64_t ldd,
-                                 const void *w, int64_t ldw, void *c, int64_t ldc)
+                                 const void *w, int64_t ldw, const cmlp_activation *f,
+                                 const void *outputs, void *c, int64_t ldc)
 {
-    const product p = {.a = d, .a_row = ldd, .row = NULL, .c = c, .ldc = ldc};
+    const product p = {.a = d, .a_row = ldd, .row = NULL, .c = c, .ldc = ldc,
+                       .end = f ? DIFFERENTIATED : UNCHANGED, .outputs = outputs};
     const int64_t width = (k + LANES - 1) / LANES * LANES;
     for (int64_t i = 0; i < m; i++)
         memset((REAL *)c + i * ldc, 0, (size_t)width * sizeof(REAL));

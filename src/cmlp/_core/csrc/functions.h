@@ -12,6 +12,10 @@
 
 #include "simd.h"
 
+/* max(0, z), and its derivative, as a function of its value a. */
+INLINE V v_relu(V z) { return v_select(z < 0, splat(0), z); }
+INLINE V v_relu_slope(V a) { return v_select(a > 0, splat(1), splat(0)); }
+
 /* Square root, correctly rounded. */
 INLINE V v_sqrt(V x)
 {

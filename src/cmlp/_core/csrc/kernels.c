@@ -56,6 +56,7 @@ const cmlp_kernels CMLP_TABLE = {
 #endif
     .scale = scale_rows,
     .stores_slope = stores_slope,
+    .is_fused = is_fused,
     .activate = activate,
     .activate_backward = activate_backward,
     .multiply = multiply,

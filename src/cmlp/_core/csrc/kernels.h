@@ -191,12 +191,18 @@ typedef struct {
 
     /* --- Products --- */
 
-    /* C (m, n) = A (m, k) W (k, n) + bias (n,); W, bias and C padded. */
+    /* Return whether the following functions accept the activation as f. */
+    int32_t (*is_fused)(int32_t activation);
+    /* C (m, n) = f(A (m, k) W (k, n) + bias (n,)); f may be NULL, the identity; the rows of W, bias
+     * and C are padded, n need not be. */
     void (*affine)(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda,
-                   const void *w, int64_t ldw, const void *bias, void *c, int64_t ldc);
-    /* C (m, k) = D (m, n) W (k, n)^T; the rows of D and W are padded, n need not be. */
+                   const void *w, int64_t ldw, const void *bias, const cmlp_activation *f,
+                   void *c, int64_t ldc);
+    /* C (m, k) = (D (m, n) W (k, n)^T) * f'(O), given the outputs O of f, laid out like C, or
+     * without the factor if f is NULL; the rows of D and W are padded, n need not be. */
     void (*affine_backward)(int64_t m, int64_t n, int64_t k, const void *d, int64_t ldd,
-                            const void *w, int64_t ldw, void *c, int64_t ldc);
+                            const void *w, int64_t ldw, const cmlp_activation *f,
+                            const void *outputs, void *c, int64_t ldc);
     /* W (k, n) += A (m, k)^T D (m, n); the rows of W and D are padded, n need not be. */
     void (*accumulate)(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda,
                        const void *d, int64_t ldd, void *w, int64_t ldw);
@@ -240,12 +246,14 @@ typedef struct {
      * element 0.  No other units are written, so that the padding stays zero. */
     void (*bf16_round_rows)(int64_t m, int64_t n, const void *a, int64_t lda, void *out,
                             int64_t ldout);
-    /* affine; A in units. */
+    /* affine; A in units; n is padded. */
     void (*bf16_affine)(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda,
-                        const void *w, int64_t ldw, const void *bias, void *c, int64_t ldc);
+                        const void *w, int64_t ldw, const void *bias, const cmlp_activation *f,
+                        void *c, int64_t ldc);
     /* affine_backward; D in units. */
     void (*bf16_affine_backward)(int64_t m, int64_t n, int64_t k, const void *d, int64_t ldd,
-                                 const void *w, int64_t ldw, void *c, int64_t ldc);
+                                 const void *w, int64_t ldw, const cmlp_activation *f,
+                                 const void *outputs, void *c, int64_t ldc);
     /* W (k, n) += factor * (A (m, k)^T D (m, n)); A and D in units; W padded.  The sum of the
      * products is complete before it is multiplied, but for batches larger than BF16_SAMPLES. */
     void (*bf16_accumulate)(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda,

@@ -6,27 +6,43 @@
 #include "streams.h"
 #include "tiles.h"
 
-/* C (m, n) = A (m, k) W (k, n) + bias (n,); leading dimensions ldc, lda, ldw; W, bias and C
- * padded. */
-static void affine(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *w,
-                   int64_t ldw, const void *bias, void *c, int64_t ldc)
+/* Return whether the forward product of m samples packs panels of W (k, n). */
+INLINE int packs_weights(int64_t m, int64_t n, int64_t k, int64_t ldw)
 {
-    const product p = {.k = k, .a = a, .a_row = lda, .a_col = 1, .b = w, .ldb = ldw,
-                       .row = bias, .c = c, .ldc = ldc};
     if (m < PACK_MIN_ROWS)
-        compute_unpacked(m, n, &p);
-    else
-        compute_packed(m, n, 0, 0, 0, &p);
+        return 0;
+    return m > UNPACKED_ROWS || k < UNPACKED_MIN_DEPTH
+           || k * n * CMLP_REAL_BYTES > UNPACKED_WEIGHT_BYTES
+           || ldw * CMLP_REAL_BYTES % UNPACKED_ALIASED_STRIDE_BYTES == 0;
 }
 
-/* C (m, k) = D (m, n) W (k, n)^T; leading dimensions ldc, ldd, ldw.  The rows of D and W are
- * padded, n need not be; the columns of C beyond k up to a whole vector become 0. */
+/* C (m, n) = f(A (m, k) W (k, n) + bias (n,)), f NULL (none) or fused; leading dimensions ldc, lda,
+ * ldw; the rows of W, bias and C are padded, n need not be. */
+static void affine(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *w,
+                   int64_t ldw, const void *bias, const cmlp_activation *f, void *c, int64_t ldc)
+{
+    if (!HALF_VECTORS) /* tiles of narrower vectors do not reach the end of the padding */
+        n = (n + CMLP_PAD / CMLP_REAL_BYTES - 1) / (CMLP_PAD / CMLP_REAL_BYTES)
+            * (CMLP_PAD / CMLP_REAL_BYTES);
+    const product p = {.k = k, .a = a, .a_row = lda, .a_col = 1, .b = w, .ldb = ldw,
+                       .row = bias, .c = c, .ldc = ldc, .end = f ? ACTIVATED : UNCHANGED};
+    if (packs_weights(m, n, k, ldw))
+        compute_packed(m, n, 0, 0, &p);
+    else
+        compute_unpacked(m, n, &p);
+}
+
+/* C (m, k) = (D (m, n) W (k, n)^T) * f'(O), f NULL (none) or fused; O (m, k), the outputs of f, is
+ * laid out like C; leading dimensions ldc, ldd, ldw.  The rows of D and W are padded, n need not
+ * be; the columns of C beyond k up to a whole vector become 0. */
 static void affine_backward(int64_t m, int64_t n, int64_t k, const void *d, int64_t ldd,
-                            const void *w, int64_t ldw, void *c, int64_t ldc)
+                            const void *w, int64_t ldw, const cmlp_activation *f,
+                            const void *outputs, void *c, int64_t ldc)
 {
     const product p = {.k = n, .a = d, .a_row = ldd, .a_col = 1, .b = w, .ldb = ldw,
-                       .row = NULL, .c = c, .ldc = ldc};
-    compute_packed(m, (k + LANES - 1) / LANES * LANES, 1, k, 0, &p);
+                       .row = NULL, .c = c, .ldc = ldc, .end = f ? DIFFERENTIATED : UNCHANGED,
+                       .outputs = outputs};
+    compute_packed(m, k, 1, 0, &p);
 }
 
 /* Return whether accumulate_narrow is faster than accumulate: whether it takes at most three
@@ -53,7 +69,7 @@ static void accumulate_narrow(int64_t m, int64_t n, int64_t k, const REAL *a, in
         for (int64_t i = 0; i < n; i++)
             for (int64_t t = 0; t < width; t++)
                 block[i * NARROW_COLUMNS + t] = t < rows ? w[(first + t) * ldw + i] : 0;
-        compute_unpacked(n, width, &p);
+        compute_unpacked(n, rows, &p);
         for (int64_t i = 0; i < n; i++)
             for (int64_t t = 0; t < rows; t++)
                 w[(first + t) * ldw + i] = block[i * NARROW_COLUMNS + t];
@@ -76,10 +92,10 @@ static void accumulate(int64_t m, int64_t n, int64_t k, const void *a, int64_t l
     }
     const product p = {.k = m, .a = a, .a_row = 1, .a_col = lda, .b = d, .ldb = ldd,
                        .row = NULL, .c = w, .ldc = ldw};
-    if (k <= TILE_ROWS)  /* a packed panel would be used by one row of tiles only */
-        compute_unpacked(k, width, &p);
+    if (k <= UNPACKED_INPUTS && m * k * CMLP_REAL_BYTES <= UNPACKED_INPUT_BYTES)
+        compute_unpacked(k, n, &p);
     else
-        compute_packed(k, width, 0, 0, A_BLOCK_ROWS > 0, &p);
+        compute_packed(k, n, 0, A_BLOCK_ROWS > 0, &p);
 }
 
 /* Add the sums over the rows of D (m, vecs vectors) to `bias`.  Several vectors hide the latency

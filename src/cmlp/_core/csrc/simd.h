@@ -65,6 +65,20 @@ INLINE void store(REAL *p, V v) { *(V *)p = v; }
 typedef REAL unaligned_vector __attribute__((vector_size(VECTOR_BYTES), may_alias, aligned(1)));
 INLINE V load_unaligned(const REAL *p) { return *(const unaligned_vector *)p; }
 
+#if HALF_VECTORS
+/* Half a vector; `widen` appends zeros. */
+typedef REAL H __attribute__((vector_size(VECTOR_BYTES / 2), may_alias));
+INLINE H load_half(const REAL *p) { return *(const H *)p; }
+INLINE V widen(H x)
+{
+#if CMLP_REAL_BYTES == 4
+    return (V)_mm512_zextps256_ps512((__m256)x);
+#else
+    return (V)_mm512_zextpd256_pd512((__m256d)x);
+#endif
+}
+#endif
+
 INLINE V splat(REAL x) { return (V){0} + x; }
 
 /* Return the lanes of `yes` where the mask is all ones, and those of `no` where it is all zeros.
