@@ -194,6 +194,31 @@ def test_sparse_samples(kind):
     np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.arange(30) % 3 - 1,
+        np.array([7, 2] * 15),
+        np.full(30, 4),
+        np.arange(30),
+        (np.arange(30) % 2).astype(np.uint8),
+        np.arange(30) % 2 == 0,
+        np.array(["b", "a", "c"] * 10),
+        np.arange(30.0) % 3,
+    ],
+)
+def test_labels_are_those_of_scikit_learn(y):
+    X = np.random.default_rng(0).random((30, 2))
+    ours, theirs = (
+        estimator(max_iter=2, random_state=0).fit(X, y)
+        for estimator in (MLPClassifier, neural_network.MLPClassifier)
+    )
+    np.testing.assert_array_equal(ours.classes_, theirs.classes_)
+    np.testing.assert_equal(vars(ours._label_binarizer), vars(theirs._label_binarizer))
+    assert ours.predict(X).dtype == theirs.predict(X).dtype
+    np.testing.assert_allclose(ours.coefs_[1], theirs.coefs_[1], rtol=1e-6, atol=1e-9)
+
+
 def test_warm_start_and_partial_fit_continue():
     X, y = CLASSES
     for solver in ("sgd", "adam"):

@@ -20,10 +20,10 @@ from cmlp._core.inputs cimport (
 from cmlp._core.kernels cimport (
     CMLP_ALIASED_STRIDE_BYTES, CMLP_BF16_MIN_SIZE, CMLP_BLAS_MAX_VECTOR_BYTES,
     CMLP_CALL_MULTIPLY_ADDS, CMLP_COLUMN_BLOCK_BYTES, CMLP_COLUMN_STORAGE_BYTES, CMLP_F32,
-    CMLP_F64, CMLP_GRADIENT_BATCH_ROWS, CMLP_INFERENCE_BATCH_ROWS, CMLP_PAD, CMLP_PREFETCH_BATCH_BYTES,
-    CMLP_SPARSE_ENTRY_COST, CMLP_STEP_MULTIPLY_ADDS, CMLP_TIME_SLICE_SECONDS,
-    CMLP_UPDATE_BLOCK_ROWS, cmlp_entries, cmlp_input_layer, cmlp_rows, cmlp_span, dropout_of,
-    table)
+    CMLP_F64, CMLP_GRADIENT_BATCH_ROWS, CMLP_INFERENCE_BATCH_ROWS, CMLP_PAD,
+    CMLP_PREFETCH_BATCH_BYTES, CMLP_SPARSE_ENTRY_COST, CMLP_STEP_MULTIPLY_ADDS,
+    CMLP_TIME_SLICE_SECONDS, CMLP_UPDATE_BLOCK_ROWS, cmlp_entries, cmlp_input_layer, cmlp_rows,
+    cmlp_span, dropout_of, table)
 from cmlp._core.kernels import INPUT_LAYERS
 from cmlp._core.pool cimport begin_team, end_team
 from cmlp._core.steps cimport (

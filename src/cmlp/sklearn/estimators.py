@@ -6,7 +6,9 @@ import numpy as np
 from sklearn import neural_network
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.validation import validate_data
 
+from cmlp.sklearn.labels import binarize_labels, is_label_array
 from cmlp.sklearn.mixin import CONSTRAINTS, EngineMixin
 
 
@@ -133,6 +135,17 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
         if outputs is None:
             return super().predict_proba(X)
         return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
+
+    def _validate_input(self, X, y, incremental, reset):
+        if incremental or self.warm_start or not is_label_array(y):
+            return super()._validate_input(X, y, incremental, reset)
+        X, y = validate_data(
+            self, X, y, accept_sparse=["csr", "csc"], multi_output=True,
+            dtype=(np.float64, np.float32), reset=reset,
+        )  # fmt: skip
+        self._label_binarizer, targets = binarize_labels(y)
+        self.classes_ = self._label_binarizer.classes_
+        return X, targets
 
     def _combine_weights(self, y, sample_weight):
         if self.class_weight is None:
