@@ -154,6 +154,25 @@ def test_the_gradient_is_the_oracles(rng, name):
     np.testing.assert_allclose(gradient, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("output", ["identity", "sigmoid", "leaky_relu", "gelu"])
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_a_single_output_is_the_oracles(isa, rng, name, output):
+    # More samples than the head computes at a time, and no multiple of them.
+    loss, m = losses.LOSSES[name], 150
+    if output not in (loss.outputs or (output,)):
+        output = "sigmoid" if "sigmoid" in loss.outputs else loss.outputs[-1]
+    net = Network([3, 1], output=output, loss=loss, dtype="float64", seed=0)
+    X, y = rng.normal(size=(m, 3)), rng.random(m)
+    a, z = net.forward(X.T).T, X @ net.weight[0].T + net.bias[0].T
+    slope = oracle.LOSS_GRADIENTS[name](a, y[:, None]) * oracle.DERIVATIVES[output](z, a)
+    gradient = net.state.parameters.make_zeros()
+    value = net.state.program.gradient(*read_data(net, X, y), gradient.block, 1)
+    assert value == pytest.approx(oracle.LOSSES[name](a, y[:, None]).mean(), rel=1e-9)
+    got = {tensor.name: view for tensor, view in gradient.views.items()}
+    np.testing.assert_allclose(got["weight"], slope.T @ X / m, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(got["bias"].ravel(), slope.mean(axis=0), rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("loss", ["poisson", "poisson_deviance"])
 @pytest.mark.parametrize(("dtype", "limit"), [("float32", 88.7), ("float64", 709.7)])
 def test_the_rate_of_a_poisson_loss_overflows(isa, loss, dtype, limit):

@@ -328,10 +328,10 @@ typedef struct {
 
     /* --- Loss and metrics --- */
 
-    /* The end of the network, row by row.  Z (m, ld): pre-activations in, outputs out; slopes as in
-     * activate; D (m, ld): `scale` times the gradient of the weighted loss with respect to the
-     * pre-activations out; losses (m,): weighted losses out.  The targets are rows index[0 .. m],
-     * or 0 .. m if index is NULL. */
+    /* The end of the network, row by row.  Z (m, ld): pre-activations in, outputs out; slopes: scratch
+     * laid out like Z, if the activation stores slopes; D (m, ld): `scale` times the gradient of the
+     * weighted loss with respect to the pre-activations out; losses (m,): weighted losses out.  The
+     * targets are rows index[0 .. m], or 0 .. m if index is NULL. */
     void (*head)(const cmlp_head *head, const cmlp_targets *targets,
                  const uint32_t *index, int64_t m, double scale, void *z, void *slopes,
                  void *d, int64_t ld, double *losses);

@@ -230,6 +230,28 @@ static double output_loss_row(const cmlp_head *head, REAL scale, const REAL *z, 
     return sum_lanes(losses);
 }
 
+/* Any loss of n outputs of as many samples, each of a network with a single output, from the outputs
+ * a (n,), n padded.  d (n,): targets in, `scale` times the gradients out. */
+static void single_output_losses(const cmlp_head *head, REAL scale, int64_t samples, const REAL *z,
+                                 REAL *d, REAL *losses)
+{
+    const int n = 1; /* outputs */
+    const V k = splat((REAL)head->parameter);
+    switch (head->loss) {
+#define X(name, parameters, log_link, value, gradient)      \
+    case LOSS_##name:                                       \
+        for (int64_t j = 0; j < samples; j += LANES) {      \
+            V a = load(z + j), y = load(d + j);             \
+            (void)k, (void)n;                               \
+            store(losses + j, value);                       \
+            store(d + j, (gradient) * scale);               \
+        }                                                   \
+        break;
+        LOSSES(X)
+#undef X
+    }
+}
+
 /* Write the targets of one sample to y (ld,): one-hot encoded labels, or values; the padding
  * beyond n becomes 0. */
 static void load_targets(const cmlp_targets *targets, int64_t row, int64_t n, int64_t ld, REAL *y)
@@ -267,6 +289,36 @@ static void weigh_rows(const double *weights, const uint32_t *index, int64_t m, 
     }
 }
 
+/* Any head with a single output, whose targets are in d: the same operations as for several outputs,
+ * on vectors of samples. */
+static void compute_single_output_head(const cmlp_head *head, int64_t m, REAL scale, REAL *z,
+                                       REAL *slopes, REAL *d, int64_t ld, double *losses)
+{
+    for (int64_t i = 0; i < m; i += HEAD_SAMPLES) {
+        REAL a[HEAD_SAMPLES] __attribute__((aligned(CMLP_PAD)));
+        REAL g[HEAD_SAMPLES] __attribute__((aligned(CMLP_PAD)));
+        REAL loss[HEAD_SAMPLES] __attribute__((aligned(CMLP_PAD)));
+        REAL slope[HEAD_SAMPLES] __attribute__((aligned(CMLP_PAD)));
+        const int64_t samples = MIN(m - i, HEAD_SAMPLES);
+        const int64_t width = (samples + LANES - 1) / LANES * LANES;
+        for (int64_t j = 0; j < width; j++) {
+            a[j] = j < samples ? z[(i + j) * ld] : 0;
+            g[j] = j < samples ? d[(i + j) * ld] : 0;
+        }
+        activate(&head->activation, 1, width, width, a, width, slopes ? slope : NULL);
+        single_output_losses(head, scale, width, a, g, loss);
+        if (stores_slope(head->activation.kind))
+            multiply(1, width, slope, width, g, width);
+        else
+            activate_backward(&head->activation, 1, width, a, width, g, width);
+        for (int64_t j = 0; j < samples; j++) {
+            z[(i + j) * ld] = a[j];
+            d[(i + j) * ld] = g[j];
+            losses[i + j] = loss[j];
+        }
+    }
+}
+
 /* The head without sample weights; arguments as in compute_head. */
 static void compute_unweighted_head(const cmlp_head *head, const cmlp_targets *targets,
                                     const uint32_t *index, int64_t m, double scale_, void *z,
@@ -296,6 +348,10 @@ static void compute_unweighted_head(const cmlp_head *head, const cmlp_targets *t
         for (; i < m; i++)
             losses[i] = sigmoid_binary_cross_entropy_row(n, scale, (REAL *)z + i * ld,
                                                          (REAL *)d + i * ld);
+        return;
+    }
+    if (n == 1 && head->activation.kind != ACTIVATION_softmax) {
+        compute_single_output_head(head, m, scale, z, slopes, d, ld, losses);
         return;
     }
     activate(&head->activation, m, ld, n, z, ld, slopes);

@@ -350,6 +350,11 @@
  * Smaller: exposed latency of the addition.  Larger: more of a row's vectors are left over. */
 #define BIAS_VECTORS 4
 
+/* Samples of a head with a single output that are computed at a time.  A multiple of the lanes of any
+ * vector.  Not measured separately.
+ * Larger: more stack.  Smaller: more of the loop's fixed cost. */
+#define HEAD_SAMPLES 64
+
 /* --- Products of bfloat16 operands ---------------------------------------------------------- */
 
 /* Samples over which an update sums in one chain.  A larger batch makes several sums.  The pairs of
