@@ -7,13 +7,10 @@ import numpy as np
 from cmlp import formats
 from cmlp._core.inputs import Rows
 from cmlp._core.quantized import accumulate_metrics
+from cmlp._model.attributes import TaskAttributes
 from cmlp._model.quantized import QuantizedState
-from cmlp._model.tasks import check_targets, check_task, convert_outputs
-from cmlp._training.arguments import convert_targets
-from cmlp._training.inputs import convert_rows
-from cmlp._training.progress import make_prediction_progress
-from cmlp._utils.threads import resolve_threads
-from cmlp.metrics import Metrics, join_average, resolve_metrics
+from cmlp._training.prediction_methods import PredictionMethods
+from cmlp.metrics import Metrics
 
 # Methods of `Network` that a quantized network does not have.
 TRAINING_METHODS = frozenset((
@@ -22,7 +19,7 @@ TRAINING_METHODS = frozenset((
 ))  # fmt: skip
 
 
-class QuantizedNetwork:
+class QuantizedNetwork(TaskAttributes, PredictionMethods):
     """A multilayer perceptron of 8-bit integers, which only predicts.
 
     `Network.quantize` makes one, and `load` reads one from a file. It has the methods of `Network`
@@ -71,7 +68,7 @@ class QuantizedNetwork:
     array([0, 1, 1, 0])
     """
 
-    __slots__ = ("__weakref__", "state")
+    __slots__ = ("__weakref__", "_has_probabilities", "_program", "state")
 
     def __init__(self, state):
         if not isinstance(state, QuantizedState):
@@ -80,6 +77,7 @@ class QuantizedNetwork:
                 f"QuantizedNetwork.load(path) make it; got {type(state).__name__}"
             )
         self.state = state
+        self._program, self._has_probabilities = state.program, state.architecture.has_probabilities
 
     def __getattr__(self, name):
         # Called for missing attributes only.
@@ -91,11 +89,6 @@ class QuantizedNetwork:
         elif name in ("weight", "bias"):
             hint = f"; layers[0].{name} has the integers of the first layer"
         raise AttributeError(f"QuantizedNetwork has no attribute {name!r}{hint}")
-
-    @property
-    def size(self):
-        """Number of inputs, then number of units of each layer; a new list of int."""
-        return list(self.state.architecture.sizes)
 
     @property
     def num_layers(self):
@@ -127,61 +120,11 @@ class QuantizedNetwork:
         """The type of the outputs: float32."""
         return self.state.architecture.dtype
 
-    @property
-    def task(self):
-        """The task: ``"binary"``, ``"multiclass"``, ``"multilabel"`` or ``"regression"``."""
-        return self.state.task
-
-    @task.setter
-    def task(self, task):
-        check_task(self.state.architecture.tasks, task)
-        self.state.task = task
-
-    @property
-    def is_classifier(self):
-        """Whether predictions are classes or labels."""
-        return self.state.is_classifier
-
-    @property
-    def score_name(self):
-        """The metric that `score` returns: ``"accuracy"`` or ``"r2"``."""
-        return self.state.score_name
-
-    def __call__(self, X, *, threads=None, progress=None):
-        """Return the outputs for samples as rows.
-
-        Parameters
-        ----------
-        X : array_like, shape (n, inputs)
-            As in `Network.fit`. Numbers beyond the range of the calibration are clipped to it.
-        threads : int, optional
-            Maximum number of threads, as in `Network.fit`.
-        progress : bool, optional
-            True shows a bar.
-
-        Returns
-        -------
-        ndarray of float32, shape (n, outputs)
-
-        Raises
-        ------
-        TypeError, ValueError
-            If X does not fit or is not finite in float32, or if outputs are not finite.
-        """
-        outputs = None if progress else self.state.program.predict_few(X)
-        if outputs is not None:
-            return outputs
-        rows = convert_rows(X, self.state.architecture.inputs, self.dtype, check_finite=False)
-        return self._compute_outputs(rows, resolve_threads(threads), progress)
-
-    def _compute_outputs(self, rows, threads, progress=None):
+    def _infer(self, rows, threads, tick=None):
+        # Return the outputs, or None if X is not finite.
         out = np.empty((len(rows), self.state.architecture.outputs), self.dtype)
-        if len(rows) == 0:
-            return out
-        with make_prediction_progress(progress, len(rows)) as display:
-            is_finite = self.state.program.infer(rows, out, threads, tick=display.update)
-        if not is_finite:
-            rows.check_finite(self.dtype)
+        if len(rows) and not self._program.infer(rows, out, threads, tick=tick):
+            return None
         if (row := Rows(out).find_not_finite(self.dtype)) >= 0:
             raise ValueError(
                 f"X must lead to outputs within the range of {self.dtype}; those of row {row} are "
@@ -189,62 +132,11 @@ class QuantizedNetwork:
             )
         return out
 
-    def predict_proba(self, X, *, threads=None, progress=None):
-        """Return the outputs as probabilities, shape (n, outputs); see `__call__`.
-
-        Raises
-        ------
-        TypeError
-            If the outputs are not probabilities (sigmoid or softmax).
-        """
-        if not self.state.architecture.has_probabilities:
-            raise TypeError(
-                "output must be 'softmax' or 'sigmoid' for predict_proba; this network has "
-                f"{self.output!r}"
-            )
-        return self(X, threads=threads, progress=progress)
-
-    def predict(self, X, *, threads=None, progress=None):
-        """Return labels of a classifier, or the predictions of a regressor; see `Network.predict`.
-
-        Parameters
-        ----------
-        X, threads, progress
-            As in `__call__`.
-
-        Returns
-        -------
-        ndarray, shape (n,) or (n, outputs)
-        """
-        outputs = self(X, threads=threads, progress=progress)
-        return convert_outputs(self.state.architecture, self.state.task, outputs)
-
-    def score(self, X, y, *, metric=None, average=None, threads=None):
-        """Return the accuracy of a classifier, the R^2 of a regressor, or another metric.
-
-        Parameters
-        ----------
-        X, y, metric, average, threads
-            As in `Network.score`.
-
-        Returns
-        -------
-        float
-        """
-        architecture, task = self.state.architecture, self.state.task
-        metric = self.score_name if metric is None else metric
-        if average is not None:
-            metric = join_average(metric, average, task)
-        names = resolve_metrics(metric, (task,))
-        rows = convert_rows(X, architecture.inputs, self.dtype)
-        targets, _ = convert_targets(architecture, rows, y, for_metrics=True)
-        if len(rows) == 0:
-            raise ValueError(f"X must have at least one sample; got shape (0, {rows.width})")
-        check_targets(architecture.tasks, task, targets.array)
-        outputs = self._compute_outputs(rows, resolve_threads(threads))
-        metrics = Metrics(names, task, architecture.outputs)
+    def _evaluate(self, rows, targets, values, names, threads):
+        architecture, outputs = self.state.architecture, self._infer(rows, threads)
+        metrics = Metrics(names, self.task, architecture.outputs)
         accumulate_metrics(architecture.output, architecture.loss, outputs, targets, metrics.sums)
-        return metrics.value(names[0])
+        return metrics
 
     def summary(self):
         """Print a table of the layers, the scales of their inputs, and the bytes of the arrays."""

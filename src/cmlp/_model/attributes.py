@@ -1,4 +1,4 @@
-"""`NetworkAttributes`: the attributes of `Network`, which show its `ModelState`."""
+"""The attributes of networks, which show their states."""
 
 from cmlp._model.parameters import LayerViews
 from cmlp._model.tasks import check_task
@@ -17,7 +17,38 @@ FIXED_ATTRIBUTES = {
 }
 
 
-class NetworkAttributes:
+class TaskAttributes:
+    """A mixin of the networks: their sizes, and the task of their predictions."""
+
+    __slots__ = ()
+
+    @property
+    def size(self):
+        """Number of inputs, then number of units of each layer; a new list of int."""
+        return list(self.state.architecture.sizes)
+
+    @property
+    def task(self):
+        """The task: ``"binary"``, ``"multiclass"``, ``"multilabel"`` or ``"regression"``."""
+        return self.state.task
+
+    @task.setter
+    def task(self, task):
+        check_task(self.state.architecture.tasks, task)
+        self.state.task = task
+
+    @property
+    def is_classifier(self):
+        """Whether predictions are classes or labels."""
+        return self.state.is_classifier
+
+    @property
+    def score_name(self):
+        """The metric that `score` returns: ``"accuracy"`` or ``"r2"``."""
+        return self.state.score_name
+
+
+class NetworkAttributes(TaskAttributes):
     """A mixin of `Network`: its state and what follows from it.
 
     An assignment takes effect or raises AttributeError. The class has no ``__dict__``; a subclass
@@ -71,26 +102,6 @@ class NetworkAttributes:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
-    @property
-    def size(self):
-        """Number of inputs, then number of units of each layer; a new list of int."""
-        return list(self.state.architecture.sizes)
-
-    @property
-    def task(self):
-        """The task: ``"binary"``, ``"multiclass"``, ``"multilabel"`` or ``"regression"``."""
-        return self.state.task
-
-    @task.setter
-    def task(self, task):
-        check_task(self.state.architecture.tasks, task)
-        self.state.task = task
-
-    @property
-    def is_classifier(self):
-        """Whether predictions are classes or labels."""
-        return self.state.is_classifier
-
     def _get_views(self, name):
         # Return one view for each dense layer; None for layers without such a tensor.
         parameters, statistics = self.state.parameters.views, self.state.statistics.views
@@ -130,8 +141,3 @@ class NetworkAttributes:
     def running_variance(self):
         """The running variances of the layers with batch normalization, (outputs, 1): views."""
         return self._get_views("running_variance")
-
-    @property
-    def score_name(self):
-        """The metric that `score` returns: ``"accuracy"`` or ``"r2"``."""
-        return self.state.score_name

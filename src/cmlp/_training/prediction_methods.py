@@ -1,0 +1,119 @@
+"""`PredictionMethods`: outputs, predictions and scores of a network."""
+
+from cmlp._model.tasks import check_targets, convert_outputs
+from cmlp._training.arguments import convert_targets
+from cmlp._training.inputs import convert_rows
+from cmlp._training.progress import make_prediction_progress
+from cmlp._utils.threads import resolve_threads
+from cmlp.metrics import join_average, resolve_metrics
+
+
+class PredictionMethods:
+    """A mixin of the networks: it uses their state and the attributes that follow from it.
+
+    A subclass has the methods `_infer` and `_evaluate`, and, as look-ups would slow down the
+    prediction of one row, the attributes `_program` and `_has_probabilities`.
+    """
+
+    __slots__ = ()
+
+    def __call__(self, X, *, threads=None, progress=None):
+        """Return the outputs for samples as rows.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, inputs)
+            As in `Network.fit`.
+        threads : int, optional
+            Maximum number of threads, as in `Network.fit`.
+        progress : bool, optional
+            True shows a bar.
+
+        Returns
+        -------
+        ndarray, shape (n, outputs)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X does not fit or is not finite, or if parameters or outputs are not finite.
+        """
+        outputs = None if progress else self._program.predict_few(X)
+        return self._predict_rows(X, threads, progress) if outputs is None else outputs
+
+    def _predict_rows(self, X, threads, progress):
+        rows = convert_rows(X, self.state.architecture.inputs, self.dtype, check_finite=False)
+        with make_prediction_progress(progress, len(rows)) as display:
+            outputs = self._infer(rows, resolve_threads(threads), display.update)
+        if outputs is None:
+            rows.check_finite(self.dtype)
+        return outputs
+
+    def predict_proba(self, X, *, threads=None, progress=None):
+        """Return the outputs as probabilities, shape (n, outputs); see `__call__`.
+
+        Raises
+        ------
+        TypeError
+            If the outputs are not probabilities (sigmoid or softmax).
+        """
+        if not self._has_probabilities:
+            raise TypeError(
+                "output must be 'softmax' or 'sigmoid' for predict_proba; this network has "
+                f"{self.output!r}"
+            )
+        outputs = None if progress else self._program.predict_few(X)
+        return self._predict_rows(X, threads, progress) if outputs is None else outputs
+
+    def predict(self, X, *, threads=None, progress=None):
+        """Return labels of a classifier, or the predictions of a regressor.
+
+        Parameters
+        ----------
+        X, threads, progress
+            As in `__call__`.
+
+        Returns
+        -------
+        ndarray, shape (n,) or (n, outputs)
+            For a classifier, int labels (n,): the index of the largest output or, with one
+            output, whether it is at least 1/2 (a probability) or 0 (a hinge's score). If the task
+            is multilabel, that for each output, int (n, outputs). For a regressor, the outputs, or
+            their exponential for the Poisson losses; (n,) if there is one output.
+        """
+        outputs = self(X, threads=threads, progress=progress)
+        return convert_outputs(self.state.architecture, self.state.task, outputs)
+
+    def score(self, X, y, *, metric=None, average=None, threads=None):
+        """Return the accuracy of a classifier, the R^2 of a regressor, or another metric.
+
+        Parameters
+        ----------
+        X, y : array_like
+            As in `Network.fit`; y suits the network's task. With several outputs, R^2 is the mean
+            over the outputs; if the task is multilabel, a sample is correct if all its labels are.
+        metric : str, optional
+            One of `cmlp.metrics`.
+        average : {"macro", "weighted", "micro", "samples", "binary"}, optional
+            Of precision, recall and F1, as in scikit-learn: ``metric="f1", average="micro"`` is
+            ``metric="f1_micro"``. By default ``"binary"`` (of class 1) if the task is binary, else
+            ``"macro"``. ``"samples"`` needs the task multilabel.
+        threads : int, optional
+            Maximum number of threads, as in `Network.fit`.
+
+        Returns
+        -------
+        float
+        """
+        architecture, task = self.state.architecture, self.state.task
+        metric = self.score_name if metric is None else metric
+        if average is not None:
+            metric = join_average(metric, average, task)
+        names = resolve_metrics(metric, (task,))
+        rows = convert_rows(X, architecture.inputs, self.dtype)
+        targets, values = convert_targets(architecture, rows, y, for_metrics=True)
+        if len(rows) == 0:
+            raise ValueError(f"X must have at least one sample; got shape (0, {rows.width})")
+        check_targets(architecture.tasks, task, targets.array)
+        metrics = self._evaluate(rows, targets, values, names, resolve_threads(threads))
+        return metrics.value(names[0])
