@@ -7,8 +7,10 @@ written to ``fuzz/crashes``: minimize it, fix the fault, and add it to
 """
 
 import argparse
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from fuzz.targets import HERE, TARGETS
 
@@ -17,18 +19,22 @@ MAX_INPUT_BYTES, MEMORY_MIB, TIMEOUT_SECONDS = 1 << 16, 2048, 25
 
 
 def main():
-    """Run the targets; return 1 if one of them found a fault."""
+    """Run the targets, one for each CPU at a time; return 1 if one of them found a fault."""
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__.split("\n", 1)[0])
     parser.add_argument("targets", nargs="*", choices=[[], *TARGETS], default=[])
     parser.add_argument("--seconds", type=int, default=20, help="for each target")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    failed = []
-    for name in options.targets or TARGETS:
+
+    def run_target(name):
         print(f"== {name}, {options.seconds} s", flush=True)
         command = [sys.executable, "-m", "fuzz.one", name, str(options.seconds), str(options.seed)]
-        if subprocess.run(command, cwd=HERE.parent).returncode:
-            failed.append(name)
+        return subprocess.run(command, cwd=HERE.parent).returncode
+
+    names = options.targets or list(TARGETS)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        codes = list(pool.map(run_target, names))
+    failed = [name for name, code in zip(names, codes, strict=True) if code]
     print(f"faults in: {', '.join(failed)}" if failed else "no faults", flush=True)
     return 1 if failed else 0
 

@@ -113,17 +113,17 @@ cdef void accumulate_metrics(Job *job, int64_t sample, int64_t m) noexcept nogil
     job.kernels.accumulate_metrics(&job.head, &targets, index, m, last.output, last.ld, job.sums)
 
 
-cdef void sum_losses(TrainingJob *training) noexcept nogil:
-    # Add the losses of the batch in order; stop if the sum is not finite.
+cdef void finish_step(TrainingJob *training) noexcept nogil:
+    # Add the losses of the batch in order, and decide whether to stop.
     cdef Job *job = &training.job
     cdef int64_t m = training.m, i
-    cdef double loss = 0, weight = sum_weights(job, training.sample, m)
+    cdef double loss = 0, weight = sum_weights(job, job.done, m)
     if training.whole_weight:  # the sum over all parts has the order of one over the whole batch
         loss, job.loss = job.loss, 0
     for i in range(m):
         loss += job.losses[i]
     if job.sums != NULL:
-        accumulate_metrics(job, training.sample, m)
+        accumulate_metrics(job, job.done, m)
     training.last_loss = loss / weight if weight > 0 else 0
     if training.penalty.is_active:  # batches are then weighted by their number of samples
         training.last_loss += training.penalty.batch
@@ -131,26 +131,11 @@ cdef void sum_losses(TrainingJob *training) noexcept nogil:
         loss, weight = training.last_loss * m, m
     job.loss += loss
     job.weight += weight
-    training.has_diverged = not isfinite(loss)
-    training.stop = training.stop or training.has_diverged
-
-
-cdef void count_step(TrainingJob *training) noexcept nogil:
-    # Count the samples of the batch, and decide whether to stop.
-    cdef Job *job = &training.job
-    cdef int64_t m = training.m
     job.done += m
     training.unclocked_work += m * job.work
-    training.stop = (job.done >= training.limit or training.part == BACKWARD
-                     or job.input.has_invalid_columns)
+    training.has_diverged = not isfinite(loss)
+    training.stop = (training.has_diverged or job.done >= training.limit
+                     or training.part == BACKWARD or job.input.has_invalid_columns)
     if training.unclocked_work > CMLP_CLOCK_POLL_MULTIPLY_ADDS:
         training.unclocked_work = 0
         training.stop = training.stop or cmlp_now() > job.deadline
-
-
-cdef void fetch_losses(const Job *job, int64_t m) noexcept nogil:
-    # Prefetch the losses of the batch, which other threads have written.
-    cdef int64_t i, lines = m * <int64_t> sizeof(double) // CMLP_PAD
-    if job.team != NULL:
-        for i in range(lines):
-            fetch_line(<const char *> job.losses + i * CMLP_PAD)

@@ -33,9 +33,6 @@ from cmlp._core.kernels cimport (
     CMLP_UPDATE_BLOCK_ROWS, cmlp_entries, cmlp_optimizer, cmlp_rng_key, cmlp_rows, cmlp_targets)
 from cmlp._core.pool cimport Range, run_phase, split_range
 
-cdef extern from * nogil:
-    void fetch_line "__builtin_prefetch"(const void *p)
-
 cdef extern from "clock.h" nogil:
     double cmlp_now()
 
@@ -83,14 +80,8 @@ cdef void train_batch(TrainingJob *training) noexcept nogil:
     backward_column_layers(training)
     scale_column_deltas(training)
     compute_penalty(training)
-    count_step(training)
-    if training.defers_updates:  # the next step applies the update, unless this is the last one
-        sum_losses(training)
-        finish_batch(training)
-    else:
-        fetch_losses(job, training.m)
-        finish_batch(training)
-        sum_losses(training)
+    finish_step(training)
+    finish_batch(training)
 
 
 cdef void train(TrainingJob *training) noexcept nogil:
