@@ -21,9 +21,9 @@ INLINE int packs_weights(int64_t m, int64_t n, int64_t k, int64_t ldw)
 static void affine(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *w,
                    int64_t ldw, const void *bias, const cmlp_activation *f, void *c, int64_t ldc)
 {
-    if (!HALF_VECTORS) /* tiles of narrower vectors do not reach the end of the padding */
-        n = (n + CMLP_PAD / CMLP_REAL_BYTES - 1) / (CMLP_PAD / CMLP_REAL_BYTES)
-            * (CMLP_PAD / CMLP_REAL_BYTES);
+    const int64_t unit = CMLP_PAD / CMLP_REAL_BYTES;
+    if (VECTOR_BYTES < CMLP_PAD) /* the last vector may not reach the end of the padding */
+        n = (n + unit - 1) / unit * unit;
     const product p = {.k = k, .a = a, .a_row = lda, .a_col = 1, .b = w, .ldb = ldw,
                        .row = bias, .c = c, .ldc = ldc, .end = f ? ACTIVATED : UNCHANGED};
     if (packs_weights(m, n, k, ldw))
@@ -92,7 +92,8 @@ static void accumulate(int64_t m, int64_t n, int64_t k, const void *a, int64_t l
     }
     const product p = {.k = m, .a = a, .a_row = 1, .a_col = lda, .b = d, .ldb = ldd,
                        .row = NULL, .c = w, .ldc = ldw};
-    if (k <= UNPACKED_INPUTS && m * k * CMLP_REAL_BYTES <= UNPACKED_INPUT_BYTES)
+    if (k <= TILE_ROWS /* a packed panel would be used by one row of tiles only */
+        || (k <= UNPACKED_INPUTS && m * k * CMLP_REAL_BYTES <= UNPACKED_INPUT_BYTES))
         compute_unpacked(k, n, &p);
     else
         compute_packed(k, n, 0, A_BLOCK_ROWS > 0, &p);

@@ -204,8 +204,8 @@ INLINE int64_t choose_tile_rows(int64_t width)
 
 typedef void tile_dispatcher(int64_t rows, int vecs, const product *p);
 
-/* Compute C (m, n), n not padded, from tiles of at most `max_rows` rows.  The rows are distributed evenly: 14 as
- * 7 + 7, not 12 + 2. */
+/* Compute C (m, n), n not padded, from tiles of at most `max_rows` rows.  The rows are distributed
+ * evenly: 14 as 7 + 7, not 12 + 2. */
 INLINE void compute_tiles_by(tile_dispatcher *dispatch, int64_t max_rows, int64_t m, int64_t n,
                              const product *all)
 {
