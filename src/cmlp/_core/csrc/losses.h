@@ -295,7 +295,7 @@ static void compute_single_output_head(const cmlp_head *head, int64_t m, REAL sc
                                        REAL *slopes, REAL *d, int64_t ld, double *losses)
 {
     for (int64_t i = 0; i < m; i += HEAD_SAMPLES) {
-        REAL a[HEAD_SAMPLES] __attribute__((aligned(CMLP_PAD)));
+        REAL a[HEAD_SAMPLES] __attribute__((aligned(CMLP_PAD))) = {0};
         REAL g[HEAD_SAMPLES] __attribute__((aligned(CMLP_PAD)));
         REAL loss[HEAD_SAMPLES] __attribute__((aligned(CMLP_PAD)));
         REAL slope[HEAD_SAMPLES] __attribute__((aligned(CMLP_PAD)));
