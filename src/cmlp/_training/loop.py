@@ -47,6 +47,9 @@ class TrainingRun:
         Whether a callback has stopped the run.
     last_step : int
         Number of the latest step within its epoch.
+    observed : int or None
+        Number of samples of the chunk whose steps callbacks have been told of, while it is trained
+        and they observe steps.
     is_cancelled : bool
         Set by another thread to end training between two steps.
     checks_parameters : bool
@@ -68,6 +71,7 @@ class TrainingRun:
         self.first_epoch = self.state.epoch
         self.is_stopped = self.is_cancelled = False
         self.last_step = 0
+        self.observed = None
         self.is_consistent, self.checks_parameters = False, True
         self.callback_states = None
         self.task_choice = task_choice
@@ -125,6 +129,8 @@ class TrainingRun:
         except BaseException as error:
             if not is_trained:  # Ctrl-C may have left the averages of a validation in the network
                 self.optimizer_state.begin(parameters)
+            if self.observed not in (None, self.position.to_numbers().done):
+                self.is_consistent = False  # Ctrl-C came between a step and `on_batch_end`
             self.notify("on_error", self, error)
             raise
         return self.history
@@ -266,6 +272,7 @@ class TrainingRun:
         before, epoch = self.position, self.position.epoch
         steps = int(any(callback.wants_batches for callback in self.callbacks))
         is_unfinished = epoch_run.done < chunk.n_samples  # not after Ctrl-C in its last step
+        self.observed = epoch_run.done if steps else None
         is_stopped, interrupt = False, None
         while is_unfinished and not is_stopped:
             done = epoch_run.done
@@ -281,6 +288,7 @@ class TrainingRun:
             if self.is_cancelled:
                 interrupt = KeyboardInterrupt()
             if steps:
+                self.observed = epoch_run.done
                 is_stopped = self.notify("on_batch_end", epoch, step, epoch_run.last_loss)
             if interrupt is not None:
                 self.is_consistent = not is_stopped
@@ -289,6 +297,7 @@ class TrainingRun:
                 self.notify("on_pause", self)
             if self.progress.update is not None:
                 self.progress.update(before.trained - before.done + epoch_run.done)
+        self.observed = None
         return is_stopped
 
     def make_epoch_run(self, chunk, rate, rates):
