@@ -41,7 +41,9 @@ X86 = {
     "avx512_bf16": [*AVX512, "-mavx512bf16", "-mavx512vnni"],
 }
 # The Cython modules, and their C sources other than kernels.c.
-MODULES = ("blas", "kernels", "pool", "inputs", "steps", "program", "training", "quantized")
+MODULES = (
+    "blas", "kernels", "pool", "inputs", "steps", "program", "training", "sharded", "quantized"
+)  # fmt: skip
 SOURCES = {"pool": ["pool.c"]}
 # pool.c uses POSIX threads.
 THREADS = [] if sys.platform == "win32" else ["-pthread"]

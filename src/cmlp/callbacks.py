@@ -296,6 +296,8 @@ class Checkpoint(Callback):
 
     def write(self, run):
         """Write a checkpoint now and renumber the earlier ones."""
+        if not run.writes_files:
+            return
         for i in range(self.keep - 1, 0, -1):
             newer = self._get_path(i - 1)
             if os.path.exists(newer):

@@ -27,6 +27,25 @@ class TrainingDiverged(ArithmeticError):
         )
 
 
+class RankError(RuntimeError):
+    """Raised when training on several ranks ends because of another rank.
+
+    Attributes
+    ----------
+    rank : int
+        The rank that ended first.
+    reason : str
+        Why it ended.
+    """
+
+    def __init__(self, rank, reason):
+        super().__init__(rank, reason)
+        self.rank, self.reason = rank, reason
+
+    def __str__(self):
+        return f"training ended because rank {self.rank} ended by {self.reason}"
+
+
 class NonFiniteParameters(TrainingDiverged, ValueError):
     """Raised when training or a prediction needs parameters and one is NaN or infinite.
 

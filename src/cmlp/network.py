@@ -160,7 +160,8 @@ class Network(
     def fit(self, X, y=None, *, epochs=10, batch_size=32, optimizer=None, schedule=None,
             shuffle=True, validation_data=None, validation_split=0.0, sample_weight=None,
             class_weight=None, early_stopping=None, callbacks=(), metrics=(), restore_good=False,
-            sparse="auto", progress=None, verbose=None, threads=None):  # fmt: skip
+            sparse="auto", progress=None, verbose=None, threads=None, comm=None, shards=None,
+            distribute=False, reproducible=True):  # fmt: skip
         """Train on all of X for some epochs.
 
         Parameters
@@ -234,6 +235,24 @@ class Network(
             Maximum number of threads; by default `CMLP_NUM_THREADS`, `OMP_NUM_THREADS`, or the
             CPUs that the process may use, which are also the limit. Small networks train on one
             thread.
+        comm : communicator, optional
+            mpi4py's `MPI.COMM_WORLD`, or another object with its methods Get_rank, Get_size,
+            Sendrecv, Bcast, Allreduce and Barrier for NumPy arrays: train on all its ranks, each of
+            which calls `fit` with the same arguments and its own part of the samples. All ranks
+            have the same parameters, which begin as those of rank 0; rank 0 prints and writes
+            files, and its validation data count.
+        shards : int, optional
+            Number of parts of the samples, a power of two; by default 8, or the number of ranks if
+            that is greater. A batch takes its share from each, and the gradient is summed over each
+            share and then over a binary tree of the shards, so that with `distribute` the results
+            are the same bits for any number of ranks and threads that suits the shards, also
+            without `comm`. Not together with batch normalization, a callable loss, LBFGS,
+            ``accumulate``, or batches as X.
+        distribute : bool, default False
+            With `comm`: every rank is given all samples, and takes its part.
+        reproducible : bool, default True
+            With `comm`: False sums by the communicator's own `Allreduce` on any number of ranks;
+            the bits depend on it.
 
         Returns
         -------
@@ -243,6 +262,8 @@ class Network(
         ------
         TypeError, ValueError
             If an argument is invalid; the network is unchanged.
+        RankError
+            If another rank has ended by an exception or by Ctrl-C.
         TrainingDiverged
             If the loss of a batch, or a parameter at the end of an epoch, is not finite.
         KeyboardInterrupt

@@ -35,19 +35,37 @@ cdef Matrix get_batch_input(const Job *job, int64_t sample) noexcept nogil:
     return Matrix(job.input.converted, job.input.ld)
 
 
+cdef Range find_positions(const Job *job, int64_t sample, int64_t row, int64_t m) noexcept nogil:
+    # Return the position in the epoch of a row of the batch that begins with `sample`, and how many
+    # of the m rows from it on have consecutive positions.
+    cdef int shard = 0
+    if job.shards == 0:
+        return Range(job.sample_offset + sample + row, m)
+    while job.shard_rows[shard + 1] <= row:
+        shard += 1
+    return Range(job.shard_samples[shard] + row - job.shard_rows[shard],
+                 min(m, job.shard_rows[shard + 1] - row))
+
+
 cdef void transform_rows(Job *job, void *converted, const cmlp_entries *entries, int64_t first,
                          int64_t m, int64_t sample) noexcept nogil:
     # Apply the input layers to rows first .. first + m of a batch.
     cdef BatchInput *input = &job.input
     cdef cmlp_rng_key key = get_rng_key(job, 0)
-    cdef int64_t offset = job.sample_offset + sample + first
+    cdef int64_t end = first + m
+    cdef Range found
     cdef int i
-    for i in range(input.layer_count):
-        if reads_sparse_rows(job, 0):
-            job.kernels.transform_sparse_input(&input.layers[i], &key, offset, first, m, entries)
-        else:
-            job.kernels.transform_input(&input.layers[i], &key, offset, m, input.rows.width,
-                                        at(converted, first * input.ld, job.itemsize), input.ld)
+    while first < end:
+        found = find_positions(job, sample, first, end - first)
+        for i in range(input.layer_count):
+            if reads_sparse_rows(job, 0):
+                job.kernels.transform_sparse_input(&input.layers[i], &key, found.first, first,
+                                                   found.size, entries)
+            else:
+                job.kernels.transform_input(
+                    &input.layers[i], &key, found.first, found.size, input.rows.width,
+                    at(converted, first * input.ld, job.itemsize), input.ld)
+        first += found.size
 
 
 cdef void read_rows_into(Job *job, void *converted, const cmlp_entries *entries, int64_t first,

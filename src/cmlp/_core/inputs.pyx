@@ -300,6 +300,11 @@ cdef class Targets:
             self.double_values = array
             self.view.values = &self.double_values[0, 0]
 
+    @property
+    def sample_weights(self):
+        """The sample weights, float64 of shape (n_samples,), or None."""
+        return None if self.view.weights == NULL else np.asarray(self.weights)
+
     def set_weights(self, weights):
         """Set the sample weights, and return the same object.
 

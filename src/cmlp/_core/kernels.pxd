@@ -184,6 +184,8 @@ cdef extern from "kernels.h" nogil:
             int64_t ldd, void *w, int64_t ldw) noexcept nogil
         void (*accumulate_bias)(
             int64_t m, int64_t n, const void *d, int64_t ldd, void *bias) noexcept nogil
+        void (*add)(
+            int64_t m, int64_t n, const void *b, int64_t ldb, void *a, int64_t lda) noexcept nogil
         void (*scale)(
             int64_t m, int64_t n, double factor, void *d, int64_t ldd) noexcept nogil
         int32_t bf16_units_per_pair

@@ -155,21 +155,33 @@ cdef bint is_finite_block(const Job *job, const Layer *layer, const char *a, int
     return job.kernels.find_not_finite(&rows) < 0
 
 
+cdef void drop_rows(Job *job, int l, int64_t sample, int64_t row, int64_t m, int64_t column,
+                    int64_t n) noexcept nogil:
+    # Apply dropout to a block (m, n) of layer l's activations.
+    cdef Layer *layer = &job.layers[l]
+    cdef cmlp_rng_key key = get_rng_key(job, l + 1)
+    cdef int64_t end = row + m
+    cdef Range found
+    while row < end:
+        found = find_positions(job, sample, row, end - row)
+        job.kernels.drop(&layer.activation, &layer.dropout, &key, found.first, column, found.size,
+                         n, element(job, layer.output, layer, row, column), layer.ld,
+                         element(job, layer.slope, layer, row, column))
+        row += found.size
+
+
 cdef void activate(Job *job, int l, int64_t sample, int64_t row, int64_t m, int64_t column,
                    int64_t n) noexcept nogil:
     # Turn a block (m, n) of layer l's pre-activations into activations, and apply dropout.
     cdef Layer *layer = &job.layers[l]
     cdef char *a = element(job, layer.output, layer, row, column)
-    cdef char *slope = element(job, layer.slope, layer, row, column)
     cdef int64_t outputs = min(n, layer.outputs - column)
-    cdef cmlp_rng_key key
     if job.checks_sums and not is_finite_block(job, layer, a, m, outputs):
         job.has_non_finite_sums = True
-    job.kernels.activate(&layer.activation, m, n, outputs, a, layer.ld, slope)
+    job.kernels.activate(&layer.activation, m, n, outputs, a, layer.ld,
+                         element(job, layer.slope, layer, row, column))
     if job.drops and layer.dropout.dropped:
-        key = get_rng_key(job, l + 1)
-        job.kernels.drop(&layer.activation, &layer.dropout, &key,
-                         job.sample_offset + sample + row, column, m, n, a, layer.ld, slope)
+        drop_rows(job, l, sample, row, m, column, n)
 
 
 cdef void finish_outputs(Job *job, int l, int64_t sample, int64_t row, int64_t m, int64_t column,

@@ -131,7 +131,7 @@ cdef void compute_penalty(TrainingJob *training) noexcept nogil:
         return
     run_phase(job.team, sum_weight_squares, training, count_parameter_blocks(job))
     optimizer = &training.optimizer.optimizers[WEIGHTS]
-    weight = sum_weights(job, training.sample, training.m)
+    weight = training.whole_weight or sum_weights(job, training.sample, training.m)
     optimizer.l2 = training.penalty.factor / weight if weight > 0 else 0
     training.penalty.batch = sum_blocks(training) * optimizer.l2 / 2
 
@@ -183,8 +183,9 @@ cdef void end_update(TrainingJob *training) noexcept nogil:
     cdef int64_t blocks
     if plan.is_due and not plan.is_fused:
         blocks = count_parameter_blocks(job)
-        run_phase(job.team, sum_gradient_squares, training, blocks)
-        clip_gradient_norm(training)
+        if training.clipping.max_norm > 0:
+            run_phase(job.team, sum_gradient_squares, training, blocks)
+            clip_gradient_norm(training)
         run_phase(job.team, optimize_tensors, training, blocks)
     if training.limits_norms and (plan.optimizers == NULL or plan.is_due):
         run_phase(job.team, limit_weight_norms, training, count_parameter_blocks(job))

@@ -64,5 +64,8 @@ cdef class Program:
 # Train for one time slice, or run one part of a step whose loss is in Python.
 cdef object run_training(TrainingJob *training)
 
+# Compute the gradient of a batch that is divided into shards.
+cdef object run_shard_gradient(TrainingJob *training)
+
 # Return the address of a C-contiguous, writable array of float32 or float64.
 cdef char *address_array(array, int ndim) except NULL

@@ -131,6 +131,12 @@ cdef struct Job:
     bint drops                  # whether dropout of the layers is active
     cmlp_rng_key key            # random number stream of the epoch
     int64_t sample_offset       # position in the epoch of the call's first sample
+    # Parts of each batch whose gradients are summed on their own, and then over a binary tree; 0:
+    # one sum over the batch. `shard_rows`, (shards + 1,): the first row of each part in the current
+    # batch; `shard_samples`, (shards,): the position in the epoch of that row.
+    int shards
+    const int64_t *shard_rows
+    const int64_t *shard_samples
     int64_t batch               # samples of a batch, at most
     int64_t done, total         # samples processed so far, and samples in all
     double *losses              # (capacity,): loss of each sample of the batch, weighted
@@ -188,6 +194,8 @@ cdef struct TrainingJob:
     OptimizerPlan optimizer
     Clipping clipping
     Penalty penalty
+    char *shard_sums            # scratch of each block of an update by shards
+    int64_t shard_sum_bytes     # of one level of the tree; a block has one for each level
     double *squares             # (count_square_blocks(),): sums of squares, for norm and penalty
     bint limits_norms           # whether any layer has a max_norm
     double unclocked_work       # multiply-adds since the clock was last read
@@ -206,6 +214,15 @@ cdef struct InferenceJob:
 
 # Train until the job stops.
 cdef void train(TrainingJob *training) noexcept nogil
+
+# Compute the gradient of one batch, divided into shards, into `Tensor.into`.
+cdef void compute_shard_gradient(TrainingJob *training) noexcept nogil
+
+# Return the levels of the tree over this number of shards, at least 1.
+cdef int count_levels(int shards) noexcept nogil
+
+# Take the optimizer's step by the gradient of a batch, whose weight is `whole_weight`.
+cdef void apply_gradient(TrainingJob *training) noexcept nogil
 
 # Compute the outputs of one batch.
 cdef void infer_batch(InferenceJob *inference) noexcept nogil

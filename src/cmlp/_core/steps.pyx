@@ -7,7 +7,7 @@ includes so that calls between them are inlined::
     (affine, normalize, activate, drop) * layers        layer_forward.pxi
     head: outputs, loss, gradient, metrics              head.pxi
     (affine, activate, normalize backward) * layers     layer_backward.pxi
-    update: gradient of each tensor                     update.pxi
+    update: gradient of each tensor                     update.pxi, shards.pxi
     optimizer, clipping, penalty, weight norms          optimizer.pxi
 
 The calling thread runs a step as a sequence of phases (phases.pxi). A phase divides one or several
@@ -46,6 +46,7 @@ include "optimizer.pxi"
 include "update.pxi"
 include "schedule_rows.pxi"
 include "schedule_columns.pxi"
+include "shards.pxi"
 include "infer_batch.pxi"
 
 

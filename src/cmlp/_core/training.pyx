@@ -6,7 +6,7 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from cmlp._core.inputs cimport MetricSums, Rows, Targets
-from cmlp._core.kernels cimport CMLP_TIME_SLICE_SECONDS, cmlp_optimizer
+from cmlp._core.kernels cimport CMLP_TIME_SLICE_SECONDS
 from cmlp._core.kernels import OPTIMIZERS
 from cmlp._core.program cimport Program, Workspace, address_array, run_training
 from cmlp._core.steps cimport (
@@ -76,12 +76,6 @@ cdef class OptimizerKernel:
     position : tuple of (int, float)
         Number of steps taken, and the running product of momenta that NAdam needs.
     """
-    cdef cmlp_optimizer[GROUPS] settings    # indexed by WEIGHTS, BIASES
-    cdef readonly bint is_plain
-    cdef double clip_norm, penalty, mean_rate
-    cdef int64_t accumulate
-    cdef object gradient, states, mean
-
     def __init__(self, str name, hyper=(), bias_hyper=(), l1=(0, 0), l2=(0, 0),
                  double clip_value=0, double clip_norm=0, double penalty=-1,
                  int64_t accumulate=1, gradient=None, states=(), mean=None, double mean_rate=0):

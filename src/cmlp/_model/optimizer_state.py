@@ -76,6 +76,11 @@ class OptimizerState:
             mean=self.blocks.get("average"), mean_rate=1 - (optimizer.average or 0),
         )  # fmt: skip
 
+    def replace_gradient(self, block):
+        """Use another block of zeros, laid out like the parameters, for the gradient."""
+        self.blocks["gradient"] = block
+        self._make_kernel()
+
     @property
     def position(self):
         """Number of steps taken, and the product of NAdam's momentum factors; a tuple."""

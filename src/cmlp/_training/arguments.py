@@ -65,6 +65,10 @@ class FitOptions:
     progress: bool | None = None
     verbose: int | None = None
     threads: int | None = None
+    comm: Any = None
+    shards: int | None = checked_field(check_integer, None, optional=True)
+    distribute: bool = checked_field(check_bool, False)
+    reproducible: bool = checked_field(check_bool, True)
 
     def __post_init__(self):
         check_fields(self)
@@ -160,6 +164,14 @@ def prepare_training(network, X, y, options, *, optimizer_state=None, earlier_ta
             f"epochs must be at most {SPLIT_EPOCH - state.epoch} for a network that has been "
             f"trained for {state.epoch}; got {options.epochs}"
         )
+    is_sharded = options.comm is not None or options.shards is not None
+    exchange = None
+    if is_sharded or options.distribute or not options.reproducible:
+        # Imported here because few calls need it.
+        from cmlp._training import sharding
+
+        sharding.check_sharding(architecture, optimizer, options, y is None)
+        exchange = sharding.make_exchange(options)
     if y is None:
         source = make_batch_source(architecture, X, options, task_choice)
         source.check(schedule, optimizer)
@@ -172,9 +184,15 @@ def prepare_training(network, X, y, options, *, optimizer_state=None, earlier_ta
         "validate": validate, "epochs": options.epochs, "optimizer": optimizer,
         "schedule": schedule, "callbacks": callbacks, "metrics": metrics, "threads": threads,
         "restore_good": options.restore_good, "task_choice": task_choice,
-        "progress": choose_progress(options.progress, options.verbose, options.epochs,
-                                    source.n_samples),
+        "progress": choose_progress(
+            *((options.progress, options.verbose) if exchange is None or exchange.rank == 0
+              else (False, None)), options.epochs, source.n_samples),
     }  # fmt: skip
+    if is_sharded:
+        run = sharding.make_sharded_run(network, source, options, exchange, optimizer, common)
+        if state.checkpoint is not None:
+            run.restore(checkpoint.from_snapshot(state.checkpoint, state))
+        return run
     if isinstance(optimizer, LBFGS):
         if state.checkpoint is not None:
             raise ValueError("a resumed network must continue with the optimizer of its checkpoint")

@@ -77,6 +77,8 @@ class TrainingRun:
         self.task_choice = task_choice
         self.metric_sums = self.make_metrics()
 
+    writes_files = True  # whether callbacks may write files
+
     def make_metrics(self):
         """Return metrics whose sums are zero."""
         task = (self.task_choice and self.task_choice.task) or self.state.task
@@ -169,6 +171,10 @@ class TrainingRun:
         answers = [getattr(c, event)(self.network, *arguments) for c in self.callbacks]
         return any(answer is True for answer in answers)
 
+    def agree(self, is_stopped):
+        """Return whether the run stops, if this process would stop it."""
+        return is_stopped
+
     def run_epoch(self):
         """Train for one epoch, or for the rest of a resumed one, and record it."""
         state, epoch = self.state, self.position.epoch
@@ -190,7 +196,8 @@ class TrainingRun:
             self.history.epochs[epoch:] = [record]
             if self.schedule is not None:
                 self.schedule.observe(record)
-            self.is_stopped = self.notify("on_epoch_end", epoch, record) or is_stopped
+            is_stopped = self.notify("on_epoch_end", epoch, record) or is_stopped
+            self.is_stopped = self.agree(is_stopped)
         self.metric_sums = self.make_metrics()
         state.epoch = self.first_epoch + epoch + 1
         self.position = Position(epoch + 1)
@@ -289,7 +296,9 @@ class TrainingRun:
                 interrupt = KeyboardInterrupt()
             if steps:
                 self.observed = epoch_run.done
-                is_stopped = self.notify("on_batch_end", epoch, step, epoch_run.last_loss)
+                is_stopped = self.agree(
+                    self.notify("on_batch_end", epoch, step, epoch_run.last_loss)
+                )
             if interrupt is not None:
                 self.is_consistent = not is_stopped
                 raise interrupt

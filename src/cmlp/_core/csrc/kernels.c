@@ -54,6 +54,7 @@ const cmlp_kernels CMLP_TABLE = {
     .bf16_sparse_affine = bf16_sparse_affine,
     .bf16_sparse_accumulate = bf16_sparse_accumulate,
 #endif
+    .add = add,
     .scale = scale_rows,
     .stores_slope = stores_slope,
     .is_fused = is_fused,

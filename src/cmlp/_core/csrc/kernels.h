@@ -231,6 +231,8 @@ typedef struct {
     /* bias (n,) += sum over the rows of D (m, n); padded. */
     void (*accumulate_bias)(int64_t m, int64_t n, const void *d, int64_t ldd, void *bias);
 
+    /* A (m, n) += B (m, n); padded. */
+    void (*add)(int64_t m, int64_t n, const void *b, int64_t ldb, void *a, int64_t lda);
     /* D (m, n) *= factor; padded. */
     void (*scale)(int64_t m, int64_t n, double factor, void *d, int64_t ldd);
 

@@ -125,6 +125,16 @@ static void accumulate_bias(int64_t m, int64_t n, const void *d_, int64_t ldd, v
         accumulate_columns(1, m, d + j, ldd, bias + j);
 }
 
+/* A (m, n) += B (m, n), leading dimensions lda and ldb; padded. */
+static void add(int64_t m, int64_t n, const void *b_, int64_t ldb, void *a_, int64_t lda)
+{
+    const REAL *b = b_;
+    REAL *a = a_;
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < n; j += LANES)
+            store(a + i * lda + j, load(a + i * lda + j) + load(b + i * ldb + j));
+}
+
 /* D (m, n) *= factor, leading dimension ldd; padded. */
 static void scale_rows(int64_t m, int64_t n, double factor, void *d_, int64_t ldd)
 {
