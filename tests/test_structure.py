@@ -31,9 +31,9 @@ LAYERS = [
     _quantization.ranges""",
     "datasets datasets.digits datasets.download datasets.idx datasets.mnist datasets.tables",
     """_training _training.arguments _training.checkpoint _training.epochs _training.evaluation
-    _training.history _training.inputs _training.lbfgs _training.loop
+    _training.exchange _training.history _training.inputs _training.lbfgs _training.loop
     _training.prediction_methods _training.progress _training.reference_methods
-    _training.run_state _training.sources""",
+    _training.run_state _training.sharding _training.sources""",
     """formats formats.archive formats.atomic formats.base formats.builder formats.c
     formats.c_functions formats.c_quantized formats.c_source formats.finite formats.folding
     formats.header formats.keras formats.methods formats.npy formats.npz formats.onnx
@@ -49,7 +49,7 @@ LAYERS = [
     "lbfgs",
     "_utils _utils.fields _utils.schema _utils.threads _utils.validation errors _version",
     """_core _core.blas _core.hooks _core.inputs _core.kernels _core.pool _core.program
-    _core.quantized _core.steps _core.training""",
+    _core.quantized _core.sharded _core.steps _core.training""",
 ]
 
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names.split()}

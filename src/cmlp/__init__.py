@@ -10,7 +10,7 @@ from cmlp._training.history import History
 from cmlp._version import __version__
 from cmlp.config import show_config
 from cmlp.ensemble import fit_many
-from cmlp.errors import TrainingDiverged
+from cmlp.errors import RankError, TrainingDiverged
 from cmlp.lbfgs import LBFGS
 from cmlp.network import Network
 from cmlp.normalizations import BatchNorm, LayerNorm
@@ -38,6 +38,7 @@ __all__ = [
     "Model",
     "Network",
     "QuantizedNetwork",
+    "RankError",
     "TrainingDiverged",
     "__version__",
     "activations",

@@ -10,6 +10,7 @@ import numpy as np
 from cmlp import Network, QuantizedNetwork, datasets, errors, formats, losses, optimizers
 from cmlp._cli_sizes import REGRESSION_LOSSES, CommandError, check_labels, resolve_sizes
 from cmlp._model.state import ModelState
+from cmlp._utils.validation import import_optional
 from cmlp.config import show_config
 
 DEFAULT_DATA = "mnist if it is found or can be downloaded, else digits"
@@ -52,7 +53,8 @@ def main(arguments=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (
-        OSError, ValueError, TypeError, ArithmeticError, MemoryError, ImportError, CommandError
+        OSError, ValueError, TypeError, ArithmeticError, MemoryError, ImportError, CommandError,
+        errors.RankError,
     ) as error:  # fmt: skip
         print(f"cmlp: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         return 2
@@ -103,6 +105,12 @@ def add_train(commands):
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--dtype", default="float32", choices=["float32", "float64"])
     train.add_argument("--threads", type=int, help="maximum number of threads")
+    train.add_argument(
+        "--mpi", action="store_true", help="train on all ranks, started by mpiexec (cmlp[mpi])"
+    )
+    train.add_argument(
+        "--shards", type=int, help="parts of the samples, for the same bits on any number of ranks"
+    )
     train.add_argument("--out", metavar="MODEL.npz", help="file to save the network to")
     train.add_argument("--quiet", action="store_true", help="print only the last line")
     train.set_defaults(run=run_train)
@@ -192,21 +200,33 @@ def run_train(options):
         seed=options.seed,
     )
     optimizer = create_optimizer(options)
-    if not options.quiet:
+    comm = get_communicator(options)
+    is_first = comm is None or comm.Get_rank() == 0  # of all ranks: prints, and writes files
+    if not options.quiet and is_first:
         print(f"{network}\n{len(X):,} samples to train on, {len(X_test):,} to test with")
     try:
         network.fit(
             X, y, epochs=options.epochs, batch_size=options.batch_size,
             optimizer=optimizer, validation_data=(X_test, y_test),
-            progress=not options.quiet, threads=options.threads,
+            progress=not options.quiet, threads=options.threads, comm=comm, shards=options.shards,
+            distribute=comm is not None,
         )  # fmt: skip
     except KeyboardInterrupt:
-        save(network, options.out)
+        if is_first:
+            save(network, options.out)
         raise
     except errors.TrainingDiverged as error:
         raise CommandError(f"{error} (--lr {optimizer.lr:g})") from None
-    save(network, options.out)
-    print(f"test {network.score_name}: {network.score(X_test, y_test):.4f}")
+    if is_first:
+        save(network, options.out)
+        print(f"test {network.score_name}: {network.score(X_test, y_test):.4f}")
+
+
+def get_communicator(options):
+    """Return MPI's communicator of all ranks with ``--mpi``, otherwise None."""
+    if not options.mpi:
+        return None
+    return import_optional("mpi4py.MPI", "--mpi", "mpi4py", "mpi").COMM_WORLD
 
 
 def create_optimizer(options):

@@ -29,7 +29,8 @@ from cmlp._core.pool cimport begin_team, end_team
 from cmlp._core.steps cimport (
     BIAS, BIASES, NOT_NORMALIZED, OVER_BATCH, OVER_LAYER, SCALE, WEIGHT, WEIGHTS, BatchInput,
     InferenceJob, Job, Layer, Tensor, TrainingJob, accumulate_metrics, at, count_column_layers,
-    count_row_blocks, has_targets, infer_batch, suits_blas, sum_weights, train, compute_shard_gradient)
+    compute_shard_gradient, count_row_blocks, has_targets, infer_batch, suits_blas, sum_weights,
+    train)
 
 cdef extern from "clock.h" nogil:
     double cmlp_now()
@@ -477,28 +478,4 @@ cdef class Program:
 
 
 include "layers.pxi"
-
-
-cdef object run_shard_gradient(TrainingJob *training):
-    cdef Job *job = &training.job
-    with nogil:
-        job.team = begin_team(job.threads)
-        compute_shard_gradient(training)
-        end_team(job.team)
-    check_columns(job)
-
-
-cdef object run_training(TrainingJob *training):
-    cdef Job *job = &training.job
-    cdef bint uses_blas = job.blas != NULL
-    if uses_blas:
-        enter_single_threaded()
-    try:
-        with nogil:
-            job.team = begin_team(job.threads)
-            train(training)
-            end_team(job.team)
-    finally:
-        if uses_blas:
-            leave_single_threaded()
-    check_columns(job)
+include "calls.pxi"

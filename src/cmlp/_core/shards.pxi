@@ -23,12 +23,14 @@ cdef void sum_shard(TrainingJob *training, Layer *layer, Matrix a, int shard, in
         entries = skip_rows(&job.input.entries, row)
     if layer.rounds and is_sparse:
         job.kernels.bf16_sparse_accumulate(
-            m, n, first, rows, &entries, at_unit(job, layer.delta_units, layer.delta_ld, row, column),
-            layer.delta_ld, 1, into, ld)
+            m, n, first, rows, &entries,
+            at_unit(job, layer.delta_units, layer.delta_ld, row, column), layer.delta_ld, 1, into,
+            ld)
     elif layer.rounds:
         job.kernels.bf16_accumulate(
             m, n, rows, at_unit(job, layer.input_units, layer.input_ld, row, first), layer.input_ld,
-            at_unit(job, layer.delta_units, layer.delta_ld, row, column), layer.delta_ld, 1, into, ld)
+            at_unit(job, layer.delta_units, layer.delta_ld, row, column), layer.delta_ld, 1, into,
+            ld)
     elif is_sparse:
         job.kernels.marked_accumulate(m, n, first, rows, &entries,
                                       element(job, layer.delta, layer, row, column), layer.ld, into,

@@ -73,6 +73,14 @@ class FitOptions:
     def __post_init__(self):
         check_fields(self)
 
+    @property
+    def is_sharded(self):
+        """Whether an argument asks for training on shards."""
+        return bool(
+            self.comm is not None or self.shards is not None or self.distribute
+            or not self.reproducible
+        )  # fmt: skip
+
     @classmethod
     def list_names(cls):
         """Return the names of all options."""
@@ -144,9 +152,48 @@ def prepare_training(network, X, y, options, *, optimizer_state=None, earlier_ta
     TypeError, ValueError
         If an argument does not fit; the network is unchanged.
     """
+    state, optimizer = network.state, resolve_optimizer(options.optimizer)
+    if options.is_sharded:
+        # Imported here because few calls need it.
+        from cmlp._training.sharding import prepare_sharded
+
+        return prepare_sharded(network, X, y, options, optimizer, prepare_parts)
+    source, common = prepare_parts(network, X, y, options, optimizer, earlier_task)
+    if isinstance(optimizer, LBFGS):
+        if state.checkpoint is not None:
+            raise ValueError("a resumed network must continue with the optimizer of its checkpoint")
+        check_full_batch(state.architecture, source, common, options)
+        from cmlp._training.lbfgs import FullBatchRun
+
+        return FullBatchRun(network, source, optimizer_state=None, **common)
+    is_continued = optimizer_state is not None
+    if not is_continued:
+        optimizer_state = OptimizerState(optimizer, state.parameters)
+    run = TrainingRun(network, source, optimizer_state=optimizer_state, **common)
+    run.checks_parameters = not is_continued
+    if state.checkpoint is not None:
+        run.restore(checkpoint.from_snapshot(state.checkpoint, state))
+    return run
+
+
+def prepare_parts(network, X, y, options, optimizer, earlier_task=None, shows=True):
+    """Return the source of the samples and other arguments of `TrainingRun`.
+
+    Parameters
+    ----------
+    network, X, y, options, earlier_task
+        As for `prepare_training`.
+    optimizer : Optimizer
+    shows : bool, default True
+        Whether progress may be shown.
+
+    Returns
+    -------
+    source : ArraySource or BatchSource
+    common : dict
+    """
     state = network.state
     architecture = state.architecture
-    optimizer = resolve_optimizer(options.optimizer)
     schedule = options.schedule
     if schedule is not None:
         # Imported here because the module takes a sixth of the time of `import cmlp`.
@@ -164,14 +211,6 @@ def prepare_training(network, X, y, options, *, optimizer_state=None, earlier_ta
             f"epochs must be at most {SPLIT_EPOCH - state.epoch} for a network that has been "
             f"trained for {state.epoch}; got {options.epochs}"
         )
-    is_sharded = options.comm is not None or options.shards is not None
-    exchange = None
-    if is_sharded or options.distribute or not options.reproducible:
-        # Imported here because few calls need it.
-        from cmlp._training import sharding
-
-        sharding.check_sharding(architecture, optimizer, options, y is None)
-        exchange = sharding.make_exchange(options)
     if y is None:
         source = make_batch_source(architecture, X, options, task_choice)
         source.check(schedule, optimizer)
@@ -180,34 +219,13 @@ def prepare_training(network, X, y, options, *, optimizer_state=None, earlier_ta
         source, validate = make_array_source(state, X, y, options, task_choice, threads)
     if validate is None:
         check_monitors([schedule, *callbacks])
-    common = {
+    progress, verbose = (options.progress, options.verbose) if shows else (False, None)
+    return source, {
         "validate": validate, "epochs": options.epochs, "optimizer": optimizer,
         "schedule": schedule, "callbacks": callbacks, "metrics": metrics, "threads": threads,
         "restore_good": options.restore_good, "task_choice": task_choice,
-        "progress": choose_progress(
-            *((options.progress, options.verbose) if exchange is None or exchange.rank == 0
-              else (False, None)), options.epochs, source.n_samples),
+        "progress": choose_progress(progress, verbose, options.epochs, source.n_samples),
     }  # fmt: skip
-    if is_sharded:
-        run = sharding.make_sharded_run(network, source, options, exchange, optimizer, common)
-        if state.checkpoint is not None:
-            run.restore(checkpoint.from_snapshot(state.checkpoint, state))
-        return run
-    if isinstance(optimizer, LBFGS):
-        if state.checkpoint is not None:
-            raise ValueError("a resumed network must continue with the optimizer of its checkpoint")
-        check_full_batch(architecture, source, schedule, metrics, callbacks, options)
-        from cmlp._training.lbfgs import FullBatchRun
-
-        return FullBatchRun(network, source, optimizer_state=None, **common)
-    is_continued = optimizer_state is not None
-    if not is_continued:
-        optimizer_state = OptimizerState(optimizer, state.parameters)
-    run = TrainingRun(network, source, optimizer_state=optimizer_state, **common)
-    run.checks_parameters = not is_continued
-    if state.checkpoint is not None:
-        run.restore(checkpoint.from_snapshot(state.checkpoint, state))
-    return run
 
 
 def make_array_source(state, X, y, options, task_choice, threads):
@@ -378,7 +396,7 @@ def prepare_validation(state, validation_data, metrics, threads, task=None):
     return make_validation(state, rows, targets, values, None, metrics, threads)
 
 
-def check_full_batch(architecture, source, schedule, metrics, callbacks, options):
+def check_full_batch(architecture, source, common, options):
     """Raise `ValueError` if an argument of `fit` is not supported by L-BFGS."""
     if isinstance(source, BatchSource):
         raise ValueError(
@@ -388,11 +406,11 @@ def check_full_batch(architecture, source, schedule, metrics, callbacks, options
         raise ValueError("LBFGS supports validation_data, but not validation_split")
     if architecture.loss.call:
         raise ValueError("LBFGS does not support a loss that is a callable")
-    if schedule is not None or metrics:
+    if common["schedule"] is not None or common["metrics"]:
         raise ValueError("LBFGS supports neither schedule nor metrics; use validation_data")
     if architecture.max_norm or options.restore_good:
         raise ValueError("LBFGS supports neither max_norm nor restore_good")
-    if any(c.wants_batches or isinstance(c, Checkpoint) for c in callbacks):
+    if any(c.wants_batches or isinstance(c, Checkpoint) for c in common["callbacks"]):
         raise ValueError("LBFGS does not support per-batch callbacks or Checkpoint")
 
 

@@ -38,7 +38,7 @@ SCHEMA = Fields(
             {"optimizer": Text(), "schedule": Nullable(Text()), "metrics": Items(Text()),
              "callbacks": Items(Text())},
             {"samples": Integer(1), "batch_size": Integer(1), "shuffle": Boolean(),
-             "steps": Nullable(Integer(1))},
+             "shards": Integer(1), "steps": Nullable(Integer(1))},
         ),
         "place": Fields(
             {"epoch": Integer(), "part": Integer(), "begun": Integer(), "trained": Integer(),
@@ -85,7 +85,8 @@ def has_zero_sums(fields):
 RELATIONS = (
     ("alike", "that of a run on arrays (samples, batch_size, shuffle) or on batches (steps)",
      lambda f, _: set(f["alike"]) & {"samples", "batch_size", "shuffle", "steps"} in (
-         {"samples", "batch_size", "shuffle"}, {"steps"})),
+         {"samples", "batch_size", "shuffle"}, {"steps"})
+     and ("shards" not in f["alike"] or is_of_arrays(f))),
     ("place.epoch", "at most the epoch of the network",
      lambda f, epoch: f["place"]["epoch"] <= epoch),
     ("history", "a list with one record for each of place.epoch epochs",

@@ -15,9 +15,13 @@ from cmlp.errors import RankError
 METHODS = ("Get_rank", "Get_size", "Sendrecv", "Bcast", "Allreduce", "Barrier")
 # A boundary of this many bytes is the header's size too.
 ALIGNMENT = 64
-# A gradient of at least this many bytes is halved from round to round (Rabenseifner, "Optimization of
-# collective reduction operations", ICCS 2004); smaller ones are sent whole, in half as many rounds.
+# A gradient of at least this many bytes is halved from round to round (Rabenseifner, "Optimization
+# of collective reduction operations", ICCS 2004); smaller ones are sent whole, in half as many
+# rounds.
 LARGE_BYTES = 1 << 16
+
+# Space for a message whose length is not yet known.
+LEAST_BYTES = 1 << 16
 
 # States of a rank.
 RUNNING, FAILED, INTERRUPTED = range(3)
@@ -108,7 +112,7 @@ class Exchange:
             )
 
     def make_gradient(self, block):
-        """Return a block of zeros, shaped like `block`, which `sum_gradient` sums over the ranks."""
+        """Return a block of zeros, shaped like `block`, that `sum_gradient` sums over the ranks."""
         self.out, self.received = Message(block.nbytes), Message(block.nbytes)
         self.gradient = self.out.payload.view(block.dtype)
         self.other = self.received.payload.view(block.dtype)
@@ -153,7 +157,7 @@ class Exchange:
 
     def sum_vector(self, vector):
         """Return the sum over the ranks of a vector of float64."""
-        out, received = Message(vector.nbytes), Message(max(vector.nbytes, self.out.payload.nbytes))
+        out, received = Message(vector.nbytes), Message(vector.nbytes)
         total = out.payload.view(np.float64)
         total[:] = vector
         self.begin(out)
@@ -174,7 +178,7 @@ class Exchange:
         self.combine(out, received)
 
     def swap_headers(self, received, distance):
-        """The same for the header of the gradient's message alone."""
+        """Exchange and combine the header of the gradient's message alone."""
         self.send(self.out.header, received.header, distance)
         self.combine(self.out, received)
 
@@ -215,7 +219,7 @@ class Exchange:
         self.out.state[0] = FAILED
         for distance in self.distances():
             # Whatever the others send, a gradient or a vector, is discarded.
-            received = Message(max(self.out.payload.nbytes, self.most_bytes))
+            received = Message(max(self.out.payload.nbytes, self.most_bytes, LEAST_BYTES))
             self.send(self.out.header, received.buffer, distance)
 
     def share(self, values):

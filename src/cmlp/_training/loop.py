@@ -380,8 +380,9 @@ class TrainingRun:
             If an argument of `fit` differs from the other run's, or the saved state is not that of
             such a run; nothing is changed.
         """
-        for name, value in self.signature.items():
-            before = saved.signature.get(name)
+        signature = self.signature
+        for name in {**saved.signature, **signature}:
+            before, value = saved.signature.get(name), signature.get(name)
             if value != before:
                 raise ValueError(
                     f"{name} must be {before!r}, as in the interrupted training; got {value!r}"

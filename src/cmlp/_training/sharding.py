@@ -1,8 +1,8 @@
-"""Training on batches that are divided into shards, on one process or on the ranks of a communicator.
+"""Training on batches that are divided into shards, by one process or the ranks of a communicator.
 
 The samples are divided into shards, a power of two of them. Each shard has an order of its own, and
-a batch takes its share from each. The gradients of a batch are summed over each shard, and then over
-a binary tree, so that the bits do not depend on how many ranks have the shards.
+a batch takes its share from each. The gradients of a batch are summed over each shard, and then
+over a binary tree, so that the bits do not depend on how many ranks have the shards.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ import numpy as np
 from cmlp._core.sharded import ShardedRun
 from cmlp._core.training import shuffle
 from cmlp._model.optimizer_state import OptimizerState
+from cmlp._training import checkpoint
 from cmlp._training.exchange import Exchange, PlainExchange, check_comm
 from cmlp._training.loop import TrainingRun
 from cmlp.lbfgs import LBFGS
@@ -49,9 +50,7 @@ class ShardedChunk(NamedTuple):
     weights: np.ndarray
     batch_size: int
     n_samples: int
-
-    first_step = 0
-    sample_offset = 0
+    first_step: int = 0
 
 
 class ShardedSource:
@@ -102,7 +101,10 @@ class ShardedSource:
         own = slice(self.first, self.first + len(self.parts))
         edges = self.edges[:, own]
         order = np.concatenate(
-            [self.draw_order(part, self.first + i, seed, epoch) for i, part in enumerate(self.parts)]
+            [
+                self.draw_order(part, self.first + i, seed, epoch)
+                for i, part in enumerate(self.parts)
+            ]
         )
         # The step of each sample, shard by shard; sorted by step, and within it by shard.
         steps = np.concatenate(
@@ -235,7 +237,7 @@ def choose_shards(options, exchange):
     Raises
     ------
     ValueError
-        If it is not a power of two, less than the number of ranks, or more than a batch has samples.
+        If it is not a power of two, less than the number of ranks, or more than the batch size.
     """
     ranks = 1 if exchange is None else exchange.size
     if not options.reproducible:
@@ -243,12 +245,12 @@ def choose_shards(options, exchange):
     shards = max(DEFAULT_SHARDS, ranks) if options.shards is None else options.shards
     if shards & (shards - 1) or shards < ranks:
         raise ValueError(
-            f"shards must be a power of two, and at least the number of ranks, {ranks}; got {shards}"
+            f"shards must be a power of two and at least the number of ranks, {ranks}; got {shards}"
         )
     if shards > options.batch_size:
         raise ValueError(
-            f"shards must be at most batch_size, {options.batch_size}; got {shards} (the default is "
-            f"{DEFAULT_SHARDS})"
+            f"shards must be at most batch_size, {options.batch_size}; got {shards} (by default "
+            f"{DEFAULT_SHARDS} or the number of ranks)"
         )
     return shards
 
@@ -317,37 +319,69 @@ def check_same(exchange, values):
             )
 
 
-def make_sharded_run(network, source, options, exchange, optimizer, common):
+def check_ranks(exchange, state, options, common):
+    """Raise `ValueError` unless the ranks agree, and for what several ranks do not support."""
+    if exchange is None or exchange.size == 1:
+        return
+    if common["metrics"]:
+        raise ValueError("metrics must be empty with comm; validation_data are evaluated")
+    if not options.distribute and options.validation_split:
+        raise ValueError("validation_split requires distribute=True; or pass validation_data")
+    if not options.distribute and isinstance(options.class_weight, str):
+        raise ValueError("class_weight='balanced' requires distribute=True; or pass the weights")
+    check_same(exchange, {
+        "the number of parameters": state.parameters.block.size, "epochs": options.epochs,
+        "batch_size": options.batch_size, "shards": options.shards or 0,
+        "shuffle": bool(options.shuffle), "distribute": options.distribute,
+        "seed": state.architecture.seed % 2**52,
+        "the number of epochs trained": state.epoch,
+        "whether validation data are given": common["validate"] is not None,
+        "whether sample weights are given": options.sample_weight is not None,
+        "whether callbacks observe steps": any(c.wants_batches for c in common["callbacks"]),
+    })  # fmt: skip
+
+
+def prepare_sharded(network, X, y, options, optimizer, prepare_parts):
     """Return the `ShardedTraining` of a call of `fit`.
 
     Parameters
     ----------
-    network : Network
-    source : ArraySource
-    options : FitOptions
-    exchange : Exchange or None
-    optimizer : Optimizer
-    common : dict
-        Other arguments of `TrainingRun`.
+    network, X, y, options, optimizer
+        As for `cmlp._training.arguments.prepare_parts`.
+    prepare_parts : callable
+        That function.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the other ranks raise `RankError`.
     """
+    exchange = make_exchange(options)
+    try:
+        check_sharding(network.state.architecture, optimizer, options, y is None)
+        shows = exchange is None or exchange.rank == 0
+        source, common = prepare_parts(network, X, y, options, optimizer, shows=shows)
+        return make_sharded_run(network, source, options, exchange, optimizer, common)
+    except BaseException:
+        if exchange is not None:
+            exchange.abort()
+        raise
+
+
+def make_sharded_run(network, source, options, exchange, optimizer, common):
+    """Return a `ShardedTraining`; the arguments are those of `prepare_sharded`."""
     state = network.state
-    if exchange is not None and exchange.size > 1:
-        if common["metrics"]:
-            raise ValueError("metrics must be empty with comm; validation_data are evaluated")
-        check_same(exchange, {
-            "the number of parameters": state.parameters.block.size, "epochs": options.epochs,
-            "batch_size": options.batch_size, "shards": options.shards or 0,
-            "shuffle": bool(options.shuffle), "seed": state.architecture.seed % 2**52,
-            "the number of epochs trained": state.epoch,
-            "whether validation data are given": common["validate"] is not None,
-        })  # fmt: skip
+    check_ranks(exchange, state, options, common)
     source = shard_source(source, options, exchange)
     optimizer_state = OptimizerState(separate_gradient(optimizer), state.parameters)
     if exchange is not None:
-        exchange.most_bytes = 8 * (source.steps + len(source.lengths) + 64)
+        exchange.most_bytes = 8 * (source.steps + len(source.lengths))
         gradient = exchange.make_gradient(optimizer_state.blocks["gradient"])
         optimizer_state.replace_gradient(gradient)
     common["validate"] = share_validation(common["validate"], exchange)
-    return ShardedTraining(
+    run = ShardedTraining(
         network, source, optimizer_state=optimizer_state, exchange=exchange, **common
     )
+    if state.checkpoint is not None:
+        run.restore(checkpoint.from_snapshot(state.checkpoint, state))
+    return run
