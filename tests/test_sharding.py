@@ -310,6 +310,77 @@ def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(tmp_path, data):
                                  callbacks=checkpoint)  # fmt: skip
 
 
+def test_ctrl_c_on_all_ranks_writes_a_checkpoint(tmp_path, data):
+    path = tmp_path / "run.npz"
+
+    class Interrupt(callbacks.Callback):
+        def on_batch_end(self, network, epoch, step, loss):
+            self.is_due = (epoch, step) == (1, 3)
+
+        wants_batches = True
+
+        def on_pause(self, network, run):
+            run.exchange.interrupted = self.is_due
+
+    class Watch(Interrupt):
+        def on_pause(self, network, run):
+            pass
+
+    def run(comm, net, watcher):
+        watcher.__class__.__name__ = "Watch"
+        net.fit(*data, epochs=3, batch_size=50, optimizer=Adam(), comm=comm, distribute=True,
+                callbacks=[callbacks.Checkpoint(path, 100), watcher])  # fmt: skip
+        return net.state.parameters.block.copy()
+
+    def make():
+        return Network([40, 60, 5], loss="cross_entropy", seed=0)
+
+    def interrupt(comm):
+        try:
+            run(comm, make(), Interrupt())
+        except KeyboardInterrupt:
+            return "interrupted"
+
+    want = run_ranks(2, lambda comm: run(comm, make(), Watch()))[0]
+    assert run_ranks(2, interrupt) == ["interrupted"] * 2
+    for got in run_ranks(2, lambda comm: run(comm, Network.resume(path), Watch())):
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("compute_dtype", ["float32", "bfloat16"])
+def test_sparse_samples_with_more_columns_than_entries(rng, compute_dtype):
+    X = np.zeros((64, 3000), np.float32)
+    X[np.arange(64), rng.integers(0, 3000, 64)] = 1
+    y = rng.integers(0, 3, 64)
+
+    def train(**options):
+        net = Network([3000, 64, 3], activation="relu", loss="cross_entropy", seed=0,
+                      compute_dtype=compute_dtype)  # fmt: skip
+        net.fit(csr_array(X), y, epochs=2, batch_size=32, optimizer=SGD(0.1), **options)
+        return net.state.parameters.block.copy()
+
+    np.testing.assert_allclose(train(shards=1, shuffle=False), train(shuffle=False), atol=1e-6)
+    want = train(shards=8)
+    for got in run_ranks(2, lambda comm: train(shards=8, comm=comm, distribute=True)):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_an_exception_after_training_does_not_wait_for_others(data):
+    class Fail(callbacks.Callback):
+        def __init__(self, rank):
+            self.rank = rank
+
+        def on_train_end(self, network, history):
+            if self.rank == 1:
+                raise OSError("the disk is full")
+
+    first, second = run_ranks(2, lambda comm: fit(
+        *data, comm=comm, distribute=True, callbacks=Fail(comm.rank)
+    ))  # fmt: skip
+    assert isinstance(second, OSError)
+    assert len(first[1]) == 2
+
+
 def test_steps_exchange_as_few_messages_as_possible(data):
     def count(comm):
         fit(*data, 20, comm=comm, distribute=True, epochs=1)

@@ -1,6 +1,6 @@
 """Training on batches that are divided into shards, of which this process has some."""
 from libc.math cimport INFINITY, isfinite
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 import numpy as np
 
@@ -63,6 +63,7 @@ cdef class ShardedRun:
     cdef OptimizerKernel optimizer
     cdef double[::1] squares, weights
     cdef char[::1] scratch
+    cdef uint64_t[::1] marks
     cdef int64_t[::1] rows_of_step
     cdef const int64_t[:, ::1] bounds, positions
     cdef const int64_t[::1] sizes
@@ -113,6 +114,9 @@ cdef class ShardedRun:
         training.shard_sums = &self.scratch[0] + (-<size_t> &self.scratch[0]) % 64
         self.rows_of_step = np.zeros(shards + 1, np.int64)
         job.shard_rows = &self.rows_of_step[0]
+        if rows.view.start != NULL:  # the workspace has marks only for many entries per column
+            self.marks = np.zeros(rows.view.width, np.uint64)
+            job.input.entries.marks = &self.marks[0]
         self.batch_size, self.total, self.rate = batch_size, total, rate
         self.rates = rates
 
@@ -159,11 +163,15 @@ cdef class ShardedRun:
         job.shard_samples = &self.positions[self.step, 0]
         job.done, job.total = first, first + self.rows_of_step[job.shards]
         training.whole_weight = self.weights[self.step]
-        if job.total > job.done:
-            run_shard_gradient(training)
-            loss = self.sum_losses(0, job.shards)
-        if self.exchange is not None:
-            loss = self.exchange(loss)
+        try:
+            if job.total > job.done:
+                run_shard_gradient(training)
+                loss = self.sum_losses(0, job.shards)
+            if self.exchange is not None:
+                loss = self.exchange(loss)
+        except BaseException:
+            self.optimizer.gradient[:] = 0  # the step is not taken
+            raise
         for group in range(GROUPS):
             training.optimizer.optimizers[group].rate = rate
         with nogil:

@@ -174,7 +174,8 @@ class ShardedTraining(TrainingRun):
             try:
                 return super().run()
             except BaseException:
-                self.exchange.abort()
+                if self.position.epoch < self.epochs and not self.is_stopped:
+                    self.exchange.abort()  # the others are not done
                 raise
 
     def begin(self):
