@@ -1,4 +1,4 @@
-"""Training on batches that are divided into shards, of which this process has some."""
+"""Training on the shards of this process: the samples of each batch are divided into shards."""
 from libc.math cimport INFINITY, isfinite
 from libc.stdint cimport int64_t, uint64_t
 

@@ -16,8 +16,8 @@ METHODS = ("Get_rank", "Get_size", "Sendrecv", "Bcast", "Allreduce", "Barrier")
 # A boundary of this many bytes is the header's size too.
 ALIGNMENT = 64
 # A gradient of at least this many bytes is halved from round to round (Rabenseifner, "Optimization
-# of collective reduction operations", ICCS 2004); smaller ones are sent whole, in half as many
-# rounds.
+# of collective reduction operations", ICCS 2004). A smaller one is sent whole, which takes half the
+# number of rounds.
 LARGE_BYTES = 1 << 16
 
 # Space for a message whose length is not yet known.
@@ -138,7 +138,7 @@ class Exchange:
         return float(self.out.loss[0])
 
     def sum_by_halves(self):
-        # Each round halves the part that a rank sums; then the parts are collected in reverse.
+        # Each round halves what a rank sums; then the ranks collect the sums in reverse order.
         header, parts, first, end = Message(0), [], 0, self.gradient.size
         for distance in self.distances():
             self.swap_headers(header, distance)

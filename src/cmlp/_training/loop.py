@@ -48,8 +48,8 @@ class TrainingRun:
     last_step : int
         Number of the latest step within its epoch.
     observed : int or None
-        Number of samples of the chunk whose steps callbacks have been told of, while it is trained
-        and they observe steps.
+        Number of samples of the chunk up to the last step that callbacks have observed or are
+        observing; None outside of chunks, and if no callback observes steps.
     is_cancelled : bool
         Set by another thread to end training between two steps.
     checks_parameters : bool

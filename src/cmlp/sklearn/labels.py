@@ -12,8 +12,8 @@ def is_label_array(y):
 def binarize_labels(y):
     """Fit a `LabelBinarizer` to integers, and transform them.
 
-    The binarizer and the targets are those of its own methods, which determine the type of the
-    labels several times: for 150 labels they take 0.9 ms, and this function 0.05 ms.
+    `LabelBinarizer.fit` and `transform` give the same results. They determine the type of the
+    labels several times: for 150 labels they take 0.9 ms, and this function takes 0.05 ms.
 
     Parameters
     ----------

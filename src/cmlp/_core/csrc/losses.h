@@ -230,8 +230,8 @@ static double output_loss_row(const cmlp_head *head, REAL scale, const REAL *z, 
     return sum_lanes(losses);
 }
 
-/* Any loss of n outputs of as many samples, each of a network with a single output, from the outputs
- * a (n,), n padded.  d (n,): targets in, `scale` times the gradients out. */
+/* Any loss of samples with a single output, from the outputs z (samples,), padded.  d (samples,):
+ * targets in, `scale` times the gradients out.  losses (samples,): the losses. */
 static void single_output_losses(const cmlp_head *head, REAL scale, int64_t samples, const REAL *z,
                                  REAL *d, REAL *losses)
 {
