@@ -168,7 +168,7 @@ def test_the_kernel_table_and_the_components_agree():
         assert kernels.stores_slope(name) == info.stores_slope
         # A probability is compared with 1/2, any other output with 0.
         assert info.threshold == (0.5 if name in ("sigmoid", "softmax") else 0)
-    assert all(1 <= info.states <= 3 for info in kernels.OPTIMIZERS.values())
+    assert all(0 <= info.states <= 3 for info in kernels.OPTIMIZERS.values())
 
 
 # A kernel gets the default parameter of its activation; of one that activations.py lacks, 0.

@@ -163,15 +163,13 @@ cdef class ShardedRun:
         job.shard_samples = &self.positions[self.step, 0]
         job.done, job.total = first, first + self.rows_of_step[job.shards]
         training.whole_weight = self.weights[self.step]
-        try:
-            if job.total > job.done:
-                run_shard_gradient(training)
-                loss = self.sum_losses(0, job.shards)
-            if self.exchange is not None:
-                loss = self.exchange(loss)
-        except BaseException:
-            self.optimizer.gradient[:] = 0  # the step is not taken
-            raise
+        if job.total > job.done:
+            run_shard_gradient(training)
+            loss = self.sum_losses(0, job.shards)
+        else:
+            self.optimizer.gradient[:] = 0
+        if self.exchange is not None:
+            loss = self.exchange(loss)
         for group in range(GROUPS):
             training.optimizer.optimizers[group].rate = rate
         with nogil:

@@ -44,8 +44,8 @@ cdef void sum_shard(TrainingJob *training, Layer *layer, Matrix a, int shard, in
 cdef void sum_shards(TrainingJob *training, Layer *layer, Matrix a, int begin, int end,
                      int64_t first, int64_t rows, int64_t column, int64_t n, char *into, int64_t ld,
                      char *scratch) noexcept nogil:
-    # Add the gradients of shards begin .. end, a subtree, with respect to a block of the weights to
-    # zeros.
+    # Compute the gradients of shards begin .. end, a subtree, with respect to a block of the weights,
+    # and add them to zeros.
     cdef Job *job = &training.job
     cdef int middle = (begin + end) // 2
     if end - begin == 1:
@@ -83,6 +83,15 @@ cdef void sum_bias_shards(TrainingJob *training, Layer *layer, int begin, int en
                                      element(job, layer.normal, layer, row, column), layer.ld, into)
 
 
+cdef void clear_block(Job *job, Layer *layer, int64_t first, int64_t rows,
+                      Range columns) noexcept nogil:
+    # Set a block of the gradient with respect to the weights to 0.
+    cdef int64_t row
+    for row in range(first, first + rows):
+        memset(at(layer.tensors[WEIGHT].into, row * layer.n + columns.first, job.itemsize), 0,
+               columns.size * job.itemsize)
+
+
 cdef void sum_layer_shards(TrainingJob *training, int l, Matrix a, int64_t block,
                            int64_t blocks) noexcept nogil:
     # Compute a block of the gradient of layer l, whose input is a.
@@ -108,12 +117,14 @@ cdef void sum_layer_shards(TrainingJob *training, int l, Matrix a, int64_t block
     row = share.first
     while row < share.first + share.size:
         rows = min(step, share.first + share.size - row)
+        clear_block(job, layer, row, rows, columns)
         sum_shards(training, layer, a, 0, job.shards, row, rows, columns.first, columns.size,
                    at(layer.tensors[WEIGHT].into, row * layer.n + columns.first, s), layer.n,
                    scratch)
         row += rows
     for tensor in range(BIAS, layer.tensor_count):
         if biases.size:
+            memset(at(layer.tensors[tensor].into, biases.first, s), 0, biases.size * s)
             sum_bias_shards(training, layer, 0, job.shards, tensor, biases.first, biases.size,
                             at(layer.tensors[tensor].into, biases.first, s), scratch)
 

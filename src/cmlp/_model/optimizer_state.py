@@ -53,7 +53,8 @@ class OptimizerState:
         if optimizer.kernel != "sgd":
             for name in ("gradient", *self._list_moment_names()):
                 self.blocks[name] = parameters.make_zeros().block
-            self.blocks[self._list_moment_names()[0]][:] = optimizer.initial_state
+            for name in self._list_moment_names()[:1]:
+                self.blocks[name][:] = optimizer.initial_state
         if optimizer.average is not None:
             self.blocks["average"] = parameters.make_zeros().block
             self.blocks["average"][:] = parameters.block

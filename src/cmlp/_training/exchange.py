@@ -20,6 +20,9 @@ ALIGNMENT = 64
 # number of rounds.
 LARGE_BYTES = 1 << 16
 
+# It is exchanged in parts that stay in the cache until they are added.
+PART_BYTES = 1 << 20
+
 # Space for a message whose length is not yet known.
 LEAST_BYTES = 1 << 16
 
@@ -113,7 +116,8 @@ class Exchange:
 
     def make_gradient(self, block):
         """Return a block of zeros, shaped like `block`, that `sum_gradient` sums over the ranks."""
-        self.out, self.received = Message(block.nbytes), Message(block.nbytes)
+        self.out = Message(block.nbytes)
+        self.received = Message(min(block.nbytes, PART_BYTES))
         self.gradient = self.out.payload.view(block.dtype)
         self.other = self.received.payload.view(block.dtype)
         return self.gradient
@@ -147,13 +151,21 @@ class Exchange:
             if self.rank & distance:
                 kept, sent = sent, kept
             if self.out.state[0] == RUNNING:
-                self.send(self.gradient[sent], self.other[kept], distance)
-                self.gradient[kept] += self.other[kept]
+                self.add_parts(self.gradient[sent], self.gradient[kept], distance)
             parts.append((distance, kept, sent))
             first, end = kept.start, kept.stop
         if self.out.state[0] == RUNNING:
             for distance, kept, sent in reversed(parts):
                 self.send(self.gradient[kept], self.gradient[sent], distance)
+
+    def add_parts(self, sent, kept, distance):
+        # Send a vector to the rank at a distance, and add the one from there to `kept`. Two vectors
+        # of neighbouring halves differ in length by one at most.
+        size = self.other.size
+        for i in range(0, max(sent.size, kept.size), size):
+            other = self.other[: kept[i : i + size].size]
+            self.send(sent[i : i + size], other, distance)
+            kept[i : i + size] += other
 
     def sum_vector(self, vector):
         """Return the sum over the ranks of a vector of float64."""
@@ -255,6 +267,12 @@ class PlainExchange(Exchange):
 
     def check_size(self):
         """Accept any number of ranks."""
+
+    def make_gradient(self, block):
+        """Return a block of zeros, shaped like `block`, that `sum_gradient` sums over the ranks."""
+        gradient = super().make_gradient(block)
+        self.other = np.empty_like(gradient)
+        return gradient
 
     def agree(self, loss=0.0, state=RUNNING):
         """Return the sum of the losses; raise if a rank has ended."""

@@ -28,7 +28,7 @@ SEED_STEP = 1 << 40
 class SeparateSGD(SGD):
     """`SGD` whose gradients have a block of their own, as sums over shards need it."""
 
-    kernel: ClassVar[str] = "momentum"  # type: ignore[misc]
+    kernel: ClassVar[str] = "descent"  # type: ignore[misc]
 
 
 def separate_gradient(optimizer):

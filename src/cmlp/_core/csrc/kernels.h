@@ -128,7 +128,7 @@ typedef struct {
 } cmlp_loss_info;
 typedef struct {
     const char *name;
-    int32_t states; /* number of state arrays per parameter tensor: 1 to 3 */
+    int32_t states; /* number of state arrays per parameter tensor: 0 to 3 */
 } cmlp_optimizer_info;
 typedef struct {
     const char *name;
@@ -346,7 +346,8 @@ typedef struct {
 
     /* Begin the optimizer's next step: compute its constants, which all parameters share. */
     void (*begin_step)(cmlp_optimizer *optimizer);
-    /* Take that step; the gradient, which becomes 0, and the states are laid out like W. */
+    /* Take that step; the gradient, which becomes 0 if there are states, and the states are laid
+     * out like W. */
     void (*optimize)(const cmlp_optimizer *optimizer, int64_t rows, int64_t n, int64_t ld,
                      void *w, void *gradient, void *const *state);
     /* Return the sum of squares of a matrix laid out like W. */

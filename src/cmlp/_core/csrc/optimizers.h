@@ -1,7 +1,7 @@
-/* Optimizers with state: one entry per optimizer.  Plain gradient descent has no entry: the
- * products accumulate its update into the weights.
+/* Optimizers: one entry per optimizer.  Plain gradient descent needs none where the products
+ * accumulate its update into the weights.
  *
- * An entry is the name, the number of state arrays (1 to 3), the constants c[i] of step t (from 1)
+ * An entry is the name, the number of state arrays (0 to 3), the constants c[i] of step t (from 1)
  * as a function of the learning rate and the hyperparameters h, whose order is that of
  * optimizers.py, and the update of the parameter w and the states s0, s1, s2 by the gradient g,
  * where k0, k1, ... are the constants.  The position in the list is the optimizer's code; Python
@@ -30,6 +30,8 @@
 
 /* Sources and hyperparameters h:
  *
+ * descent: plain gradient descent, where the gradient has a block of its own, as for training on
+ *     shards; it leaves the gradient as it is.
  * momentum: Polyak 1964 and, if h[2] is 1, Nesterov 1983, as given by Sutskever et al., ICML 2013;
  *     h: momentum, dampening, nesterov.
  * adam: Kingma and Ba, ICLR 2015, algorithm 1; h: beta1, beta2, epsilon, and 1 if epsilon is added
@@ -43,6 +45,7 @@
  * adadelta: Zeiler, arXiv:1212.5701, 2012, algorithm 1; h: rho, epsilon.
  * lion: Chen et al., NeurIPS 2023, program 1; h: beta1, beta2, decay. */
 #define OPTIMIZERS(X)                                                         \
+    X(descent, 0, c[0] = -rate, w += k0 * g)                                  \
     X(momentum, 1,                                                            \
       c[0] = h[0]; c[1] = t > 1 ? 1 - h[1] : 1;                               \
       c[2] = -rate * (h[2] != 0 ? h[0] : 1); c[3] = -rate * h[2],             \
@@ -131,12 +134,15 @@ static void begin_step(cmlp_optimizer *optimizer)
  * of v_root, reduced the pass of Adam in float64 from 6.4 us to 5.3 us of a step of 31 us. */
 enum { PLAIN, DECAYED, SHAPED };
 
-/* Update one row of n parameters p, with gradient q and states a0, a1, a2; q becomes 0. */
+/* Update one row of n parameters p, with gradient q and states a0, a1, a2.  If there are states, q
+ * becomes 0. */
 #define ROW(states, update, shape)                                \
     for (int64_t j = 0; j < n; j += LANES) {                      \
-        V s0 = load(a0 + j), s1 = states > 1 ? load(a1 + j) : s0, \
-          s2 = states > 2 ? load(a2 + j) : s0, w = load(p + j),   \
-          g = load(q + j);                                        \
+        V w = load(p + j), g = load(q + j),                       \
+          s0 = states > 0 ? load(a0 + j) : g,                     \
+          s1 = states > 1 ? load(a1 + j) : g,                     \
+          s2 = states > 2 ? load(a2 + j) : g;                     \
+        (void)s0; (void)s1; (void)s2;                             \
         if (shape == SHAPED) {                                    \
             g *= scale;                                           \
             if (clip > 0)                                         \
@@ -149,18 +155,20 @@ enum { PLAIN, DECAYED, SHAPED };
                 g += l1 * SIGN(w);                                \
         update;                                                   \
         store(p + j, w);                                          \
-        store(a0 + j, s0);                                        \
+        if (states > 0)                                           \
+            store(a0 + j, s0);                                    \
         if (states > 1)                                           \
             store(a1 + j, s1);                                    \
         if (states > 2)                                           \
             store(a2 + j, s2);                                    \
-        store(q + j, splat(0));                                   \
+        if (states > 0)                                           \
+            store(q + j, splat(0));                               \
     }
 
 #define CONSTANT(i) const V k##i = splat((REAL)optimizer->constant[i]); (void)k##i
 
 /* The optimizer's step over parameters (rows, n), leading dimension ld, padded; the gradient, which
- * becomes 0, and the states are laid out like them. */
+ * becomes 0 if there are states, and the states are laid out like them. */
 static void optimize(const cmlp_optimizer *optimizer, int64_t rows, int64_t n, int64_t ld,
                      void *parameters, void *gradient, void *const *state)
 {
@@ -175,7 +183,7 @@ static void optimize(const cmlp_optimizer *optimizer, int64_t rows, int64_t n, i
     }
     for (int64_t i = 0; i < rows; i++) {
         REAL *restrict p = (REAL *)parameters + i * ld, *restrict q = (REAL *)gradient + i * ld;
-        REAL *restrict a0 = (REAL *)state[0] + i * ld;
+        REAL *restrict a0 = state[0] ? (REAL *)state[0] + i * ld : NULL;
         REAL *restrict a1 = state[1] ? (REAL *)state[1] + i * ld : NULL;
         REAL *restrict a2 = state[2] ? (REAL *)state[2] + i * ld : NULL;
         switch (optimizer->kind) {
