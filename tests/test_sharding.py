@@ -228,7 +228,8 @@ def test_an_exception_ends_all_ranks(data, event, reproducible, units, size):
     ({"epochs": 3}, "epochs must be the same on all ranks; got 3 on rank 1, and 2 on rank 0"),
     ({"batch_size": 40}, "batch_size must be the same"),
     ({"optimizer": LBFGS()}, "support neither LBFGS"),
-    ({"metrics": "accuracy"}, "metrics must be empty with comm"),
+    ({"metrics": "accuracy"}, "the number of metrics must be the same"),
+    ({"sync_every": 2}, "sync_every must be the same"),
     ({"shards": 16}, "shards must be the same on all ranks; got 16 on rank 1, and 0 on rank 0"),
 ])  # fmt: skip
 def test_wrong_arguments_on_one_rank_end_all(data, arguments, message):
@@ -278,8 +279,6 @@ def test_wrong_arguments(data, arguments, error, message):
         fit(*data, **arguments)
     with pytest.raises(ValueError, match="normalization='batch'"):
         fit(*data, options={"normalization": "batch"}, shards=2)
-    with pytest.raises(ValueError, match="iterable of batches"):
-        fit([data], None, shards=2)
     with pytest.raises(ValueError, match="each of the 4 shards must have a sample"):
         fit(data[0][:3], data[1][:3], shards=4)
 

@@ -270,7 +270,7 @@ class Checkpoint(Callback):
 
     def on_pause(self, network, run):
         """Write a checkpoint if it is due."""
-        if self._count(run) - self._last >= self.every:
+        if run.writes_files and self._count(run) - self._last >= self.every:
             self._last = self._count(run)
             self.write(run)
 

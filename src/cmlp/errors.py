@@ -14,15 +14,18 @@ class TrainingDiverged(ArithmeticError):
         The epoch of the current call, counted from 0.
     step : int
         The step within that epoch, counted from 0, after which the check failed.
+    rank : int or None
+        With several ranks, the first one whose loss is not finite.
     """
 
-    def __init__(self, epoch, step):
-        super().__init__(epoch, step)
-        self.epoch, self.step = epoch, step
+    def __init__(self, epoch, step, rank=None):
+        super().__init__(epoch, step, rank)
+        self.epoch, self.step, self.rank = epoch, step, rank
 
     def __str__(self):
+        place = "" if self.rank is None else f" on rank {self.rank}"
         return (
-            "training diverged: the loss or a parameter is not finite in epoch "
+            f"training diverged: the loss or a parameter is not finite{place} in epoch "
             f"{self.epoch}, step {self.step}; a smaller learning rate may help"
         )
 

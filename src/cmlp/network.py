@@ -161,7 +161,7 @@ class Network(
             shuffle=True, validation_data=None, validation_split=0.0, sample_weight=None,
             class_weight=None, early_stopping=None, callbacks=(), metrics=(), restore_good=False,
             sparse="auto", progress=None, verbose=None, threads=None, comm=None, shards=None,
-            distribute=False, reproducible=True):  # fmt: skip
+            distribute=False, reproducible=True, sync_every=None):  # fmt: skip
         """Train on all of X for some epochs.
 
         Parameters
@@ -246,13 +246,20 @@ class Network(
             that is greater. A batch takes its share from each, and the gradient is summed over each
             share and then over a binary tree of the shards, so that with `distribute` the results
             are the same bits for any number of ranks and threads that suits the shards, also
-            without `comm`. Not together with batch normalization, a callable loss, LBFGS,
-            ``accumulate``, or batches as X.
+            without `comm`. Not together with batch normalization, a callable loss, LBFGS or
+            ``accumulate``.
         distribute : bool, default False
-            With `comm`: every rank is given all samples, and takes its part.
+            With `comm`: every rank is given all samples, or all of each batch of an iterable, and
+            takes its part.
         reproducible : bool, default True
             With `comm`: False sums by the communicator's own `Allreduce` on any number of ranks;
             the bits depend on it.
+        sync_every : int, optional
+            With `comm`: each rank takes this number of steps with its own part of each batch, and
+            those up to the end of an epoch; then parameters and optimizer state are averaged over
+            the ranks, weighted by their numbers of samples. For links whose latency exceeds the
+            time of a step. The results depend on the number of ranks. Stich, "Local SGD converges
+            fast and communicates little", ICLR 2019, algorithm 1.
 
         Returns
         -------
@@ -275,7 +282,8 @@ class Network(
 
     def partial_fit(self, X, y, *, batch_size=32, optimizer=None, shuffle=True,
                     sample_weight=None, class_weight=None, metrics=(), sparse="auto",
-                    threads=None):  # fmt: skip
+                    threads=None, comm=None, shards=None, distribute=False, reproducible=True,
+                    sync_every=None):  # fmt: skip
         """Train on all of X once; the next call continues.
 
         Unlike in `fit`, the optimizer's state persists between calls with equal optimizers.
@@ -283,6 +291,8 @@ class Network(
         Parameters
         ----------
         X, y, batch_size, optimizer, shuffle, sample_weight, class_weight, metrics, sparse, threads
+            As in `fit`.
+        comm, shards, distribute, reproducible, sync_every
             As in `fit`.
 
         Returns
@@ -292,25 +302,23 @@ class Network(
 
         Raises
         ------
-        TypeError, ValueError, TrainingDiverged, KeyboardInterrupt
+        TypeError, ValueError, RankError, TrainingDiverged, KeyboardInterrupt
             As in `fit`.
         """
+        arguments = locals()
         optimizer, state = resolve_optimizer(optimizer), self.state
         if isinstance(optimizer, LBFGS):
             raise ValueError("partial_fit does not support LBFGS; use fit")
         if state.checkpoint is not None:
             raise ValueError("a resumed network must continue with fit, not with partial_fit")
-        options = FitOptions(
-            epochs=1, batch_size=batch_size, optimizer=optimizer, shuffle=shuffle,
-            sample_weight=sample_weight, class_weight=class_weight, metrics=metrics,
-            sparse=sparse, threads=threads,
-        )  # fmt: skip
+        options = {name: arguments[name] for name in FitOptions.list_names() if name in arguments}
+        options = FitOptions(**{**options, "optimizer": optimizer, "epochs": 1})
         is_continued = state.optimizer is not None and state.optimizer.optimizer == optimizer
         run = prepare_training(
             self, X, y, options, optimizer_state=state.optimizer if is_continued else None,
             earlier_task=state.task,
         )  # fmt: skip
-        state.optimizer = run.optimizer_state
+        state.optimizer = run.kept_optimizer_state
         return run.run()
 
     def _infer(self, rows, threads, tick):

@@ -4,11 +4,12 @@ from types import TracebackType
 from numpy import float64, int64, uint32
 from numpy.typing import NDArray
 
-from cmlp._core.inputs import MetricSums, Rows, Targets
+from cmlp._core.inputs import Rows, Targets
 from cmlp._core.program import Program
 from cmlp._core.training import OptimizerKernel
 
 class ShardedRun:
+    is_synchronized: bool
     @property
     def done(self) -> int: ...
     @property
@@ -39,8 +40,9 @@ class ShardedRun:
         optimizer: OptimizerKernel,
         rates: NDArray[float64] | None = None,
         noise: tuple[int, int] | None = None,
-        sums: MetricSums | None = None,
-        exchange: Callable[[float], float] | None = None,
+        metrics: object | None = None,
+        exchange: Callable[[NDArray[float64]], None] | None = None,
+        sync_every: int = 0,
     ) -> None: ...
     def __enter__(self) -> ShardedRun: ...
     def __exit__(

@@ -6,7 +6,7 @@ import numpy as np
 
 from cmlp._core.inputs cimport MetricSums, Rows, Targets
 from cmlp._core.kernels cimport (
-    CMLP_GRADIENT_BLOCK_BYTES, CMLP_LARGE_PHASE_BLOCKS, CMLP_TIME_SLICE_SECONDS)
+    CMLP_GRADIENT_BLOCK_BYTES, CMLP_LARGE_PHASE_BLOCKS, CMLP_TIME_SLICE_SECONDS, cmlp_metric_sums)
 from cmlp._core.pool cimport begin_team, end_team
 from cmlp._core.program cimport Program, Workspace, run_shard_gradient
 from cmlp._core.steps cimport (
@@ -15,6 +15,11 @@ from cmlp._core.training cimport OptimizerKernel
 
 cdef extern from "clock.h" nogil:
     double cmlp_now()
+
+
+cdef enum:
+    # Positions in the vector of sums, and their number without those of metrics.
+    LOSS, WEIGHT, PENALTY, SUMS
 
 
 cdef class ShardedRun:
@@ -46,10 +51,16 @@ cdef class ShardedRun:
         Learning rate of each step, instead of `rate`.
     noise : tuple of (int, int), optional
         Seed and epoch of the random numbers; None: dropout and input layers are inactive.
-    sums : MetricSums, optional
+    metrics : ShardMetrics, optional
+        See `cmlp._training.shard_metrics`.
     exchange : callable, optional
-        Called after the gradient of each step with the sum of the losses of this process. It adds
-        the gradients of the other processes to the optimizer's, and returns the sum of all losses.
+        Called in each step with a float64 vector of sums over this process: of the losses, two
+        zeros, and the metric sums of the step. It adds the sums of the other processes to them, and
+        their gradients to the optimizer's.
+    sync_every : int, default 0
+        If it is not 0, each process takes this number of steps, or those up to the end of the
+        epoch, by its own gradient before `exchange` is called. The second and the third sum are
+        then those of the weights and of the penalties.
 
     Raises
     ------
@@ -59,25 +70,30 @@ cdef class ShardedRun:
     cdef TrainingJob training
     cdef Program program
     cdef Workspace workspace
-    cdef object references, exchange
+    cdef object references, exchange, metrics
     cdef OptimizerKernel optimizer
     cdef double[::1] squares, weights
     cdef char[::1] scratch
     cdef uint64_t[::1] marks
+    cdef size_t[::1] metric_addresses
+    cdef double[::1] sums
     cdef int64_t[::1] rows_of_step
     cdef const int64_t[:, ::1] bounds, positions
     cdef const int64_t[::1] sizes
     cdef const double[::1] rates
     cdef int64_t step, steps, batch_size, total
+    cdef int64_t sync_every
+    cdef readonly bint is_synchronized
     cdef double rate, loss_sum, weight_sum
 
     def __init__(self, Program program not None, Rows rows not None, Targets targets not None,
                  order, bounds, positions, sizes, weights, int64_t batch_size, int64_t total,
                  double rate, int threads, *, OptimizerKernel optimizer not None, rates=None,
-                 noise=None, MetricSums sums=None, exchange=None):
+                 noise=None, metrics=None, exchange=None, int64_t sync_every=0):
         cdef TrainingJob *training = &self.training
         cdef Job *job = &training.job
         cdef int64_t bytes, l
+        cdef MetricSums part
         self.bounds, self.positions, self.sizes, self.weights = bounds, positions, sizes, weights
         self.steps = self.bounds.shape[0]
         job.shards = <int> self.positions.shape[1]
@@ -90,7 +106,9 @@ cdef class ShardedRun:
             raise ValueError("optimizer must not be plain: gradients need a block of their own")
         shards = job.shards
         self.program, self.optimizer, self.exchange = program, optimizer, exchange
-        self.references = rows, targets, sums, order
+        self.references = rows, targets, order
+        self.metrics, self.sync_every, self.is_synchronized = metrics, sync_every, True
+        self.sums = np.zeros(SUMS + (0 if metrics is None else metrics.size))
         longest = max(1, int((np.asarray(bounds)[:, -1] - np.asarray(bounds)[:, 0]).max()))
         self.workspace = program.prepare_training(
             training, rows, targets, order, longest,
@@ -99,8 +117,11 @@ cdef class ShardedRun:
         job.blas, job.shards = NULL, shards
         if noise is not None:
             job.key.seed, job.key.epoch = noise
-        if sums is not None:
-            job.sums = &sums.sums
+        if metrics is not None:
+            self.metric_addresses = np.zeros(shards, np.uintp)
+            for l, part in enumerate(metrics.parts):
+                self.metric_addresses[l] = <size_t> &part.sums
+            training.shard_metrics = <cmlp_metric_sums **> &self.metric_addresses[0]
         optimizer.attach(training, program)
         self.squares = np.empty(count_square_blocks(job.layers, job.depth))
         training.squares = &self.squares[0]
@@ -156,27 +177,59 @@ cdef class ShardedRun:
         cdef TrainingJob *training = &self.training
         cdef Job *job = &training.job
         cdef int64_t first = self.bounds[self.step, 0]
-        cdef double loss = 0, rate = self.rate if self.rates is None else self.rates[self.step]
+        cdef double rate = self.rate if self.rates is None else self.rates[self.step]
         cdef int shard, group
         for shard in range(job.shards + 1):
             self.rows_of_step[shard] = self.bounds[self.step, shard] - first
         job.shard_samples = &self.positions[self.step, 0]
         job.done, job.total = first, first + self.rows_of_step[job.shards]
         training.whole_weight = self.weights[self.step]
+        vector = np.zeros(self.sums.shape[0])
         if job.total > job.done:
             run_shard_gradient(training)
-            loss = self.sum_losses(0, job.shards)
+            vector[LOSS] = self.sum_losses(0, job.shards)
+            if self.metrics is not None:
+                vector[SUMS:] = self.metrics.collect()
         else:
             self.optimizer.gradient[:] = 0
-        if self.exchange is not None:
-            loss = self.exchange(loss)
+        if self.exchange is not None and not self.sync_every:
+            self.exchange(vector)
+        self.is_synchronized = not self.sync_every
         for group in range(GROUPS):
             training.optimizer.optimizers[group].rate = rate
         with nogil:
             job.team = begin_team(job.threads)
             apply_gradient(training)
             end_team(job.team)
-        self.count_step(loss)
+        self.count_step(vector)
+
+    cdef object count_step(self, vector):
+        # Count the sums of a step, and find divergence.
+        cdef TrainingJob *training = &self.training
+        cdef double loss = vector[LOSS], weight = self.weights[self.step]
+        cdef double size = self.sizes[self.step], penalty = 0
+        training.last_loss = loss / weight if weight > 0 else 0
+        if training.penalty.is_active:
+            training.last_loss += training.penalty.batch
+            penalty = training.penalty.batch * size
+            loss, weight = training.last_loss * size, size
+        vector[:SUMS] = loss, weight, penalty
+        if self.sync_every:
+            np.asarray(self.sums)[:] += vector
+            vector = np.asarray(self.sums)
+            if (self.step + 1) % self.sync_every and self.step + 1 < self.steps:
+                self.step += 1
+                return
+            self.exchange(vector)
+            self.is_synchronized = True
+        self.loss_sum += vector[LOSS]
+        self.weight_sum += vector[WEIGHT]
+        training.penalty.total += vector[PENALTY]
+        if self.metrics is not None:
+            self.metrics.add(vector[SUMS:])
+        training.has_diverged = not isfinite(<double> vector[LOSS])
+        self.sums[:] = 0
+        self.step += 1
 
     cdef double sum_losses(self, int begin, int end) noexcept:
         # Sum the losses of shards begin .. end over their tree.
@@ -188,20 +241,6 @@ cdef class ShardedRun:
         for i in range(self.rows_of_step[begin], self.rows_of_step[end]):
             loss += self.training.job.losses[i]
         return loss
-
-    cdef void count_step(self, double loss) noexcept:
-        # Add the loss of a step, and find divergence.
-        cdef TrainingJob *training = &self.training
-        cdef double weight = self.weights[self.step], size = self.sizes[self.step]
-        training.last_loss = loss / weight if weight > 0 else 0
-        if training.penalty.is_active:
-            training.last_loss += training.penalty.batch
-            training.penalty.total += training.penalty.batch * size
-            loss, weight = training.last_loss * size, size
-        self.loss_sum += loss
-        self.weight_sum += weight
-        training.has_diverged = not isfinite(loss)
-        self.step += 1
 
     @property
     def done(self):

@@ -44,8 +44,8 @@ cdef void sum_shard(TrainingJob *training, Layer *layer, Matrix a, int shard, in
 cdef void sum_shards(TrainingJob *training, Layer *layer, Matrix a, int begin, int end,
                      int64_t first, int64_t rows, int64_t column, int64_t n, char *into, int64_t ld,
                      char *scratch) noexcept nogil:
-    # Compute the gradients of shards begin .. end, a subtree, with respect to a block of the weights,
-    # and add them to zeros.
+    # Compute the gradients of shards begin .. end, a subtree, with respect to a block of the
+    # weights, and add them to zeros.
     cdef Job *job = &training.job
     cdef int middle = (begin + end) // 2
     if end - begin == 1:
@@ -156,8 +156,24 @@ cdef void compute_shard_gradient(TrainingJob *training) noexcept nogil:
     run_row_layers(training)
     backward_column_layers(training)
     run_phase(job.team, sum_all_shards, training, count_update_blocks(training))
-    if job.sums != NULL:
-        accumulate_metrics(job, training.sample, training.m)
+    if training.shard_metrics != NULL:
+        sum_shard_metrics(training)
+
+
+cdef void sum_shard_metrics(TrainingJob *training) noexcept nogil:
+    # Add the outputs of the step to the metric sums of each shard.
+    cdef Job *job = &training.job
+    cdef Layer *last = &job.layers[job.depth - 1]
+    cdef cmlp_targets targets
+    cdef const uint32_t *index
+    cdef int64_t row
+    cdef int shard
+    for shard in range(job.shards):
+        row = job.shard_rows[shard]
+        index = locate_targets(job, training.sample + row, &targets)
+        job.kernels.accumulate_metrics(
+            &job.head, &targets, index, job.shard_rows[shard + 1] - row,
+            at(last.output, row * last.ld, job.itemsize), last.ld, training.shard_metrics[shard])
 
 
 cdef void apply_gradient(TrainingJob *training) noexcept nogil:

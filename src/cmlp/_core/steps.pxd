@@ -195,6 +195,7 @@ cdef struct TrainingJob:
     Clipping clipping
     Penalty penalty
     char *shard_sums            # scratch of each block of an update by shards
+    cmlp_metric_sums **shard_metrics  # (shards,), or NULL: no metrics
     int64_t shard_sum_bytes     # of one level of the tree; a block has one for each level
     double *squares             # (count_square_blocks(),): sums of squares, for norm and penalty
     bint limits_norms           # whether any layer has a max_norm

@@ -79,8 +79,9 @@ class OptimizerState:
 
     def replace_gradient(self, block):
         """Use another block of zeros, laid out like the parameters, for the gradient."""
-        self.blocks["gradient"] = block
+        self.blocks["gradient"], position = block, self.position
         self._make_kernel()
+        self.position = position
 
     @property
     def position(self):

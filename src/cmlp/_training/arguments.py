@@ -69,6 +69,7 @@ class FitOptions:
     shards: int | None = checked_field(check_integer, None, optional=True)
     distribute: bool = checked_field(check_bool, False)
     reproducible: bool = checked_field(check_bool, True)
+    sync_every: int | None = checked_field(check_integer, None, optional=True)
 
     def __post_init__(self):
         check_fields(self)
@@ -78,7 +79,7 @@ class FitOptions:
         """Whether an argument asks for training on shards."""
         return bool(
             self.comm is not None or self.shards is not None or self.distribute
-            or not self.reproducible
+            or not self.reproducible or self.sync_every is not None
         )  # fmt: skip
 
     @classmethod
@@ -157,7 +158,9 @@ def prepare_training(network, X, y, options, *, optimizer_state=None, earlier_ta
         # Imported here because few calls need it.
         from cmlp._training.sharding import prepare_sharded
 
-        return prepare_sharded(network, X, y, options, optimizer, prepare_parts)
+        return prepare_sharded(
+            network, X, y, options, optimizer, prepare_parts, optimizer_state, earlier_task
+        )
     source, common = prepare_parts(network, X, y, options, optimizer, earlier_task)
     if isinstance(optimizer, LBFGS):
         if state.checkpoint is not None:

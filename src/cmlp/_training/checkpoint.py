@@ -38,7 +38,7 @@ SCHEMA = Fields(
             {"optimizer": Text(), "schedule": Nullable(Text()), "metrics": Items(Text()),
              "callbacks": Items(Text())},
             {"samples": Integer(1), "batch_size": Integer(1), "shuffle": Boolean(),
-             "shards": Integer(1), "steps": Nullable(Integer(1))},
+             "shards": Integer(1), "sync_every": Integer(1), "steps": Nullable(Integer(1))},
         ),
         "place": Fields(
             {"epoch": Integer(), "part": Integer(), "begun": Integer(), "trained": Integer(),
@@ -80,13 +80,25 @@ def has_zero_sums(fields):
     return place["trained"] > 0 or not (place["loss"] or place["weight"] or place["penalty"])
 
 
+def has_metric_samples(fields):
+    """Return whether metrics include the samples trained.
+
+    A batch that is divided into shards may have fewer or more samples than `batch_size`, which
+    `trained` counts.
+    """
+    alike, trained = fields["alike"], fields["place"]["trained"]
+    if alike["metrics"] and trained and "shards" in alike:
+        return 0 < fields["tallied"] <= alike.get("samples", fields["tallied"])
+    return fields["tallied"] == (trained if alike["metrics"] else 0)
+
+
 # Relations between fields: (field, what it must be, predicate of the fields and the number of
 # epochs that the network has been trained).
 RELATIONS = (
     ("alike", "that of a run on arrays (samples, batch_size, shuffle) or on batches (steps)",
      lambda f, _: set(f["alike"]) & {"samples", "batch_size", "shuffle", "steps"} in (
          {"samples", "batch_size", "shuffle"}, {"steps"})
-     and ("shards" not in f["alike"] or is_of_arrays(f))),
+     and ("sync_every" not in f["alike"] or is_of_arrays(f))),
     ("place.epoch", "at most the epoch of the network",
      lambda f, epoch: f["place"]["epoch"] <= epoch),
     ("history", "a list with one record for each of place.epoch epochs",
@@ -107,8 +119,7 @@ RELATIONS = (
     ("place.trained", "at most alike.samples",
      lambda f, _: f["place"]["trained"] <= f["alike"].get("samples", f["place"]["trained"])),
     ("place", "without sums if place.trained is 0", lambda f, _: has_zero_sums(f)),
-    ("tallied", "place.trained, or 0 without metrics",
-     lambda f, _: f["tallied"] == (f["place"]["trained"] if f["alike"]["metrics"] else 0)),
+    ("tallied", "place.trained, or 0 without metrics", lambda f, _: has_metric_samples(f)),
     ("callbacks", "a list with the callbacks of alike.callbacks",
      lambda f, _: [name for name, _ in f["callbacks"]] == f["alike"]["callbacks"]),
 )  # fmt: skip

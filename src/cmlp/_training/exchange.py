@@ -1,10 +1,12 @@
 """Sums over the ranks of a communicator such as mpi4py's `MPI.COMM_WORLD`.
 
 Every message has a header with the state of its sender. A rank that ends early, by an exception,
-sends the header alone, so that the others stop instead of waiting for it.
+sends the beginning of the header alone, so that the others stop instead of waiting for it.
 """
 
 import contextlib
+import math
+import pickle
 import signal
 import threading
 
@@ -13,7 +15,7 @@ import numpy as np
 from cmlp.errors import RankError
 
 METHODS = ("Get_rank", "Get_size", "Sendrecv", "Bcast", "Allreduce", "Barrier")
-# A boundary of this many bytes is the header's size too.
+# A boundary of this many bytes; a header has at least this size.
 ALIGNMENT = 64
 # A gradient of at least this many bytes is halved from round to round (Rabenseifner, "Optimization
 # of collective reduction operations", ICCS 2004). A smaller one is sent whole, which takes half the
@@ -25,6 +27,9 @@ PART_BYTES = 1 << 20
 
 # Space for a message whose length is not yet known.
 LEAST_BYTES = 1 << 16
+
+# Number of sums that every message has room for.
+LEAST_SUMS = 1
 
 # States of a rank.
 RUNNING, FAILED, INTERRUPTED = range(3)
@@ -42,10 +47,10 @@ def check_comm(comm):
 
 
 def make_buffer(bytes):
-    """Return a buffer of zeros for a message: uint8, the header and then `bytes` bytes."""
-    memory = np.zeros(bytes + 2 * ALIGNMENT, np.uint8)
+    """Return an aligned buffer of zeros, uint8."""
+    memory = np.zeros(bytes + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
-    return memory[start : start + ALIGNMENT + bytes]
+    return memory[start : start + bytes]
 
 
 class Message:
@@ -55,20 +60,28 @@ class Message:
     ----------
     bytes : int
         Of the payload.
+    sums : int, default 1
+        Number of sums in the header.
 
     Attributes
     ----------
-    buffer, payload : ndarray of uint8
-    state : ndarray of int64, shape (2,)
-        The state of a rank, and which: the lowest that is not running.
-    loss : ndarray of float64, shape (1,)
+    buffer, header, payload : ndarray of uint8
+    beginning : ndarray of uint8
+        The part of the header that has the state.
+    state : ndarray of int64, shape (3,)
+        The state of a rank, and which: the lowest that is not running; the lowest rank whose loss
+        is not finite.
+    sums : ndarray of float64, shape (sums,)
+        Of losses, metrics and so on.
     """
 
-    def __init__(self, bytes):
-        self.buffer = make_buffer(bytes)
-        self.header, self.payload = self.buffer[:ALIGNMENT], self.buffer[ALIGNMENT:]
-        self.state = self.header[:16].view(np.int64)
-        self.loss = self.header[16:24].view(np.float64)
+    def __init__(self, bytes, sums=LEAST_SUMS):
+        size = -(-(24 + 8 * sums) // ALIGNMENT) * ALIGNMENT
+        self.buffer = make_buffer(size + bytes)
+        self.header, self.payload = self.buffer[:size], self.buffer[size:]
+        self.beginning = self.header[:ALIGNMENT]
+        self.state = self.header[:24].view(np.int64)
+        self.sums = self.header[24 : 24 + 8 * sums].view(np.float64)
 
 
 class Exchange:
@@ -92,6 +105,8 @@ class Exchange:
         Whether all ranks know that one of them has ended.
     interrupted : bool
         Whether Ctrl-C is to end the next sum.
+    diverged : int or None
+        The lowest rank whose loss was not finite in the latest `sum_gradient`.
 
     Raises
     ------
@@ -103,7 +118,7 @@ class Exchange:
         self.comm, self.rank, self.size = comm, comm.Get_rank(), comm.Get_size()
         self.check_size()
         self.interrupted = self.has_ended = False
-        self.most_bytes = 0
+        self.most_bytes, self.diverged = 0, None
         self.out, self.received = Message(0), Message(0)
 
     def check_size(self):
@@ -114,16 +129,25 @@ class Exchange:
                 "use reproducible=False)"
             )
 
-    def make_gradient(self, block):
-        """Return a block of zeros, shaped like `block`, that `sum_gradient` sums over the ranks."""
-        self.out = Message(block.nbytes)
-        self.received = Message(min(block.nbytes, PART_BYTES))
-        self.gradient = self.out.payload.view(block.dtype)
-        self.other = self.received.payload.view(block.dtype)
+    def make_gradient(self, size, dtype, sums=LEAST_SUMS):
+        """Return a vector of zeros that `sum_gradient` sums over the ranks.
+
+        Parameters
+        ----------
+        size : int
+        dtype : dtype
+        sums : int, default 1
+            Number of sums that go with it.
+        """
+        bytes = size * np.dtype(dtype).itemsize
+        self.out = Message(bytes, sums)
+        self.received = Message(min(bytes, PART_BYTES), sums)
+        self.gradient = self.out.payload.view(dtype)
+        self.other = self.received.payload.view(dtype)
         return self.gradient
 
-    def sum_gradient(self, loss):
-        """Sum the gradient, in place, and a loss over the ranks; return the sum of the losses.
+    def sum_gradient(self, sums):
+        """Sum the gradient, and a float64 vector of the loss and other sums, both in place.
 
         Raises
         ------
@@ -131,7 +155,9 @@ class Exchange:
             If a rank has ended, or has been interrupted.
         """
         self.begin(self.out)
-        self.out.loss[0] = loss
+        self.out.sums[:] = sums
+        if not math.isfinite(sums[0]):
+            self.out.state[2] = self.rank
         if self.gradient.nbytes < LARGE_BYTES:
             for distance in self.distances():
                 self.swap(self.out, self.received, distance)
@@ -139,11 +165,17 @@ class Exchange:
         else:
             self.sum_by_halves()
         self.end(self.out)
-        return float(self.out.loss[0])
+        sums[:] = self.out.sums
+        self.note_divergence(int(self.out.state[2]))
+
+    def note_divergence(self, rank):
+        """Record the lowest rank whose loss is not finite; `size` for none."""
+        self.diverged = rank if rank < self.size else None
 
     def sum_by_halves(self):
         # Each round halves what a rank sums; then the ranks collect the sums in reverse order.
-        header, parts, first, end = Message(0), [], 0, self.gradient.size
+        header, parts = Message(0, self.out.sums.size), []
+        first, end = 0, self.gradient.size
         for distance in self.distances():
             self.swap_headers(header, distance)
             middle = (first + end) // 2
@@ -200,21 +232,23 @@ class Exchange:
         self.comm.Sendrecv(out, partner, recvbuf=received, source=partner)
 
     def combine(self, out, received):
-        """Add the other rank's loss, and adopt its state if it is not running."""
-        out.loss[0] += received.loss[0]
+        """Add the other rank's sums, and adopt its state if it is not running."""
+        out.sums += received.sums
+        out.state[2] = min(out.state[2], received.state[2])
         if received.state[0] != RUNNING and (
             out.state[0] == RUNNING or received.state[1] < out.state[1]
         ):
-            out.state[:] = received.state
+            out.state[:2] = received.state[:2]
 
     def begin(self, message):
         """Set the header of the first round."""
-        message.state[:] = INTERRUPTED if self.interrupted else RUNNING, self.rank
-        message.loss[0] = 0
+        state = INTERRUPTED if self.interrupted else RUNNING
+        message.state[:] = state, self.rank, self.size
+        message.sums[:] = 0
 
     def end(self, message):
         """Raise if a rank has ended."""
-        state, rank = (int(x) for x in message.state)
+        state, rank = (int(x) for x in message.state[:2])
         if state == RUNNING:
             return
         self.has_ended = True
@@ -231,13 +265,30 @@ class Exchange:
         self.out.state[0] = FAILED
         for distance in self.distances():
             # Whatever the others send, a gradient or a vector, is discarded.
-            received = Message(max(self.out.payload.nbytes, self.most_bytes, LEAST_BYTES))
-            self.send(self.out.header, received.buffer, distance)
+            received = Message(max(self.out.buffer.nbytes, self.most_bytes, LEAST_BYTES))
+            self.send(self.out.beginning, received.buffer, distance)
 
     def share(self, values):
         """Return the float64 vector of rank 0."""
         vector = np.array(values if self.rank == 0 else np.zeros(len(values)), np.float64)
         return self.sum_vector(vector)
+
+    def share_object(self, value, rank=0):
+        """Return an object of another rank."""
+        data = np.frombuffer(pickle.dumps(value) if self.rank == rank else b"", np.uint8)
+        size = self.sum_vector(np.array([float(data.size)]))[0]
+        data = data.copy() if self.rank == rank else np.empty(int(size), np.uint8)
+        self.comm.Bcast(data, rank)
+        return pickle.loads(data.tobytes())
+
+    @contextlib.contextmanager
+    def aborts(self):
+        """Within a ``with`` block, an exception ends the other ranks, which are about to sum."""
+        try:
+            yield
+        except BaseException:
+            self.abort()
+            raise
 
     @contextlib.contextmanager
     def defer_interrupts(self):
@@ -268,32 +319,37 @@ class PlainExchange(Exchange):
     def check_size(self):
         """Accept any number of ranks."""
 
-    def make_gradient(self, block):
-        """Return a block of zeros, shaped like `block`, that `sum_gradient` sums over the ranks."""
-        gradient = super().make_gradient(block)
+    def make_gradient(self, size, dtype, sums=LEAST_SUMS):
+        """Return a vector of zeros that `sum_gradient` sums over the ranks."""
+        gradient = super().make_gradient(size, dtype, sums)
         self.other = np.empty_like(gradient)
         return gradient
 
     def agree(self, loss=0.0, state=RUNNING):
-        """Return the sum of the losses; raise if a rank has ended."""
-        vector = np.zeros(1 + self.size)
-        vector[0] = loss
-        vector[1 + self.rank] = INTERRUPTED if self.interrupted else state
+        """Return the sum of the losses, and learn which ranks have ended or diverged."""
+        vector = np.zeros(2 * self.size)
+        vector[self.rank] = INTERRUPTED if self.interrupted else state
+        vector[self.size + self.rank] = loss
         total = np.zeros_like(vector)
         self.comm.Allreduce(vector, total)
-        ended = np.flatnonzero(total[1:])
-        self.out.state[:] = RUNNING, self.rank
-        if ended.size:
-            self.out.state[:] = int(total[1 + ended[0]]), ended[0]
-        return float(total[0])
+        states, losses = np.split(total, 2)
+        ended = np.flatnonzero(states)
+        self.out.state[:2] = (int(states[ended[0]]), ended[0]) if ended.size else (RUNNING, 0)
+        diverged = np.flatnonzero(~np.isfinite(losses))
+        self.note_divergence(int(diverged[0]) if diverged.size else self.size)
+        return losses.sum()
 
-    def sum_gradient(self, loss):
-        """Sum the gradient and a loss over the ranks."""
-        total = self.agree(loss)
+    def sum_gradient(self, sums):
+        """Sum the gradient, and a float64 vector of the loss and other sums, both in place."""
+        loss = self.agree(sums[0])
         self.end(self.out)
+        if sums.size > 1:
+            total = np.zeros_like(sums)
+            self.comm.Allreduce(sums, total)
+            sums[:] = total
+        sums[0] = loss
         self.comm.Allreduce(self.gradient, self.other)
         self.gradient[:] = self.other
-        return total
 
     def sum_vector(self, vector):
         """Return the sum over the ranks of a vector of float64."""
@@ -308,3 +364,10 @@ class PlainExchange(Exchange):
         if not self.has_ended:
             self.has_ended = True
             self.agree(state=FAILED)
+
+
+def open_exchange(comm):
+    """Return the `Exchange` of a communicator, reproducible if its number of ranks suits it."""
+    check_comm(comm)
+    ranks = comm.Get_size()
+    return (PlainExchange if ranks & (ranks - 1) else Exchange)(comm)

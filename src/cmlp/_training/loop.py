@@ -291,7 +291,7 @@ class TrainingRun:
                 interrupt = error  # of a complete step, which callbacks have to observe
             self.last_step = step = chunk.first_step + (epoch_run.done - 1) // chunk.batch_size
             if epoch_run.has_diverged:
-                raise TrainingDiverged(epoch, step)
+                raise self.diverge(step)
             if self.is_cancelled:
                 interrupt = KeyboardInterrupt()
             if steps:
@@ -308,6 +308,15 @@ class TrainingRun:
                 self.progress.update(before.trained - before.done + epoch_run.done)
         self.observed = None
         return is_stopped
+
+    @property
+    def kept_optimizer_state(self):
+        """The state from which `partial_fit` continues."""
+        return self.optimizer_state
+
+    def diverge(self, step):
+        """Return the error of a step whose loss is not finite."""
+        return TrainingDiverged(self.position.epoch, step)
 
     def make_epoch_run(self, chunk, rate, rates):
         """Return the engine's run of a chunk; see `compute_rates`."""

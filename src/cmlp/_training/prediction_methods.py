@@ -5,7 +5,7 @@ from cmlp._training.arguments import convert_targets
 from cmlp._training.inputs import convert_rows
 from cmlp._training.progress import make_prediction_progress
 from cmlp._utils.threads import resolve_threads
-from cmlp.metrics import join_average, resolve_metrics
+from cmlp.metrics import Metrics, join_average, resolve_metrics
 
 
 class PredictionMethods:
@@ -49,8 +49,8 @@ class PredictionMethods:
             rows.check_finite(self.dtype)
         return outputs
 
-    def predict_proba(self, X, *, threads=None, progress=None):
-        """Return the outputs as probabilities, shape (n, outputs); see `__call__`.
+    def predict_proba(self, X, *, threads=None, progress=None, comm=None):
+        """Return the outputs as probabilities, shape (n, outputs); see `__call__` and `predict`.
 
         Raises
         ------
@@ -62,16 +62,21 @@ class PredictionMethods:
                 "output must be 'softmax' or 'sigmoid' for predict_proba; this network has "
                 f"{self.output!r}"
             )
+        if comm is not None:
+            return self._predict_on_ranks(self.predict_proba, X, threads, progress, comm)
         outputs = None if progress else self._program.predict_few(X)
         return self._predict_rows(X, threads, progress) if outputs is None else outputs
 
-    def predict(self, X, *, threads=None, progress=None):
+    def predict(self, X, *, threads=None, progress=None, comm=None):
         """Return labels of a classifier, or the predictions of a regressor.
 
         Parameters
         ----------
         X, threads, progress
             As in `__call__`.
+        comm : communicator, optional
+            As in `Network.fit`: all ranks are given the same X, each computes a part of the
+            predictions, and all of them return the whole.
 
         Returns
         -------
@@ -81,10 +86,21 @@ class PredictionMethods:
             is multilabel, that for each output, int (n, outputs). For a regressor, the outputs, or
             their exponential for the Poisson losses; (n,) if there is one output.
         """
+        if comm is not None:
+            return self._predict_on_ranks(self.predict, X, threads, progress, comm)
         outputs = self(X, threads=threads, progress=progress)
         return convert_outputs(self.state.architecture, self.state.task, outputs)
 
-    def score(self, X, y, *, metric=None, average=None, threads=None):
+    def _predict_on_ranks(self, method, X, threads, progress, comm):
+        from cmlp._training.ranks import predict_on_ranks
+
+        def predict(part, shows):
+            return method(part, threads=threads, progress=progress if shows else False)
+
+        return predict_on_ranks(predict, X, comm)
+
+    def score(self, X, y, *, metric=None, average=None, threads=None, comm=None,
+              distribute=False):  # fmt: skip
         """Return the accuracy of a classifier, the R^2 of a regressor, or another metric.
 
         Parameters
@@ -100,6 +116,11 @@ class PredictionMethods:
             ``"macro"``. ``"samples"`` needs the task multilabel.
         threads : int, optional
             Maximum number of threads, as in `Network.fit`.
+        comm : communicator, optional
+            As in `Network.fit`: return the score of the samples of all ranks, on each of them. That
+            of a regressor depends on the number of ranks by rounding.
+        distribute : bool, default False
+            With `comm`: every rank is given all samples, and evaluates its part.
 
         Returns
         -------
@@ -110,10 +131,26 @@ class PredictionMethods:
         if average is not None:
             metric = join_average(metric, average, task)
         names = resolve_metrics(metric, (task,))
+        threads = resolve_threads(threads)
+        if comm is None and not distribute:
+            metrics = self._measure(X, y, names, threads)
+            return metrics.value(names[0])
+        if comm is None:
+            raise ValueError("distribute=True requires comm")
+        from cmlp._training.ranks import measure_on_ranks
+
+        metrics = measure_on_ranks(
+            lambda X, y: self._measure(X, y, names, threads),
+            lambda: Metrics(names, task, architecture.outputs), X, y, comm, distribute,
+        )  # fmt: skip
+        return metrics.value(names[0])
+
+    def _measure(self, X, y, names, threads):
+        # Return the `Metrics` of samples.
+        architecture = self.state.architecture
         rows = convert_rows(X, architecture.inputs, self.dtype)
         targets, values = convert_targets(architecture, rows, y, for_metrics=True)
         if len(rows) == 0:
             raise ValueError(f"X must have at least one sample; got shape (0, {rows.width})")
-        check_targets(architecture.tasks, task, targets.array)
-        metrics = self._evaluate(rows, targets, values, names, resolve_threads(threads))
-        return metrics.value(names[0])
+        check_targets(architecture.tasks, self.state.task, targets.array)
+        return self._evaluate(rows, targets, values, names, threads)

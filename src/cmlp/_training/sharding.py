@@ -5,23 +5,30 @@ a batch takes its share from each. The gradients of a batch are summed over each
 over a binary tree, so that the bits do not depend on how many ranks have the shards.
 """
 
+import contextlib
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 
 from cmlp._core.sharded import ShardedRun
-from cmlp._core.training import shuffle
 from cmlp._model.optimizer_state import OptimizerState
+from cmlp._model.tasks import TASKS
 from cmlp._training import checkpoint
 from cmlp._training.exchange import Exchange, PlainExchange, check_comm
 from cmlp._training.loop import TrainingRun
+from cmlp._training.shard_metrics import ShardMetrics
+from cmlp._training.shard_sources import ShardedBatchSource, ShardedSource
+from cmlp._training.sources import BatchSource
+from cmlp.errors import TrainingDiverged
 from cmlp.lbfgs import LBFGS
 from cmlp.optimizers import SGD
 
 DEFAULT_SHARDS = 8
-# Seeds of two shards' orders differ by a multiple of this.
-SEED_STEP = 1 << 40
+# Sums of each step besides those of metrics: losses, weights and penalties.
+STEP_SUMS = 3
+# Numbers in a vector that ranks agree on, besides one for each step and shard.
+MOST_SUMS = 64
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -38,127 +45,45 @@ def separate_gradient(optimizer):
     return optimizer
 
 
-class ShardedChunk(NamedTuple):
-    """The samples of an epoch; see `cmlp._training.sources.Chunk` and `ShardedRun`."""
-
-    rows: Any
-    targets: Any
-    order: np.ndarray
-    bounds: np.ndarray
-    positions: np.ndarray
-    sizes: np.ndarray
-    weights: np.ndarray
-    batch_size: int
-    n_samples: int
-    first_step: int = 0
-
-
-class ShardedSource:
-    """The shards of one rank.
-
-    Parameters
-    ----------
-    rows, targets : Rows, Targets
-    parts : list of ndarray
-        The rows of each shard of this rank.
-    first : int
-        Number of this rank's first shard.
-    lengths : ndarray of int64, shape (shards,)
-        Number of samples of each shard, of all ranks.
-    batch_size : int
-    shuffle : bool
-    exchange : Exchange or None
-
-    Attributes
-    ----------
-    n_samples, steps : int
-        Samples of all ranks, and steps of an epoch.
-    has_one_chunk : bool
-    subset : None
-    """
-
-    has_one_chunk = False
-    subset = None
-
-    def __init__(self, rows, targets, parts, first, lengths, batch_size, shuffle, exchange):
-        self.rows, self.targets, self.parts, self.first = rows, targets, parts, first
-        self.lengths, self.batch_size, self.shuffle = lengths, batch_size, shuffle
-        self.exchange = exchange
-        self.n_samples = int(lengths.sum())
-        self.steps = -(-self.n_samples // batch_size)
-        # (steps + 1, shards): where each step begins in each shard.
-        self.edges = np.arange(self.steps + 1)[:, None] * lengths // self.steps
-        self.sizes = np.diff(self.edges, axis=0).sum(axis=1)
-
-    @property
-    def fingerprint(self):
-        """Properties that must be equal for a checkpoint of another run to fit; a dict."""
-        return {"samples": self.n_samples, "batch_size": self.batch_size, "shuffle": self.shuffle,
-                "shards": len(self.lengths)}  # fmt: skip
-
-    def chunks(self, seed, epoch):
-        """Yield the only chunk of an epoch."""
-        own = slice(self.first, self.first + len(self.parts))
-        edges = self.edges[:, own]
-        order = np.concatenate(
-            [
-                self.draw_order(part, self.first + i, seed, epoch)
-                for i, part in enumerate(self.parts)
-            ]
-        )
-        # The step of each sample, shard by shard; sorted by step, and within it by shard.
-        steps = np.concatenate(
-            [np.repeat(np.arange(self.steps), np.diff(edge)) for edge in edges.T]
-        )
-        order = np.ascontiguousarray(order[np.argsort(steps, kind="stable")], np.uint32)
-        shares = np.diff(edges, axis=0)
-        ends = np.cumsum(shares.ravel()).reshape(shares.shape)
-        bounds = np.column_stack((ends[:, 0] - shares[:, 0], ends))
-        bases = np.concatenate(([0], np.cumsum(self.lengths)))[:-1]
-        yield ShardedChunk(
-            self.rows, self.targets, order, np.ascontiguousarray(bounds, np.int64),
-            np.ascontiguousarray(bases[own] + edges[:-1], np.int64),
-            np.ascontiguousarray(self.sizes, np.int64), self.sum_weights(order, shares),
-            self.batch_size, self.n_samples,
-        )  # fmt: skip
-
-    def draw_order(self, part, shard, seed, epoch):
-        """Return the rows of a shard in the order of an epoch."""
-        if not self.shuffle:
-            return part
-        order = np.empty(len(part), np.uint32)
-        shuffle(order, (seed + shard * SEED_STEP) % 2**64, epoch)
-        return part[order]
-
-    def sum_weights(self, order, shares):
-        """Return the sum of the weights of each step over all ranks, float64 (steps,)."""
-        weights = self.targets.sample_weights
-        if weights is None:
-            return self.sizes.astype(np.float64)
-        segments = np.repeat(np.arange(shares.size), shares.ravel())
-        sums = np.bincount(segments, weights[order], shares.size).reshape(shares.shape)
-        while sums.shape[1] > 1:
-            sums = sums[:, ::2] + sums[:, 1::2]
-        return sums[:, 0].copy() if self.exchange is None else self.exchange.sum_vector(sums[:, 0])
-
-
 class ShardedTraining(TrainingRun):
     """One call of `fit` on shards.
 
     Parameters
     ----------
+    shards : int
+        Of this process.
     exchange : Exchange or None
         None: this process has all shards.
+    sync_every : int, default 0
+        Number of steps after which parameters and optimizer state are averaged over the ranks; 0:
+        gradients are summed in each step.
     """
 
-    def __init__(self, *arguments, exchange, **options):
+    def __init__(self, *arguments, shards, exchange, sync_every=0, **options):
         super().__init__(*arguments, **options)
-        self.exchange = exchange
+        self.shards, self.exchange, self.sync_every = shards, exchange, sync_every
+        if exchange is not None:
+            self.prepare_exchange()
+
+    def prepare_exchange(self):
+        """Let the exchange have a buffer for the gradient, or for all that is averaged."""
+        block, sums = self.state.parameters.block, STEP_SUMS
+        if self.metrics:
+            sums += ShardMetrics(self.metric_sums, [], 0.0).size
+        if self.sync_every:
+            size = sum(array.size for array in self.list_averaged())
+            self.exchange.make_gradient(size, block.dtype, sums)
+        else:
+            self.optimizer_state.replace_gradient(
+                self.exchange.make_gradient(block.size, block.dtype, sums)
+            )
 
     @property
     def writes_files(self):
-        """Whether callbacks may write files: on one rank only."""
-        return self.exchange is None or self.exchange.rank == 0
+        """Whether callbacks may write files: on one rank only, when all have the same network."""
+        epoch_run = self.position.epoch_run
+        is_synchronized = epoch_run is None or epoch_run.is_synchronized
+        return is_synchronized and (self.exchange is None or self.exchange.rank == 0)
 
     def run(self):
         """Train and return the `History`; see `TrainingRun.run`.
@@ -168,6 +93,14 @@ class ShardedTraining(TrainingRun):
         RankError
             If another rank has ended.
         """
+        try:
+            return self.run_ranks()
+        finally:
+            # Other runs begin with a gradient of zeros.
+            self.optimizer_state.blocks["gradient"][:] = 0
+
+    def run_ranks(self):
+        """Do the work of `run`."""
         if self.exchange is None:
             return super().run()
         with self.exchange.defer_interrupts():
@@ -193,21 +126,66 @@ class ShardedTraining(TrainingRun):
             return is_stopped
         return bool(self.exchange.sum_vector(np.array([float(is_stopped)]))[0])
 
+    @property
+    def kept_optimizer_state(self):
+        """The state from which `partial_fit` continues."""
+        if isinstance(self.optimizer_state.optimizer, SeparateSGD):
+            return OptimizerState(self.optimizer, self.state.parameters)
+        return self.optimizer_state
+
+    def diverge(self, step):
+        """Return the error of a step whose loss is not finite."""
+        rank = None if self.exchange is None else self.exchange.diverged
+        return TrainingDiverged(self.position.epoch, step, rank)
+
+    def list_averaged(self):
+        """Return the arrays that ranks with steps of their own average."""
+        blocks = self.optimizer_state.blocks
+        return [self.state.parameters.block,
+                *(block for name, block in blocks.items() if name != "gradient")]  # fmt: skip
+
+    def average(self, sums):
+        """Average parameters and optimizer state over the ranks, and add their sums."""
+        vector, first = self.exchange.gradient, 0
+        for array in self.list_averaged():
+            np.multiply(array, self.source.share, out=vector[first : first + array.size])
+            first += array.size
+        self.exchange.sum_gradient(sums)
+        first = 0
+        for array in self.list_averaged():
+            array[:] = vector[first : first + array.size]
+            first += array.size
+
+    def make_shard_metrics(self, targets):
+        """Return the metric sums of this process's shards, or None without metrics."""
+        if not self.metrics:
+            return None
+        shift = np.zeros(self.state.architecture.outputs)
+        array = targets.array
+        if "first" in self.metric_sums.arrays and array.size and array.dtype.kind == "f":
+            shift[:] = array[0]
+        if self.exchange is not None:
+            shift = self.exchange.share(shift)
+        parts = [self.make_metrics().sums for _ in range(self.shards)]
+        return ShardMetrics(self.metric_sums, parts, shift)
+
     def make_epoch_run(self, chunk, rate, rates):
         """Return the engine's run of an epoch."""
+        exchange = self.exchange and (
+            self.average if self.sync_every else self.exchange.sum_gradient
+        )
         return ShardedRun(
             self.state.program, chunk.rows, chunk.targets, chunk.order, chunk.bounds,
             chunk.positions, chunk.sizes, chunk.weights, chunk.batch_size, chunk.n_samples, rate,
             self.threads, optimizer=self.optimizer_state.kernel, rates=rates,
-            noise=(self.state.architecture.seed, self.state.epoch), sums=self.metric_sums.sums,
-            exchange=None if self.exchange is None else self.exchange.sum_gradient,
+            noise=(self.state.architecture.seed, self.state.epoch),
+            metrics=self.make_shard_metrics(chunk.targets), exchange=exchange,
+            sync_every=self.sync_every,
         )  # fmt: skip
 
 
 def check_sharding(architecture, optimizer, options, is_iterable):
     """Raise `ValueError` for what training on shards does not support."""
-    if is_iterable:
-        raise ValueError("X and y must be arrays for shards and comm; got an iterable of batches")
     if isinstance(optimizer, LBFGS) or optimizer.accumulate > 1:
         raise ValueError("shards and comm support neither LBFGS nor accumulate > 1")
     if architecture.loss.call:
@@ -222,6 +200,16 @@ def check_sharding(architecture, optimizer, options, is_iterable):
         raise ValueError("distribute=True requires comm")
     if not options.reproducible and (options.comm is None or options.shards is not None):
         raise ValueError("reproducible=False requires comm, and shards must be None")
+    if options.sync_every is not None:
+        check_sync_every(options, is_iterable)
+
+
+def check_sync_every(options, is_iterable):
+    """Raise `ValueError` for what ranks with steps of their own do not support."""
+    if options.comm is None or options.shards is not None:
+        raise ValueError("sync_every requires comm, and shards must be None")
+    if is_iterable:
+        raise ValueError("X and y must be arrays for sync_every; got an iterable of batches")
 
 
 def make_exchange(options):
@@ -241,7 +229,7 @@ def choose_shards(options, exchange):
         If it is not a power of two, less than the number of ranks, or more than the batch size.
     """
     ranks = 1 if exchange is None else exchange.size
-    if not options.reproducible:
+    if not options.reproducible or options.sync_every:
         return ranks
     shards = max(DEFAULT_SHARDS, ranks) if options.shards is None else options.shards
     if shards & (shards - 1) or shards < ranks:
@@ -257,11 +245,11 @@ def choose_shards(options, exchange):
 
 
 def shard_source(source, options, exchange):
-    """Return the `ShardedSource` of this rank.
+    """Return the source of this rank's shards, and their number.
 
     Parameters
     ----------
-    source : ArraySource
+    source : ArraySource or BatchSource
         All samples with `distribute` and on one process, otherwise those of this rank.
     options : FitOptions
     exchange : Exchange or None
@@ -269,26 +257,48 @@ def shard_source(source, options, exchange):
     shards = choose_shards(options, exchange)
     rank, ranks = (0, 1) if exchange is None else (exchange.rank, exchange.size)
     own, first = shards // ranks, rank * (shards // ranks)
-    has_all = exchange is None or options.distribute
+    if isinstance(source, BatchSource):
+        found = ShardedBatchSource(source, shards, first, own, exchange, options.distribute)
+        return found, own
     rows = np.arange(len(source.rows), dtype=np.uint32) if source.subset is None else source.subset
+    parts, lengths = divide_rows(rows, shards, first, own, options, exchange)
+    if lengths.min() < 1:
+        raise ValueError(
+            f"each of the {shards} shards must have a sample; got {lengths.min()} in one of them"
+        )
+    found = ShardedSource(
+        source.rows, source.targets, parts, first, lengths, options.batch_size, source.shuffle,
+        exchange, options.sync_every or 0,
+    )  # fmt: skip
+    if options.sync_every and lengths.min() < found.steps:
+        raise ValueError(
+            f"X must have at least one sample on each rank for each of {found.steps} steps with "
+            f"sync_every; got {lengths.min()} on one of them"
+        )
+    return found, own
+
+
+def divide_rows(rows, shards, first, own, options, exchange):
+    """Return the rows of each shard of this rank, and the lengths of all shards.
+
+    Parameters
+    ----------
+    rows : ndarray of uint32
+    shards, first, own : int
+        Shards of all ranks, this rank's first one, and their number.
+    options, exchange
+        As for `shard_source`.
+    """
+    has_all = exchange is None or options.distribute
     count = shards if has_all else own
     cuts = np.arange(count + 1) * len(rows) // count
     parts = [rows[cuts[i] : cuts[i + 1]] for i in range(count)]
     lengths = np.array([len(part) for part in parts])
     if has_all:
-        parts = parts[first : first + own]
-    elif exchange is not None:
-        vector = np.zeros(shards)
-        vector[first : first + own] = lengths
-        lengths = exchange.sum_vector(vector).astype(np.int64)
-    if lengths.min() < 1:
-        raise ValueError(
-            f"each of the {shards} shards must have a sample; got {lengths.min()} in one of them"
-        )
-    return ShardedSource(
-        source.rows, source.targets, parts, first, lengths, options.batch_size, source.shuffle,
-        exchange,
-    )  # fmt: skip
+        return parts[first : first + own], lengths
+    vector = np.zeros(shards)
+    vector[first : first + own] = lengths
+    return parts, exchange.sum_vector(vector).astype(np.int64)
 
 
 def share_validation(validate, exchange):
@@ -324,8 +334,6 @@ def check_ranks(exchange, state, options, common):
     """Raise `ValueError` unless the ranks agree, and for what several ranks do not support."""
     if exchange is None or exchange.size == 1:
         return
-    if common["metrics"]:
-        raise ValueError("metrics must be empty with comm; validation_data are evaluated")
     if not options.distribute and options.validation_split:
         raise ValueError("validation_split requires distribute=True; or pass validation_data")
     if not options.distribute and isinstance(options.class_weight, str):
@@ -334,23 +342,30 @@ def check_ranks(exchange, state, options, common):
         "the number of parameters": state.parameters.block.size, "epochs": options.epochs,
         "batch_size": options.batch_size, "shards": options.shards or 0,
         "shuffle": bool(options.shuffle), "distribute": options.distribute,
+        "sync_every": options.sync_every or 0, "the number of metrics": len(common["metrics"]),
+        "the task that y chooses": TASKS.index(common["task_choice"].task or TASKS[0]),
         "seed": state.architecture.seed % 2**52,
         "the number of epochs trained": state.epoch,
         "whether validation data are given": common["validate"] is not None,
         "whether sample weights are given": options.sample_weight is not None,
         "whether callbacks observe steps": any(c.wants_batches for c in common["callbacks"]),
     })  # fmt: skip
+    if options.sync_every and any(c.wants_batches for c in common["callbacks"]):
+        raise ValueError("callbacks must not observe steps with sync_every")
 
 
-def prepare_sharded(network, X, y, options, optimizer, prepare_parts):
+def prepare_sharded(network, X, y, options, optimizer, prepare_parts, optimizer_state=None,
+                    earlier_task=None):  # fmt: skip
     """Return the `ShardedTraining` of a call of `fit`.
 
     Parameters
     ----------
-    network, X, y, options, optimizer
+    network, X, y, options, optimizer, earlier_task
         As for `cmlp._training.arguments.prepare_parts`.
     prepare_parts : callable
         That function.
+    optimizer_state : OptimizerState, optional
+        State to continue with; by default a new one.
 
     Raises
     ------
@@ -358,31 +373,31 @@ def prepare_sharded(network, X, y, options, optimizer, prepare_parts):
         If an argument does not fit; the other ranks raise `RankError`.
     """
     exchange = make_exchange(options)
-    try:
+    with exchange.aborts() if exchange is not None else contextlib.nullcontext():
         check_sharding(network.state.architecture, optimizer, options, y is None)
         shows = exchange is None or exchange.rank == 0
-        source, common = prepare_parts(network, X, y, options, optimizer, shows=shows)
-        return make_sharded_run(network, source, options, exchange, optimizer, common)
-    except BaseException:
-        if exchange is not None:
-            exchange.abort()
-        raise
+        source, common = prepare_parts(
+            network, X, y, options, optimizer, earlier_task, shows=shows
+        )
+        return make_sharded_run(
+            network, source, options, exchange, optimizer, optimizer_state, common
+        )
 
 
-def make_sharded_run(network, source, options, exchange, optimizer, common):
+def make_sharded_run(network, source, options, exchange, optimizer, optimizer_state, common):
     """Return a `ShardedTraining`; the arguments are those of `prepare_sharded`."""
     state = network.state
     check_ranks(exchange, state, options, common)
-    source = shard_source(source, options, exchange)
-    optimizer_state = OptimizerState(separate_gradient(optimizer), state.parameters)
+    source, own = shard_source(source, options, exchange)
+    if optimizer_state is None or optimizer_state.kernel.is_plain:
+        optimizer_state = OptimizerState(separate_gradient(optimizer), state.parameters)
     if exchange is not None:
-        exchange.most_bytes = 8 * (source.steps + len(source.lengths))
-        gradient = exchange.make_gradient(optimizer_state.blocks["gradient"])
-        optimizer_state.replace_gradient(gradient)
+        exchange.most_bytes = 8 * (source.steps or 0) + 16 * (MOST_SUMS + exchange.size * own)
     common["validate"] = share_validation(common["validate"], exchange)
     run = ShardedTraining(
-        network, source, optimizer_state=optimizer_state, exchange=exchange, **common
-    )
+        network, source, optimizer_state=optimizer_state, shards=own, exchange=exchange,
+        sync_every=options.sync_every or 0, **common,
+    )  # fmt: skip
     if state.checkpoint is not None:
         run.restore(checkpoint.from_snapshot(state.checkpoint, state))
     return run

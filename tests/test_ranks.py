@@ -1,0 +1,319 @@
+"""Several ranks: metrics, batches, `partial_fit`, steps of their own, predictions and scores.
+
+test_sharding.py has the bits, the failures and MPI.
+"""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+from test_sharding import ThreadComm, run_ranks
+
+from cmlp import SGD, Adam, Network, RankError, TrainingDiverged, callbacks
+
+
+@pytest.fixture
+def data(rng):
+    X = rng.random((500, 40), dtype=np.float32)
+    return X, (X[:, :4].sum(axis=1) * 1.2).astype(int) % 5
+
+
+@pytest.fixture
+def values(rng):
+    X = rng.random((500, 40), dtype=np.float32)
+    return X, 1e3 + X[:, :2] @ np.array([[1, 2], [-1, 3]], np.float32)
+
+
+def make(kind="classes", units=30, **options):
+    if kind == "classes":
+        return Network([40, units, 5], activation="relu", loss="cross_entropy", seed=0, **options)
+    return Network([40, units, 2], activation="tanh", loss="mse", seed=0, **options)
+
+
+METRICS = {"classes": ["accuracy", "f1", "top_2"], "values": ["r2", "mae", "mse", "rmse"]}
+
+
+@pytest.mark.parametrize("kind", ["classes", "values"])
+def test_metrics_are_the_same_bits_on_any_number_of_ranks(request, data, values, kind):
+    X, y = data if kind == "classes" else values
+
+    def train(**options):
+        history = make(kind).fit(X, y, epochs=3, batch_size=50, optimizer=SGD(1e-3),
+                                 metrics=METRICS[kind], **options)  # fmt: skip
+        return {name: history[name] for name in METRICS[kind]}
+
+    want = train(shards=8)
+    for size in (1, 2, 4):
+        for found in run_ranks(size, lambda comm: train(shards=8, comm=comm, distribute=True)):
+            assert found == want
+    # One batch an epoch: the outputs before the first step are those of the initial network.
+    net = make(kind)
+    history = net.copy().fit(X, y, epochs=1, batch_size=500, optimizer=SGD(1e-3), shards=8,
+                             metrics=METRICS[kind])  # fmt: skip
+    for name in METRICS[kind]:
+        assert history[name][0] == pytest.approx(net.score(X, y, metric=name), rel=1e-9)
+
+
+def test_metrics_of_an_interrupted_epoch_resume(tmp_path, values):
+    X, y = values
+    path = tmp_path / "run.npz"
+
+    def run(comm, net, epochs):
+        history = net.fit(X, y, epochs=epochs, batch_size=50, optimizer=Adam(), comm=comm,
+                          distribute=True, shards=8, metrics=METRICS["values"],
+                          callbacks=callbacks.Checkpoint(path, 7, unit="steps"))  # fmt: skip
+        return [history[name] for name in METRICS["values"]]
+
+    want = run_ranks(2, lambda comm: run(comm, make("values"), 3))[0]
+    run_ranks(2, lambda comm: run(comm, make("values"), 2))  # the last one after step 14 of 20
+    for got in run_ranks(4, lambda comm: run(comm, Network.resume(path), 3)):
+        assert got == want
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_batches(rng, data, sparse):
+    X, y = data
+    weights = rng.random(500)
+    X = csr_array(X * (X > 0.7)) if sparse else X
+    cuts = [0, 70, 100, 102, 300, 500]
+    batches = [(X[a:b], y[a:b], weights[a:b]) for a, b in zip(cuts, cuts[1:], strict=False)]
+
+    def train(units, **options):
+        net = make(units=units, dropout=0.2)
+        history = net.fit(batches, epochs=2, optimizer=Adam(), metrics="accuracy", **options)
+        return net.state.parameters.block.copy(), history["loss"], history["accuracy"]
+
+    for units in (20, 500):
+        want, losses, accuracies = train(units, shards=8)
+        for size in (1, 2, 4):
+            for got, *found in run_ranks(
+                size, lambda comm: train(units, shards=8, comm=comm, distribute=True)
+            ):
+                np.testing.assert_array_equal(got, want)
+                assert found == [losses, accuracies]
+    # One shard is ordinary training.
+    net = make(units=20, dropout=0.2)
+    net.fit(batches, epochs=2, optimizer=Adam())
+    np.testing.assert_array_equal(train(20, shards=1)[0], net.state.parameters.block)
+
+
+@pytest.mark.parametrize("reproducible", [True, False])
+def test_every_rank_has_its_own_batches_and_some_have_fewer(data, reproducible):
+    X, y = data
+    cuts = [0, 100, 500]
+
+    def run(comm):
+        rows = range(cuts[comm.rank], cuts[comm.rank + 1], 50)
+        batches = [(X[i : i + 50], y[i : i + 50]) for i in rows]  # 2 and 8
+        net = make()
+        history = net.fit(batches, epochs=30, optimizer=Adam(0.01), comm=comm,
+                          reproducible=reproducible)  # fmt: skip
+        return net.state.parameters.block.copy(), history["loss"]
+
+    (first, losses), (second, others) = run_ranks(2, run)
+    np.testing.assert_array_equal(first, second)
+    assert losses == others
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_wrong_batches_end_all_ranks(data):
+    X, y = data
+
+    def run(comm, batches, **options):
+        return make().fit(batches, epochs=2, comm=comm, **options)
+
+    whole, part = [(X, y)], [(X[:50], y[:50])]
+    for error in run_ranks(2, lambda comm: run(
+        comm, part if comm.rank else whole, distribute=True
+    )):  # fmt: skip
+        with pytest.raises((ValueError, RankError), match="the same batches|rank . ended"):
+            raise error
+    first, second = run_ranks(2, lambda comm: run(comm, [] if comm.rank else whole))
+    assert isinstance(first, RankError)
+    with pytest.raises(ValueError, match="at least one batch on each rank"):
+        raise second
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1), Adam()])
+def test_partial_fit_continues(data, optimizer):
+    X, y = data
+
+    def train(**options):
+        net = make()
+        for _ in range(3):
+            history = net.partial_fit(X, y, batch_size=50, optimizer=optimizer, **options)
+        net.partial_fit(X, y, batch_size=50, optimizer=optimizer)  # without shards
+        return net.state.parameters.block.copy(), history["loss"]
+
+    want, losses = train(shards=8)
+    net = make()
+    net.fit(X, y, epochs=3, batch_size=50, optimizer=optimizer, shards=8)
+    net.partial_fit(X, y, batch_size=50, optimizer=optimizer)
+    if isinstance(optimizer, SGD):  # has no state, which `fit` would begin anew
+        np.testing.assert_array_equal(net.state.parameters.block, want)
+    for got, found in run_ranks(2, lambda comm: train(shards=8, comm=comm, distribute=True)):
+        np.testing.assert_array_equal(got, want)
+        assert found == losses
+
+
+def test_a_network_after_partial_fit_on_shards_is_saved(tmp_path, data):
+    for optimizer in (SGD(0.1), Adam()):
+        net = make()
+        net.partial_fit(*data, optimizer=optimizer, shards=2)
+        net.save(tmp_path / "net.npz", optimizer=True)
+        loaded = Network.load(tmp_path / "net.npz")
+        for network in (net, loaded):
+            network.partial_fit(*data, optimizer=optimizer, shards=2)
+        np.testing.assert_array_equal(loaded.weight[0], net.weight[0])
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1), SGD(0.1, momentum=0.9), Adam()])
+@pytest.mark.parametrize("distribute", [False, True])
+def test_ranks_with_steps_of_their_own_average_their_networks(data, optimizer, distribute):
+    # An oracle: two networks, each trained on a half; parameters and state averaged every epoch.
+    X, y = data
+    halves = [slice(0, 250), slice(250, 500)]
+
+    def run(comm):
+        part = slice(None) if distribute else halves[comm.rank]
+        net = make()
+        net.fit(X[part], y[part], epochs=1, batch_size=100, shuffle=False, optimizer=optimizer,
+                comm=comm, sync_every=5, distribute=distribute)  # fmt: skip
+        return net.state.parameters.block.copy()
+
+    want = 0
+    for half in halves:
+        net = make()
+        net.fit(X[half], y[half], epochs=1, batch_size=50, shuffle=False, optimizer=optimizer)
+        want = want + net.state.parameters.block / 2
+    for got in run_ranks(2, run):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("reproducible", [True, False])
+def test_steps_of_their_own_train_with_few_messages(data, reproducible):
+    X, y = data
+
+    def run(comm, **options):
+        net = make()
+        history = net.fit(X, y, epochs=30, batch_size=50, optimizer=Adam(0.01), comm=comm,
+                          distribute=True, metrics="accuracy", reproducible=reproducible,
+                          **options)  # fmt: skip
+        return net.state.parameters.block.copy(), history, comm.calls
+
+    (first, history, calls), (second, other, _) = run_ranks(2, lambda c: run(c, sync_every=5))
+    np.testing.assert_array_equal(first, second)
+    assert history["loss"] == other["loss"]
+    assert history["accuracy"] == other["accuracy"]
+    [(_, usual, steps), _] = run_ranks(2, run)
+    assert history["loss"][-1] == pytest.approx(usual["loss"][-1], rel=0.5)
+    assert history["loss"][-1] < 0.3 * history["loss"][0]
+    if reproducible:
+        assert calls < 0.5 * steps
+
+
+def test_steps_of_their_own_resume_at_the_end_of_an_epoch(tmp_path, data):
+    path = tmp_path / "run.npz"
+
+    def run(comm, net, epochs):
+        net.fit(*data, epochs=epochs, batch_size=50, optimizer=Adam(), comm=comm, distribute=True,
+                sync_every=3, callbacks=callbacks.Checkpoint(path))  # fmt: skip
+        return net.state.parameters.block.copy()
+
+    want = run_ranks(2, lambda comm: run(comm, make(), 4))[0]
+    run_ranks(2, lambda comm: run(comm, make(), 2))
+    for got in run_ranks(2, lambda comm: run(comm, Network.resume(path), 4)):
+        np.testing.assert_array_equal(got, want)
+    run_ranks(2, lambda comm: run(comm, make(), 2))
+    for error in run_ranks(4, lambda comm: run(comm, Network.resume(path), 4)):
+        assert "shards must be 2" in str(error) or isinstance(error, RankError)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"comm": None, "distribute": False}, "sync_every requires comm"),
+    ({"shards": 8}, "shards must be None"),
+    ({"batch_size": 1, "epochs": 1, "distribute": False}, "at least one sample on each rank"),
+    ({"callbacks": callbacks.Checkpoint("run.npz", 7, unit="steps")}, "must not observe steps"),
+    ({"sync_every": 0}, "sync_every must be"),
+])  # fmt: skip
+def test_wrong_arguments_of_sync_every(data, arguments, message):
+    def run(comm):
+        part = slice(0, 300) if comm.rank else slice(0, 10)
+        options = {"comm": comm, "distribute": True, "sync_every": 2, **arguments}
+        return make().fit(data[0][part], data[1][part], **options)
+
+    for error in run_ranks(2, run):
+        with pytest.raises(ValueError, match=message):
+            raise error
+
+
+@pytest.mark.parametrize("options", [{}, {"reproducible": False}, {"sync_every": 3}])
+def test_divergence_names_the_rank(data, options):
+    X, y = data
+
+    def run(comm):
+        part = X[:250].copy()
+        if comm.rank == 1:
+            part[200] = 1e38
+        net = Network([40, 30, 1], activation="relu", loss="mse", seed=0)
+        net.fit(part, y[:250], epochs=3, comm=comm, shuffle=False, **options)
+
+    for error in run_ranks(2, run):
+        assert isinstance(error, TrainingDiverged)
+        assert error.rank == 1
+        assert "not finite on rank 1 in epoch" in str(error)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_predictions_and_scores(data, values, size):
+    for kind, (X, y) in {"classes": data, "values": values}.items():
+        net = make(kind)
+        net.fit(X, y, epochs=1, optimizer=SGD(1e-6))
+        inputs = [X, csr_array(X), X.tolist()]
+        for given in inputs:
+            for found in run_ranks(size, lambda comm: net.predict(given, comm=comm)):
+                np.testing.assert_array_equal(found, net.predict(X))
+        cuts = np.arange(size + 1) * 500 // size
+        for name in METRICS[kind]:
+            want = net.score(X, y, metric=name)
+            for found in run_ranks(size, lambda comm: net.score(
+                X, y, metric=name, comm=comm, distribute=True
+            )):  # fmt: skip
+                assert found == pytest.approx(want, rel=1e-9)
+
+            def score(comm):
+                part = slice(cuts[comm.rank], cuts[comm.rank + 1])
+                return net.score(X[part], y[part], metric=name, comm=comm)
+
+            assert run_ranks(size, score) == pytest.approx([want] * size, rel=1e-9)
+    classifier = make()
+    for found in run_ranks(size, lambda comm: classifier.predict_proba(data[0], comm=comm)):
+        np.testing.assert_array_equal(found, classifier.predict_proba(data[0]))
+
+
+def test_wrong_predictions_end_all_ranks(data):
+    X, y = data
+    net = make()
+    first, second = run_ranks(2, lambda comm: net.predict(X[comm.rank :], comm=comm))
+    assert isinstance(first, RankError)
+    with pytest.raises(ValueError, match="the same samples on all ranks; got 499 on rank 1"):
+        raise second
+    wrong = X.copy()
+    wrong[400] = np.nan
+    first, second = run_ranks(2, lambda comm: net.predict(wrong, comm=comm))
+    assert isinstance(first, RankError)
+    assert isinstance(second, ValueError)
+    with pytest.raises(ValueError, match="distribute=True requires comm"):
+        net.score(X, y, distribute=True)
+    with pytest.raises(TypeError, match="object has no Get_rank"):
+        net.predict(X, comm=object())
+    first, second = run_ranks(
+        2, lambda comm: net.score(X, y[comm.rank :], comm=comm, distribute=True)
+    )
+    assert isinstance(first, RankError)
+    assert isinstance(second, ValueError)
+
+
+def test_one_rank_needs_no_messages(data):
+    [comm] = ThreadComm.make(1)
+    np.testing.assert_array_equal(make().predict(data[0], comm=comm), make().predict(data[0]))
+    assert comm.calls == 0
