@@ -9,6 +9,7 @@ from scipy.sparse import csr_array
 from test_sharding import ThreadComm, run_ranks
 
 from cmlp import SGD, Adam, Network, RankError, TrainingDiverged, callbacks
+from cmlp.sklearn import MLPClassifier, MLPRegressor
 
 
 @pytest.fixture
@@ -69,31 +70,29 @@ def test_metrics_of_an_interrupted_epoch_resume(tmp_path, values):
         assert got == want
 
 
+@pytest.mark.parametrize("units", [20, 500])  # gradients sent whole, and by halves
 @pytest.mark.parametrize("sparse", [False, True])
-def test_batches(rng, data, sparse):
+def test_batches(rng, data, sparse, units):
     X, y = data
     weights = rng.random(500)
     X = csr_array(X * (X > 0.7)) if sparse else X
     cuts = [0, 70, 100, 102, 300, 500]
     batches = [(X[a:b], y[a:b], weights[a:b]) for a, b in zip(cuts, cuts[1:], strict=False)]
 
-    def train(units, **options):
+    def train(**options):
         net = make(units=units, dropout=0.2)
         history = net.fit(batches, epochs=2, optimizer=Adam(), metrics="accuracy", **options)
         return net.state.parameters.block.copy(), history["loss"], history["accuracy"]
 
-    for units in (20, 500):
-        want, losses, accuracies = train(units, shards=8)
-        for size in (1, 2, 4):
-            for got, *found in run_ranks(
-                size, lambda comm: train(units, shards=8, comm=comm, distribute=True)
-            ):
-                np.testing.assert_array_equal(got, want)
-                assert found == [losses, accuracies]
+    want, *records = train(shards=8)
+    for size in (1, 2, 4):
+        for got, *found in run_ranks(
+            size, lambda comm: train(shards=8, comm=comm, distribute=True)
+        ):
+            np.testing.assert_array_equal(got, want)
+            assert found == records
     # One shard is ordinary training.
-    net = make(units=20, dropout=0.2)
-    net.fit(batches, epochs=2, optimizer=Adam())
-    np.testing.assert_array_equal(train(20, shards=1)[0], net.state.parameters.block)
+    np.testing.assert_array_equal(train(shards=1)[0], train()[0])
 
 
 @pytest.mark.parametrize("reproducible", [True, False])
@@ -125,7 +124,7 @@ def test_wrong_batches_end_all_ranks(data):
     for error in run_ranks(2, lambda comm: run(
         comm, part if comm.rank else whole, distribute=True
     )):  # fmt: skip
-        with pytest.raises((ValueError, RankError), match="the same batches|rank . ended"):
+        with pytest.raises((ValueError, RankError), match=r"the same batches|rank . ended"):
             raise error
     first, second = run_ranks(2, lambda comm: run(comm, [] if comm.rank else whole))
     assert isinstance(first, RankError)
@@ -264,30 +263,39 @@ def test_divergence_names_the_rank(data, options):
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
-def test_predictions_and_scores(data, values, size):
-    for kind, (X, y) in {"classes": data, "values": values}.items():
-        net = make(kind)
-        net.fit(X, y, epochs=1, optimizer=SGD(1e-6))
-        inputs = [X, csr_array(X), X.tolist()]
-        for given in inputs:
-            for found in run_ranks(size, lambda comm: net.predict(given, comm=comm)):
-                np.testing.assert_array_equal(found, net.predict(X))
-        cuts = np.arange(size + 1) * 500 // size
-        for name in METRICS[kind]:
-            want = net.score(X, y, metric=name)
-            for found in run_ranks(size, lambda comm: net.score(
-                X, y, metric=name, comm=comm, distribute=True
-            )):  # fmt: skip
-                assert found == pytest.approx(want, rel=1e-9)
+@pytest.mark.parametrize("kind", ["classes", "values"])
+def test_predictions(request, kind, size):
+    X, y = request.getfixturevalue("data" if kind == "classes" else "values")
+    net = make(kind)
+    net.fit(X, y, epochs=1, optimizer=SGD(1e-6))
 
-            def score(comm):
-                part = slice(cuts[comm.rank], cuts[comm.rank + 1])
-                return net.score(X[part], y[part], metric=name, comm=comm)
+    def check(method, given, want):
+        for found in run_ranks(size, lambda comm: method(given, comm=comm)):
+            np.testing.assert_array_equal(found, want)
 
-            assert run_ranks(size, score) == pytest.approx([want] * size, rel=1e-9)
-    classifier = make()
-    for found in run_ranks(size, lambda comm: classifier.predict_proba(data[0], comm=comm)):
-        np.testing.assert_array_equal(found, classifier.predict_proba(data[0]))
+    for given in (X, csr_array(X), X.tolist()):
+        check(net.predict, given, net.predict(X))
+    if kind == "classes":
+        check(net.predict_proba, X, net.predict_proba(X))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    ("kind", "metric"), [(kind, name) for kind in METRICS for name in METRICS[kind]]
+)
+def test_scores(request, kind, metric, size):
+    X, y = request.getfixturevalue("data" if kind == "classes" else "values")
+    net, cuts = make(kind), np.arange(size + 1) * 500 // size
+    want = [pytest.approx(net.score(X, y, metric=metric), rel=1e-9)] * size
+
+    def score_part(comm):
+        part = slice(cuts[comm.rank], cuts[comm.rank + 1])
+        return net.score(X[part], y[part], metric=metric, comm=comm)
+
+    assert run_ranks(size, score_part) == want
+    assert want == run_ranks(
+        size, lambda comm: net.score(X, y, metric=metric, comm=comm, distribute=True)
+    )
 
 
 def test_wrong_predictions_end_all_ranks(data):
@@ -317,3 +325,77 @@ def test_one_rank_needs_no_messages(data):
     [comm] = ThreadComm.make(1)
     np.testing.assert_array_equal(make().predict(data[0], comm=comm), make().predict(data[0]))
     assert comm.calls == 0
+
+
+@pytest.fixture
+def labels(data):
+    return data[0], np.array(["a", "b", "c", "d", "e"])[data[1]]
+
+
+ESTIMATORS = [
+    {"random_state": 0}, {"random_state": 0, "solver": "sgd", "learning_rate": "adaptive"},
+    {"random_state": 0, "early_stopping": True}, {"random_state": 0, "optimizer": SGD(0.1)},
+    {"random_state": 0, "dropout": 0.2, "batch_size": 50},
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("arguments", ESTIMATORS)
+@pytest.mark.parametrize("name", ["labels", "values"])
+def test_estimators(request, name, arguments):
+    kind = {"labels": MLPClassifier, "values": MLPRegressor}[name]
+    X, y = request.getfixturevalue(name)
+
+    def train(**options):
+        estimator = kind(hidden_layer_sizes=(20,), max_iter=5, **arguments).fit(X, y, **options)
+        return estimator.network_.state.parameters.block.copy(), estimator.loss_curve_
+
+    want, losses = train(shards=8)
+    for size in (1, 2, 4):
+        for got, found in run_ranks(size, lambda comm: train(comm=comm, distribute=True)):
+            np.testing.assert_array_equal(got, want)
+            assert found == losses
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("options", [{}, {"reproducible": False}, {"sync_every": 2}])
+def test_estimators_whose_ranks_have_other_classes(labels, options):
+    X, y = labels
+    order = np.argsort(y, kind="stable")
+    parts = order[:260], order[260:]
+    assert set(y[parts[0]]) != set(y)
+
+    def train(comm):
+        estimator = MLPClassifier(20, max_iter=60, batch_size=50, early_stopping=True,
+                                  learning_rate_init=0.01, n_iter_no_change=60)  # fmt: skip
+        estimator.fit(X[parts[comm.rank]], y[parts[comm.rank]], comm=comm, **options)
+        return estimator
+
+    first, second = run_ranks(2, train)
+    assert list(first.classes_) == list(second.classes_) == ["a", "b", "c", "d", "e"]
+    for got, want in zip(first.coefs_, second.coefs_, strict=True):
+        np.testing.assert_array_equal(got, want)
+    assert first.loss_curve_ == second.loss_curve_
+    assert first.validation_scores_ == second.validation_scores_
+    assert first.score(X, y) > 0.6
+
+
+def test_estimators_with_wrong_arguments_end_all_ranks(labels):
+    def train(comm, rank_1, **arguments):
+        wrong = rank_1 if comm.rank == 1 else {}
+        return MLPClassifier(10, max_iter=2, **arguments, **wrong).fit(
+            *labels, comm=comm, distribute=True
+        )
+
+    first, second = run_ranks(2, lambda comm: train(comm, {"batch_size": 33}))
+    assert isinstance(first, RankError)
+    with pytest.raises(ValueError, match="batch_size must be the same on all ranks"):
+        raise second
+    for error in run_ranks(2, lambda comm: train(comm, {}, solver="lbfgs")):
+        with pytest.raises((ValueError, RankError), match=r"does not support comm|rank"):
+            raise error
+    for error in run_ranks(2, lambda comm: train(comm, {}, batch_norm=True)):
+        with pytest.raises((ValueError, RankError), match=r"normalization='batch'|rank"):
+            raise error
+    with pytest.raises(ValueError, match="requires comm"):
+        MLPClassifier().fit(*labels, distribute=True)

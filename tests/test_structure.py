@@ -22,8 +22,8 @@ LAYERS = [
     "cli _cli_sizes",
     "__init__",
     """sklearn sklearn.estimators sklearn.mixin sklearn.optimizers sklearn.parameters
-    sklearn.labels sklearn.schedules sklearn.sources sklearn.stopping sklearn.threadpool
-    sklearn.validation""",
+    sklearn.labels sklearn.ranks sklearn.schedules sklearn.sources sklearn.stopping
+    sklearn.threadpool sklearn.validation""",
     "ensemble config",
     "reference",
     "network",

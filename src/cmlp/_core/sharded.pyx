@@ -52,7 +52,7 @@ cdef class ShardedRun:
     noise : tuple of (int, int), optional
         Seed and epoch of the random numbers; None: dropout and input layers are inactive.
     metrics : ShardMetrics, optional
-        See `cmlp._training.shard_metrics`.
+        The metric sums of each shard; see shard_metrics.py.
     exchange : callable, optional
         Called in each step with a float64 vector of sums over this process: of the losses, two
         zeros, and the metric sums of the step. It adds the sums of the other processes to them, and

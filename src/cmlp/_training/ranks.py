@@ -95,9 +95,7 @@ def measure_on_ranks(measure, make_metrics, X, y, comm, distribute):
         if distribute:
             cuts = divide(exchange, count_rows(X))
             if cuts[-1] != count_rows(y):
-                raise ValueError(
-                    f"y must have {cuts[-1]} samples, like X; got shape {np.shape(y)}"
-                )
+                raise ValueError(f"y must have {cuts[-1]} samples, like X; got shape {np.shape(y)}")
             rows = slice(cuts[exchange.rank], cuts[exchange.rank + 1])
             X, y = take_rows(X, rows), take_rows(y, rows)
         part, total = measure(X, y).sums, make_metrics()

@@ -70,12 +70,15 @@ class ShardedSource:
         Samples of all ranks, and steps of an epoch.
     share : float
         Fraction of the samples that this rank has.
+    seed_offset : int
+        Added to the seed of the orders.
     has_one_chunk : bool
     subset : None
     """
 
     has_one_chunk = False
     subset = None
+    seed_offset = 0
 
     def __init__(self, rows, targets, parts, first, lengths, batch_size, shuffle, exchange,
                  sync_every=0):  # fmt: skip
@@ -126,7 +129,7 @@ class ShardedSource:
         if not self.shuffle:
             return part
         order = np.empty(len(part), np.uint32)
-        shuffle(order, (seed + shard * SEED_STEP) % 2**64, epoch)
+        shuffle(order, (seed + self.seed_offset + shard * SEED_STEP) % 2**64, epoch)
         return part[order]
 
     def measure_steps(self, order, shares):

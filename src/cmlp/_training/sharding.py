@@ -376,9 +376,7 @@ def prepare_sharded(network, X, y, options, optimizer, prepare_parts, optimizer_
     with exchange.aborts() if exchange is not None else contextlib.nullcontext():
         check_sharding(network.state.architecture, optimizer, options, y is None)
         shows = exchange is None or exchange.rank == 0
-        source, common = prepare_parts(
-            network, X, y, options, optimizer, earlier_task, shows=shows
-        )
+        source, common = prepare_parts(network, X, y, options, optimizer, earlier_task, shows=shows)
         return make_sharded_run(
             network, source, options, exchange, optimizer, optimizer_state, common
         )

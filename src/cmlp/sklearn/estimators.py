@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 from sklearn import neural_network
+from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import validate_data
@@ -137,13 +138,19 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
         return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
 
     def _validate_input(self, X, y, incremental, reset):
-        if incremental or self.warm_start or not is_label_array(y):
+        ranks = self._get_ranks()
+        is_divided = ranks is not None and ranks.has_parts() and np.ndim(y) == 1
+        if incremental or self.warm_start or not (is_divided or is_label_array(y)):
             return super()._validate_input(X, y, incremental, reset)
         X, y = validate_data(
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True,
             dtype=(np.float64, np.float32), reset=reset,
         )  # fmt: skip
-        self._label_binarizer, targets = binarize_labels(y)
+        if is_divided:
+            self._label_binarizer = LabelBinarizer().fit(ranks.join_classes(y))
+            targets = self._label_binarizer.transform(y).astype(bool)
+        else:
+            self._label_binarizer, targets = binarize_labels(y)
         self.classes_ = self._label_binarizer.classes_
         return X, targets
 

@@ -61,7 +61,8 @@ class EngineMixin:
     normalization, which is folded into them.
     """
 
-    def fit(self, X, y, sample_weight=None, *, validation_data=None):
+    def fit(self, X, y, sample_weight=None, *, validation_data=None, comm=None, shards=None,
+            distribute=False, reproducible=True, sync_every=None):  # fmt: skip
         """Fit the model, like scikit-learn's `fit`.
 
         Parameters
@@ -71,6 +72,10 @@ class EngineMixin:
         sample_weight : array-like, shape (n_samples,), optional
         validation_data : tuple (X, y), optional
             The data that `validation_scores_` and early stopping use, instead of a fraction of X.
+        comm, shards, distribute, reproducible, sync_every
+            As for `cmlp.Network.fit`: train on shards, and on the ranks of an MPI communicator.
+            Without `distribute`, X and y are this rank's samples, and the classes are those of all
+            ranks; the validation score is that of rank 0.
 
         Returns
         -------
@@ -80,12 +85,21 @@ class EngineMixin:
         ------
         TypeError, ValueError
             If an argument does not fit, or if training diverges.
+        RankError
+            If another rank has ended by an exception.
         """
-        self._validation_data = validation_data
+        arguments = comm, shards, distribute, reproducible, sync_every
+        self._validation_data, self._ranks = validation_data, None
         try:
-            return super().fit(X, y, sample_weight)
+            if arguments == (None, None, False, True, None):
+                return super().fit(X, y, sample_weight)
+            # Imported here because few calls need it.
+            from cmlp.sklearn.ranks import Ranks
+
+            self._ranks = Ranks(self, *arguments)
+            return self._ranks.fit(partial(super().fit, X, y, sample_weight))
         finally:
-            del self._validation_data
+            del self._validation_data, self._ranks
 
     @property
     def network_(self):
@@ -95,6 +109,8 @@ class EngineMixin:
     # The network and scikit-learn's attributes.
 
     def _initialize(self, y, layer_units, dtype):
+        if ranks := self._get_ranks():
+            ranks.share_random_state()
         super()._initialize(y, layer_units, dtype)
         # The network of an earlier fit has other sizes, or running statistics of other data.
         self.__dict__.pop("_optimizer", None)
@@ -104,6 +120,10 @@ class EngineMixin:
         self._network.bias = [intercept[:, None] for intercept in self.intercepts_]
         self._input_dtype = dtype
         self._expose_parameters()
+
+    def _get_ranks(self):
+        # Return the `Ranks` of the current call of `fit`, or None.
+        return self.__dict__.get("_ranks")
 
     def _choose_dtype(self, dtype):
         # Return the dtype of the network's parameters, for an X or coefficients of `dtype`.
@@ -229,29 +249,28 @@ class EngineMixin:
                         intercept_grads, layer_units, incremental):  # fmt: skip
         # Called by scikit-learn's `fit` and `partial_fit`. `activations` to `intercept_grads` are
         # buffers of its own solver and not used.
-        network = self._synchronize()
+        network, ranks = self._synchronize(), self._get_ranks()
         self._input_dtype = X.dtype
         if not incremental or "_optimizer" not in self.__dict__:
+            make_state = ranks.make_optimizer_state if ranks else OptimizerState
             # Named as in scikit-learn: `_optimizer.learning_rate` is the current learning rate.
             self._optimizer = start_learning_rate(
-                self, OptimizerState(choose_optimizer(self), network.state.parameters)
+                self, make_state(choose_optimizer(self), network.state.parameters)
             )
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         samples, held_out = self._split_validation(
             WeightedSamples(X, y, self._combine_weights(y, sample_weight))
         )
-        batch_size = self._resolve_batch_size(samples.X.shape[0])
-        source = ScikitSource(
-            *self._prepare_data(samples, batch_size), batch_size,
-            self._random_state if self.shuffle else None,
-        )  # fmt: skip
+        make_run, source = self._make_source(samples)
+        score = None if held_out is None else partial(self._score_held_out, held_out)
         monitor = TrainingMonitor(
             self, source.n_samples, self._optimizer, self._no_improvement_count,
-            None if held_out is None else partial(self._score_held_out, held_out), incremental,
+            ranks.share_score(score) if ranks else score, incremental,
+            prints=self.verbose == 1 and (ranks is None or ranks.is_first),
         )  # fmt: skip
         try:
-            stopped = self._train(source, monitor, 1 if incremental else self.max_iter)
+            stopped = self._train(make_run, source, monitor, 1 if incremental else self.max_iter)
         finally:
             self._no_improvement_count = monitor.rule.count
             self._expose_parameters()  # also after an exception of a callback
@@ -264,16 +283,33 @@ class EngineMixin:
             network.state.restore(monitor.best)
             self._expose_parameters()
 
-    def _train(self, source, monitor, epochs):
+    def _make_source(self, samples):
+        # Return a function that makes the training run, and the source of its samples.
+        ranks, n_samples = self._get_ranks(), samples.X.shape[0]
+        if ranks is None:
+            batch_size = self._resolve_batch_size(n_samples)
+            return TrainingRun, ScikitSource(
+                *self._prepare_data(samples, batch_size), batch_size,
+                self._random_state if self.shuffle else None,
+            )  # fmt: skip
+        batch_size = self._resolve_batch_size(ranks.count_samples(n_samples))
+        source, shards = ranks.make_source(
+            self._network, self._optimizer.optimizer_state.optimizer,
+            *self._prepare_data(samples, batch_size), batch_size,
+        )  # fmt: skip
+        return partial(ranks.make_run, shards=shards), source
+
+    def _train(self, make_run, source, monitor, epochs):
         # Return whether a stopping rule or a callback has ended training.
         optimizer_state = self._optimizer.optimizer_state
-        run = TrainingRun(
+        ranks = self._get_ranks()
+        shows = self.verbose and self.verbose > 1 and (ranks is None or ranks.is_first)
+        run = make_run(
             self._network, source, validate=None, epochs=epochs,
             optimizer=optimizer_state.optimizer, optimizer_state=optimizer_state,
             schedule=self._optimizer if self.schedule is None else start_schedule(self.schedule),
             callbacks=[monitor, *resolve_callbacks(self.callbacks or (), None)], metrics=(),
-            progress=choose_progress(None, 1 if self.verbose and self.verbose > 1 else 0, epochs,
-                                     source.n_samples),
+            progress=choose_progress(None, 1 if shows else 0, epochs, source.n_samples),
             threads=self._resolve_threads(),
         )  # fmt: skip
         self.n_iter_ = 0
@@ -361,6 +397,7 @@ class EngineMixin:
     def _check_lbfgs_arguments(self):
         values = {name: getattr(self, name) for name in ("optimizer", "schedule", "callbacks")}
         values["validation_data"] = self.__dict__.get("_validation_data")
+        values["comm or shards"] = self._get_ranks()
         values["dropout"] = self.dropout if np.any(self.dropout) else None
         for name, value in values.items():
             if value is not None:

@@ -62,11 +62,11 @@ class TrainingMonitor(Callback):
         Returns the score of the validation data.
     is_incremental : bool
         Whether this is `partial_fit`, which ends after one epoch.
+    prints : bool
+        Whether to print scikit-learn's lines: with ``verbose=1``, as 2 shows a progress bar.
 
     Attributes
     ----------
-    prints : bool
-        Whether to print scikit-learn's lines: with ``verbose=1``, as 2 shows a progress bar.
     rule : StoppingRule
         It minimizes the loss or, with `early_stopping`, the negative validation score: negation is
         exact, so both comparisons are scikit-learn's.
@@ -75,11 +75,11 @@ class TrainingMonitor(Callback):
     """
 
     def __init__(self, estimator, n_samples, learning_rate, no_improvement_count, validate,
-                 is_incremental):  # fmt: skip
+                 is_incremental, prints):  # fmt: skip
         self.estimator, self.n_samples, self.learning_rate = estimator, n_samples, learning_rate
         self.validate, self.is_incremental, self.best = validate, is_incremental, None
         e = estimator
-        self.prints = e.verbose == 1
+        self.prints = prints
         best = -e.best_validation_score_ if e.early_stopping else e.best_loss_
         self.rule = StoppingRule(e.tol, e.n_iter_no_change, best, no_improvement_count)
         self.reads_network = validate is not None
