@@ -7,7 +7,7 @@ import numpy as np
 from cmlp._core.inputs cimport MetricSums, Rows, Targets
 from cmlp._core.kernels cimport (
     CMLP_GRADIENT_BLOCK_BYTES, CMLP_LARGE_PHASE_BLOCKS, CMLP_TIME_SLICE_SECONDS, cmlp_metric_sums)
-from cmlp._core.pool cimport begin_team, end_team
+from cmlp._core.pool cimport Range, begin_team, end_team
 from cmlp._core.program cimport Program, Workspace, run_shard_gradient
 from cmlp._core.steps cimport (
     GROUPS, Job, TrainingJob, apply_gradient, count_levels, count_square_blocks)
@@ -56,11 +56,12 @@ cdef class ShardedRun:
     exchange : callable, optional
         Called in each step with a float64 vector of sums over this process: of the losses, two
         zeros, and the metric sums of the step. It adds the sums of the other processes to them, and
-        their gradients to the optimizer's.
+        their gradients to the optimizer's. Its second argument is `update`, which it calls for all
+        parameters or for those that no other process updates.
     sync_every : int, default 0
         If it is not 0, each process takes this number of steps, or those up to the end of the
         epoch, by its own gradient before `exchange` is called. The second and the third sum are
-        then those of the weights and of the penalties.
+        then those of the weights and of the penalties, and the second argument is missing.
 
     Raises
     ------
@@ -179,6 +180,8 @@ cdef class ShardedRun:
         cdef int64_t first = self.bounds[self.step, 0]
         cdef double rate = self.rate if self.rates is None else self.rates[self.step]
         cdef int shard, group
+        for group in range(GROUPS):
+            training.optimizer.optimizers[group].rate = rate
         for shard in range(job.shards + 1):
             self.rows_of_step[shard] = self.bounds[self.step, shard] - first
         job.shard_samples = &self.positions[self.step, 0]
@@ -193,15 +196,26 @@ cdef class ShardedRun:
         else:
             self.optimizer.gradient[:] = 0
         if self.exchange is not None and not self.sync_every:
-            self.exchange(vector)
-        self.is_synchronized = not self.sync_every
-        for group in range(GROUPS):
-            training.optimizer.optimizers[group].rate = rate
-        with nogil:
-            job.team = begin_team(job.threads)
-            apply_gradient(training)
-            end_team(job.team)
+            self.exchange(vector, self.update)
+        else:
+            self.is_synchronized = self.exchange is None
+            self.update()
         self.count_step(vector)
+
+    def update(self, int64_t first=0, int64_t size=0):
+        """Take the optimizer's step for parameters first .. first + size, or for all of them.
+
+        Parameters
+        ----------
+        first, size : int
+            Elements of the parameters' block, multiples of 64 bytes.
+        """
+        cdef TrainingJob *training = &self.training
+        training.share = Range(first, size)
+        with nogil:
+            training.job.team = begin_team(training.job.threads)
+            apply_gradient(training)
+            end_team(training.job.team)
 
     cdef object count_step(self, vector):
         # Count the sums of a step, and find divergence.

@@ -176,6 +176,25 @@ cdef void sum_shard_metrics(TrainingJob *training) noexcept nogil:
             at(last.output, row * last.ld, job.itemsize), last.ld, training.shard_metrics[shard])
 
 
+cdef void optimize_share(void *arg, int64_t block, int64_t blocks) noexcept nogil:
+    # Phase: take the optimizer's step for a share of the parameters.
+    cdef TrainingJob *training = <TrainingJob *> arg
+    cdef Job *job = &training.job
+    cdef Range share = split_range(training.share.size, CMLP_PAD // job.itemsize, block, blocks)
+    cdef int64_t first = training.share.first + share.first, end = first + share.size, begin
+    cdef Tensor *tensor
+    cdef Tensor part
+    cdef int l, t
+    for l in range(job.depth):
+        for t in range(job.layers[l].tensor_count):
+            tensor = &job.layers[l].tensors[t]
+            begin = max(first, tensor.offset) - tensor.offset
+            part = tensor[0]
+            part.rows, part.columns = 1, min(end - tensor.offset, tensor.rows * tensor.columns)
+            if begin < part.columns:
+                optimize_block(training, &part, 0, 1, begin, part.columns - begin)
+
+
 cdef void apply_gradient(TrainingJob *training) noexcept nogil:
     cdef Job *job = &training.job
     cdef OptimizerPlan *plan = &training.optimizer
@@ -186,4 +205,7 @@ cdef void apply_gradient(TrainingJob *training) noexcept nogil:
     for group in range(GROUPS):
         plan.optimizers[group].scale = 1
         job.kernels.begin_step(&plan.optimizers[group])
-    end_update(training)
+    if training.share.size:
+        run_phase(job.team, optimize_share, training, count_parameter_blocks(job))
+    else:
+        end_update(training)

@@ -12,7 +12,7 @@ from cmlp._core.blas cimport cblas_hooks
 from cmlp._core.kernels cimport (
     cmlp_activation, cmlp_dropout, cmlp_entries, cmlp_head, cmlp_input_layer, cmlp_kernels,
     cmlp_metric_sums, cmlp_optimizer, cmlp_rng_key, cmlp_rows, cmlp_targets)
-from cmlp._core.pool cimport cmlp_team
+from cmlp._core.pool cimport Range, cmlp_team
 
 
 cdef enum:
@@ -196,6 +196,7 @@ cdef struct TrainingJob:
     Penalty penalty
     char *shard_sums            # scratch of each block of an update by shards
     cmlp_metric_sums **shard_metrics  # (shards,), or NULL: no metrics
+    Range share                 # of the parameters that a step updates; empty: all of them
     int64_t shard_sum_bytes     # of one level of the tree; a block has one for each level
     double *squares             # (count_square_blocks(),): sums of squares, for norm and penalty
     bint limits_norms           # whether any layer has a max_norm
@@ -222,7 +223,8 @@ cdef void compute_shard_gradient(TrainingJob *training) noexcept nogil
 # Return the levels of the tree over this number of shards, at least 1.
 cdef int count_levels(int shards) noexcept nogil
 
-# Take the optimizer's step by the gradient of a batch, whose weight is `whole_weight`.
+# Take the optimizer's step, for the parameters of `share`, by the gradient of a batch whose weight is
+# `whole_weight`.
 cdef void apply_gradient(TrainingJob *training) noexcept nogil
 
 # Compute the outputs of one batch.

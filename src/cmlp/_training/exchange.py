@@ -129,7 +129,7 @@ class Exchange:
                 "use reproducible=False)"
             )
 
-    def make_gradient(self, size, dtype, sums=LEAST_SUMS):
+    def make_gradient(self, size, dtype, sums=LEAST_SUMS, parameters=None):
         """Return a vector of zeros that `sum_gradient` sums over the ranks.
 
         Parameters
@@ -138,7 +138,11 @@ class Exchange:
         dtype : dtype
         sums : int, default 1
             Number of sums that go with it.
+        parameters : ndarray of the same size, optional
+            If each rank may update a part of them, they are exchanged instead of the sums of the
+            gradient; the gradients of other parts are then undefined.
         """
+        self.parameters = parameters
         bytes = size * np.dtype(dtype).itemsize
         self.out = Message(bytes, sums)
         self.received = Message(min(bytes, PART_BYTES), sums)
@@ -146,8 +150,15 @@ class Exchange:
         self.other = self.received.payload.view(dtype)
         return self.gradient
 
-    def sum_gradient(self, sums):
+    def sum_gradient(self, sums, update=None):
         """Sum the gradient, and a float64 vector of the loss and other sums, both in place.
+
+        Parameters
+        ----------
+        sums : ndarray of float64
+        update : callable, optional
+            Updates the parameters of a range (first, size), or all without arguments, by their
+            gradient.
 
         Raises
         ------
@@ -163,8 +174,10 @@ class Exchange:
                 self.swap(self.out, self.received, distance)
                 self.gradient += self.other
         else:
-            self.sum_by_halves()
+            self.sum_by_halves(update if self.parameters is not None else None)
         self.end(self.out)
+        if update is not None and (self.parameters is None or self.gradient.nbytes < LARGE_BYTES):
+            update()
         sums[:] = self.out.sums
         self.note_divergence(int(self.out.state[2]))
 
@@ -172,13 +185,15 @@ class Exchange:
         """Record the lowest rank whose loss is not finite; `size` for none."""
         self.diverged = rank if rank < self.size else None
 
-    def sum_by_halves(self):
-        # Each round halves what a rank sums; then the ranks collect the sums in reverse order.
+    def sum_by_halves(self, update):
+        # Each round halves what a rank sums; then the ranks collect the sums, or the parameters that
+        # each of them has updated, in reverse order.
+        unit = ALIGNMENT // self.gradient.itemsize
         header, parts = Message(0, self.out.sums.size), []
         first, end = 0, self.gradient.size
         for distance in self.distances():
             self.swap_headers(header, distance)
-            middle = (first + end) // 2
+            middle = first + (end - first) // (2 * unit) * unit
             kept, sent = slice(first, middle), slice(middle, end)
             if self.rank & distance:
                 kept, sent = sent, kept
@@ -186,13 +201,19 @@ class Exchange:
                 self.add_parts(self.gradient[sent], self.gradient[kept], distance)
             parts.append((distance, kept, sent))
             first, end = kept.start, kept.stop
-        if self.out.state[0] == RUNNING:
-            for distance, kept, sent in reversed(parts):
-                self.send(self.gradient[kept], self.gradient[sent], distance)
+        if self.out.state[0] != RUNNING:
+            return
+        collected = self.gradient
+        if update is not None:
+            collected = self.parameters
+            if end > first:
+                update(first, end - first)
+        for distance, kept, sent in reversed(parts):
+            self.send(collected[kept], collected[sent], distance)
 
     def add_parts(self, sent, kept, distance):
-        # Send a vector to the rank at a distance, and add the one from there to `kept`. Two vectors
-        # of neighbouring halves differ in length by one at most.
+        # Send a vector to the rank at a distance, and add the one from there to `kept`. They may
+        # differ in length.
         size = self.other.size
         for i in range(0, max(sent.size, kept.size), size):
             other = self.other[: kept[i : i + size].size]
@@ -319,7 +340,7 @@ class PlainExchange(Exchange):
     def check_size(self):
         """Accept any number of ranks."""
 
-    def make_gradient(self, size, dtype, sums=LEAST_SUMS):
+    def make_gradient(self, size, dtype, sums=LEAST_SUMS, parameters=None):
         """Return a vector of zeros that `sum_gradient` sums over the ranks."""
         gradient = super().make_gradient(size, dtype, sums)
         self.other = np.empty_like(gradient)
@@ -339,7 +360,7 @@ class PlainExchange(Exchange):
         self.note_divergence(int(diverged[0]) if diverged.size else self.size)
         return losses.sum()
 
-    def sum_gradient(self, sums):
+    def sum_gradient(self, sums, update=None):
         """Sum the gradient, and a float64 vector of the loss and other sums, both in place."""
         loss = self.agree(sums[0])
         self.end(self.out)
@@ -350,6 +371,8 @@ class PlainExchange(Exchange):
         sums[0] = loss
         self.comm.Allreduce(self.gradient, self.other)
         self.gradient[:] = self.other
+        if update is not None:
+            update()
 
     def sum_vector(self, vector):
         """Return the sum over the ranks of a vector of float64."""

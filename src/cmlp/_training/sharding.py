@@ -74,8 +74,12 @@ class ShardedTraining(TrainingRun):
             size = sum(array.size for array in self.list_averaged())
             self.exchange.make_gradient(size, block.dtype, sums)
         else:
+            # An optimizer's state would have to be complete on all ranks, for checkpoints.
+            has_state = len(self.optimizer_state.blocks) > 1 or self.state.architecture.max_norm
             self.optimizer_state.replace_gradient(
-                self.exchange.make_gradient(block.size, block.dtype, sums)
+                self.exchange.make_gradient(
+                    block.size, block.dtype, sums, None if has_state else block
+                )
             )
 
     @property
