@@ -223,8 +223,8 @@ cdef void compute_shard_gradient(TrainingJob *training) noexcept nogil
 # Return the levels of the tree over this number of shards, at least 1.
 cdef int count_levels(int shards) noexcept nogil
 
-# Take the optimizer's step, for the parameters of `share`, by the gradient of a batch whose weight is
-# `whole_weight`.
+# Take the optimizer's step, for the parameters of `share`, by the gradient of a batch whose weight
+# is `whole_weight`.
 cdef void apply_gradient(TrainingJob *training) noexcept nogil
 
 # Compute the outputs of one batch.

@@ -186,8 +186,8 @@ class Exchange:
         self.diverged = rank if rank < self.size else None
 
     def sum_by_halves(self, update):
-        # Each round halves what a rank sums; then the ranks collect the sums, or the parameters that
-        # each of them has updated, in reverse order.
+        # Each round halves what a rank sums; then the ranks collect the sums, or the parameters
+        # that each of them has updated, in reverse order.
         unit = ALIGNMENT // self.gradient.itemsize
         header, parts = Message(0, self.out.sums.size), []
         first, end = 0, self.gradient.size
