@@ -383,7 +383,7 @@ def test_estimators_whose_ranks_have_other_classes(labels, options):
 def test_estimators_with_wrong_arguments_end_all_ranks(labels):
     def train(comm, rank_1, **arguments):
         wrong = rank_1 if comm.rank == 1 else {}
-        return MLPClassifier(10, max_iter=2, **arguments, **wrong).fit(
+        return MLPClassifier(**{"hidden_layer_sizes": 10, "max_iter": 2, **arguments, **wrong}).fit(
             *labels, comm=comm, distribute=True
         )
 
@@ -391,6 +391,9 @@ def test_estimators_with_wrong_arguments_end_all_ranks(labels):
     assert isinstance(first, RankError)
     with pytest.raises(ValueError, match="batch_size must be the same on all ranks"):
         raise second
+    first, second = run_ranks(2, lambda comm: train(comm, {"hidden_layer_sizes": "wide"}))
+    assert isinstance(first, RankError)
+    assert isinstance(second, ValueError)
     for error in run_ranks(2, lambda comm: train(comm, {}, solver="lbfgs")):
         with pytest.raises((ValueError, RankError), match=r"does not support comm|rank"):
             raise error

@@ -228,16 +228,22 @@ def test_an_exception_ends_all_ranks(data, event, reproducible, units, size):
     ({"epochs": 3}, "epochs must be the same on all ranks; got 3 on rank 1, and 2 on rank 0"),
     ({"batch_size": 40}, "batch_size must be the same"),
     ({"optimizer": LBFGS()}, "support neither LBFGS"),
-    ({"metrics": "accuracy"}, "the number of metrics must be the same"),
+    ({"metrics": "accuracy"}, "metrics must be the same"),
     ({"sync_every": 2}, "sync_every must be the same"),
-    ({"shards": 16}, "shards must be the same on all ranks; got 16 on rank 1, and 0 on rank 0"),
+    ({"shards": 16}, "shards must be the same on all ranks; got 16 on rank 1, and None on rank 0"),
+    ({"optimizer": Adam(0.1)}, r"optimizer must be the same on all ranks; got Adam\(lr=0.1"),
+    ({"shuffle": False}, "shuffle must be the same on all ranks; got False on rank 1, and True"),
+    ({"epochs": -1}, "epochs must be"),
+    ({"optimizer": "adam"}, "optimizer must be an instance"),
+    ({"shards": "2"}, "shards must be a whole number"),
+    ({"schedule": lambda step, epoch: 1.0}, "schedule must be the same"),
 ])  # fmt: skip
 def test_wrong_arguments_on_one_rank_end_all(data, arguments, message):
     first, second = run_ranks(2, lambda comm: fit(
         *data, comm=comm, distribute=True, **(arguments if comm.rank == 1 else {})
     ))  # fmt: skip
     assert isinstance(first, RankError)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         raise second
 
 
@@ -430,8 +436,12 @@ class TestMPI:
         reports = mpiexec(2, "interrupt", tmp_path / "run")
         assert reports == ["RankError 1", "KeyboardInterrupt "]
 
-    def test_a_killed_rank_ends_all(self, tmp_path):
-        assert mpiexec(2, "kill", tmp_path / "run", check=False) != 0
+    def test_a_killed_rank_ends_all_and_the_run_resumes(self, tmp_path):
+        [whole] = mpiexec(1, "whole", tmp_path / "run")
+        path = tmp_path / "run.npz"
+        assert mpiexec(2, "kill", path, check=False) != 0
+        assert Network.resume(path).state.epoch == 2
+        assert set(mpiexec(4, "resume", path)) == {whole}
 
     def test_the_command_line(self, tmp_path):
         rng = np.random.default_rng(0)

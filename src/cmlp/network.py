@@ -7,7 +7,7 @@ from cmlp._model.attributes import NetworkAttributes
 from cmlp._model.state import ModelState
 from cmlp._quantization.methods import QuantizationMethods
 from cmlp._training import checkpoint
-from cmlp._training.arguments import FitOptions, prepare_training
+from cmlp._training.arguments import FitOptions, prepare_on_ranks, prepare_training
 from cmlp._training.evaluation import compute_outputs, evaluate
 from cmlp._training.prediction_methods import PredictionMethods
 from cmlp._training.reference_methods import ReferenceMethods
@@ -277,8 +277,10 @@ class Network(
             On Ctrl-C, between two steps; the network is consistent.
         """
         arguments = locals()
-        options = FitOptions(**{name: arguments[name] for name in FitOptions.list_names()})
-        return prepare_training(self, X, y, options).run()
+        with prepare_on_ranks(comm, reproducible) as exchange:
+            options = FitOptions(**{name: arguments[name] for name in FitOptions.list_names()})
+            run = prepare_training(self, X, y, options, exchange=exchange)
+        return run.run()
 
     def partial_fit(self, X, y, *, batch_size=32, optimizer=None, shuffle=True,
                     sample_weight=None, class_weight=None, metrics=(), sparse="auto",
@@ -306,6 +308,12 @@ class Network(
             As in `fit`.
         """
         arguments = locals()
+        with prepare_on_ranks(comm, reproducible) as exchange:
+            run = self._prepare_partial_fit(X, y, optimizer, exchange, arguments)
+        self.state.optimizer = run.kept_optimizer_state
+        return run.run()
+
+    def _prepare_partial_fit(self, X, y, optimizer, exchange, arguments):
         optimizer, state = resolve_optimizer(optimizer), self.state
         if isinstance(optimizer, LBFGS):
             raise ValueError("partial_fit does not support LBFGS; use fit")
@@ -314,12 +322,10 @@ class Network(
         options = {name: arguments[name] for name in FitOptions.list_names() if name in arguments}
         options = FitOptions(**{**options, "optimizer": optimizer, "epochs": 1})
         is_continued = state.optimizer is not None and state.optimizer.optimizer == optimizer
-        run = prepare_training(
+        return prepare_training(
             self, X, y, options, optimizer_state=state.optimizer if is_continued else None,
-            earlier_task=state.task,
+            earlier_task=state.task, exchange=exchange,
         )  # fmt: skip
-        state.optimizer = run.kept_optimizer_state
-        return run.run()
 
     def _infer(self, rows, threads, tick):
         return compute_outputs(self.state, rows, threads, tick=tick)

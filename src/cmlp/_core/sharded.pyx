@@ -60,8 +60,8 @@ cdef class ShardedRun:
         parameters or for those that no other process updates.
     sync_every : int, default 0
         If it is not 0, each process takes this number of steps, or those up to the end of the
-        epoch, by its own gradient before `exchange` is called. The second and the third sum are
-        then those of the weights and of the penalties, and the second argument is missing.
+        epoch, by its own gradient before `exchange` is called. The sums of the weights and of the
+        penalties then take the place of the two zeros, and the vector is the only argument.
 
     Raises
     ------

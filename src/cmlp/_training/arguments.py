@@ -1,5 +1,6 @@
 """Validation of the arguments of `Network.fit`, and their conversion to a `TrainingRun`."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -131,7 +132,24 @@ class TaskChoice:
         self.task, self.is_chosen = task, True
 
 
-def prepare_training(network, X, y, options, *, optimizer_state=None, earlier_task=None):
+@contextmanager
+def prepare_on_ranks(comm, reproducible=True):
+    """Return the `Exchange` of a communicator in a ``with`` block, or None without one.
+
+    If the block, which prepares training, fails on one rank, the other ranks end too.
+    """
+    if comm is None:
+        yield None
+        return
+    from cmlp._training.sharding import make_exchange
+
+    exchange = make_exchange(comm, reproducible)
+    with exchange.aborts():
+        yield exchange
+
+
+def prepare_training(network, X, y, options, *, optimizer_state=None, earlier_task=None,
+                     exchange=None):  # fmt: skip
     """Return the `TrainingRun` of one call of `fit`.
 
     If the network was returned by `Network.resume`, the run continues where the checkpoint was
@@ -147,6 +165,8 @@ def prepare_training(network, X, y, options, *, optimizer_state=None, earlier_ta
         State to continue with; by default a new one.
     earlier_task : str, optional
         The task that earlier parts of the same data set chose.
+    exchange : Exchange, optional
+        As `prepare_on_ranks` returns it.
 
     Raises
     ------
@@ -159,8 +179,9 @@ def prepare_training(network, X, y, options, *, optimizer_state=None, earlier_ta
         from cmlp._training.sharding import prepare_sharded
 
         return prepare_sharded(
-            network, X, y, options, optimizer, prepare_parts, optimizer_state, earlier_task
-        )
+            network, X, y, options, optimizer, prepare_parts, exchange, optimizer_state,
+            earlier_task,
+        )  # fmt: skip
     source, common = prepare_parts(network, X, y, options, optimizer, earlier_task)
     if isinstance(optimizer, LBFGS):
         if state.checkpoint is not None:

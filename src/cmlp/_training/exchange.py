@@ -28,7 +28,7 @@ PART_BYTES = 1 << 20
 # Space for a message whose length is not yet known.
 LEAST_BYTES = 1 << 16
 
-# Number of sums that every message has room for.
+# Least number of sums in a message: the loss.
 LEAST_SUMS = 1
 
 # States of a rank.
@@ -67,7 +67,7 @@ class Message:
     ----------
     buffer, header, payload : ndarray of uint8
     beginning : ndarray of uint8
-        The part of the header that has the state.
+        The first bytes of the header, with the state.
     state : ndarray of int64, shape (3,)
         The state of a rank, and which: the lowest that is not running; the lowest rank whose loss
         is not finite.
@@ -139,8 +139,8 @@ class Exchange:
         sums : int, default 1
             Number of sums that go with it.
         parameters : ndarray of the same size, optional
-            If each rank may update a part of them, they are exchanged instead of the sums of the
-            gradient; the gradients of other parts are then undefined.
+            Each rank updates some of them, and the ranks exchange the updated parameters instead of
+            sums of gradients. The gradients of the other parameters are then undefined.
         """
         self.parameters = parameters
         bytes = size * np.dtype(dtype).itemsize
@@ -186,8 +186,8 @@ class Exchange:
         self.diverged = rank if rank < self.size else None
 
     def sum_by_halves(self, update):
-        # Each round halves what a rank sums; then the ranks collect the sums, or the parameters
-        # that each of them has updated, in reverse order.
+        # In each round a rank sums half as many elements as before. Then the ranks collect the
+        # sums, or the updated parameters, in reverse order.
         unit = ALIGNMENT // self.gradient.itemsize
         header, parts = Message(0, self.out.sums.size), []
         first, end = 0, self.gradient.size

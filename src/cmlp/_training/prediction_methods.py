@@ -75,8 +75,8 @@ class PredictionMethods:
         X, threads, progress
             As in `__call__`.
         comm : communicator, optional
-            As in `Network.fit`: all ranks are given the same X, each computes a part of the
-            predictions, and all of them return the whole.
+            As in `Network.fit`. All ranks pass the same X; each computes the predictions of some
+            rows, and all return the predictions of all rows.
 
         Returns
         -------

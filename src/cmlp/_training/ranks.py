@@ -37,7 +37,7 @@ def join_ranks(comm):
 
 
 def divide(exchange, n_samples):
-    """Return where the part of each rank begins, and the end.
+    """Return the first row of each rank, and the number of rows.
 
     Raises
     ------
@@ -52,13 +52,13 @@ def divide(exchange, n_samples):
 
 
 def predict_on_ranks(predict, X, comm):
-    """Return predictions for X on all ranks, each of which computes a part.
+    """Return predictions for all rows of X on all ranks; each rank computes some of them.
 
     Parameters
     ----------
     predict : callable
-        Called with a part of X, and whether progress may be shown; returns an array with one item
-        for each row.
+        Called with some rows of X, and whether progress may be shown; returns an array with one
+        item for each row.
     X : array_like
         The same on all ranks.
     comm : communicator

@@ -13,8 +13,8 @@ def sum_tree(rows):
 class ShardMetrics:
     """The metric sums of the shards of one process.
 
-    The targets of a regression are shifted by the first one, to avoid cancellation: each step of
-    each shard has a shift of its own, which `collect` replaces by that of the epoch.
+    The targets of a regression are shifted by the first target, to avoid cancellation. Each step of
+    each shard has its own shift, and `collect` replaces it by the shift of the epoch.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class ShardMetrics:
             totals.arrays["first"][:] = shift
 
     def collect(self):
-        """Return the sums of a step over all shards, and set those of the shards to 0."""
+        """Return the sums of a step over all shards, and set the sums of each shard to 0."""
         total = sum_tree(np.array([self.flatten(part) for part in self.parts]))
         for part in self.parts:
             part.samples = 0

@@ -151,7 +151,8 @@ class ShardedBatchSource:
     Parameters
     ----------
     source : cmlp._training.sources.BatchSource
-        All of each batch with `distribute` and on one process, otherwise the part of this rank.
+        With `distribute`, and on one process, it yields all samples of each batch; otherwise the
+        samples of this rank.
     shards, first, own : int
         Shards of all ranks, this rank's first one, and their number.
     exchange : Exchange or None

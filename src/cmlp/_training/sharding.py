@@ -5,7 +5,6 @@ a batch takes its share from each. The gradients of a batch are summed over each
 over a binary tree, so that the bits do not depend on how many ranks have the shards.
 """
 
-import contextlib
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,7 +12,6 @@ import numpy as np
 
 from cmlp._core.sharded import ShardedRun
 from cmlp._model.optimizer_state import OptimizerState
-from cmlp._model.tasks import TASKS
 from cmlp._training import checkpoint
 from cmlp._training.exchange import Exchange, PlainExchange, check_comm
 from cmlp._training.loop import TrainingRun
@@ -25,6 +23,8 @@ from cmlp.lbfgs import LBFGS
 from cmlp.optimizers import SGD
 
 DEFAULT_SHARDS = 8
+# Arguments of `fit` that are the same on all ranks.
+SAME = ("epochs", "batch_size", "shards", "shuffle", "distribute", "sync_every", "restore_good")
 # Sums of each step besides those of metrics: losses, weights and penalties.
 STEP_SUMS = 3
 # Numbers in a vector that ranks agree on, besides one for each step and shard.
@@ -216,12 +216,20 @@ def check_sync_every(options, is_iterable):
         raise ValueError("X and y must be arrays for sync_every; got an iterable of batches")
 
 
-def make_exchange(options):
-    """Return the `Exchange` of the communicator, or None for one process."""
-    if options.comm is None:
-        return None
-    check_comm(options.comm)
-    return (Exchange if options.reproducible else PlainExchange)(options.comm)
+def make_exchange(comm, reproducible):
+    """Return the `Exchange` of a communicator.
+
+    It is made before other arguments are checked, so that a wrong one on one rank ends all.
+
+    Raises
+    ------
+    TypeError
+        If `comm` is not a communicator.
+    ValueError
+        If the number of ranks does not suit reproducible sums.
+    """
+    check_comm(comm)
+    return (Exchange if reproducible else PlainExchange)(comm)
 
 
 def choose_shards(options, exchange):
@@ -318,23 +326,25 @@ def share_validation(validate, exchange):
 
 
 def check_same(exchange, values):
-    """Raise `ValueError` on a rank where a number differs from that of rank 0.
+    """Raise `ValueError` on a rank where a value differs from the one on rank 0.
 
     Parameters
     ----------
     exchange : Exchange
-    values : dict from str to float
+    values : dict
+        From the name of each value in messages; all of them can be pickled.
     """
-    for (name, value), first in zip(values.items(), exchange.share(list(values.values())),
-                                    strict=True):  # fmt: skip
+    for (name, value), first in zip(
+        values.items(), exchange.share_object(list(values.values())), strict=True
+    ):
         if value != first:
             raise ValueError(
-                f"{name} must be the same on all ranks; got {value:g} on rank {exchange.rank}, and "
-                f"{first:g} on rank 0"
+                f"{name} must be the same on all ranks; got {value} on rank {exchange.rank}, and "
+                f"{first} on rank 0"
             )
 
 
-def check_ranks(exchange, state, options, common):
+def check_ranks(exchange, network, source, options, common):
     """Raise `ValueError` unless the ranks agree, and for what several ranks do not support."""
     if exchange is None or exchange.size == 1:
         return
@@ -342,24 +352,28 @@ def check_ranks(exchange, state, options, common):
         raise ValueError("validation_split requires distribute=True; or pass validation_data")
     if not options.distribute and isinstance(options.class_weight, str):
         raise ValueError("class_weight='balanced' requires distribute=True; or pass the weights")
+    observes_steps = any(callback.wants_batches for callback in common["callbacks"])
+    schedule = common["schedule"]
     check_same(exchange, {
-        "the number of parameters": state.parameters.block.size, "epochs": options.epochs,
-        "batch_size": options.batch_size, "shards": options.shards or 0,
-        "shuffle": bool(options.shuffle), "distribute": options.distribute,
-        "sync_every": options.sync_every or 0, "the number of metrics": len(common["metrics"]),
-        "the task that y chooses": TASKS.index(common["task_choice"].task or TASKS[0]),
-        "seed": state.architecture.seed % 2**52,
-        "the number of epochs trained": state.epoch,
+        "the network": (network.size, network.activation, network.output, network.loss),
+        "dtype": network.dtype.name, "seed": network.seed,
+        "the number of epochs trained": network.state.epoch,
+        **{name: getattr(options, name) for name in SAME},
+        "optimizer": repr(common["optimizer"]), "metrics": common["metrics"],
+        "schedule": type(schedule).__name__,
+        "the number of batches with a schedule": 0 if schedule is None else source.steps,
+        "the task that y chooses": common["task_choice"].task,
+        "whether X is an iterable": isinstance(source, BatchSource),
         "whether validation data are given": common["validate"] is not None,
         "whether sample weights are given": options.sample_weight is not None,
-        "whether callbacks observe steps": any(c.wants_batches for c in common["callbacks"]),
+        "whether callbacks observe steps": observes_steps,
     })  # fmt: skip
-    if options.sync_every and any(c.wants_batches for c in common["callbacks"]):
+    if options.sync_every and observes_steps:
         raise ValueError("callbacks must not observe steps with sync_every")
 
 
-def prepare_sharded(network, X, y, options, optimizer, prepare_parts, optimizer_state=None,
-                    earlier_task=None):  # fmt: skip
+def prepare_sharded(network, X, y, options, optimizer, prepare_parts, exchange,
+                    optimizer_state=None, earlier_task=None):  # fmt: skip
     """Return the `ShardedTraining` of a call of `fit`.
 
     Parameters
@@ -368,28 +382,21 @@ def prepare_sharded(network, X, y, options, optimizer, prepare_parts, optimizer_
         As for `cmlp._training.arguments.prepare_parts`.
     prepare_parts : callable
         That function.
+    exchange : Exchange or None
+        None: this process has all shards.
     optimizer_state : OptimizerState, optional
         State to continue with; by default a new one.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument does not fit; the other ranks raise `RankError`.
+        If an argument does not fit.
     """
-    exchange = make_exchange(options)
-    with exchange.aborts() if exchange is not None else contextlib.nullcontext():
-        check_sharding(network.state.architecture, optimizer, options, y is None)
-        shows = exchange is None or exchange.rank == 0
-        source, common = prepare_parts(network, X, y, options, optimizer, earlier_task, shows=shows)
-        return make_sharded_run(
-            network, source, options, exchange, optimizer, optimizer_state, common
-        )
-
-
-def make_sharded_run(network, source, options, exchange, optimizer, optimizer_state, common):
-    """Return a `ShardedTraining`; the arguments are those of `prepare_sharded`."""
+    check_sharding(network.state.architecture, optimizer, options, y is None)
+    shows = exchange is None or exchange.rank == 0
+    source, common = prepare_parts(network, X, y, options, optimizer, earlier_task, shows=shows)
+    check_ranks(exchange, network, source, options, common)
     state = network.state
-    check_ranks(exchange, state, options, common)
     source, own = shard_source(source, options, exchange)
     if optimizer_state is None or optimizer_state.kernel.is_plain:
         optimizer_state = OptimizerState(separate_gradient(optimizer), state.parameters)

@@ -74,8 +74,8 @@ class EngineMixin:
             The data that `validation_scores_` and early stopping use, instead of a fraction of X.
         comm, shards, distribute, reproducible, sync_every
             As for `cmlp.Network.fit`: train on shards, and on the ranks of an MPI communicator.
-            Without `distribute`, X and y are this rank's samples, and the classes are those of all
-            ranks; the validation score is that of rank 0.
+            Without `distribute`, X and y are this rank's samples, and all ranks have the classes
+            that occur on any of them. Rank 0 computes the validation score.
 
         Returns
         -------

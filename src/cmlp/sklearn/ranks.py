@@ -39,10 +39,10 @@ class Ranks:
 
     def __init__(self, estimator, comm, shards, distribute, reproducible, sync_every):
         self.estimator, self.has_begun = estimator, False
-        self.options = FitOptions(comm=comm, shards=shards, distribute=distribute,
-                                  reproducible=reproducible, sync_every=sync_every)  # fmt: skip
-        self.exchange = make_exchange(self.options)
+        self.exchange = None if comm is None else make_exchange(comm, reproducible)
         self.is_first = self.exchange is None or self.exchange.rank == 0
+        self.arguments = {"comm": comm, "shards": shards, "distribute": distribute,
+                          "reproducible": reproducible, "sync_every": sync_every}  # fmt: skip
 
     def has_parts(self):
         """Return whether each rank has samples of its own."""
@@ -64,7 +64,7 @@ class Ranks:
         return np.unique(np.concatenate([self.exchange.share_object(classes, r) for r in ranks]))
 
     def count_samples(self, n_samples):
-        """Return the number of samples of all ranks, of which this one has `n_samples`."""
+        """Return the number of samples of all ranks, if this one has `n_samples`."""
         if not self.has_parts():
             return n_samples
         return int(self.exchange.sum_vector(np.array([float(n_samples)]))[0])
@@ -87,9 +87,9 @@ class Ranks:
         if self.exchange is not None:
             check_same(self.exchange, {
                 "the number of parameters": network.state.parameters.block.size,
-                "batch_size": batch_size, "max_iter": e.max_iter, "shards": options.shards or 0,
-                "sync_every": options.sync_every or 0, "distribute": options.distribute,
-                "early_stopping": bool(e.early_stopping),
+                "batch_size": batch_size, "max_iter": e.max_iter, "shards": options.shards,
+                "sync_every": options.sync_every, "distribute": options.distribute,
+                "early_stopping": bool(e.early_stopping), "optimizer": repr(optimizer),
             })  # fmt: skip
         source = ArraySource(rows, targets, None, None, batch_size, bool(e.shuffle))
         found, shards = shard_source(source, options, self.exchange)
@@ -109,6 +109,7 @@ class Ranks:
     def fit(self, function):
         """Call a function that trains; if it fails before training, the other ranks end too."""
         try:
+            self.options = FitOptions(**self.arguments)
             return function()
         except BaseException:
             if self.exchange is not None and not self.has_begun:
