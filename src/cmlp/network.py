@@ -7,7 +7,12 @@ from cmlp._model.attributes import NetworkAttributes
 from cmlp._model.state import ModelState
 from cmlp._quantization.methods import QuantizationMethods
 from cmlp._training import checkpoint
-from cmlp._training.arguments import FitOptions, prepare_on_ranks, prepare_training
+from cmlp._training.arguments import (
+    OPTION_NAMES,
+    FitOptions,
+    prepare_on_ranks,
+    prepare_training,
+)
 from cmlp._training.evaluation import compute_outputs, evaluate
 from cmlp._training.prediction_methods import PredictionMethods
 from cmlp._training.reference_methods import ReferenceMethods
@@ -278,7 +283,7 @@ class Network(
         """
         arguments = locals()
         with prepare_on_ranks(comm, reproducible) as exchange:
-            options = FitOptions(**{name: arguments[name] for name in FitOptions.list_names()})
+            options = FitOptions(**{name: arguments[name] for name in OPTION_NAMES})
             run = prepare_training(self, X, y, options, exchange=exchange)
         return run.run()
 
@@ -307,25 +312,26 @@ class Network(
         TypeError, ValueError, RankError, TrainingDiverged, KeyboardInterrupt
             As in `fit`.
         """
-        arguments = locals()
+        state = self.state
         with prepare_on_ranks(comm, reproducible) as exchange:
-            run = self._prepare_partial_fit(X, y, optimizer, exchange, arguments)
-        self.state.optimizer = run.kept_optimizer_state
+            optimizer = resolve_optimizer(optimizer)
+            if isinstance(optimizer, LBFGS):
+                raise ValueError("partial_fit does not support LBFGS; use fit")
+            if state.checkpoint is not None:
+                raise ValueError("a resumed network must continue with fit, not with partial_fit")
+            options = FitOptions(
+                epochs=1, batch_size=batch_size, optimizer=optimizer, shuffle=shuffle,
+                sample_weight=sample_weight, class_weight=class_weight, metrics=metrics,
+                sparse=sparse, threads=threads, comm=comm, shards=shards, distribute=distribute,
+                reproducible=reproducible, sync_every=sync_every,
+            )  # fmt: skip
+            is_continued = state.optimizer is not None and state.optimizer.optimizer == optimizer
+            run = prepare_training(
+                self, X, y, options, optimizer_state=state.optimizer if is_continued else None,
+                earlier_task=state.task, exchange=exchange,
+            )  # fmt: skip
+        state.optimizer = run.kept_optimizer_state
         return run.run()
-
-    def _prepare_partial_fit(self, X, y, optimizer, exchange, arguments):
-        optimizer, state = resolve_optimizer(optimizer), self.state
-        if isinstance(optimizer, LBFGS):
-            raise ValueError("partial_fit does not support LBFGS; use fit")
-        if state.checkpoint is not None:
-            raise ValueError("a resumed network must continue with fit, not with partial_fit")
-        options = {name: arguments[name] for name in FitOptions.list_names() if name in arguments}
-        options = FitOptions(**{**options, "optimizer": optimizer, "epochs": 1})
-        is_continued = state.optimizer is not None and state.optimizer.optimizer == optimizer
-        return prepare_training(
-            self, X, y, options, optimizer_state=state.optimizer if is_continued else None,
-            earlier_task=state.task, exchange=exchange,
-        )  # fmt: skip
 
     def _infer(self, rows, threads, tick):
         return compute_outputs(self.state, rows, threads, tick=tick)

@@ -1,7 +1,7 @@
 """Validation of the arguments of `Network.fit`, and their conversion to a `TrainingRun`."""
 
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -83,10 +83,8 @@ class FitOptions:
             or not self.reproducible or self.sync_every is not None
         )  # fmt: skip
 
-    @classmethod
-    def list_names(cls):
-        """Return the names of all options."""
-        return [field.name for field in fields(cls)]
+
+OPTION_NAMES = tuple(FitOptions.__dataclass_fields__)
 
 
 class TaskChoice:
@@ -132,20 +130,16 @@ class TaskChoice:
         self.task, self.is_chosen = task, True
 
 
-@contextmanager
-def prepare_on_ranks(comm, reproducible=True):
-    """Return the `Exchange` of a communicator in a ``with`` block, or None without one.
+def prepare_on_ranks(comm, reproducible):
+    """Return a context for the preparation of training: the `Exchange` of `comm`, or None.
 
-    If the block, which prepares training, fails on one rank, the other ranks end too.
+    If the ``with`` block fails on one rank, the other ranks end too.
     """
     if comm is None:
-        yield None
-        return
+        return nullcontext()
     from cmlp._training.sharding import make_exchange
 
-    exchange = make_exchange(comm, reproducible)
-    with exchange.aborts():
-        yield exchange
+    return make_exchange(comm, reproducible).aborts()
 
 
 def prepare_training(network, X, y, options, *, optimizer_state=None, earlier_task=None,

@@ -306,7 +306,7 @@ class Exchange:
     def aborts(self):
         """Within a ``with`` block, an exception ends the other ranks, which are about to sum."""
         try:
-            yield
+            yield self
         except BaseException:
             self.abort()
             raise
