@@ -219,7 +219,7 @@ class SocketComm:
         return [out[0][count:], *out[1:]] if out else out
 
     def receive_some(self, into):
-        """Receive what has arrived; return the number of bytes."""
+        """Receive the bytes that have arrived; return their number."""
         try:
             count = self.connection.recv_into(into)
         except BlockingIOError:

@@ -269,8 +269,8 @@ def build_parser():
     add("--latencies", nargs=3, type=float, metavar="US",
         help="model: us of a message at 1, 25 and 100 Gbit/s; default: 50 10 2")  # fmt: skip
     add("--efficiency", type=float, metavar="FRACTION",
-        help="model: fraction of the rate that messages reach; default: that of the links "
-             "measured, else 0.94")  # fmt: skip
+        help="model: fraction of the rate that messages reach; default: as the links "
+             "measured do, else 0.94")  # fmt: skip
     return top
 
 

@@ -33,7 +33,7 @@ def format_steps(sizes, size, batches, times):
         For each batch size: mode -> (seconds, share of communication).
     """
     lines = [f"**{format_sizes(sizes)}, gradient of {format_bytes(size)}**: time per step; the "
-             "batch is that of all ranks together; in parentheses the share of communication, in "
+             "batch counts the samples of all ranks; in parentheses the share of communication, in "
              "which the wait for the other rank is included", "",
              "| | " + " | ".join(f"batch {batch:,}" for batch in batches) + " |",
              "|---|" + "---:|" * len(batches)]  # fmt: skip
@@ -104,7 +104,7 @@ def make_fabric(latencies, efficiency):
 
 
 def format_assumptions(fabric, efficiency, local, cores):
-    """Return what the predictions assume."""
+    """Return the assumptions of the predictions."""
     links = "; ".join(
         f"{rate} Gbit/s: {line.latency * 1e6:g} us, {line.bandwidth / 1e9:.3f} GB/s"
         for rate, line in fabric.items()

@@ -226,7 +226,7 @@ def run_exchange(sizes):
 
 
 def run_local(sizes):
-    """Time the local work of exchanges of several sizes: messages that take no time."""
+    """Time the local work of exchanges of several sizes, with `SilentComm`."""
     found, sums = [], np.zeros(1)
     for size in sizes:
         exchange = Exchange(SilentComm())

@@ -8,7 +8,7 @@ import subprocess
 
 ADDRESSES = ("10.213.7.1", "10.213.7.2")
 PORT = 29_731
-# The token bucket of tbf holds what the link sends in this time, and at least two packets. After a
+# The token bucket of tbf holds the bytes of this time, and at least two packets. After a
 # pause that many bytes pass at full speed, which is not in the model; so the bucket is small. With
 # 12 kB, messages still reached 95% of 1 Gbit/s.
 BUCKET_SECONDS = 1e-4

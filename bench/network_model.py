@@ -155,7 +155,7 @@ class ComputeTimes:
         """Return the seconds of a step.
 
         Between measured batch sizes the time is interpolated linearly. Beyond the largest one it
-        is proportional to the batch; below the smallest one it is that of the smallest.
+        is proportional to the batch; below the smallest one it is constant.
         """
         most = self.batches[-1]
         if batch > most:

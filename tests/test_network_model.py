@@ -2,11 +2,14 @@
 
 import select
 import socket
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
-from test_sharding import run_ranks
+from test_sharding import MPIEXEC, run_ranks
 
 from bench import links
 from bench.comms import DelayingComm, SilentComm, SocketComm, TimedComm
@@ -197,3 +200,12 @@ def test_namespaces_are_deleted_if_the_link_cannot_be_made(monkeypatch):
     with pytest.raises(OSError, match="no qdisc"), pair:
         pass
     assert commands[-2:] == [("ip", "netns", "delete", name) for name in pair.names]
+
+
+@pytest.mark.skipif(MPIEXEC is None, reason="mpiexec is not installed")
+def test_the_benchmark_runs():
+    command = ["-m", "bench.distributed", "steps", "--rounds", "1", "--networks", "30",
+               "--batches", "16"]  # fmt: skip
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=True,
+                          cwd=Path(__file__).parents[1], timeout=120)  # fmt: skip
+    assert "| 2 ranks: plain Allreduce |" in done.stdout

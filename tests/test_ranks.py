@@ -46,7 +46,7 @@ def test_metrics_are_the_same_bits_on_any_number_of_ranks(request, data, values,
     for size in (1, 2, 4):
         for found in run_ranks(size, lambda comm: train(shards=8, comm=comm, distribute=True)):
             assert found == want
-    # One batch an epoch: the outputs before the first step are those of the initial network.
+    # With one batch an epoch, the metrics of the first epoch are the scores before training.
     net = make(kind)
     history = net.copy().fit(X, y, epochs=1, batch_size=500, optimizer=SGD(1e-3), shards=8,
                              metrics=METRICS[kind])  # fmt: skip

@@ -60,8 +60,9 @@ cdef class ShardedRun:
         parameters or for those that no other process updates.
     sync_every : int, default 0
         If it is not 0, each process takes this number of steps, or those up to the end of the
-        epoch, by its own gradient before `exchange` is called. The sums of the weights and of the
-        penalties then take the place of the two zeros, and the vector is the only argument.
+        epoch, by its own gradient before `exchange` is called. Instead of zeros, the second and
+        third element are then the sums of the weights and of the penalties, and the vector is the
+        only argument.
 
     Raises
     ------

@@ -186,8 +186,8 @@ class Exchange:
         self.diverged = rank if rank < self.size else None
 
     def sum_by_halves(self, update):
-        # In each round a rank sums half as many elements as before. Then the ranks collect the
-        # sums, or the updated parameters, in reverse order.
+        # Each round halves the range that a rank sums. Then the ranks collect the sums, or the
+        # updated parameters, in reverse order.
         unit = ALIGNMENT // self.gradient.itemsize
         header, parts = Message(0, self.out.sums.size), []
         first, end = 0, self.gradient.size
