@@ -18,7 +18,8 @@ SHARED = (
 )  # fmt: skip
 
 
-def fit_many(networks, X, y, *, sparse="auto", threads=None, return_exceptions=False, **options):
+def fit_many(networks, X, y, *, sparse="auto", threads=None, return_exceptions=False, client=None,
+             **options):  # fmt: skip
     """Train several networks on the same data, each on a thread of its own.
 
     The results have the same bits as separate calls of `fit`. The data are converted and
@@ -38,6 +39,11 @@ def fit_many(networks, X, y, *, sparse="auto", threads=None, return_exceptions=F
         If training of a network fails, for example by `TrainingDiverged`: True continues the
         others, and the result contains the exception instead of that network's history; False
         ends all of them and raises the exception.
+    client : distributed.Client, optional
+        Train on the workers of a Dask cluster, each network in a task, instead of on threads; the
+        results have the same bits. The samples are sent once to each worker, and the arguments
+        are pickled: functions are called on the workers, which also write the files of
+        checkpoints. Requires the extra ``dask``.
     **options
         Arguments of `Network.fit`: epochs, batch_size, optimizer and schedule, each a single
         value or a list with one value for each network; shuffle, validation_data,
@@ -67,10 +73,17 @@ def fit_many(networks, X, y, *, sparse="auto", threads=None, return_exceptions=F
         if name not in PER_NETWORK + SHARED:
             allowed = ", ".join(PER_NETWORK + SHARED)
             raise TypeError(f"fit_many has no argument {name!r}; allowed are {allowed}")
+    selected = [select_options(options, i, len(networks)) for i in range(len(networks))]
+    if client is not None:
+        if threads is not None:
+            raise ValueError(f"threads must be None with client; got {threads!r}")
+        # Imported here because Dask is optional.
+        from cmlp.dask.ensembles import fit_on_cluster
+
+        return fit_on_cluster(networks, X, y, selected, sparse, client, return_exceptions)
     threads, cache = resolve_threads(threads), {}
     runs = []
-    for i, network in enumerate(networks):
-        own = select_options(options, i, len(networks))
+    for network, own in zip(networks, selected, strict=True):
         batch_size = FitOptions(**own).batch_size
         rows = prepare_rows(
             X, network.state.architecture, batch_size=batch_size, sparse=sparse, threads=threads,

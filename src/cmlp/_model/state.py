@@ -189,6 +189,12 @@ class ModelState:
         self.parameters.check_block(f"{name}_0", snapshot[0])
         self.statistics.check_block(f"{name}_1", snapshot[1])
 
+    def adopt(self, other):
+        """Copy everything from another state of the same architecture, into the same arrays."""
+        self.restore(other.snapshot())
+        self.epoch, self.task, self.training = other.epoch, other.task, other.training
+        self.optimizer, self.checkpoint = other.optimizer, other.checkpoint
+
     def share(self, *, epoch, optimizer, checkpoint):
         """Return a state that shares the arrays and has another epoch, optimizer and checkpoint.
 
