@@ -159,7 +159,7 @@ def make_estimator(**options):
 
 @pytest.fixture(scope="module")
 def reference(client):
-    """The estimator that two workers train, none of which is lost."""
+    """The estimator that two workers train, if neither is lost."""
     return make_estimator(max_iter=14, client=client).fit(split(X), split(LABELS))
 
 

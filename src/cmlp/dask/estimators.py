@@ -15,8 +15,8 @@ class MLPClassifier(ClusterMixin, local.MLPClassifier):  # type: ignore[misc]  #
     """`cmlp.sklearn.MLPClassifier` for Dask arrays and data frames.
 
     A round trains a copy of the network on each partition, where the partition is, and averages
-    the copies. Rounds take the place of epochs in `max_iter`, `n_iter_`, `loss_curve_`,
-    `n_iter_no_change` and schedules. With the same data, partitioning and `random_state`, the
+    the copies. `max_iter`, `n_iter_`, `loss_curve_`, `n_iter_no_change` and schedules count rounds
+    instead of epochs. With the same data, partitioning and `random_state`, the
     result has the same bits for any number of workers, also if workers are lost.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Tasks that convert the blocks of a partition, once, to what the engine trains on.
+"""Tasks that convert the blocks of a partition, once, to the engine's samples and targets.
 
 All functions are pure and run on the workers.
 """
@@ -35,7 +35,7 @@ class LoadedBlocks(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What the client learns about a partition before training.
+    """Properties of a partition that the client reads before training.
 
     Attributes
     ----------
