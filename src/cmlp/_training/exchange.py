@@ -105,6 +105,8 @@ class Exchange:
         Whether all ranks know that one of them has ended.
     interrupted : bool
         Whether Ctrl-C is to end the next sum.
+    has_more_sums : bool
+        Whether any of the sums beside the loss can be another number than 0.
     diverged : int or None
         The lowest rank whose loss was not finite in the latest `sum_gradient`.
 
@@ -118,7 +120,7 @@ class Exchange:
         self.comm, self.rank, self.size = comm, comm.Get_rank(), comm.Get_size()
         self.check_size()
         self.interrupted = self.has_ended = False
-        self.most_bytes, self.diverged = 0, None
+        self.most_bytes, self.diverged, self.has_more_sums = 0, None, True
         self.out, self.received = Message(0), Message(0)
 
     def check_size(self):
@@ -364,7 +366,7 @@ class PlainExchange(Exchange):
         """Sum the gradient, and a float64 vector of the loss and other sums, both in place."""
         loss = self.agree(sums[0])
         self.end(self.out)
-        if sums.size > 1:
+        if self.has_more_sums:
             total = np.zeros_like(sums)
             self.comm.Allreduce(sums, total)
             sums[:] = total

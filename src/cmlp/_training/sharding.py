@@ -68,6 +68,7 @@ class ShardedTraining(TrainingRun):
     def prepare_exchange(self):
         """Let the exchange have a buffer for the gradient, or for all that is averaged."""
         block, sums = self.state.parameters.block, STEP_SUMS
+        self.exchange.has_more_sums = bool(self.metrics or self.sync_every)
         if self.metrics:
             sums += ShardMetrics(self.metric_sums, [], 0.0).size
         if self.sync_every:
