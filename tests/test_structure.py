@@ -42,7 +42,7 @@ LAYERS = [
     formats.header formats.keras formats.methods formats.npy formats.npz formats.onnx
     formats.onnx_export formats.onnx_graph formats.onnx_import formats.onnx_patterns
     formats.onnx_quantized formats.onnx_tensors formats.quantized_archive formats.safetensors
-    formats.sklearn_mlp formats.torch""",
+    formats.sklearn_mlp formats.torch formats.torch_modules""",
     """_model _model.architecture _model.attributes _model.layers _model.layers.base
     _model.layers.dense _model.layers.input_dropout _model.layers.input_noise
     _model.optimizer_state _model.parameters _model.quantized _model.state _model.tasks""",

@@ -29,7 +29,7 @@ import math
 
 import numpy as np
 
-from cmlp._utils.validation import check_number, look_up
+from cmlp._utils.validation import check_finite_number, look_up
 
 
 def uniform(rng, inputs, outputs, variance):
@@ -90,9 +90,7 @@ def resolve_initializer(init):
     if isinstance(init, str):
         look_up("init", init, {"auto": None, **INITIALIZERS})
         return init
-    check_number("init", init)
-    if not math.isfinite(init):
-        raise ValueError(f"init must be finite; got {init!r}")
+    check_finite_number("init", init)
     return float(init)
 
 

@@ -34,9 +34,10 @@ class Network(
         Activation of the hidden layers, one for all or one for each: ``"identity"``,
         ``"sigmoid"``, ``"hard_sigmoid"``, ``"tanh"``, ``"hard_tanh"``, ``"relu"``,
         ``"leaky_relu"``, ``"elu"``, ``"selu"``, ``"celu"``, ``"gelu"``, ``"gelu_tanh"`` (the tanh
-        approximation), ``"silu"``, ``"mish"``, ``"softplus"`` or ``"softsign"``.
-        `cmlp.activations` has their formulas, and `leaky_relu`, `elu` and `celu` with other
-        slopes and alphas.
+        approximation), ``"silu"``, ``"mish"``, ``"softplus"``, ``"softsign"`` or, with a factor
+        that each unit learns, ``"prelu"`` and ``"parametric_mish"`` and so on.
+        `cmlp.activations` has their formulas, and `leaky_relu`, `elu`, `celu`, `prelu` and
+        `parametric` with other slopes and alphas.
     output : str or Activation, optional
         Activation of the last layer: one of the above or ``"softmax"``. By default softmax for
         cross_entropy, sigmoid for binary_cross_entropy and quadratic, identity for other losses.
@@ -94,6 +95,8 @@ class Network(
         Views of the parameters: assigning to an item or into its array takes effect.
     bias : list of ndarray, shape (outputs, 1) each
     scale : list of ndarray, shape (outputs, 1) each, or None for layers without normalization
+    alpha : list of ndarray, shape (outputs, 1) each, or None
+        Learned factors of the layers whose activation is parametric.
     running_mean, running_variance : list of ndarray, shape (outputs, 1) each, or None
         Running statistics of the layers with batch normalization.
     activation, output, loss, init : tuple of str, str, str, str

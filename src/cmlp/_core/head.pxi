@@ -104,6 +104,9 @@ cdef void scale_deltas(TrainingJob *training, int64_t first, int64_t m) noexcept
         if layer.normalization != NOT_NORMALIZED:
             job.kernels.scale(m, layer.n, factor,
                               element(job, layer.shift_delta, layer, first, 0), layer.ld)
+        if layer.activation.parametric:
+            job.kernels.scale(m, layer.n, factor,
+                              element(job, layer.alpha_delta, layer, first, 0), layer.ld)
 
 
 cdef void accumulate_metrics(Job *job, int64_t sample, int64_t m) noexcept nogil:

@@ -33,8 +33,13 @@ cdef extern from "kernels.h" nogil:
         int64_t ld
         const double *weights
 
+    ctypedef enum cmlp_parametric:
+        CMLP_NOT_PARAMETRIC
+        CMLP_BLEND
+        CMLP_INVERSE_BLEND
+
     ctypedef struct cmlp_activation:
-        int32_t kind
+        int32_t kind, parametric
         double parameter
 
     ctypedef struct cmlp_head:
@@ -218,13 +223,16 @@ cdef extern from "kernels.h" nogil:
         void (*activate_backward)(
             const cmlp_activation *f, int64_t m, int64_t n, const void *a, int64_t lda,
             void *d, int64_t ldd) noexcept nogil
+        void (*activate_parametric)(
+            const cmlp_activation *f, int64_t m, int64_t n, const void *alpha, void *a,
+            int64_t lda, void *slopes, void *factors) noexcept nogil
         void (*multiply)(
             int64_t m, int64_t n, const void *s, int64_t lds, void *d,
             int64_t ldd) noexcept nogil
         void (*drop)(
             const cmlp_activation *f, const cmlp_dropout *dropout, const cmlp_rng_key *key,
             int64_t sample, int64_t column, int64_t m, int64_t n, void *a, int64_t lda,
-            void *slopes) noexcept nogil
+            void *slopes, void *factors) noexcept nogil
         void (*transform_input)(
             const cmlp_input_layer *layer, const cmlp_rng_key *key, int64_t sample, int64_t m,
             int64_t n, void *x, int64_t ldx) noexcept nogil
@@ -295,6 +303,11 @@ cdef extern from "policy.h" nogil:
     const int64_t CMLP_DENSITY_SAMPLE_ROWS, CMLP_SPARSE_MIN_COLUMNS
     const double CMLP_SPARSE_MAX_DENSITY, CMLP_WIDE_MAX_DENSITY
     const int CMLP_WIDE_VECTOR_BYTES, CMLP_WIDE_LAYER_BYTES, CMLP_WIDE_BATCH_ROWS
+
+
+# Return the activation function of a code, without learned factors.
+cdef inline cmlp_activation activation_of(int code, double parameter) noexcept:
+    return cmlp_activation(code, CMLP_NOT_PARAMETRIC, parameter)
 
 
 # Return the chosen ISA's table for reals of 4 or 8 bytes; ValueError for any other size.

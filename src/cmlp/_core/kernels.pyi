@@ -35,6 +35,8 @@ class SparsePolicy:
 ISA: str
 NAMES: tuple[str, ...]
 PAD: int
+BLEND: int
+INVERSE_BLEND: int
 ACTIVATIONS: dict[str, ActivationInfo]
 LOSSES: dict[str, LossInfo]
 OPTIMIZERS: dict[str, OptimizerInfo]

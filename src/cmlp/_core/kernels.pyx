@@ -25,6 +25,9 @@ cdef table_pointer[2] chosen
 NAMES = ("baseline", "avx2", "avx512", "avx512_bf16")
 PAD = CMLP_PAD
 
+# How parametric activations use their learned factors; see csrc/parametric.h.
+BLEND, INVERSE_BLEND = CMLP_BLEND, CMLP_INVERSE_BLEND
+
 
 def list_available():
     """Return the ISAs that this build contains and this CPU runs, in the order of `NAMES`."""
@@ -243,7 +246,7 @@ def affine(real[:, ::1] a, real[:, ::1] w, real[::1] bias, real[:, ::1] c, int64
     Extra columns of A are ignored. `columns` is the number of columns of W that are not padding; 0:
     all.
     """
-    cdef cmlp_activation f = cmlp_activation(ACTIVATIONS["relu"].code, 0)
+    cdef cmlp_activation f = activation_of(ACTIVATIONS["relu"].code, 0)
     table_of(&c[0, 0]).affine(c.shape[0], columns or w.shape[1], w.shape[0], &a[0, 0], a.shape[1],
                               &w[0, 0], w.shape[1], &bias[0], &f if relu else NULL, &c[0, 0],
                               c.shape[1])
@@ -254,7 +257,7 @@ def affine_backward(real[:, ::1] d, real[:, ::1] w, real[:, ::1] c, real[:, ::1]
 
     `outputs`, laid out like C, are those of a relu, whose derivative is a factor of C then.
     """
-    cdef cmlp_activation f = cmlp_activation(ACTIVATIONS["relu"].code, 0)
+    cdef cmlp_activation f = activation_of(ACTIVATIONS["relu"].code, 0)
     cdef bint has_outputs = outputs is not None
     table_of(&c[0, 0]).affine_backward(
         c.shape[0], w.shape[1], w.shape[0], &d[0, 0], d.shape[1], &w[0, 0], w.shape[1],
@@ -327,14 +330,14 @@ def stores_slope(str activation):
 def activate(str activation, int outputs, real[:, ::1] a, real[:, ::1] slopes=None,
              double parameter=0):
     """Compute A = f(A) in place and, if f stores slopes and they are given, slopes = f'(A)."""
-    cdef cmlp_activation f = cmlp_activation(ACTIVATIONS[activation].code, parameter)
+    cdef cmlp_activation f = activation_of(ACTIVATIONS[activation].code, parameter)
     cdef void *stored = &slopes[0, 0] if slopes is not None else NULL
     table_of(&a[0, 0]).activate(&f, a.shape[0], a.shape[1], outputs, &a[0, 0], a.shape[1], stored)
 
 
 def activate_backward(str activation, real[:, ::1] a, real[:, ::1] d, double parameter=0):
     """Multiply D by f' in place, given the outputs A or, if f stores slopes, the slopes A."""
-    cdef cmlp_activation f = cmlp_activation(ACTIVATIONS[activation].code, parameter)
+    cdef cmlp_activation f = activation_of(ACTIVATIONS[activation].code, parameter)
     cdef const cmlp_kernels *kernels = table_of(&a[0, 0])
     if kernels.stores_slope(f.kind):
         kernels.multiply(a.shape[0], a.shape[1], &a[0, 0], a.shape[1], &d[0, 0], d.shape[1])
@@ -375,7 +378,7 @@ def head(str activation, str loss, int outputs, const int32_t[::1] labels, doubl
     losses : ndarray of float64 of shape (m,)
         Receives the loss of each sample.
     """
-    cdef cmlp_head kind = cmlp_head(cmlp_activation(ACTIVATIONS[activation].code, 0),
+    cdef cmlp_head kind = cmlp_head(activation_of(ACTIVATIONS[activation].code, 0),
                                     LOSSES[loss].code, outputs, 0)
     cdef cmlp_targets targets = cmlp_targets(&labels[0], NULL, 0, NULL)
     table_of(&z[0, 0]).head(&kind, &targets, NULL, z.shape[0], scale, &z[0, 0], NULL, &d[0, 0],

@@ -59,9 +59,12 @@ cdef void round_delta(Job *job, Layer *layer, int64_t row, int64_t m, int64_t co
 
 cdef void activate_backward(Job *job, Layer *layer, int64_t row, int64_t m, int64_t column,
                             int64_t n) noexcept nogil:
-    # Multiply a block (m, n) of the gradient with respect to the layer's outputs by the
-    # derivative of dropout and activation.
+    # Multiply a block (m, n) of the gradient with respect to the layer's outputs by the derivative
+    # of dropout and activation, and compute the samples' gradients with respect to alpha.
     cdef char *d = element(job, layer.delta, layer, row, column)
+    if layer.activation.parametric:
+        job.kernels.multiply(m, n, d, layer.ld, element(job, layer.alpha_delta, layer, row, column),
+                             layer.ld)
     if layer.slope != NULL:
         job.kernels.multiply(m, n, element(job, layer.slope, layer, row, column), layer.ld, d,
                              layer.ld)

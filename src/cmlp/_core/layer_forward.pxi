@@ -38,7 +38,8 @@ cdef const cmlp_activation *get_fused_activation(const Job *job, int l) noexcept
     cdef const Layer *layer = &job.layers[l]
     if (l == job.depth - 1 or layer.normalization != NOT_NORMALIZED or job.checks_sums
             or (job.drops and layer.dropout.dropped) or job.blas != NULL
-            or reads_sparse_rows(job, l) or not job.kernels.is_fused(layer.activation.kind)):
+            or reads_sparse_rows(job, l) or layer.activation.parametric
+            or not job.kernels.is_fused(layer.activation.kind)):
         return NULL
     return &layer.activation
 
@@ -166,7 +167,8 @@ cdef void drop_rows(Job *job, int l, int64_t sample, int64_t row, int64_t m, int
         found = find_positions(job, sample, row, end - row)
         job.kernels.drop(&layer.activation, &layer.dropout, &key, found.first, column, found.size,
                          n, element(job, layer.output, layer, row, column), layer.ld,
-                         element(job, layer.slope, layer, row, column))
+                         element(job, layer.slope, layer, row, column),
+                         element(job, layer.alpha_delta, layer, row, column))
         row += found.size
 
 
@@ -178,8 +180,14 @@ cdef void activate(Job *job, int l, int64_t sample, int64_t row, int64_t m, int6
     cdef int64_t outputs = min(n, layer.outputs - column)
     if job.checks_sums and not is_finite_block(job, layer, a, m, outputs):
         job.has_non_finite_sums = True
-    job.kernels.activate(&layer.activation, m, n, outputs, a, layer.ld,
-                         element(job, layer.slope, layer, row, column))
+    if layer.activation.parametric:
+        job.kernels.activate_parametric(
+            &layer.activation, m, n, at(layer.tensors[ALPHA].value, column, job.itemsize), a,
+            layer.ld, element(job, layer.slope, layer, row, column),
+            element(job, layer.alpha_delta, layer, row, column))
+    else:
+        job.kernels.activate(&layer.activation, m, n, outputs, a, layer.ld,
+                             element(job, layer.slope, layer, row, column))
     if job.drops and layer.dropout.dropped:
         drop_rows(job, l, sample, row, m, column, n)
 

@@ -32,6 +32,7 @@ def add_dense(Program program, specification, dict offsets):
     layer.ld = pad_leading(layer.n, program.itemsize)
     layer.activation.kind = specification.activation.code
     layer.activation.parameter = specification.activation.parameter
+    layer.activation.parametric = specification.activation.parametric
     layer.dropout = dropout_of(specification.dropout)
     layer.max_norm = specification.max_norm or 0
     layer.rounds = program.rounds and suits_bfloat16(layer.inputs, layer.outputs)
@@ -41,10 +42,10 @@ def add_dense(Program program, specification, dict offsets):
     layer.tensors[WEIGHT] = program.describe_tensor(offsets["weight"], layer.inputs, layer.n,
                                                     WEIGHTS)
     layer.tensors[BIAS] = program.describe_tensor(offsets["bias"], 1, layer.n, BIASES)
-    layer.tensor_count = 2
+    if layer.activation.parametric:
+        layer.tensors[ALPHA] = program.describe_tensor(offsets["alpha"], 1, layer.n, BIASES)
     if normalization is not None:
         layer.tensors[SCALE] = program.describe_tensor(offsets["scale"], 1, layer.n, BIASES)
-        layer.tensor_count = 3
         layer.epsilon = normalization.eps
         layer.normalization = OVER_LAYER
         if normalization.name == "batch":

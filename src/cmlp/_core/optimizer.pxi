@@ -36,7 +36,7 @@ cdef void optimize_tensors(void *arg, int64_t block, int64_t blocks) noexcept no
     cdef Range share
     cdef int l, t
     for l in range(training.job.depth):
-        for t in range(training.job.layers[l].tensor_count):
+        for t in range(MAX_TENSORS):
             tensor = &training.job.layers[l].tensors[t]
             share = split_tensor(tensor, 1, l, block, blocks)
             if share.size:
@@ -51,7 +51,7 @@ cdef int64_t count_square_blocks(const Layer *layers, int depth) noexcept nogil:
     cdef int64_t blocks = 0
     cdef int l, t
     for l in range(depth):
-        for t in range(layers[l].tensor_count):
+        for t in range(MAX_TENSORS):
             blocks += count_tensor_blocks(&layers[l].tensors[t])
     return blocks
 
@@ -82,7 +82,7 @@ cdef void sum_squares(TrainingJob *training, bint of_gradients, int64_t block,
     cdef Range share
     cdef int l, t
     for l in range(training.job.depth):
-        for t in range(training.job.layers[l].tensor_count):
+        for t in range(MAX_TENSORS):
             tensor = &training.job.layers[l].tensors[t]
             array = tensor.value if tensor.group == WEIGHTS else NULL
             share = split_tensor(tensor, CMLP_SQUARES_BLOCK_ROWS, l, block, blocks)

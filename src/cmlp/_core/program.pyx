@@ -27,10 +27,10 @@ from cmlp._core.kernels cimport (
 from cmlp._core.kernels import INPUT_LAYERS
 from cmlp._core.pool cimport begin_team, end_team
 from cmlp._core.steps cimport (
-    BIAS, BIASES, NOT_NORMALIZED, OVER_BATCH, OVER_LAYER, SCALE, WEIGHT, WEIGHTS, BatchInput,
-    InferenceJob, Job, Layer, Tensor, TrainingJob, accumulate_metrics, at, count_column_layers,
-    compute_shard_gradient, count_row_blocks, has_targets, infer_batch, suits_blas, sum_weights,
-    train)
+    ALPHA, BIAS, BIASES, MAX_TENSORS, NOT_NORMALIZED, OVER_BATCH, OVER_LAYER, SCALE, WEIGHT,
+    WEIGHTS, BatchInput, InferenceJob, Job, Layer, Tensor, TrainingJob, accumulate_metrics, at,
+    compute_shard_gradient, count_column_layers, count_row_blocks, has_targets, infer_batch,
+    suits_blas, sum_weights, train)
 
 cdef extern from "clock.h" nogil:
     double cmlp_now()
@@ -64,12 +64,12 @@ cdef class Program:
 
         - ``"input_noise"``: ``deviation``, a standard deviation.
         - ``"input_dropout"``: ``rate``.
-        - ``"dense"``: ``units``; ``activation`` with ``code`` and ``parameter``; ``dropout``,
-          a rate; ``max_norm`` or None; ``normalization``: None, or with ``name``
+        - ``"dense"``: ``units``; ``activation`` with ``code``, ``parameter`` and ``parametric``;
+          ``dropout``, a rate; ``max_norm`` or None; ``normalization``: None, or with ``name``
           (``"batch"``, ``"layer"``), ``eps`` and, for batches, ``momentum``. Tensors:
-          ``weight`` (inputs, padded units), ``bias`` (padded units,) and, if it is
-          normalized, ``scale`` (padded units,). Statistics over batches: ``running_mean``,
-          ``running_variance`` (padded units,).
+          ``weight`` (inputs, padded units), ``bias`` (padded units,); ``scale`` (padded units,) if
+          it is normalized, ``alpha`` (padded units,) if its activation is parametric. Statistics
+          over batches: ``running_mean``, ``running_variance`` (padded units,).
     loss : cmlp.losses.Loss
         Has ``code``, -1 for a Python callable, and ``parameter``.
     parameters, statistics : ndarray of float32 or float64, shape (n_elements,)
@@ -301,7 +301,7 @@ cdef class Program:
             for l in range(self.depth):
                 layer = &job.layers[l]
                 layer.momentum = momentum
-                for t in range(layer.tensor_count):
+                for t in range(MAX_TENSORS):
                     layer.tensors[t].into = at(into, layer.tensors[t].offset, self.itemsize)
             training.update_factor = 1
             training.steps = 1

@@ -21,9 +21,9 @@ from cmlp._core.inputs cimport (
 from cmlp._core.kernels cimport (
     CMLP_ALIASED_STRIDE_BYTES, CMLP_F32, CMLP_PAD, CMLP_QUANTIZED_BATCH_ROWS,
     CMLP_QUANTIZED_MAX_INPUTS, CMLP_QUANTIZED_ROUND_ROWS, CMLP_QUANTIZED_SUM_MAX,
-    CMLP_QUANTIZED_THREAD_MULTIPLY_ADDS, CMLP_TIME_SLICE_SECONDS, cmlp_activation, cmlp_entries,
-    cmlp_head, cmlp_kernels, cmlp_quantized_kernels, cmlp_quantized_weights, cmlp_quantizer,
-    cmlp_rows, cmlp_span, table)
+    CMLP_QUANTIZED_THREAD_MULTIPLY_ADDS, CMLP_TIME_SLICE_SECONDS, activation_of,
+    cmlp_activation, cmlp_entries, cmlp_head, cmlp_kernels, cmlp_quantized_kernels,
+    cmlp_quantized_weights, cmlp_quantizer, cmlp_rows, cmlp_span, table)
 from cmlp._core.pool cimport Range, begin_team, cmlp_team, end_team, run_phase, split_range
 from cmlp._core.program cimport address_array
 
@@ -357,7 +357,7 @@ def compute_layer(activation, int outputs, float[:, ::1] x, float[:, ::1] w, flo
         Of a layer normalization; arrays of shape (n,), padded.
     """
     cdef const cmlp_kernels *kernels = table(4)
-    cdef cmlp_activation f = cmlp_activation(activation.code, activation.parameter)
+    cdef cmlp_activation f = activation_of(activation.code, activation.parameter)
     cdef int64_t m = x.shape[0], n = w.shape[1]
     cdef float[::1] scale, shift
     cdef const float *scales = NULL
@@ -390,7 +390,7 @@ def accumulate_metrics(activation, loss, float[:, ::1] out, Targets targets not 
     sums : MetricSums
     """
     cdef cmlp_head head
-    head.activation = cmlp_activation(activation.code, activation.parameter)
+    head.activation = activation_of(activation.code, activation.parameter)
     head.loss, head.outputs, head.parameter = loss.code, out.shape[1], loss.parameter
     cdef const cmlp_kernels *kernels = table(4)
     with nogil:

@@ -59,28 +59,21 @@ cdef void sum_shards(TrainingJob *training, Layer *layer, Matrix a, int begin, i
     job.kernels.add(rows, n, scratch, n, into, ld)
 
 
-cdef void sum_bias_shards(TrainingJob *training, Layer *layer, int begin, int end, int tensor,
-                          int64_t column, int64_t n, char *into, char *scratch) noexcept nogil:
-    # The same for columns column .. column + n of the bias or, if the layer is normalized, of the
-    # scale.
+cdef void sum_vector_shards(TrainingJob *training, Layer *layer, int begin, int end, int tensor,
+                            int64_t column, int64_t n, char *into, char *scratch) noexcept nogil:
+    # The same for columns column .. column + n of a tensor with one row.
     cdef Job *job = &training.job
     cdef int64_t row = job.shard_rows[begin], m = job.shard_rows[end] - row
     cdef int middle = (begin + end) // 2
-    cdef void *delta = layer.delta
-    if layer.normalization != NOT_NORMALIZED:
-        delta = layer.shift_delta
     if end - begin > 1:
         memset(scratch, 0, n * job.itemsize)
-        sum_bias_shards(training, layer, begin, middle, tensor, column, n, into,
-                        scratch + training.shard_sum_bytes)
-        sum_bias_shards(training, layer, middle, end, tensor, column, n, scratch,
-                        scratch + training.shard_sum_bytes)
+        sum_vector_shards(training, layer, begin, middle, tensor, column, n, into,
+                          scratch + training.shard_sum_bytes)
+        sum_vector_shards(training, layer, middle, end, tensor, column, n, scratch,
+                          scratch + training.shard_sum_bytes)
         job.kernels.add(1, n, scratch, n, into, n)
-    elif m and tensor == BIAS:
-        job.kernels.accumulate_bias(m, n, element(job, delta, layer, row, column), layer.ld, into)
     elif m:
-        job.kernels.accumulate_scale(m, n, element(job, delta, layer, row, column),
-                                     element(job, layer.normal, layer, row, column), layer.ld, into)
+        accumulate_vector(job, layer, tensor, row, m, column, n, into)
 
 
 cdef void clear_block(Job *job, Layer *layer, int64_t first, int64_t rows,
@@ -122,11 +115,11 @@ cdef void sum_layer_shards(TrainingJob *training, int l, Matrix a, int64_t block
                    at(layer.tensors[WEIGHT].into, row * layer.n + columns.first, s), layer.n,
                    scratch)
         row += rows
-    for tensor in range(BIAS, layer.tensor_count):
-        if biases.size:
+    for tensor in range(BIAS, MAX_TENSORS):
+        if biases.size and layer.tensors[tensor].rows:
             memset(at(layer.tensors[tensor].into, biases.first, s), 0, biases.size * s)
-            sum_bias_shards(training, layer, 0, job.shards, tensor, biases.first, biases.size,
-                            at(layer.tensors[tensor].into, biases.first, s), scratch)
+            sum_vector_shards(training, layer, 0, job.shards, tensor, biases.first, biases.size,
+                              at(layer.tensors[tensor].into, biases.first, s), scratch)
 
 
 cdef int count_levels(int shards) noexcept nogil:
@@ -186,7 +179,7 @@ cdef void optimize_share(void *arg, int64_t block, int64_t blocks) noexcept nogi
     cdef Tensor part
     cdef int l, t
     for l in range(job.depth):
-        for t in range(job.layers[l].tensor_count):
+        for t in range(MAX_TENSORS):
             tensor = &job.layers[l].tensors[t]
             begin = max(first, tensor.offset) - tensor.offset
             part = tensor[0]

@@ -17,18 +17,19 @@ from cmlp._core.pool cimport Range, cmlp_team
 
 cdef enum:
     MAX_STATES = 3      # largest number of state arrays of an optimizer (csrc/optimizers.h)
-    MAX_TENSORS = 3     # largest number of tensors of a layer
+    MAX_TENSORS = 4     # largest number of tensors of a layer
 
-# Tensors of a dense layer: index of `Layer.tensors`.
+# Tensors of a dense layer: index of `Layer.tensors`. Those that a layer does not have have 0 rows.
 cdef enum:
     WEIGHT
     BIAS                # the shift, if the layer is normalized
     SCALE               # exists only if the layer is normalized
+    ALPHA               # exists only if the activation is parametric
 
 # Parameters that share the optimizer's settings: index of `OptimizerPlan.optimizers`.
 cdef enum:
     WEIGHTS
-    BIASES              # biases and scales
+    BIASES              # all tensors but the weights
     GROUPS
 
 cdef enum Normalization:
@@ -67,8 +68,7 @@ cdef struct Layer:
     int64_t inputs, outputs     # units of the layer below and of this layer
     int64_t n                   # outputs, padded to CMLP_PAD bytes
     int64_t ld
-    Tensor[MAX_TENSORS] tensors     # indexed by WEIGHT, BIAS, SCALE
-    int tensor_count
+    Tensor[MAX_TENSORS] tensors     # indexed by WEIGHT, BIAS, SCALE, ALPHA
     cmlp_activation activation
     cmlp_dropout dropout
     double max_norm             # largest norm of the weights into a unit; 0: no limit
@@ -90,6 +90,9 @@ cdef struct Layer:
     # are computed from the outputs.
     void *slope
     void *delta                 # (capacity, n): gradient with respect to the pre-activations
+    # Derivatives of the outputs with respect to alpha, then the gradient with respect to alpha of
+    # each sample, (capacity, n); NULL: the activation is not parametric.
+    void *alpha_delta
     # The following three exist only if the layer is normalized.
     void *normal                # (capacity, n): normalized pre-activations
     void *shift_delta           # (capacity, n): gradient with respect to scale * normal + bias

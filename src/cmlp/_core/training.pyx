@@ -10,8 +10,8 @@ from cmlp._core.kernels cimport CMLP_TIME_SLICE_SECONDS
 from cmlp._core.kernels import OPTIMIZERS
 from cmlp._core.program cimport Program, Workspace, address_array, run_training
 from cmlp._core.steps cimport (
-    BACKWARD, BIASES, FORWARD, GROUPS, MAX_STATES, WEIGHTS, Job, Layer, Tensor, TrainingJob,
-    address, at, compute_delta_factor, count_square_blocks, sum_weights)
+    BACKWARD, BIASES, FORWARD, GROUPS, MAX_STATES, MAX_TENSORS, WEIGHTS, Job, Layer, Tensor,
+    TrainingJob, address, at, compute_delta_factor, count_square_blocks, sum_weights)
 
 cdef extern from "random.h" nogil:
     void cmlp_shuffle(uint32_t *order, uint32_t n, uint64_t seed, uint32_t epoch)
@@ -125,7 +125,7 @@ cdef class OptimizerKernel:
         training.scales_late = False
         for l in range(training.job.depth):
             layer = &training.job.layers[l]
-            for t in range(layer.tensor_count):
+            for t in range(MAX_TENSORS):
                 attach_blocks(&layer.tensors[t], program.itemsize, gradient, states, count, mean)
         return 0
 

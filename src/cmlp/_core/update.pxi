@@ -102,23 +102,35 @@ cdef void update_sparse_weights(TrainingJob *training, Layer *layer, int64_t m, 
         update_weight_block(training, layer, 0, layer.inputs, share.first, share.size)
 
 
-cdef void update_bias(TrainingJob *training, Layer *layer, int64_t m, int64_t column,
-                      int64_t n) noexcept nogil:
-    # Update columns column .. column + n of the bias and, if the layer is normalized, the scale.
+cdef void accumulate_vector(const Job *job, const Layer *layer, int tensor, int64_t row, int64_t m,
+                            int64_t column, int64_t n, char *into) noexcept nogil:
+    # Add the gradient of m samples with respect to columns column .. column + n of a tensor with
+    # one row: BIAS, SCALE or ALPHA.
+    cdef const void *delta = layer.delta
+    if layer.normalization != NOT_NORMALIZED:
+        delta = layer.shift_delta
+    if tensor == ALPHA:
+        delta = layer.alpha_delta
+    if tensor == SCALE:
+        job.kernels.accumulate_scale(m, n, element(job, delta, layer, row, column),
+                                     element(job, layer.normal, layer, row, column), layer.ld, into)
+    else:
+        job.kernels.accumulate_bias(m, n, element(job, delta, layer, row, column), layer.ld, into)
+
+
+cdef void update_vectors(TrainingJob *training, Layer *layer, int64_t m, int64_t column,
+                         int64_t n) noexcept nogil:
+    # Update columns column .. column + n of the tensors with one row.
     cdef Job *job = &training.job
-    cdef int s = job.itemsize
-    cdef bint is_normalized = layer.normalization != NOT_NORMALIZED
-    cdef void *delta = layer.shift_delta if is_normalized else layer.delta
-    job.kernels.accumulate_bias(m, n, at(delta, column, s), layer.ld,
-                                at(layer.tensors[BIAS].into, column, s))
-    if is_normalized:
-        job.kernels.accumulate_scale(
-            m, n, at(delta, column, s), at(layer.normal, column, s), layer.ld,
-            at(layer.tensors[SCALE].into, column, s))
-    if training.optimizer.is_fused:
-        optimize_block(training, &layer.tensors[BIAS], 0, 1, column, n)
-        if is_normalized:
-            optimize_block(training, &layer.tensors[SCALE], 0, 1, column, n)
+    cdef Tensor *tensor
+    cdef int t
+    for t in range(BIAS, MAX_TENSORS):
+        tensor = &layer.tensors[t]
+        if tensor.rows == 0:
+            continue
+        accumulate_vector(job, layer, t, 0, m, column, n, at(tensor.into, column, job.itemsize))
+        if training.optimizer.is_fused:
+            optimize_block(training, tensor, 0, 1, column, n)
 
 
 cdef void update_layer(TrainingJob *training, int l, Matrix a, int64_t block,
@@ -134,7 +146,7 @@ cdef void update_layer(TrainingJob *training, int l, Matrix a, int64_t block,
     if divides_columns(job, layer, blocks):
         columns = split_columns(job, layer.n, block, blocks)
     if columns.size:
-        update_bias(training, layer, training.m, columns.first, columns.size)
+        update_vectors(training, layer, training.m, columns.first, columns.size)
 
 
 cdef void update_first_layer(void *arg, int64_t block, int64_t blocks) noexcept nogil:

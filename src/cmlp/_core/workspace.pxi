@@ -48,7 +48,8 @@ cdef class Workspace:
     cdef void assign_layer(self, Job *job, Layer *layer) noexcept:
         cdef int s = job.itemsize
         cdef size_t size = self.capacity * layer.ld * s
-        cdef bint stores_slope = job.kernels.stores_slope(layer.activation.kind)
+        cdef bint is_parametric = layer.activation.parametric
+        cdef bint stores_slope = is_parametric or job.kernels.stores_slope(layer.activation.kind)
         layer.output = self.take(size)
         layer.previous_output = self.take(size) if self.has_previous else NULL
         layer.slope = NULL
@@ -57,6 +58,7 @@ cdef class Workspace:
         if not (stores_slope or job.drops):
             layer.slope = NULL
         layer.delta = self.take(size)
+        layer.alpha_delta = self.take(size) if is_parametric else NULL
         layer.by_columns = NULL
         if (self.has_next and layer == &self.layers[0]
                 and layer.n * s <= CMLP_COLUMN_STORAGE_BYTES):

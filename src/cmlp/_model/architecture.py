@@ -20,7 +20,7 @@ from cmlp._utils.validation import (
     check_positive,
     to_list,
 )
-from cmlp.activations import ACTIVATIONS, resolve_activation
+from cmlp.activations import ACTIVATIONS, PARAMETRIC, resolve_activation
 from cmlp.initializers import resolve_initializer
 from cmlp.normalizations import resolve_normalization
 
@@ -357,7 +357,7 @@ def resolve_sizes(sizes):
 
 def resolve_hidden_activation(argument, activation):
     """Return the `Activation` of a hidden layer, given as an object or by name."""
-    allowed = {name: a for name, a in ACTIVATIONS.items() if a.hidden}
+    allowed = {name: a for name, a in ACTIVATIONS.items() if a.hidden} | PARAMETRIC
     return resolve_activation(argument, activation, allowed)
 
 

@@ -11,7 +11,7 @@ FIXED_ATTRIBUTES = {
         ("activation", "output", "loss", "init", "dtype", "compute_dtype", "seed"), NEW_NETWORK
     ),
     **dict.fromkeys(("size", "num_layers"), "create a Network of other sizes"),
-    **dict.fromkeys(("scale", "running_mean", "running_variance"), ITEMS),
+    **dict.fromkeys(("scale", "alpha", "running_mean", "running_variance"), ITEMS),
     **dict.fromkeys(("is_classifier", "score_name"), "assign to task"),
     "state": "Network.from_state(state) returns a network with it",
 }
@@ -131,6 +131,11 @@ class NetworkAttributes(TaskAttributes):
     def scale(self):
         """The scales of each normalized layer, (outputs, 1), None for other layers: views."""
         return self._get_views("scale")
+
+    @property
+    def alpha(self):
+        """The factors of each parametric activation, (outputs, 1), None for other layers: views."""
+        return self._get_views("alpha")
 
     @property
     def running_mean(self):

@@ -27,7 +27,8 @@ class Tensor(NamedTuple):
     number : int
         Index of the layer among the layers of the same kind; part of `key`.
     name : str
-        ``"weight"``, ``"bias"``, ``"scale"``, ``"running_mean"`` or ``"running_variance"``.
+        ``"weight"``, ``"bias"``, ``"scale"``, ``"alpha"``, ``"running_mean"`` or
+        ``"running_variance"``.
     rows, columns : int
         Shape as the user sees it.
     """
@@ -132,7 +133,7 @@ class LayerViews(list):
         else:
             views, values = [self[index]], [value]
         if any(view is None for view in views):
-            raise ValueError(f"{self.name} cannot be assigned for a layer that is not normalized")
+            raise ValueError(f"{self.name} cannot be assigned for a layer that has none")
         arrays = [
             check_array(self.name, view, new) for view, new in zip(views, values, strict=True)
         ]

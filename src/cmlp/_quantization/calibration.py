@@ -43,6 +43,12 @@ def quantize_state(state, X, method, percentile):
     check_inputs(architecture.sizes)
     blocks = RowBlocks(X, architecture.inputs)
     layers = fold_layers(state)
+    for l, layer in enumerate(layers):
+        if layer.alpha is not None:
+            raise ValueError(
+                f"the activation of layer {l} must not be parametric for 8-bit inference; "
+                f"got {layer.activation.name!r}"
+            )
     distributions = collect_distributions(layers, blocks, has_histograms=method != "minmax")
     quantizers = [choose_quantizer(each, method, percentile) for each in distributions]
     if blocks.are_bytes:

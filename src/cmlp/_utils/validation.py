@@ -50,6 +50,13 @@ def check_number(argument, value):
         ) from None
 
 
+def check_finite_number(argument, value):
+    """Raise unless `value` is a finite number."""
+    check_number(argument, value)
+    if not math.isfinite(value):
+        raise ValueError(f"{argument} must be finite; got {value!r}")
+
+
 def check_positive(argument, value):
     """Raise unless `value` is a finite number greater than 0."""
     check_number(argument, value)

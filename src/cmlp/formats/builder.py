@@ -25,6 +25,8 @@ class BuiltLayer:
         Running statistics of batch normalization.
     normalization : BatchNorm, LayerNorm or None
     activation : Activation or None
+    alpha : ndarray, shape (outputs,), or None
+        Factors of a parametric activation.
     dropout : float
     """
 
@@ -35,6 +37,7 @@ class BuiltLayer:
     variance: np.ndarray | None = None
     normalization: BatchNorm | LayerNorm | None = None
     activation: Activation | None = None
+    alpha: np.ndarray | None = None
     dropout: float = 0.0
 
 
@@ -104,8 +107,16 @@ class SequenceBuilder:
             )
         self._set_normalization(layer, normalization, scale, shift)
 
-    def add_activation(self, label, activation):
-        """Add an activation to the last dense layer."""
+    def add_activation(self, label, activation, alpha=None):
+        """Add an activation to the last dense layer.
+
+        Parameters
+        ----------
+        label : str
+        activation : Activation
+        alpha : ndarray, shape (outputs,) or (1,), optional
+            Factors of a parametric activation.
+        """
         layer = self._get_last_layer(label)
         if layer.activation is not None:
             raise ValueError(
@@ -113,6 +124,8 @@ class SequenceBuilder:
                 f"{self.dense_name} layer; at most one is supported"
             )
         layer.activation = activation
+        if alpha is not None:
+            layer.alpha = np.broadcast_to(alpha, len(layer.weight))
 
     def add_dropout(self, rate):
         """Add dropout of the last dense layer's outputs, or of the inputs if there is none yet."""
@@ -164,7 +177,7 @@ class SequenceBuilder:
             arrays[f"weight_{l}"] = layer.weight
             vectors = {
                 "bias": layer.bias, "scale": layer.scale, "running_mean": layer.mean,
-                "running_variance": layer.variance,
+                "running_variance": layer.variance, "alpha": layer.alpha,
             }  # fmt: skip
             for name, vector in vectors.items():
                 if vector is not None:

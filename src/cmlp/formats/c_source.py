@@ -166,6 +166,8 @@ class SourceRenderer:
             if layer.scale is not None:
                 yield render_array("float", f"scale_{l}", layer.scale)
                 yield render_array("float", f"shift_{l}", layer.bias)
+            if layer.alpha is not None:
+                yield render_array("float", f"alpha_{l}", layer.alpha)
 
     def render_predict(self):
         """Return the function that computes the outputs.
@@ -177,7 +179,7 @@ class SourceRenderer:
         if len(self.layers) > 1:
             second = f", b[{width}]" if len(self.layers) > 2 else ""
             lines.append(f"    float a[{width}]{second};")
-        if any(self.render_activation(layer) for layer in self.layers):
+        if any(self.render_activation(l) for l in range(len(self.layers))):
             lines.append("    int i;")
         source = "x"
         for l, layer in enumerate(self.layers):
@@ -192,15 +194,15 @@ class SourceRenderer:
                     f"    normalize({target}, {outputs}, scale_{l}, shift_{l}, "
                     f"{render_float(layer.eps)});"
                 )
-            lines += self.render_activation_loop(layer, target, outputs)
+            lines += self.render_activation_loop(l, target, outputs)
             source = target
         return "\n".join([*lines, "}", ""])
 
-    def render_activation_loop(self, layer, target, outputs):
-        """Return the lines that replace the pre-activations in the array `target`."""
-        if layer.activation.name == "softmax":
+    def render_activation_loop(self, l, target, outputs):
+        """Return the lines that replace the pre-activations of layer l in the array `target`."""
+        if self.layers[l].activation.name == "softmax":
             return [f"    softmax({target}, {outputs});"]
-        code = self.render_activation(layer)
+        code = self.render_activation(l)
         if code is None:
             return []
         return [
@@ -210,12 +212,16 @@ class SourceRenderer:
             "    }",
         ]
 
-    def render_activation(self, layer):
-        """Return the expression of a layer's activation; None for identity and softmax."""
-        if layer.activation.name in ("identity", "softmax"):
+    def render_activation(self, l):
+        """Return the expression of the activation of layer l; None for identity and softmax."""
+        activation = self.layers[l].activation
+        if activation.name in ("identity", "softmax"):
             return None
-        code = ACTIVATION_CODE[layer.activation.name]
-        return code.format(k=render_float(layer.activation.parameter))
+        if activation.name == "prelu":
+            return f"z < 0.0f ? alpha_{l}[i] * z : z"
+        f = activation.base or activation
+        code = ACTIVATION_CODE[f.name].format(k=render_float(f.parameter))
+        return f"z + alpha_{l}[i] * (({code}) - z)" if activation.base else code
 
     def render_classify(self):
         """Return the function that predicts the class; empty for other networks."""

@@ -28,6 +28,8 @@ class FoldedLayer:
         None without layer normalization.
     eps : float
         Added to the variance by the layer normalization.
+    alpha : ndarray of float64, shape (outputs,), or None
+        Factors of a parametric activation.
     """
 
     weight: np.ndarray
@@ -35,6 +37,7 @@ class FoldedLayer:
     activation: Activation
     scale: np.ndarray | None = None
     eps: float = 0.0
+    alpha: np.ndarray | None = None
 
 
 def fold_layers(state):
@@ -67,7 +70,10 @@ def fold_layers(state):
         elif isinstance(dense.normalization, LayerNorm):
             layer.scale = arrays[f"scale_{l}"][:, 0]
             layer.eps = dense.normalization.eps
-        names = {"weight": layer.weight, "bias": layer.bias, "scale": layer.scale}
+        if dense.activation.parametric:
+            layer.alpha = arrays[f"alpha_{l}"][:, 0]
+        names = {"weight": layer.weight, "bias": layer.bias, "scale": layer.scale,
+                 "alpha": layer.alpha}  # fmt: skip
         check_finite({f"{n}_{l}": a for n, a in names.items() if a is not None}, np.float32)
         check_parameter(l, layer.activation)
         layers.append(layer)

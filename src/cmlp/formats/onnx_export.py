@@ -182,7 +182,19 @@ def add_layer(graph, x, layer):
     else:
         z = graph.add_node("Gemm", x, weight, transB=1)
         z = add_layer_norm(graph, z, layer.scale, layer.bias, layer.eps)
-    return ACTIVATION_NODES[layer.activation.name](graph, z, layer.activation.parameter)
+    return add_activation(graph, z, layer)
+
+
+def add_activation(graph, z, layer):
+    """Add the activation of a `FoldedLayer`; return the name of its outputs."""
+    if layer.activation.name == "prelu":
+        return graph.add_node("PRelu", z, graph.add_constant(layer.alpha))
+    f = layer.activation.base or layer.activation
+    a = ACTIVATION_NODES[f.name](graph, z, f.parameter)
+    if layer.alpha is None:
+        return a
+    change = graph.add_node("Mul", graph.add_node("Sub", a, z), graph.add_constant(layer.alpha))
+    return graph.add_node("Add", z, change)
 
 
 def add_layer_norm(graph, z, scale, shift, eps):

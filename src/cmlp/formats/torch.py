@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cmlp.activations import ACTIVATIONS, celu, elu, leaky_relu
+from cmlp.activations import ACTIVATIONS, celu, elu, leaky_relu, parametric, prelu
 from cmlp.formats.builder import SequenceBuilder
 from cmlp.formats.finite import check_finite
 from cmlp.normalizations import BatchNorm, LayerNorm
@@ -98,16 +98,35 @@ def write(state, target=None):
                 module = nn.LayerNorm(layer.units, normalization.eps, dtype=dtype)
             module.weight.data, module.bias.data = convert(f"scale_{l}"), convert(f"bias_{l}")
             modules.append(module)
-        if MODULES[layer.activation.name] is None:
-            raise ValueError(
-                f"to_torch() supports the activations of PyTorch; got {layer.activation.name!r}"
-            )
-        name, get_arguments = MODULES[layer.activation.name]
-        modules.append(getattr(nn, name)(**get_arguments(layer.activation.parameter)))
+        alpha = convert(f"alpha_{l}") if layer.activation.parametric else None
+        modules.append(make_activation(layer.activation, alpha))
         if layer.dropout:
             modules.append(nn.Dropout(layer.dropout))
         inputs = layer.units
     return nn.Sequential(*modules).eval()
+
+
+def make_activation(activation, alpha=None):
+    """Return the module of an activation.
+
+    Parameters
+    ----------
+    activation : Activation
+    alpha : torch.Tensor, shape (units,), optional
+        Factors of a parametric activation.
+    """
+    from torch import nn
+
+    from cmlp.formats.torch_modules import Parametric
+
+    if activation.name == "prelu":
+        module = nn.PReLU(len(alpha), dtype=alpha.dtype)
+        module.weight.data = alpha
+        return module
+    if activation.base is not None:
+        return Parametric(make_activation(activation.base), alpha)
+    name, get_arguments = MODULES[activation.name]
+    return getattr(nn, name)(**get_arguments(activation.parameter))
 
 
 def read(module, loss=None):
@@ -162,8 +181,14 @@ def add_module(builder, index, module):
         )
     elif kind in ("Dropout", "AlphaDropout"):
         builder.add_dropout(module.p)
+    elif kind == "PReLU":
+        builder.add_activation(label, prelu(), to_numpy(module.weight))
     elif kind not in IGNORED:
-        activation = find_activation(module)
+        is_parametric = kind == "Parametric" and hasattr(module, "alpha")
+        activation = find_activation(module.f if is_parametric else module)
+        if is_parametric and activation is not None:
+            builder.add_activation(label, parametric(activation), to_numpy(module.alpha))
+            return
         if activation is None:
             raise ValueError(
                 f"layer {index}: {module} is not supported; supported layers are {SUPPORTED}"

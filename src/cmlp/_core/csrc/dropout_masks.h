@@ -22,21 +22,23 @@ static void compute_dropout_factors(const cmlp_dropout *dropout, const cmlp_rng_
     }
 }
 
-/* Apply dropout to columns column .. column + n of one sample: a (n,) and, if not NULL, its slopes
- * (n,), padded (Srivastava et al., JMLR 15, 2014, section 4).  Outputs are scaled during training,
+/* Apply dropout to columns column .. column + n of one sample: a (n,) and, if not NULL, its
+ * derivatives, slopes and factors (n,), padded (Srivastava et al., JMLR 15, 2014, section 4).  Outputs are scaled during training,
  * so that inference does not scale. */
 static void drop_row(const cmlp_dropout *dropout, const cmlp_rng_key *key, int64_t sample,
-                     int64_t column, int64_t n, REAL *a, REAL *slopes)
+                     int64_t column, int64_t n, REAL *a, REAL *slopes, REAL *factors)
 {
-    REAL factors[DROP_BLOCK] __attribute__((aligned(64)));
+    REAL masks[DROP_BLOCK] __attribute__((aligned(64)));
     for (int64_t j = 0; j < n;) {
         const int64_t begin = (column + j) % DROP_BLOCK;
         const int64_t size = MIN(n - j, DROP_BLOCK - begin);
-        compute_dropout_factors(dropout, key, sample, (column + j) / DROP_BLOCK, factors);
+        compute_dropout_factors(dropout, key, sample, (column + j) / DROP_BLOCK, masks);
         for (int64_t i = 0; i < size; i += LANES)
-            store(a + j + i, load(a + j + i) * load(factors + begin + i));
+            store(a + j + i, load(a + j + i) * load(masks + begin + i));
         for (int64_t i = 0; slopes && i < size; i += LANES)
-            store(slopes + j + i, load(slopes + j + i) * load(factors + begin + i));
+            store(slopes + j + i, load(slopes + j + i) * load(masks + begin + i));
+        for (int64_t i = 0; factors && i < size; i += LANES)
+            store(factors + j + i, load(factors + j + i) * load(masks + begin + i));
         j += size;
     }
 }

@@ -11,7 +11,7 @@ static void drop_input(double rate, const cmlp_rng_key *key, int64_t sample, int
 {
     const cmlp_dropout dropout = cmlp_dropout_of(rate);
     for (int64_t i = 0; i < m; i++)
-        drop_row(&dropout, key, sample + i, 0, n, (REAL *)x + i * ldx, NULL);
+        drop_row(&dropout, key, sample + i, 0, n, (REAL *)x + i * ldx, NULL, NULL);
 }
 
 /* The same for rows first .. first + m of a sparse batch; an entry gets the factor that its column

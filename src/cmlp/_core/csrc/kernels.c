@@ -14,6 +14,7 @@
 #include "metrics.h"
 #include "normalize.h"
 #include "optimizers.h"
+#include "parametric.h"
 #include "probe.h"
 #include "products.h"
 #include "sparse.h"
@@ -60,6 +61,7 @@ const cmlp_kernels CMLP_TABLE = {
     .is_fused = is_fused,
     .activate = activate,
     .activate_backward = activate_backward,
+    .activate_parametric = activate_parametric,
     .multiply = multiply,
     .drop = drop,
     .transform_input = transform_input,

@@ -58,10 +58,14 @@ typedef struct {
     const double *weights; /* sample weights (n,); NULL: all 1 */
 } cmlp_targets;
 
+/* How an activation uses a learned factor per unit; see parametric.h. */
+typedef enum { CMLP_NOT_PARAMETRIC, CMLP_BLEND, CMLP_INVERSE_BLEND } cmlp_parametric;
+
 /* An activation function. */
 typedef struct {
-    int32_t kind;     /* its code */
-    double parameter; /* slope or alpha; unused by functions without a parameter */
+    int32_t kind;       /* its code */
+    int32_t parametric; /* a cmlp_parametric */
+    double parameter;   /* slope or alpha; unused by functions without a parameter */
 } cmlp_activation;
 
 /* The last layer's activation, and the loss. */
@@ -284,14 +288,19 @@ typedef struct {
     /* D (m, n) *= f'(A), given the outputs A (m, n) of an f that stores no slopes; padded. */
     void (*activate_backward)(const cmlp_activation *f, int64_t m, int64_t n, const void *a,
                               int64_t lda, void *d, int64_t ldd);
+    /* A (m, n) = g(A) in place for a parametric activation g with factors alpha (n,); slopes = dg/dA
+     * and factors = dg/dalpha, laid out like A, or both NULL; padded. */
+    void (*activate_parametric)(const cmlp_activation *f, int64_t m, int64_t n,
+                                const void *alpha, void *a, int64_t lda, void *slopes,
+                                void *factors);
     /* D (m, n) *= S (m, n), the slopes; padded. */
     void (*multiply)(int64_t m, int64_t n, const void *s, int64_t lds, void *d, int64_t ldd);
     /* Apply dropout to the outputs A (m, n) of f, padded: columns column .. column + n of the
      * samples at offsets sample .. sample + m of the epoch.  The slopes become the derivative
-     * of dropout(f), for any f. */
+     * of dropout(f), for any f, and so do the factors of a parametric f, NULL for others. */
     void (*drop)(const cmlp_activation *f, const cmlp_dropout *dropout, const cmlp_rng_key *key,
                  int64_t sample, int64_t column, int64_t m, int64_t n, void *a, int64_t lda,
-                 void *slopes);
+                 void *slopes, void *factors);
     /* Apply an input layer in place to X (m, n), padded, or to rows first .. first + m of a
      * sparse batch: the samples at offsets sample .. sample + m of the epoch. */
     void (*transform_input)(const cmlp_input_layer *layer, const cmlp_rng_key *key,

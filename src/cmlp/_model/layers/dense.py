@@ -8,7 +8,7 @@ import numpy as np
 from cmlp._model.layers.base import Layer
 from cmlp._utils.fields import checked_field
 from cmlp._utils.validation import check_fraction, check_integer, check_positive
-from cmlp.activations import Activation, resolve_activation
+from cmlp.activations import ACTIVATIONS, PARAMETRIC, Activation, resolve_activation
 from cmlp.initializers import draw_layer
 from cmlp.normalizations import BatchNorm, LayerNorm, resolve_normalization
 
@@ -28,7 +28,7 @@ class Dense(Layer):
     units : int
         Number of outputs.
     activation : Activation
-        The function f.
+        The function f; a parametric one adds the tensor `alpha`.
     normalization : BatchNorm, LayerNorm or None
         Normalization of the pre-activations x W^T; adds the tensor `scale`.
     dropout : float, default 0
@@ -51,9 +51,13 @@ class Dense(Layer):
         return self.units
 
     def tensors(self, inputs):
-        """Return the shapes of weight, bias and, with a normalization, scale."""
+        """Return the shapes of weight, bias and, if the layer has them, scale and alpha."""
         shapes = {"weight": (self.units, inputs), "bias": (self.units, 1)}
-        return shapes if self.normalization is None else {**shapes, "scale": (self.units, 1)}
+        if self.normalization is not None:
+            shapes["scale"] = (self.units, 1)
+        if self.activation.parametric:
+            shapes["alpha"] = (self.units, 1)
+        return shapes
 
     def statistics(self, inputs):
         """Return the shapes of the running statistics of a batch normalization."""
@@ -67,6 +71,8 @@ class Dense(Layer):
         values = {"weight": weight, "bias": bias}
         if self.normalization is not None:
             values["scale"] = np.ones((self.units, 1))
+        if self.activation.parametric:
+            values["alpha"] = np.full((self.units, 1), self.activation.alpha)
         if self.statistics(inputs):
             values["running_mean"] = np.zeros((self.units, 1))
             values["running_variance"] = np.ones((self.units, 1))
@@ -76,6 +82,8 @@ class Dense(Layer):
     def from_header(cls, values):
         """Return the layer with these values; see `Layer.from_header`."""
         values = dict(values)
-        values["activation"] = resolve_activation("activation", values["activation"])
+        values["activation"] = resolve_activation(
+            "activation", values["activation"], ACTIVATIONS | PARAMETRIC
+        )
         values["normalization"] = resolve_normalization(values.get("normalization"))
         return super().from_header(values)
