@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from cmlp import callbacks, datasets
 from cmlp._core import hooks, kernels, program
+from cmlp._core.training import EpochRun
 from cmlp._training import inputs
 from cmlp._utils import threads
 
@@ -103,6 +104,13 @@ def use_blas():
     yield use
     hooks.use.cache_clear()
     hooks.use()
+
+
+def train_epoch(program, rows, targets, order, batch_size, settings, threads, **options):
+    """Train for one epoch; the arguments are those of `EpochRun`."""
+    with EpochRun(program, rows, targets, order, batch_size, settings, threads, **options) as run:
+        while run.run():
+            pass
 
 
 class Deadline(callbacks.Callback):

@@ -10,12 +10,13 @@ import time
 
 import numpy as np
 import pytest
-from conftest import Deadline, assert_same_state, measures_memory, read_data
+from conftest import Deadline, assert_same_state, measures_memory, read_data, train_epoch
 from scipy.sparse import csr_array
 
 from cmlp import SGD, Network
 from cmlp._core import kernels, training
 from cmlp._core.inputs import Rows, Targets
+from cmlp._training.step_settings import StepSettings
 from cmlp._utils import threads
 
 
@@ -110,23 +111,23 @@ def test_a_restarted_run_trains_another_epoch(data):
     nets = [Network([64, 20, 10], loss="cross_entropy", dropout=0.2, seed=0) for _ in range(2)]
     rates = [None, np.linspace(0.1, 0.2, 40)]
     for epoch in range(2):
-        training.train_epoch(
-            nets[0].state.program, rows, targets, orders[epoch], 100, 0.1, 1, rates=rates[epoch],
-            noise=(0, epoch),
+        train_epoch(
+            nets[0].state.program, rows, targets, orders[epoch], 100,
+            StepSettings(0.1, rates[epoch]), 1, noise=(0, epoch),
         )  # fmt: skip
-    arguments = nets[1].state.program, rows, targets, orders[0], 100, 0.1, 1
+    arguments = nets[1].state.program, rows, targets, orders[0], 100, StepSettings(0.1), 1
     with training.EpochRun(*arguments, noise=(0, 0)) as run:
         while run.run():
             pass
         with pytest.raises(ValueError, match="order must have 4000 indices"):
-            run.restart(orders[1][:10], 0.1, None, 1)
-        run.restart(orders[1], 0.1, rates[1], 1)
+            run.restart(orders[1][:10], StepSettings(0.1), 1)
+        run.restart(orders[1], StepSettings(0.1, rates[1]), 1)
         assert (run.done, run.loss, run.weight) == (0, 0, 0)
         while run.run():
             pass
     assert_same_state(*nets)
     with pytest.raises(ValueError, match=r"restart\(\) must be called before"):
-        run.restart(orders[1], 0.1, None, 2)
+        run.restart(orders[1], StepSettings(0.1), 2)
 
 
 @pytest.mark.usefixtures("many_threads")
@@ -180,7 +181,7 @@ def test_an_epoch_returns_after_each_time_slice(rng):
     net = Network([64, 128, 10], seed=0)
     rows, targets = read_data(net, X, y)
     done, times = [], [time.perf_counter()]
-    with training.EpochRun(net.state.program, rows, targets, None, 1, 0.01, 1) as run:
+    with training.EpochRun(net.state.program, rows, targets, None, 1, StepSettings(0.01), 1) as run:
         while run.run():
             done.append(run.done)
             times.append(time.perf_counter())
@@ -200,7 +201,7 @@ def test_an_epoch_cannot_continue_where_there_is_no_step(rng, done, sums):
     X, y = rng.random((100, 64), dtype=np.float32), rng.integers(0, 10, 100)
     net = Network([64, 10], seed=0)
     rows, targets = read_data(net, X, y)
-    with training.EpochRun(net.state.program, rows, targets, None, 8, 0.01, 1) as run:
+    with training.EpochRun(net.state.program, rows, targets, None, 8, StepSettings(0.01), 1) as run:
         with pytest.raises(ValueError, match="must be f"):
             run.resume(done, *sums)
         assert run.done == 0

@@ -7,13 +7,14 @@ import re
 import numpy as np
 import oracle
 import pytest
-from conftest import assert_same_state, read_data
+from conftest import assert_same_state, read_data, train_epoch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cmlp
 from cmlp import SGD, Adam, Network, TrainingDiverged
 from cmlp._core import training
+from cmlp._training.step_settings import StepSettings
 
 
 def parameters(net):
@@ -134,14 +135,14 @@ def test_time_slices_do_not_change_the_results(rng, batch_size, seconds):
     net, whole = (Network([40, 300, 10], loss="cross_entropy", seed=0) for _ in range(2))
     slices = 1
     with training.EpochRun(
-        net.state.program, *read_data(net, X, y), None, batch_size, 0.01, 1
+        net.state.program, *read_data(net, X, y), None, batch_size, StepSettings(0.01), 1
     ) as run:
         while run.run(0, seconds):
             slices += 1
     assert (slices > 5) == (seconds < 1)
     for start in range(0, 9_900, 990):
         data = read_data(whole, X[start : start + 990], y[start : start + 990])
-        training.train_epoch(whole.state.program, *data, None, batch_size, 0.01, 1)
+        train_epoch(whole.state.program, *data, None, batch_size, StepSettings(0.01), 1)
     assert_same_state(net, whole)
 
 

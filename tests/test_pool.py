@@ -13,6 +13,7 @@ from conftest import Deadline, assert_same_state, read_data
 
 from cmlp import SGD, Adam, Network, TrainingDiverged, callbacks
 from cmlp._core import pool, training
+from cmlp._training.step_settings import StepSettings
 from cmlp._utils import threads
 
 # Arguments of the network, then of `fit`: every way to divide a step into phases.
@@ -235,7 +236,9 @@ def test_a_call_ends_while_workers_are_suspended(many_threads):
     X, y = np.zeros((4000, 64), np.float32), np.arange(4000) % 10
     net.fit(X, y, epochs=20, batch_size=50, threads=8, callbacks=Deadline())
     rows, targets = read_data(net, X, y)
-    with training.EpochRun(net.state.program, rows, targets, None, 50, 0.01, 8) as run:
+    with training.EpochRun(
+        net.state.program, rows, targets, None, 50, StepSettings(0.01), 8
+    ) as run:
         while run.run(steps=7):
             pass
         assert run.done == 4000

@@ -15,6 +15,8 @@ ALL = [
     schedules.InverseScaling(),
     schedules.Polynomial(2.0, 0.1, 1.5),
     schedules.Cosine(0.05, 2, 1),
+    schedules.CosineLog(),
+    schedules.FlatCosine(0.3),
     schedules.OneCycle(),
     schedules.ReduceOnPlateau("loss"),
 ]
@@ -161,7 +163,8 @@ def test_bad_arguments(make, error, message):
 @pytest.mark.parametrize(
     ("schedule", "error", "message"),
     [
-        ("cosine", TypeError, "schedule must be one of cmlp.schedules or a callable"),
+        ("cosin", ValueError, r"schedule must be one of .* \(did you mean 'cosine'\?\)"),
+        (3, TypeError, "schedule must be one of cmlp.schedules or a callable"),
         (schedules.Cosine, TypeError, "schedule must be one of cmlp.schedules or a callable"),
         (lambda step, epoch: -1.0, ValueError, "schedule must return a factor that is finite"),
         (lambda step, epoch: np.nan, ValueError, "schedule must return a factor that is finite"),

@@ -36,7 +36,7 @@ LAYERS = [
     _training.exchange _training.history _training.inputs _training.lbfgs _training.loop
     _training.prediction_methods _training.progress _training.ranks _training.reference_methods
     _training.run_state _training.shard_metrics _training.shard_sources _training.sharding
-    _training.sources""",
+    _training.sources _training.step_settings""",
     """formats formats.archive formats.atomic formats.base formats.builder formats.c
     formats.c_functions formats.c_quantized formats.c_source formats.finite formats.folding
     formats.header formats.keras formats.methods formats.npy formats.npz formats.onnx
@@ -45,7 +45,8 @@ LAYERS = [
     formats.sklearn_mlp formats.torch formats.torch_modules""",
     """_model _model.architecture _model.attributes _model.layers _model.layers.base
     _model.layers.dense _model.layers.input_dropout _model.layers.input_noise
-    _model.optimizer_state _model.parameters _model.quantized _model.state _model.tasks""",
+    _model.optimizer_state _model.parameter_groups _model.parameters _model.quantized
+    _model.state _model.tasks""",
     "callbacks",
     "plot",
     "activations initializers losses metrics normalizations optimizers schedules",

@@ -196,9 +196,9 @@ def test_an_error_leaves_the_last_iteration_of_lbfgs(data):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"schedule": schedules.Cosine()}, "LBFGS supports neither schedule nor metrics"),
+        ({"schedule": schedules.Cosine()}, "LBFGS supports neither schedules nor metrics"),
         ({"validation_split": 0.2}, "LBFGS supports validation_data, but not validation_split"),
-        ({"metrics": "f1"}, "LBFGS supports neither schedule nor metrics"),
+        ({"metrics": "f1"}, "LBFGS supports neither schedules nor metrics"),
         ({"restore_good": True}, "LBFGS supports neither max_norm nor restore_good"),
         (
             {"callbacks": callbacks.Checkpoint("run.npz")},

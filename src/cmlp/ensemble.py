@@ -10,11 +10,13 @@ from cmlp.callbacks import Callback
 from cmlp.network import Network
 
 # Arguments that may be a list with one item for each network.
-PER_NETWORK = ("epochs", "batch_size", "optimizer", "schedule")
+PER_NETWORK = (
+    "epochs", "batch_size", "optimizer", "schedule", "decay_schedule", "dropout_schedule",
+)  # fmt: skip
 
 SHARED = (
     "shuffle", "validation_data", "validation_split", "sample_weight", "class_weight",
-    "early_stopping", "callbacks", "metrics", "restore_good",
+    "early_stopping", "callbacks", "metrics", "restore_good", "drop_last",
 )  # fmt: skip
 
 
@@ -45,11 +47,11 @@ def fit_many(networks, X, y, *, sparse="auto", threads=None, return_exceptions=F
         are pickled: functions are called on the workers, which also write the files of
         checkpoints. Requires the extra ``dask``.
     **options
-        Arguments of `Network.fit`: epochs, batch_size, optimizer and schedule, each a single
-        value or a list with one value for each network; shuffle, validation_data,
-        validation_split, sample_weight, class_weight, early_stopping, callbacks, metrics,
-        restore_good. Each network gets copies of `Callback` instances; functions are called from
-        several threads.
+        Arguments of `Network.fit`: epochs, batch_size, optimizer, schedule, decay_schedule and
+        dropout_schedule, each a single value or a list with one value for each network; shuffle,
+        drop_last, validation_data, validation_split, sample_weight, class_weight, early_stopping,
+        callbacks, metrics, restore_good. Each network gets copies of `Callback` instances;
+        functions are called from several threads.
 
     Returns
     -------

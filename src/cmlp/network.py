@@ -166,7 +166,8 @@ class Network(
         return Network.from_state(state)
 
     def fit(self, X, y=None, *, epochs=10, batch_size=32, optimizer=None, schedule=None,
-            shuffle=True, validation_data=None, validation_split=0.0, sample_weight=None,
+            decay_schedule=None, dropout_schedule=None, shuffle=True, drop_last=False,
+            validation_data=None, validation_split=0.0, sample_weight=None,
             class_weight=None, early_stopping=None, callbacks=(), metrics=(), restore_good=False,
             sparse="auto", progress=None, verbose=None, threads=None, comm=None, shards=None,
             distribute=False, reproducible=True, sync_every=None):  # fmt: skip
@@ -196,11 +197,17 @@ class Network(
             `SGD`, `Adam`, `AdamW`, `NAdam`, `RMSprop`, `Adagrad`, `Adadelta` or `Lion`; by
             default ``SGD(lr=0.1)``. `LBFGS` uses all samples in each iteration; its iterations
             are the epochs.
-        schedule : Schedule or callable, optional
-            One of `cmlp.schedules`, or a callable of (step, epoch), both from 0, that returns the
-            factor of the optimizer's learning rate in each step.
+        schedule : Schedule, str or callable, optional
+            One of `cmlp.schedules`, the name of one, or a callable of (step, epoch), both from 0,
+            that returns the factor of the optimizer's learning rate in each step.
+        decay_schedule, dropout_schedule : Schedule, str or callable, optional
+            The same for the optimizer's ``weight_decay`` and for `dropout` of the hidden layers;
+            not a schedule that depends on the course of training.
         shuffle : bool, default True
             Whether to shuffle the samples before each epoch.
+        drop_last : bool, default False
+            Whether an epoch leaves out the last samples if they do not fill a batch. Not together
+            with `shards`, `comm` and LBFGS.
         validation_data : tuple (X, y), optional
             Evaluated after each epoch.
         validation_split : float in [0, 1), default 0

@@ -11,19 +11,26 @@ the network's dtype (1.18e-38 for float32, 2.23e-308 for float64).
 `Network.fit` starts with fresh optimizer state; `Network.partial_fit` keeps it between calls.
 """
 
-from dataclasses import KW_ONLY, dataclass, fields, replace
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 from cmlp._core import kernels
 from cmlp._utils.fields import Record, check_fields, checked_field
 from cmlp._utils.validation import (
     check_bool,
+    check_factors,
     check_fraction,
     check_integer,
     check_non_negative,
     check_positive,
+    look_up,
 )
 from cmlp.lbfgs import LBFGS
+
+
+def check_parametrization(argument, value):
+    """Raise unless `value` is "standard" or "ntk"."""
+    look_up(argument, value, {"standard": None, "ntk": None})
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -42,7 +49,22 @@ class Optimizer(Record):
         L1 coefficient: ``l1 * sign(parameter)`` is added to the gradient. The loss that is
         reported does not include it.
     decay_bias : bool, default True
-        Whether `l1` and ``weight_decay`` apply to biases and normalization scales too.
+        Whether `l1` and ``weight_decay`` apply to biases, scales and alphas too, not only to
+        weights.
+    lr_factors : dict from str to float, optional
+        Factors of the learning rate, finite and at least 0, by the name of a kind of parameter
+        (``"weight"``, ``"bias"``, ``"scale"``, ``"alpha"``), of a layer (``"layer_0"``), or of
+        one array (``"weight_0"``); the factors of all names that fit are multiplied. Arrays with
+        the factor 0 are not trained, and cost no time. As in PyTorch's parameter groups,
+        decoupled decay takes the factor too.
+    decay_factors : dict from str to float, optional
+        The same for `l1` and ``weight_decay``.
+    parametrization : {"standard", "ntk"}, default "standard"
+        ``"ntk"`` trains the weights W of a layer with n inputs as if they were V / sqrt(n) and V
+        the parameters, as in Jacot, Gabriel and Hongler, "Neural tangent kernel", NeurIPS 2018,
+        section 2. The optimizer's settings are those of V, in which V has n times the decay if it
+        is not decoupled; the network has W. Not for Adadelta, nor with `penalty`, `clip_norm`,
+        `clip_value` and ``initial_accumulator_value``.
     penalty : float, optional
         L2 penalty as scikit-learn's ``alpha``: ``penalty / 2`` times the sum of squared weights,
         divided by the number of samples in the batch, is added to the batch's loss, and its
@@ -90,11 +112,31 @@ class Optimizer(Record):
     clip_value: float | None = checked_field(check_positive, None, optional=True)
     accumulate: int = checked_field(check_integer, 1)
     average: float | None = checked_field(check_fraction, None, optional=True)
+    lr_factors: dict[str, float] | None = checked_field(
+        check_factors, None, optional=True, omits_default=True
+    )
+    decay_factors: dict[str, float] | None = checked_field(
+        check_factors, None, optional=True, omits_default=True
+    )
+    parametrization: str = checked_field(check_parametrization, "standard", omits_default=True)
 
     def __post_init__(self):
         check_fields(self)
+        for name in ("lr_factors", "decay_factors"):
+            factors = getattr(self, name) or {}
+            object.__setattr__(self, name, {key: float(value) for key, value in factors.items()})
         if self.penalty is not None and self.l2:
             raise ValueError("penalty and weight_decay must not be given together")
+        if self.parametrization == "ntk":
+            self.check_ntk()
+
+    def check_ntk(self):
+        """Raise `ValueError` for an option that `parametrization="ntk"` excludes."""
+        for name in ("penalty", "clip_norm", "clip_value", "initial_accumulator_value"):
+            if getattr(self, name, None):
+                raise ValueError(f"{name} must not be given with parametrization='ntk'")
+        if self.kernel == "adadelta":
+            raise ValueError("parametrization must be 'standard' for Adadelta; got 'ntk'")
 
     @property
     def states(self):
@@ -118,18 +160,22 @@ class Optimizer(Record):
         return 0.0 if self.decouples_decay else float(getattr(self, "weight_decay", 0.0))
 
     @property
-    def has_extras(self):
-        """Whether gradients are processed, penalized or accumulated, or parameters averaged."""
-        is_processed = self.l1 or self.l2 or self.clip_norm or self.clip_value
-        return bool(is_processed or self.penalty is not None or self.accumulate > 1 or self.average)
+    def decay(self):
+        """Coefficient of decoupled decay."""
+        return float(self.weight_decay) if self.decouples_decay else 0.0
 
     @property
-    def for_biases(self):
-        """The optimizer for biases and scales: without decay unless `decay_bias` is set."""
-        if self.decay_bias:
-            return self
-        names = {field.name for field in fields(self)} & {"l1", "weight_decay"}
-        return replace(self, **dict.fromkeys(names, 0.0))
+    def has_extras(self):
+        """Whether gradients are changed or accumulated, or parameters averaged or grouped."""
+        is_processed = self.l1 or self.l2 or self.clip_norm or self.clip_value
+        is_grouped = self.lr_factors or self.parametrization != "standard"
+        return bool(
+            is_processed
+            or is_grouped
+            or self.penalty is not None
+            or self.accumulate > 1
+            or self.average
+        )
 
 
 def check_betas(argument, value):
@@ -256,7 +302,6 @@ class AdamW(Adam):
         Keyword arguments of `Optimizer`.
     """
 
-    hyper_names: ClassVar[tuple[str, ...]] = ("betas", "eps", "weight_decay")
     decouples_decay: ClassVar[bool] = True
 
     weight_decay: float = checked_field(check_non_negative, 1e-2)
@@ -424,7 +469,7 @@ class Lion(Optimizer):
     """
 
     kernel: ClassVar[str] = "lion"
-    hyper_names: ClassVar[tuple[str, ...]] = ("betas", "weight_decay")
+    hyper_names: ClassVar[tuple[str, ...]] = ("betas",)
     decouples_decay: ClassVar[bool] = True
 
     lr: float = checked_field(check_positive, 1e-4)

@@ -1,8 +1,10 @@
 """Learning rate schedules.
 
-A schedule multiplies the optimizer's learning rate by a factor per step. Each schedule here is a
-small frozen dataclass. A callable ``(step, epoch) -> factor`` is accepted in its place; both
-numbers count from 0 within a call of `fit`. With t the step, e the epoch and T the number of
+A schedule multiplies the optimizer's learning rate by a factor per step; `fit` has others for
+weight decay and dropout. Each schedule here is a small frozen dataclass. Accepted in its place are
+a name of `NAMES` and a callable ``(step, epoch) -> factor``; both numbers count from 0 within a
+call of `fit`.
+ With t the step, e the epoch and T the number of
 steps of the call, the factors are, without warm-up and restarts:
 
 ====================  ==================================================================
@@ -12,6 +14,8 @@ steps of the call, the factors are, without warm-up and restarts:
 `InverseScaling`      (t + 1) ** -power
 `Polynomial`          end + (1 - end) (1 - t / T) ** power
 `Cosine`              end + (1 - end) (1 + cos(pi t / T)) / 2
+`CosineLog`           (1 - cos(2 pi log2(1 + (2^cycles - 1) t / T))) / 2
+`FlatCosine`          1 until t / T = flat, then (1 + cos(pi s)) / 2 for the fraction s of the rest
 `OneCycle`            from start to 1 to end, along cosines
 `ReduceOnPlateau`     multiplied by factor when a quantity stops improving
 ====================  ==================================================================
@@ -31,8 +35,14 @@ from cmlp._utils.validation import (
     check_non_negative,
     check_positive,
     check_unit_interval,
+    look_up,
 )
 from cmlp.metrics import check_monitor, get_minimized_value
+
+
+def check_cycles(argument, value):
+    """Raise unless `value` is an integer from 1 to 30."""
+    check_integer(argument, value, 1, 30)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -222,6 +232,49 @@ def warm_up(steps, warmup, total):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class CosineLog(Schedule):
+    """Cosine cycles, each twice as long as the one before, from 0 to 1 to 0.
+
+    With 4 cycles it is "coslog4" of Holzmüller, Grinsztajn and Steinwart, "Better by default:
+    strong pre-tuned MLPs and boosted trees on tabular data", NeurIPS 2024, section 3.
+
+    Parameters
+    ----------
+    cycles : int, default 4
+    """
+
+    cycles: int = checked_field(check_cycles, 4)
+
+    def factors(self, steps, epoch, steps_per_epoch, epochs):
+        """Return the factor of each step."""
+        progress = steps / (steps_per_epoch * epochs)
+        return (1 - np.cos(2 * np.pi * np.log2(1 + (2**self.cycles - 1) * progress))) / 2
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FlatCosine(Schedule):
+    """1 at first, then a decay to 0 along half a cosine.
+
+    With the default it is "flat_cos" of Holzmüller, Grinsztajn and Steinwart, NeurIPS 2024,
+    section 3.
+
+    Parameters
+    ----------
+    flat : float, default 0.5
+        Fraction of the steps with the factor 1; from 0 to 1.
+    """
+
+    flat: float = checked_field(check_unit_interval, 0.5)
+
+    def factors(self, steps, epoch, steps_per_epoch, epochs):
+        """Return the factor of each step."""
+        progress = steps / (steps_per_epoch * epochs)
+        return (
+            1 + np.cos(np.pi * np.clip((progress - self.flat) / max(1 - self.flat, 1e-300), 0, 1))
+        ) / 2
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class OneCycle(Schedule):
     """Rise from `start` to 1, then decay to `end`, both along cosines; as PyTorch's OneCycleLR.
 
@@ -364,6 +417,7 @@ class Custom(Record):
     """Adapter of a callable ``(step, epoch) -> factor`` to the interface of a schedule."""
 
     call: Callable
+    argument: str = "schedule"
 
     def factors(self, steps, epoch, steps_per_epoch, epochs):
         """Return the factor of each step.
@@ -376,7 +430,8 @@ class Custom(Record):
         found = np.array([self.call(int(step), epoch) for step in steps], np.float64)
         if found.shape != steps.shape or not (np.isfinite(found) & (found >= 0)).all():
             raise ValueError(
-                "schedule must return a factor that is finite and not negative for each step"
+                f"{self.argument} must return a factor that is finite and not negative for each "
+                "step"
             )
         return found
 
@@ -384,12 +439,23 @@ class Custom(Record):
         """Do nothing: a callable does not depend on the records of epochs."""
 
 
-def start_schedule(schedule):
+# Name -> schedule with default arguments.
+NAMES = {
+    "constant": Constant(), "step": Step(), "exponential": Exponential(),
+    "inverse_scaling": InverseScaling(), "polynomial": Polynomial(), "cosine": Cosine(),
+    "coslog4": CosineLog(), "flat_cos": FlatCosine(), "one_cycle": OneCycle(),
+    "reduce_on_plateau": ReduceOnPlateau(),
+}  # fmt: skip
+
+
+def start_schedule(schedule, argument="schedule"):
     """Return the object that computes the factors in one call of `fit`.
 
     Parameters
     ----------
-    schedule : Schedule, callable or None
+    schedule : Schedule, str, callable or None
+    argument : str
+        The argument's name, for error messages.
 
     Returns
     -------
@@ -399,15 +465,17 @@ def start_schedule(schedule):
 
     Raises
     ------
-    TypeError
+    TypeError, ValueError
         If `schedule` is none of these.
     """
     if schedule is None:
         return None
+    if isinstance(schedule, str):
+        schedule = look_up(argument, schedule, NAMES)
     if isinstance(schedule, Schedule):
         return schedule.begin()
     if callable(schedule) and not isinstance(schedule, type):
-        return Custom(schedule)
+        return Custom(schedule, argument)
     raise TypeError(
-        f"schedule must be one of cmlp.schedules or a callable of (step, epoch); got {schedule!r}"
+        f"{argument} must be one of cmlp.schedules or a callable of (step, epoch); got {schedule!r}"
     )

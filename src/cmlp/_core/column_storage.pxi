@@ -49,7 +49,7 @@ cdef int64_t choose_column_storage(const TrainingJob *training) noexcept nogil:
         steps = CMLP_COLUMN_STORAGE_STEPS
     if (layer.by_columns == NULL or layer.rounds or job.team == NULL
             or training.column_layers == 0
-            or training.optimizer.optimizers != NULL or training.limits_norms
+            or training.optimizer.groups != NULL or training.limits_norms
             or layer.tensors[WEIGHT].into != layer.tensors[WEIGHT].value
             or training.part != WHOLE_STEP or steps < CMLP_COLUMN_STORAGE_STEPS
             or (job.input.entries.marks != NULL and job.batch > CMLP_MARKS)):

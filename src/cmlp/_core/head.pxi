@@ -21,7 +21,7 @@ cdef int64_t get_step_number(const TrainingJob *training, int64_t sample) noexce
 
 cdef double compute_update_factor(const TrainingJob *training, int64_t sample) noexcept nogil:
     cdef int64_t accumulate = training.optimizer.accumulate, first
-    if training.optimizer.optimizers == NULL:
+    if training.optimizer.groups == NULL:
         if training.rates == NULL:
             return training.update_factor
         return -training.rates[sample // training.job.batch]

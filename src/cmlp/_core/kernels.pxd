@@ -51,7 +51,7 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct cmlp_optimizer:
         int32_t kind
         int64_t step
-        double rate, l1, l2, clip_value, scale, product
+        double rate, decay, decay_rate, l1, l2, clip_value, scale, product
         double[4] hyper
 
     ctypedef struct cmlp_rng_key:

@@ -156,6 +156,16 @@ cdef bint is_finite_block(const Job *job, const Layer *layer, const char *a, int
     return job.kernels.find_not_finite(&rows) < 0
 
 
+cdef void scale_dropout(Job *job, double factor) noexcept nogil:
+    cdef Layer *layer
+    cdef int l
+    for l in range(job.depth):
+        layer = &job.layers[l]
+        layer.dropout = dropout_of(layer.dropout_rate * factor)
+        if not (layer.activation.parametric or job.kernels.stores_slope(layer.activation.kind)):
+            layer.slope = layer.slopes if layer.dropout.dropped else NULL
+
+
 cdef void drop_rows(Job *job, int l, int64_t sample, int64_t row, int64_t m, int64_t column,
                     int64_t n) noexcept nogil:
     # Apply dropout to a block (m, n) of layer l's activations.

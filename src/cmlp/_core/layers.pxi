@@ -33,19 +33,20 @@ def add_dense(Program program, specification, dict offsets):
     layer.activation.kind = specification.activation.code
     layer.activation.parameter = specification.activation.parameter
     layer.activation.parametric = specification.activation.parametric
-    layer.dropout = dropout_of(specification.dropout)
+    layer.dropout_rate = specification.dropout
+    layer.dropout = dropout_of(layer.dropout_rate)
     layer.max_norm = specification.max_norm or 0
     layer.rounds = program.rounds and suits_bfloat16(layer.inputs, layer.outputs)
     if layer.rounds:
         layer.input_ld = count_units(program, layer.inputs)
         layer.delta_ld = count_units(program, layer.n)
-    layer.tensors[WEIGHT] = program.describe_tensor(offsets["weight"], layer.inputs, layer.n,
-                                                    WEIGHTS)
-    layer.tensors[BIAS] = program.describe_tensor(offsets["bias"], 1, layer.n, BIASES)
+    layer.tensors[WEIGHT] = program.describe_tensor(offsets["weight"], layer.inputs, layer.n)
+    layer.tensors[WEIGHT].is_weight = True
+    layer.tensors[BIAS] = program.describe_tensor(offsets["bias"], 1, layer.n)
     if layer.activation.parametric:
-        layer.tensors[ALPHA] = program.describe_tensor(offsets["alpha"], 1, layer.n, BIASES)
+        layer.tensors[ALPHA] = program.describe_tensor(offsets["alpha"], 1, layer.n)
     if normalization is not None:
-        layer.tensors[SCALE] = program.describe_tensor(offsets["scale"], 1, layer.n, BIASES)
+        layer.tensors[SCALE] = program.describe_tensor(offsets["scale"], 1, layer.n)
         layer.epsilon = normalization.eps
         layer.normalization = OVER_LAYER
         if normalization.name == "batch":

@@ -13,7 +13,7 @@ cdef void optimize_block(TrainingJob *training, Tensor *tensor, int64_t first, i
     cdef int i
     for i in range(MAX_STATES):
         state[i] = at(tensor.state[i], element, s) if tensor.state[i] != NULL else NULL
-    job.kernels.optimize(&training.optimizer.optimizers[tensor.group], rows, n, ld, value,
+    job.kernels.optimize(&training.optimizer.groups[tensor.group].optimizer, rows, n, ld, value,
                          at(tensor.into, element, s), state)
     if tensor.mean != NULL:
         job.kernels.average(rows, n, ld, training.optimizer.mean_rate, value,
@@ -39,7 +39,7 @@ cdef void optimize_tensors(void *arg, int64_t block, int64_t blocks) noexcept no
         for t in range(MAX_TENSORS):
             tensor = &training.job.layers[l].tensors[t]
             share = split_tensor(tensor, 1, l, block, blocks)
-            if share.size:
+            if share.size and not tensor.is_frozen:
                 optimize_block(training, tensor, share.first, share.size, 0, tensor.columns)
 
 
@@ -74,8 +74,8 @@ cdef void sum_tensor_squares(TrainingJob *training, const Tensor *tensor, const 
 
 cdef void sum_squares(TrainingJob *training, bint of_gradients, int64_t block,
                       int64_t blocks) noexcept nogil:
-    # Fill in a block of `squares`: of all gradients, or of the values of the weights, with 0 for
-    # biases and scales.
+    # Fill in a block of `squares`: of all gradients, with 0 for frozen tensors, or of the values of
+    # the weights, with 0 for other tensors.
     cdef double *squares = training.squares
     cdef void *array
     cdef Tensor *tensor
@@ -84,10 +84,12 @@ cdef void sum_squares(TrainingJob *training, bint of_gradients, int64_t block,
     for l in range(training.job.depth):
         for t in range(MAX_TENSORS):
             tensor = &training.job.layers[l].tensors[t]
-            array = tensor.value if tensor.group == WEIGHTS else NULL
+            if of_gradients:
+                array = NULL if tensor.is_frozen else tensor.into
+            else:
+                array = tensor.value if tensor.is_weight else NULL
             share = split_tensor(tensor, CMLP_SQUARES_BLOCK_ROWS, l, block, blocks)
-            sum_tensor_squares(training, tensor, tensor.into if of_gradients else array, share,
-                               squares)
+            sum_tensor_squares(training, tensor, array, share, squares)
             squares += count_tensor_blocks(tensor)
 
 
@@ -118,22 +120,24 @@ cdef void clip_gradient_norm(TrainingJob *training) noexcept nogil:
     cdef int group
     if not isfinite(norm):
         scale = NAN
-    for group in range(GROUPS):
-        training.optimizer.optimizers[group].scale = scale
+    for group in range(training.optimizer.group_count):
+        training.optimizer.groups[group].optimizer.scale = scale
 
 
 cdef void compute_penalty(TrainingJob *training) noexcept nogil:
     # Before the update: compute the L2 penalty of the weights and its factor in the gradients.
     cdef Job *job = &training.job
-    cdef cmlp_optimizer *optimizer
-    cdef double weight
+    cdef double weight, l2
+    cdef int group
     if not training.penalty.is_active:
         return
     run_phase(job.team, sum_weight_squares, training, count_parameter_blocks(job))
-    optimizer = &training.optimizer.optimizers[WEIGHTS]
     weight = training.whole_weight or sum_weights(job, training.sample, training.m)
-    optimizer.l2 = training.penalty.factor / weight if weight > 0 else 0
-    training.penalty.batch = sum_blocks(training) * optimizer.l2 / 2
+    l2 = training.penalty.factor / weight if weight > 0 else 0
+    for group in range(training.optimizer.group_count):
+        if training.optimizer.groups[group].is_penalized:
+            training.optimizer.groups[group].optimizer.l2 = l2
+    training.penalty.batch = sum_blocks(training) * l2 / 2
 
 
 cdef void limit_weight_norms(void *arg, int64_t block, int64_t blocks) noexcept nogil:
@@ -146,11 +150,25 @@ cdef void limit_weight_norms(void *arg, int64_t block, int64_t blocks) noexcept 
     cdef int l
     for l in range(job.depth):
         layer = &job.layers[l]
-        if layer.max_norm > 0:
+        if layer.max_norm > 0 and not layer.tensors[WEIGHT].is_frozen:
             columns = split_columns(job, layer.n, block, blocks)
             job.kernels.limit_norms(
                 layer.inputs, columns.size, layer.max_norm,
                 at(layer.tensors[WEIGHT].value, columns.first, job.itemsize), layer.n)
+
+
+cdef void begin_optimizer_step(TrainingJob *training) noexcept nogil:
+    # Begin the optimizer's next step, with the current learning rate and factor of weight decay.
+    cdef ParameterGroup *group
+    cdef int g
+    for g in range(training.optimizer.group_count):
+        group = &training.optimizer.groups[g]
+        group.optimizer.decay_rate = training.rate * group.rate_factor
+        group.optimizer.rate = group.optimizer.decay_rate * group.step_factor
+        group.optimizer.decay = group.decay * training.decay_factor
+        if not group.is_penalized:
+            group.optimizer.l2 = group.l2 * training.decay_factor
+        training.job.kernels.begin_step(&group.optimizer)
 
 
 cdef void begin_update(TrainingJob *training) noexcept nogil:
@@ -159,21 +177,21 @@ cdef void begin_update(TrainingJob *training) noexcept nogil:
     # after the update.
     cdef OptimizerPlan *plan = &training.optimizer
     cdef int64_t sample = training.sample, step
-    cdef int group
     training.late_factor = 1
     if training.scales_late:
         training.late_factor = compute_update_factor(training, sample)
-    if plan.optimizers == NULL:
+    if plan.groups == NULL:
         return
     step = get_step_number(training, sample) + 1
     plan.is_due = step % plan.accumulate == 0 or step == training.steps
     plan.is_fused = plan.is_due and training.clipping.max_norm == 0
     if not plan.is_due:
         return
-    for group in range(GROUPS):
-        if training.rates != NULL:
-            plan.optimizers[group].rate = training.rates[sample // training.job.batch]
-        training.job.kernels.begin_step(&plan.optimizers[group])
+    if training.rates != NULL:
+        training.rate = training.rates[sample // training.job.batch]
+    if training.decays != NULL:
+        training.decay_factor = training.decays[sample // training.job.batch]
+    begin_optimizer_step(training)
 
 
 cdef void end_update(TrainingJob *training) noexcept nogil:
@@ -187,5 +205,5 @@ cdef void end_update(TrainingJob *training) noexcept nogil:
             run_phase(job.team, sum_gradient_squares, training, blocks)
             clip_gradient_norm(training)
         run_phase(job.team, optimize_tensors, training, blocks)
-    if training.limits_norms and (plan.optimizers == NULL or plan.is_due):
+    if training.limits_norms and (plan.groups == NULL or plan.is_due):
         run_phase(job.team, limit_weight_norms, training, count_parameter_blocks(job))

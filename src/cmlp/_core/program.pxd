@@ -40,8 +40,7 @@ cdef class Program:
     cdef object parameters, statistics  # blocks of the tensors, used in place
     cdef list free_workspaces
 
-    cdef Tensor describe_tensor(self, int64_t offset, int64_t rows, int64_t columns,
-                                int group)
+    cdef Tensor describe_tensor(self, int64_t offset, int64_t rows, int64_t columns)
     cdef bint has_randomness(self) noexcept
     cdef bint can_defer_updates(self) noexcept
     cdef Workspace take_workspace(self, Job *job, int64_t longest)

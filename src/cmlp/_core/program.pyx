@@ -27,10 +27,9 @@ from cmlp._core.kernels cimport (
 from cmlp._core.kernels import INPUT_LAYERS
 from cmlp._core.pool cimport begin_team, end_team
 from cmlp._core.steps cimport (
-    ALPHA, BIAS, BIASES, MAX_TENSORS, NOT_NORMALIZED, OVER_BATCH, OVER_LAYER, SCALE, WEIGHT,
-    WEIGHTS, BatchInput, InferenceJob, Job, Layer, Tensor, TrainingJob, accumulate_metrics, at,
-    compute_shard_gradient, count_column_layers, count_row_blocks, has_targets, infer_batch,
-    suits_blas, sum_weights, train)
+    ALPHA, BIAS, MAX_TENSORS, NOT_NORMALIZED, OVER_BATCH, OVER_LAYER, SCALE, WEIGHT, BatchInput,
+    InferenceJob, Job, Layer, Tensor, TrainingJob, accumulate_metrics, at, compute_shard_gradient,
+    count_column_layers, count_row_blocks, has_targets, infer_batch, suits_blas, sum_weights, train)
 
 cdef extern from "clock.h" nogil:
     double cmlp_now()
@@ -118,12 +117,11 @@ cdef class Program:
         free(self.input_layers)
         free(self.layers)
 
-    cdef Tensor describe_tensor(self, int64_t offset, int64_t rows, int64_t columns,
-                                int group):
+    cdef Tensor describe_tensor(self, int64_t offset, int64_t rows, int64_t columns):
         # Return a tensor of `parameters`.
         cdef Tensor tensor
         memset(&tensor, 0, sizeof(tensor))
-        tensor.offset, tensor.rows, tensor.columns, tensor.group = offset, rows, columns, group
+        tensor.offset, tensor.rows, tensor.columns = offset, rows, columns
         tensor.value = tensor.into = address_elements(self.parameters, offset, rows * columns)
         return tensor
 
@@ -166,6 +164,7 @@ cdef class Program:
         for l in range(self.depth):
             workspace.layers[l].tensors = self.layers[l].tensors
             workspace.layers[l].momentum = self.layers[l].momentum
+            workspace.layers[l].dropout = self.layers[l].dropout
         self.free_workspaces.append(workspace)
 
     cdef void plan_job(self, Job *job, const cmlp_rows *rows, int64_t batch,

@@ -133,11 +133,11 @@ cdef void normalize_layer_rows_backward(void *arg, int64_t block, int64_t blocks
 
 
 cdef void backward_column_layers(TrainingJob *training) noexcept nogil:
-    # Backpropagate from where run_row_layers ended to the first layer's delta.
+    # Backpropagate from where run_row_layers ended to the delta of the lowest trained layer.
     cdef Job *job = &training.job
     cdef double work
     cdef int l
-    for l in range(get_lowest_row_layer(training) - 1, 0, -1):
+    for l in range(get_lowest_row_layer(training) - 1, training.first_trained, -1):
         training.layer = l
         work = get_layer_work(job, l, training.m)
         run_phase(job.team, backward_columns, training,

@@ -63,7 +63,8 @@ cdef void forward_backward_rows(void *arg, int64_t block, int64_t blocks) noexce
     run_head(training, rows.first, rows.size, sample,
              compute_gradient_scale(training, sample, training.m))
     if training.part != FORWARD:
-        backward_rows(job, get_lowest_row_layer(training), rows.first, rows.size)
+        backward_rows(job, max(get_lowest_row_layer(training), training.first_trained + 1),
+                      rows.first, rows.size)
         if training.column_layers == 0:
             scale_deltas(training, rows.first, rows.size)
     if prefetches:

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 from numpy import float64, int64, uint32
 from numpy.typing import NDArray
@@ -34,11 +35,10 @@ class ShardedRun:
         weights: NDArray[float64],
         batch_size: int,
         total: int,
-        rate: float,
+        settings: Any,
         threads: int,
         *,
         optimizer: OptimizerKernel,
-        rates: NDArray[float64] | None = None,
         noise: tuple[int, int] | None = None,
         metrics: object | None = None,
         exchange: Callable[..., None] | None = None,

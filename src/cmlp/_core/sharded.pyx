@@ -10,7 +10,7 @@ from cmlp._core.kernels cimport (
 from cmlp._core.pool cimport Range, begin_team, end_team
 from cmlp._core.program cimport Program, Workspace, run_shard_gradient
 from cmlp._core.steps cimport (
-    GROUPS, Job, TrainingJob, apply_gradient, count_levels, count_square_blocks)
+    Job, TrainingJob, apply_gradient, count_levels, count_square_blocks, scale_dropout)
 from cmlp._core.training cimport OptimizerKernel
 
 cdef extern from "clock.h" nogil:
@@ -42,13 +42,11 @@ cdef class ShardedRun:
         The counter `done` grows by this number in each step.
     total : int
         Value of `done` after the last step.
-    rate : float
+    settings : StepSettings
     threads : int
         Upper limit.
     optimizer : OptimizerKernel
         Not plain; accumulates nothing.
-    rates : ndarray of float64, shape (steps,), optional
-        Learning rate of each step, instead of `rate`.
     noise : tuple of (int, int), optional
         Seed and epoch of the random numbers; None: dropout and input layers are inactive.
     metrics : ShardMetrics, optional
@@ -82,15 +80,16 @@ cdef class ShardedRun:
     cdef int64_t[::1] rows_of_step
     cdef const int64_t[:, ::1] bounds, positions
     cdef const int64_t[::1] sizes
-    cdef const double[::1] rates
+    cdef const double[::1] decays, dropouts
+    cdef object settings
     cdef int64_t step, steps, batch_size, total
     cdef int64_t sync_every
     cdef readonly bint is_synchronized
-    cdef double rate, loss_sum, weight_sum
+    cdef double loss_sum, weight_sum
 
     def __init__(self, Program program not None, Rows rows not None, Targets targets not None,
                  order, bounds, positions, sizes, weights, int64_t batch_size, int64_t total,
-                 double rate, int threads, *, OptimizerKernel optimizer not None, rates=None,
+                 settings, int threads, *, OptimizerKernel optimizer not None,
                  noise=None, metrics=None, exchange=None, int64_t sync_every=0):
         cdef TrainingJob *training = &self.training
         cdef Job *job = &training.job
@@ -140,8 +139,8 @@ cdef class ShardedRun:
         if rows.view.start != NULL:  # the workspace has marks only for many entries per column
             self.marks = np.zeros(rows.view.width, np.uint64)
             job.input.entries.marks = &self.marks[0]
-        self.batch_size, self.total, self.rate = batch_size, total, rate
-        self.rates = rates
+        self.batch_size, self.total, self.settings = batch_size, total, settings
+        self.decays, self.dropouts = settings.decays, settings.dropouts
 
     def __enter__(self):
         return self
@@ -179,10 +178,12 @@ cdef class ShardedRun:
         cdef TrainingJob *training = &self.training
         cdef Job *job = &training.job
         cdef int64_t first = self.bounds[self.step, 0]
-        cdef double rate = self.rate if self.rates is None else self.rates[self.step]
-        cdef int shard, group
-        for group in range(GROUPS):
-            training.optimizer.optimizers[group].rate = rate
+        cdef int shard
+        training.rate = self.settings.get_rate(self.step)
+        if self.decays is not None:
+            training.decay_factor = self.decays[self.step]
+        if self.dropouts is not None and job.drops:
+            scale_dropout(job, self.dropouts[self.step])
         for shard in range(job.shards + 1):
             self.rows_of_step[shard] = self.bounds[self.step, shard] - first
         job.shard_samples = &self.positions[self.step, 0]

@@ -105,6 +105,8 @@ cdef void sum_layer_shards(TrainingJob *training, int l, Matrix a, int64_t block
         share = split_range(layer.inputs, CMLP_UPDATE_BLOCK_ROWS, block, blocks)
     if columns.size == 0:
         return
+    if layer.tensors[WEIGHT].is_frozen:
+        share.size = 0
     # An even number of rows, as sparse units are pairs of columns.
     step = max(2, training.shard_sum_bytes // (columns.size * s) // 2 * 2)
     row = share.first
@@ -116,7 +118,7 @@ cdef void sum_layer_shards(TrainingJob *training, int l, Matrix a, int64_t block
                    scratch)
         row += rows
     for tensor in range(BIAS, MAX_TENSORS):
-        if biases.size and layer.tensors[tensor].rows:
+        if biases.size and layer.tensors[tensor].rows and not layer.tensors[tensor].is_frozen:
             memset(at(layer.tensors[tensor].into, biases.first, s), 0, biases.size * s)
             sum_vector_shards(training, layer, 0, job.shards, tensor, biases.first, biases.size,
                               at(layer.tensors[tensor].into, biases.first, s), scratch)
@@ -184,7 +186,7 @@ cdef void optimize_share(void *arg, int64_t block, int64_t blocks) noexcept nogi
             begin = max(first, tensor.offset) - tensor.offset
             part = tensor[0]
             part.rows, part.columns = 1, min(end - tensor.offset, tensor.rows * tensor.columns)
-            if begin < part.columns:
+            if begin < part.columns and not tensor.is_frozen:
                 optimize_block(training, &part, 0, 1, begin, part.columns - begin)
 
 
@@ -195,9 +197,9 @@ cdef void apply_gradient(TrainingJob *training) noexcept nogil:
     if training.penalty.is_active:
         compute_penalty(training)
     plan.is_due, plan.is_fused = True, False
-    for group in range(GROUPS):
-        plan.optimizers[group].scale = 1
-        job.kernels.begin_step(&plan.optimizers[group])
+    for group in range(plan.group_count):
+        plan.groups[group].optimizer.scale = 1
+    begin_optimizer_step(training)
     if training.share.size:
         run_phase(job.team, optimize_share, training, count_parameter_blocks(job))
     else:

@@ -26,12 +26,6 @@ cdef enum:
     SCALE               # exists only if the layer is normalized
     ALPHA               # exists only if the activation is parametric
 
-# Parameters that share the optimizer's settings: index of `OptimizerPlan.optimizers`.
-cdef enum:
-    WEIGHTS
-    BIASES              # all tensors but the weights
-    GROUPS
-
 cdef enum Normalization:
     NOT_NORMALIZED
     OVER_BATCH
@@ -59,7 +53,9 @@ cdef struct Tensor:
     void *mean                  # running mean of the values over the steps; NULL: none
     int64_t offset              # of the first element in its block, in elements
     int64_t rows, columns       # columns: padded to CMLP_PAD bytes; also the leading dimension
-    int group                   # WEIGHTS or BIASES
+    int group                   # index of its settings in `OptimizerPlan.groups`
+    bint is_weight
+    bint is_frozen              # not trained: its gradient is not computed
 
 
 cdef struct Layer:
@@ -70,7 +66,8 @@ cdef struct Layer:
     int64_t ld
     Tensor[MAX_TENSORS] tensors     # indexed by WEIGHT, BIAS, SCALE, ALPHA
     cmlp_activation activation
-    cmlp_dropout dropout
+    cmlp_dropout dropout        # in the current step
+    double dropout_rate         # before the schedule's factor
     double max_norm             # largest norm of the weights into a unit; 0: no limit
     bint rounds                 # operands of the products are rounded to bfloat16
     int64_t input_ld, delta_ld  # leading dimensions of the following, in units
@@ -89,6 +86,7 @@ cdef struct Layer:
     # Derivatives of the outputs with respect to the pre-activations, (capacity, n); NULL: they
     # are computed from the outputs.
     void *slope
+    void *slopes                # the buffer of `slope`; NULL: the layer never needs it
     void *delta                 # (capacity, n): gradient with respect to the pre-activations
     # Derivatives of the outputs with respect to alpha, then the gradient with respect to alpha of
     # each sample, (capacity, n); NULL: the activation is not parametric.
@@ -155,8 +153,18 @@ cdef struct Job:
     double deadline             # end of the time slice, on the clock of csrc/clock.h, seconds
 
 
+cdef struct ParameterGroup:
+    # Tensors that share the optimizer's settings.
+    cmlp_optimizer optimizer    # its `l2` and `decay` are those of the current step
+    double l2, decay            # before the schedule's factor
+    double rate_factor          # of the learning rate; 0: the tensors are frozen
+    double step_factor          # further factor of the update, but not of decoupled decay
+    bint is_penalized           # whether the penalty is part of `optimizer.l2`
+
+
 cdef struct OptimizerPlan:
-    cmlp_optimizer *optimizers  # (GROUPS,); NULL: plain gradient descent
+    ParameterGroup *groups      # (group_count,); NULL: plain gradient descent
+    int group_count
     int64_t accumulate          # batches whose gradients are averaged for a step
     double mean_rate            # running means of the parameters move by this fraction
     bint is_due                 # the current batch completes a step
@@ -193,7 +201,12 @@ cdef struct TrainingJob:
     double update_factor        # updates add this times the mean gradient
     bint scales_late            # it multiplies the sums over the samples, not the deltas
     double late_factor          # factor of the current step's sums; 1 unless `scales_late`
+    double rate                 # learning rate of an optimizer, without `rates`
     const double *rates         # learning rate of each step of the call; NULL: the same for all
+    double decay_factor         # of weight decay, in the current step
+    const double *decays        # factor of weight decay of each step of the call; NULL: 1
+    const double *dropouts      # factor of the dropout rates of each step of the call; NULL: 1
+    int first_trained           # the lowest layer that is not frozen
     OptimizerPlan optimizer
     Clipping clipping
     Penalty penalty
@@ -255,6 +268,10 @@ cdef bint suits_blas(int64_t m, int64_t n, int64_t k) noexcept nogil
 
 # Return the number of elements of `TrainingJob.squares`.
 cdef int64_t count_square_blocks(const Layer *layers, int depth) noexcept nogil
+
+
+# Let the layers drop their dropout rates times a factor.
+cdef void scale_dropout(Job *job, double factor) noexcept nogil
 
 
 cdef inline char *at(const void *p, int64_t element, int itemsize) noexcept nogil:

@@ -30,7 +30,8 @@ from cmlp._core.kernels cimport (
     CMLP_F64, CMLP_GRADIENT_BLOCK_BYTES, CMLP_LARGE_PHASE_BLOCKS, CMLP_LARGE_PHASE_MULTIPLY_ADDS,
     CMLP_MARKED_ENTRIES_PER_WORD, CMLP_MARKED_ROW_BYTES, CMLP_MARKS, CMLP_PAD,
     CMLP_PHASE_MULTIPLY_ADDS, CMLP_ROW_BLOCK_ROWS, CMLP_SQUARES_BLOCK_ROWS,
-    CMLP_UPDATE_BLOCK_ROWS, cmlp_entries, cmlp_optimizer, cmlp_rng_key, cmlp_rows, cmlp_targets)
+    CMLP_UPDATE_BLOCK_ROWS, cmlp_entries, cmlp_rng_key, cmlp_rows, cmlp_targets,
+    dropout_of)
 from cmlp._core.pool cimport Range, run_phase, split_range
 
 cdef extern from "clock.h" nogil:
@@ -74,6 +75,8 @@ cdef void train_batch(TrainingJob *training) noexcept nogil:
     training.sample = job.done
     training.m = min(job.batch, job.total - job.done)
     if training.part != BACKWARD:
+        if training.dropouts != NULL:
+            scale_dropout(job, training.dropouts[training.sample // job.batch])
         forward_column_layers(training)
     run_row_layers(training)
     if training.part == FORWARD:

@@ -2,7 +2,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
-from numpy import float64, floating, uint32
+from numpy import floating, uint32
 from numpy.typing import NDArray
 
 from cmlp._core.inputs import MetricSums, Rows, Targets
@@ -19,10 +19,8 @@ class OptimizerKernel:
     def __init__(
         self,
         name: str,
-        hyper: Sequence[float] = (),
-        bias_hyper: Sequence[float] = (),
-        l1: tuple[float, float] = (0, 0),
-        l2: tuple[float, float] = (0, 0),
+        groups: Sequence[Any] = (),
+        group_of: dict[int, int] | None = None,
         clip_value: float = 0,
         clip_norm: float = 0,
         penalty: float = -1,
@@ -55,11 +53,10 @@ class EpochRun:
         targets: Targets,
         order: NDArray[uint32] | None,
         batch_size: int,
-        rate: float,
+        settings: Any,
         threads: int,
         *,
         optimizer: OptimizerKernel | None = None,
-        rates: NDArray[float64] | None = None,
         noise: tuple[int, int] | None = None,
         sums: MetricSums | None = None,
         loss: Callable[[NDArray[floating], Any], tuple[float, NDArray[floating]]] | None = None,
@@ -76,20 +73,8 @@ class EpochRun:
     def restart(
         self,
         order: NDArray[uint32] | None,
-        rate: float,
-        rates: NDArray[float64] | None,
+        settings: Any,
         epoch: int,
     ) -> None: ...
     def resume(self, done: int, loss: float, weight: float, penalty: float) -> None: ...
     def run(self, steps: int = 0, seconds: float = ...) -> bool: ...
-
-def train_epoch(
-    program: Program,
-    rows: Rows,
-    targets: Targets,
-    order: NDArray[uint32] | None,
-    batch_size: int,
-    rate: float,
-    threads: int,
-    **options: Any,
-) -> tuple[float, float]: ...

@@ -1,6 +1,7 @@
 """Training a `Program`: an epoch that runs one time slice at a time, and its optimizer."""
 from libc.math cimport INFINITY, NAN, isfinite
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 import numpy as np
@@ -10,7 +11,7 @@ from cmlp._core.kernels cimport CMLP_TIME_SLICE_SECONDS
 from cmlp._core.kernels import OPTIMIZERS
 from cmlp._core.program cimport Program, Workspace, address_array, run_training
 from cmlp._core.steps cimport (
-    BACKWARD, BIASES, FORWARD, GROUPS, MAX_STATES, MAX_TENSORS, WEIGHTS, Job, Layer, Tensor,
+    BACKWARD, FORWARD, MAX_STATES, MAX_TENSORS, Job, Layer, ParameterGroup, Tensor,
     TrainingJob, address, at, compute_delta_factor, count_square_blocks, sum_weights)
 
 cdef extern from "random.h" nogil:
@@ -46,12 +47,14 @@ cdef class OptimizerKernel:
     name : str
         ``"sgd"`` for plain gradient descent, which has no blocks but `mean` and ignores the
         other settings, or one of `kernels.OPTIMIZERS`.
-    hyper, bias_hyper : sequence of float
-        Hyper-parameters, in the order that csrc/optimizers.h states for each optimizer: of
-        weights, and of biases and scales.
-    l1, l2 : tuple of (float, float)
-        Factors of each parameter's sign and value that are added to its gradient: of weights,
-        and of biases and scales.
+    groups : sequence
+        Settings that tensors share, at least one unless the optimizer is plain, with the
+        attributes `hyper`, the hyper-parameters in the order of csrc/optimizers.h; `l1`, `l2` and
+        `decay`, the coefficients of penalties and of decoupled decay; `rate_factor` of the learning
+        rate, 0 for tensors that are not trained; `step_factor`, a further factor of the update but
+        not of decoupled decay; and `is_penalized`, whether `penalty` applies.
+    group_of : dict from int to int
+        Index of the group of each tensor, by the tensor's offset in the block.
     clip_value, clip_norm : float
         Largest absolute value of an element of the gradient, and largest norm of all
         gradients together; 0: no limit.
@@ -76,33 +79,37 @@ cdef class OptimizerKernel:
     position : tuple of (int, float)
         Number of steps taken, and the running product of momenta that NAdam needs.
     """
-    def __init__(self, str name, hyper=(), bias_hyper=(), l1=(0, 0), l2=(0, 0),
-                 double clip_value=0, double clip_norm=0, double penalty=-1,
-                 int64_t accumulate=1, gradient=None, states=(), mean=None, double mean_rate=0):
-        cdef int group
+    def __init__(self, str name, groups=(), dict group_of=None, double clip_value=0,
+                 double clip_norm=0, double penalty=-1, int64_t accumulate=1, gradient=None,
+                 states=(), mean=None, double mean_rate=0):
         self.is_plain = name == "sgd"
         self.gradient, self.states, self.mean = gradient, states, mean
         self.clip_norm, self.penalty = clip_norm, penalty
         self.accumulate, self.mean_rate = accumulate, mean_rate
         if self.is_plain:
             return
-        for group in range(GROUPS):
-            self.settings[group].kind = OPTIMIZERS[name].code
-            self.settings[group].clip_value = clip_value
-            self.settings[group].scale = 1
-            self.settings[group].l1, self.settings[group].l2 = l1[group], l2[group]
-        for i, (weights, biases) in enumerate(zip(hyper, bias_hyper, strict=True)):
-            self.settings[WEIGHTS].hyper[i], self.settings[BIASES].hyper[i] = weights, biases
+        free(self.groups)
+        self.group_of, self.group_count = group_of, len(groups)
+        self.groups = <ParameterGroup *> calloc(len(groups), sizeof(ParameterGroup))
+        if self.groups == NULL:
+            raise MemoryError
+        for i, group in enumerate(groups):
+            describe_group(&self.groups[i], OPTIMIZERS[name].code, clip_value, group)
+
+    def __dealloc__(self):
+        free(self.groups)
 
     @property
     def position(self):
-        return self.settings[WEIGHTS].step, self.settings[WEIGHTS].product
+        if self.is_plain:
+            return 0, 0.0
+        return self.groups[0].optimizer.step, self.groups[0].optimizer.product
 
     @position.setter
     def position(self, position):
         cdef int group
-        for group in range(GROUPS):
-            self.settings[group].step, self.settings[group].product = position
+        for group in range(self.group_count):
+            self.groups[group].optimizer.step, self.groups[group].optimizer.product = position
 
     cdef int attach(self, TrainingJob *training, Program program) except -1:
         # Let the job accumulate gradients in their block and update by this optimizer.
@@ -116,18 +123,44 @@ cdef class OptimizerKernel:
             count += 1
         if self.mean is not None:
             mean = program.address_block("mean", self.mean)
-        training.optimizer.optimizers = self.settings
+        training.optimizer.groups, training.optimizer.group_count = self.groups, self.group_count
         training.optimizer.accumulate = self.accumulate
         training.optimizer.mean_rate = self.mean_rate
         training.clipping.max_norm = self.clip_norm
         training.penalty.is_active = self.penalty >= 0
         training.penalty.factor = self.penalty
         training.scales_late = False
+        training.decay_factor = 1
+        training.first_trained = training.job.depth
         for l in range(training.job.depth):
             layer = &training.job.layers[l]
             for t in range(MAX_TENSORS):
-                attach_blocks(&layer.tensors[t], program.itemsize, gradient, states, count, mean)
+                if layer.tensors[t].rows:
+                    attach_blocks(&layer.tensors[t], program.itemsize, gradient, states, count,
+                                  mean)
+                    self.attach_group(training, &layer.tensors[t], l)
         return 0
+
+    cdef int attach_group(self, TrainingJob *training, Tensor *tensor, int layer) except -1:
+        tensor.group = self.group_of[tensor.offset]
+        tensor.is_frozen = self.groups[tensor.group].rate_factor == 0
+        if not tensor.is_frozen:
+            training.first_trained = min(training.first_trained, layer)
+        return 0
+
+
+cdef int describe_group(ParameterGroup *group, int kind, double clip_value,
+                        settings) except -1:
+    # Fill in a group; the position is that of an optimizer before its first step.
+    cdef int i
+    group.optimizer.kind, group.optimizer.clip_value, group.optimizer.scale = kind, clip_value, 1
+    for i in range(len(settings.hyper)):
+        group.optimizer.hyper[i] = settings.hyper[i]
+    group.optimizer.l1 = settings.l1
+    group.l2, group.decay = settings.l2, settings.decay
+    group.rate_factor, group.step_factor = settings.rate_factor, settings.step_factor
+    group.is_penalized = settings.is_penalized
+    return 0
 
 
 cdef void attach_blocks(Tensor *tensor, int itemsize, char *gradient, address *states, int count,
@@ -137,6 +170,15 @@ cdef void attach_blocks(Tensor *tensor, int itemsize, char *gradient, address *s
     for i in range(count):
         tensor.state[i] = at(states[i], tensor.offset, itemsize)
     tensor.mean = at(mean, tensor.offset, itemsize) if mean != NULL else NULL
+
+
+cdef const double *address_steps(array) except? NULL:
+    # Return the address of the values of each step, or NULL for None.
+    cdef const double[::1] values
+    if array is None:
+        return NULL
+    values = array
+    return &values[0]
 
 
 cdef class EpochRun:
@@ -153,14 +195,12 @@ cdef class EpochRun:
     order : ndarray of uint32 or None
         The samples to take, in this order; None: all, as stored.
     batch_size : int
-    rate : float
-        Learning rate.
+    settings : StepSettings
+        Learning rate, and factors of weight decay and dropout, of each step.
     threads : int
         Upper limit; small work uses fewer.
     optimizer : OptimizerKernel, optional
-        Without one, each batch subtracts `rate` times its mean gradient.
-    rates : ndarray of float64, optional
-        Learning rate of each step, instead of `rate`.
+        Without one, each batch subtracts its learning rate times its mean gradient.
     noise : tuple of (seed, epoch), optional
         Key of the random numbers of dropout and input layers; without it they are inactive.
     sums : MetricSums, optional
@@ -179,14 +219,14 @@ cdef class EpochRun:
     cdef Program program
     cdef Workspace workspace
     cdef object references              # owners of the memory that the job points to
-    cdef object loss_function, values, order, rates
+    cdef object loss_function, values, order, settings
     cdef OptimizerKernel optimizer
     cdef double[::1] squares
 
     def __init__(self, Program program not None, Rows rows not None, Targets targets not None,
-                 order, int64_t batch_size, double rate, int threads, *,
-                 OptimizerKernel optimizer=None, rates=None, noise=None, MetricSums sums=None,
-                 loss=None, values=None, chunk=None):
+                 order, int64_t batch_size, settings, int threads, *,
+                 OptimizerKernel optimizer=None, noise=None, MetricSums sums=None, loss=None,
+                 values=None, chunk=None):
         cdef TrainingJob *training = &self.training
         cdef Job *job = &training.job
         self.program, self.loss_function, self.values = program, loss, values
@@ -206,8 +246,8 @@ cdef class EpochRun:
             optimizer.attach(training, program)
             self.squares = np.empty(count_square_blocks(job.layers, job.depth))
             training.squares = &self.squares[0]
-        self.set_rates(rate, rates)
-        training.defers_updates = (training.is_small and training.optimizer.optimizers == NULL
+        self.set_steps(settings)
+        training.defers_updates = (training.is_small and training.optimizer.groups == NULL
                                    and program.can_defer_updates())
 
     def __enter__(self):
@@ -218,27 +258,24 @@ cdef class EpochRun:
             self.program.release_workspace(self.workspace)
             self.workspace = None
 
-    cdef int set_rates(self, double rate, rates) except -1:
+    cdef int set_steps(self, settings) except -1:
         cdef TrainingJob *training = &self.training
-        cdef const double[::1] step_rates
-        cdef int group
-        training.update_factor = -rate
-        if training.optimizer.optimizers != NULL:
-            training.update_factor = 1
-            for group in range(GROUPS):
-                training.optimizer.optimizers[group].rate = rate
-        self.rates, training.rates = rates, NULL
-        if rates is not None:
-            step_rates = rates
-            training.rates = &step_rates[0]
+        training.rate = settings.rate
+        training.update_factor = -training.rate if training.optimizer.groups == NULL else 1
+        training.rates = address_steps(settings.rates)
+        training.decays = address_steps(settings.decays)
+        training.dropouts = NULL
+        if training.job.drops:
+            training.dropouts = address_steps(settings.dropouts)
+        self.settings = settings
         return 0
 
-    def restart(self, order, double rate, rates, uint32_t epoch):
+    def restart(self, order, settings, uint32_t epoch):
         """Begin another epoch over the same samples, with all counters at zero.
 
         Parameters
         ----------
-        order, rate, rates
+        order, settings
             As in the constructor. The number of samples must stay the same, and an order must be
             given if and only if the first epoch has one.
         epoch : int
@@ -259,7 +296,7 @@ cdef class EpochRun:
                 raise ValueError(f"order must have {job.total} indices, like the first epoch's")
             index = order
             self.order, job.input.order = order, &index[0]
-        self.set_rates(rate, rates)
+        self.set_steps(settings)
         job.key.epoch = epoch
         job.done, job.loss, job.weight = 0, 0, 0
         training.penalty.total, training.has_diverged = 0, False
@@ -405,23 +442,3 @@ cdef class EpochRun:
     def has_diverged(self):
         """Whether the loss of the last batch, or its gradient from a callable, is not finite."""
         return self.training.has_diverged
-
-
-def train_epoch(Program program, Rows rows, Targets targets, order, int64_t batch_size,
-                double rate, int threads, **options):
-    """Train for one epoch.
-
-    Parameters
-    ----------
-    program, rows, targets, order, batch_size, rate, threads, **options
-        As for `EpochRun`.
-
-    Returns
-    -------
-    loss, last_loss : float
-        Mean over the epoch, and over its last batch.
-    """
-    with EpochRun(program, rows, targets, order, batch_size, rate, threads, **options) as run:
-        while run.run():
-            pass
-        return run.mean_loss, run.last_loss

@@ -126,7 +126,7 @@ cdef void update_vectors(TrainingJob *training, Layer *layer, int64_t m, int64_t
     cdef int t
     for t in range(BIAS, MAX_TENSORS):
         tensor = &layer.tensors[t]
-        if tensor.rows == 0:
+        if tensor.rows == 0 or tensor.is_frozen:
             continue
         accumulate_vector(job, layer, t, 0, m, column, n, at(tensor.into, column, job.itemsize))
         if training.optimizer.is_fused:
@@ -139,7 +139,9 @@ cdef void update_layer(TrainingJob *training, int l, Matrix a, int64_t block,
     cdef Job *job = &training.job
     cdef Layer *layer = &job.layers[l]
     cdef Range columns = Range(0, layer.n if block == l % blocks else 0)
-    if reads_sparse_rows(job, l):
+    if layer.tensors[WEIGHT].is_frozen:
+        pass
+    elif reads_sparse_rows(job, l):
         update_sparse_weights(training, layer, training.m, block, blocks)
     else:
         update_dense_weights(training, layer, a, training.m, block, blocks)

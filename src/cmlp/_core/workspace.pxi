@@ -52,11 +52,10 @@ cdef class Workspace:
         cdef bint stores_slope = is_parametric or job.kernels.stores_slope(layer.activation.kind)
         layer.output = self.take(size)
         layer.previous_output = self.take(size) if self.has_previous else NULL
-        layer.slope = NULL
-        if stores_slope or layer.dropout.dropped:
-            layer.slope = self.take(size)
-        if not (stores_slope or job.drops):
-            layer.slope = NULL
+        layer.slopes = NULL
+        if stores_slope or dropout_of(layer.dropout_rate).dropped:
+            layer.slopes = self.take(size)
+        layer.slope = layer.slopes if stores_slope or job.drops else NULL
         layer.delta = self.take(size)
         layer.alpha_delta = self.take(size) if is_parametric else NULL
         layer.by_columns = NULL

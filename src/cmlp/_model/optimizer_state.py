@@ -4,6 +4,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 
 from cmlp._core.training import OptimizerKernel
+from cmlp._model.parameter_groups import make_groups
 from cmlp._model.parameters import TensorBlock
 from cmlp._utils.schema import Anything, Boolean, Fields, FiniteArray, Group, Integer, Real, Text
 from cmlp._utils.validation import check_normal
@@ -59,6 +60,8 @@ class OptimizerState:
             self.blocks["average"] = parameters.make_zeros().block
             self.blocks["average"][:] = parameters.block
         self._layout = parameters.tensors, parameters.dtype
+        groups, indices = make_groups(optimizer, parameters.tensors)
+        self._groups = groups, {parameters.offsets[t]: index for t, index in indices.items()}
         self._make_kernel()
 
     def _list_moment_names(self):
@@ -66,10 +69,9 @@ class OptimizerState:
         return [f"{optimizer.moment_storage}_{i}" for i in range(optimizer.states)]
 
     def _make_kernel(self):
-        optimizer, biases = self.optimizer, self.optimizer.for_biases
+        optimizer = self.optimizer
         self.kernel = OptimizerKernel(
-            optimizer.kernel, optimizer.hyper, biases.hyper, (optimizer.l1, biases.l1),
-            (optimizer.l2, biases.l2), clip_value=optimizer.clip_value or 0,
+            optimizer.kernel, *self._groups, clip_value=optimizer.clip_value or 0,
             clip_norm=optimizer.clip_norm or 0,
             penalty=-1 if optimizer.penalty is None else optimizer.penalty,
             accumulate=optimizer.accumulate, gradient=self.blocks.get("gradient"),

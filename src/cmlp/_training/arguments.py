@@ -53,7 +53,10 @@ class FitOptions:
     batch_size: int = checked_field(check_integer, 32)
     optimizer: Any = None
     schedule: Any = None
+    decay_schedule: Any = None
+    dropout_schedule: Any = None
     shuffle: bool = True
+    drop_last: bool = checked_field(check_bool, False)
     validation_data: Any = None
     validation_split: float = checked_field(check_validation_split, 0.0)
     sample_weight: Any = None
@@ -212,12 +215,8 @@ def prepare_parts(network, X, y, options, optimizer, earlier_task=None, shows=Tr
     """
     state = network.state
     architecture = state.architecture
-    schedule = options.schedule
-    if schedule is not None:
-        # Imported here because the module takes a sixth of the time of `import cmlp`.
-        from cmlp.schedules import start_schedule
-
-        schedule = start_schedule(schedule)
+    schedules = start_schedules(options)
+    schedule = schedules["schedule"]
     callbacks = resolve_callbacks(options.callbacks, options.early_stopping)
     metrics = resolve_metrics(options.metrics, architecture.tasks)
     task_choice = TaskChoice(
@@ -231,7 +230,7 @@ def prepare_parts(network, X, y, options, optimizer, earlier_task=None, shows=Tr
         )
     if y is None:
         source = make_batch_source(architecture, X, options, task_choice)
-        source.check(schedule, optimizer)
+        source.check(schedules.values(), optimizer)
         validate = prepare_validation(state, options.validation_data, metrics, threads)
     else:
         source, validate = make_array_source(state, X, y, options, task_choice, threads)
@@ -240,10 +239,34 @@ def prepare_parts(network, X, y, options, optimizer, earlier_task=None, shows=Tr
     progress, verbose = (options.progress, options.verbose) if shows else (False, None)
     return source, {
         "validate": validate, "epochs": options.epochs, "optimizer": optimizer,
-        "schedule": schedule, "callbacks": callbacks, "metrics": metrics, "threads": threads,
+        **schedules, "callbacks": callbacks, "metrics": metrics, "threads": threads,
         "restore_good": options.restore_good, "task_choice": task_choice,
         "progress": choose_progress(progress, verbose, options.epochs, source.n_samples),
     }  # fmt: skip
+
+
+def start_schedules(options):
+    """Return what computes the factors of learning rate, weight decay and dropout, a dict.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a schedule is neither one of `cmlp.schedules` nor a callable, or that of weight decay or
+        dropout depends on the course of training.
+    """
+    names = ("schedule", "decay_schedule", "dropout_schedule")
+    if all(getattr(options, name) is None for name in names):
+        return dict.fromkeys(names)
+    # Imported here because the module takes a sixth of the time of `import cmlp`.
+    from cmlp.schedules import start_schedule
+
+    started = {name: start_schedule(getattr(options, name), name) for name in names}
+    for name in names[1:]:
+        if hasattr(started[name], "state"):
+            raise ValueError(
+                f"{name} must not depend on the course of training; got {getattr(options, name)!r}"
+            )
+    return started
 
 
 def make_array_source(state, X, y, options, task_choice, threads):
@@ -270,7 +293,10 @@ def make_array_source(state, X, y, options, task_choice, threads):
     else:
         validate = make_validation(state, rows, targets, values, held_out, metrics, threads)
     shuffle = bool(options.shuffle)
-    return ArraySource(rows, targets, values, subset, options.batch_size, shuffle), validate
+    source = ArraySource(
+        rows, targets, values, subset, options.batch_size, shuffle, options.drop_last
+    )
+    return source, validate
 
 
 def make_batch_source(architecture, X, options, task_choice):
@@ -284,10 +310,11 @@ def make_batch_source(architecture, X, options, task_choice):
         options.validation_split
         or options.sample_weight is not None
         or options.class_weight is not None
+        or options.drop_last
     ):
         raise ValueError(
-            "validation_split, sample_weight and class_weight must not be given with an iterable "
-            "of batches; a batch may be (X, y, sample_weight)"
+            "validation_split, sample_weight, class_weight and drop_last must not be given with an "
+            "iterable of batches; a batch may be (X, y, sample_weight)"
         )
 
     def convert(batch, number):
@@ -424,8 +451,11 @@ def check_full_batch(architecture, source, common, options):
         raise ValueError("LBFGS supports validation_data, but not validation_split")
     if architecture.loss.call:
         raise ValueError("LBFGS does not support a loss that is a callable")
-    if common["schedule"] is not None or common["metrics"]:
-        raise ValueError("LBFGS supports neither schedule nor metrics; use validation_data")
+    schedules = (common[name] for name in ("schedule", "decay_schedule", "dropout_schedule"))
+    if any(each is not None for each in schedules) or common["metrics"]:
+        raise ValueError("LBFGS supports neither schedules nor metrics; use validation_data")
+    if options.drop_last:
+        raise ValueError("LBFGS does not support drop_last; it uses all samples")
     if architecture.max_norm or options.restore_good:
         raise ValueError("LBFGS supports neither max_norm nor restore_good")
     if any(c.wants_batches or isinstance(c, Checkpoint) for c in common["callbacks"]):

@@ -7,6 +7,7 @@ preparation of an `EpochRun` took 44 us. The results are the same.
 import time
 
 from cmlp._training.run_state import Position
+from cmlp._training.step_settings import compute_settings
 from cmlp.errors import TrainingDiverged
 
 
@@ -37,16 +38,16 @@ def run_epochs(run):
     epoch, seed = run.position.epoch, state.architecture.seed
     run.adopt_task()
     chunk = next(source.chunks(seed, state.epoch))
-    rate, rates = run.compute_rates(0, source.steps)
+    settings = compute_settings(run, 0, source.steps)
     observers = [callback.on_epoch_end for callback in run.callbacks]
     records = run.history.epochs
     try:
-        with run.make_epoch_run(chunk, rate, rates) as epoch_run:
+        with run.make_epoch_run(chunk, settings) as epoch_run:
             while True:
                 seconds = run_slices(run, epoch_run, epoch)
                 record = run.make_record(
                     epoch_run.loss, epoch_run.weight, epoch_run.penalty, source.n_samples, seconds,
-                    rate if rates is None else float(rates[-1]),
+                    settings.get_rate(-1),
                 )  # fmt: skip
                 records.append(record)
                 if schedule is not None:
@@ -60,9 +61,8 @@ def run_epochs(run):
                 if run.is_stopped or epoch == run.epochs:
                     return
                 order = source.draw_order(seed, state.epoch, chunk.order)
-                if schedule is not None:
-                    rate, rates = run.compute_rates(0, source.steps, epoch)
-                epoch_run.restart(order, rate, rates, state.epoch)
+                settings = compute_settings(run, 0, source.steps, epoch)
+                epoch_run.restart(order, settings, state.epoch)
     finally:
         run.position = Position(state.epoch - run.first_epoch)
 

@@ -2,13 +2,12 @@
 
 import time
 
-import numpy as np
-
 from cmlp._core.training import EpochRun
 from cmlp._training import checkpoint
 from cmlp._training.epochs import is_unwatched, run_epochs
 from cmlp._training.history import History
 from cmlp._training.run_state import Position, RunState
+from cmlp._training.step_settings import StepSettings, compute_settings
 from cmlp._utils.schema import FiniteArray
 from cmlp.errors import TrainingDiverged
 from cmlp.metrics import Metrics
@@ -27,7 +26,7 @@ class TrainingRun:
     epochs : int
     optimizer : cmlp.optimizers.Optimizer
     optimizer_state : OptimizerState
-    schedule : object or None
+    schedule, decay_schedule, dropout_schedule : object or None
         See `cmlp.schedules.start_schedule`.
     callbacks : list of cmlp.callbacks.Callback
     metrics : tuple of str
@@ -60,11 +59,12 @@ class TrainingRun:
     """
 
     def __init__(self, network, source, *, validate, epochs, optimizer, optimizer_state, schedule,
-                 callbacks, metrics, progress, threads, restore_good=False,
-                 task_choice=None):  # fmt: skip
+                 callbacks, metrics, progress, threads, restore_good=False, task_choice=None,
+                 decay_schedule=None, dropout_schedule=None):  # fmt: skip
         self.network, self.state, self.source = network, network.state, source
         self.validate, self.epochs = validate, epochs
         self.optimizer, self.optimizer_state, self.schedule = optimizer, optimizer_state, schedule
+        self.decay_schedule, self.dropout_schedule = decay_schedule, dropout_schedule
         self.callbacks, self.metrics, self.progress = callbacks, metrics, progress
         self.threads, self.restore_good = threads, restore_good
         self.history, self.position = History(), Position()
@@ -254,17 +254,17 @@ class TrainingRun:
         """Train on one chunk, a time slice at a time; return whether a callback stops the run."""
         before = self.position
         steps = -(-chunk.n_samples // chunk.batch_size)
-        rate, rates = self.compute_rates(chunk.first_step, steps)
+        settings = compute_settings(self, chunk.first_step, steps)
         start = time.perf_counter()
-        with self.make_epoch_run(chunk, rate, rates) as epoch_run:
+        with self.make_epoch_run(chunk, settings) as epoch_run:
             epoch_run.resume(before.done, before.loss, before.weight, before.penalty)
             self.position = before._replace(epoch_run=epoch_run, start=start)
             is_stopped = self.run_slices(epoch_run, chunk)
-            last_rate = rate if rates is None else rates[(epoch_run.done - 1) // chunk.batch_size]
             self.position = Position(
                 before.epoch, before.chunk + 1, loss=epoch_run.loss, weight=epoch_run.weight,
                 penalty=epoch_run.penalty, trained=before.trained - before.done + epoch_run.done,
-                seconds=before.seconds + time.perf_counter() - start, lr=float(last_rate),
+                seconds=before.seconds + time.perf_counter() - start,
+                lr=settings.get_rate((epoch_run.done - 1) // chunk.batch_size),
             )  # fmt: skip
         return is_stopped
 
@@ -318,36 +318,16 @@ class TrainingRun:
         """Return the error of a step whose loss is not finite."""
         return TrainingDiverged(self.position.epoch, step)
 
-    def make_epoch_run(self, chunk, rate, rates):
-        """Return the engine's run of a chunk; see `compute_rates`."""
+    def make_epoch_run(self, chunk, settings):
+        """Return the engine's run of a chunk with these `StepSettings`."""
         loss = self.state.architecture.loss
         return EpochRun(
-            self.state.program, chunk.rows, chunk.targets, chunk.order, chunk.batch_size, rate,
-            self.threads, optimizer=self.optimizer_state.kernel, rates=rates,
+            self.state.program, chunk.rows, chunk.targets, chunk.order, chunk.batch_size, settings,
+            self.threads, optimizer=self.optimizer_state.kernel,
             noise=(self.state.architecture.seed, self.state.epoch), sums=self.metric_sums.sums,
             loss=loss if loss.call else None, values=chunk.values,
             chunk=(chunk.sample_offset, chunk.first_step, chunk.steps),
         )  # fmt: skip
-
-    def compute_rates(self, first, count, epoch=None):
-        """Return the learning rate of `count` steps of an epoch, by default the current one.
-
-        Returns
-        -------
-        rate : float
-        rates : ndarray of float64, shape (count,), or None
-            The rate of each step, instead of `rate`; None if it is the same in all of them.
-        """
-        lr, schedule = self.optimizer.lr, self.schedule
-        if schedule is None:
-            return lr, None
-        factor = getattr(schedule, "epoch_factor", None)
-        if factor is not None:
-            return lr * factor, None
-        steps_per_epoch, epoch = self.source.steps, self.position.epoch if epoch is None else epoch
-        steps = np.arange(first, first + count, dtype=np.float64) + epoch * steps_per_epoch
-        factors = schedule.factors(steps, epoch, steps_per_epoch, self.epochs)
-        return lr, np.ascontiguousarray(lr * factors, np.float64)
 
     @property
     def signature(self):
@@ -356,9 +336,15 @@ class TrainingRun:
             **self.source.fingerprint,
             "optimizer": repr(self.optimizer),
             "schedule": None if self.schedule is None else type(self.schedule).__name__,
+            **self.name_schedules(),
             "metrics": list(self.metrics),
             "callbacks": [type(callback).__name__ for callback in self.callbacks],
         }
+
+    def name_schedules(self):
+        """Return the schedules of weight decay and dropout that are given, a dict of str."""
+        given = {"decay_schedule": self.decay_schedule, "dropout_schedule": self.dropout_schedule}
+        return {name: type(each).__name__ for name, each in given.items() if each is not None}
 
     def capture(self):
         """Return the `RunState` between two steps; its arrays are not copied."""
@@ -477,7 +463,7 @@ def train_plain_epoch(state, rows, targets, order, batch_size, rate, threads, *,
         If the loss of a batch, or a parameter after the last one, is not finite.
     """
     with EpochRun(
-        state.program, rows, targets, order, batch_size, rate, threads, noise=noise
+        state.program, rows, targets, order, batch_size, StepSettings(rate), threads, noise=noise
     ) as epoch_run:
         while epoch_run.run():
             pass

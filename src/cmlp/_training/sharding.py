@@ -25,6 +25,7 @@ from cmlp.optimizers import SGD
 DEFAULT_SHARDS = 8
 # Arguments of `fit` that are the same on all ranks.
 SAME = ("epochs", "batch_size", "shards", "shuffle", "distribute", "sync_every", "restore_good")
+SCHEDULES = ("schedule", "decay_schedule", "dropout_schedule")
 # Sums of each step besides those of metrics: losses, weights and penalties.
 STEP_SUMS = 3
 # Numbers in a vector that ranks agree on, besides one for each step and shard.
@@ -174,15 +175,15 @@ class ShardedTraining(TrainingRun):
         parts = [self.make_metrics().sums for _ in range(self.shards)]
         return ShardMetrics(self.metric_sums, parts, shift)
 
-    def make_epoch_run(self, chunk, rate, rates):
+    def make_epoch_run(self, chunk, settings):
         """Return the engine's run of an epoch."""
         exchange = self.exchange and (
             self.average if self.sync_every else self.exchange.sum_gradient
         )
         return ShardedRun(
             self.state.program, chunk.rows, chunk.targets, chunk.order, chunk.bounds,
-            chunk.positions, chunk.sizes, chunk.weights, chunk.batch_size, chunk.n_samples, rate,
-            self.threads, optimizer=self.optimizer_state.kernel, rates=rates,
+            chunk.positions, chunk.sizes, chunk.weights, chunk.batch_size, chunk.n_samples,
+            settings, self.threads, optimizer=self.optimizer_state.kernel,
             noise=(self.state.architecture.seed, self.state.epoch),
             metrics=self.make_shard_metrics(chunk.targets), exchange=exchange,
             sync_every=self.sync_every,
@@ -193,6 +194,8 @@ def check_sharding(architecture, optimizer, options, is_iterable):
     """Raise `ValueError` for what training on shards does not support."""
     if isinstance(optimizer, LBFGS) or optimizer.accumulate > 1:
         raise ValueError("shards and comm support neither LBFGS nor accumulate > 1")
+    if options.drop_last:
+        raise ValueError("shards and comm do not support drop_last")
     if architecture.loss.call:
         raise ValueError("shards and comm do not support a loss that is a callable")
     if any(getattr(layer, "normalization", None) is not None and layer.normalization.name == "batch"
@@ -354,15 +357,16 @@ def check_ranks(exchange, network, source, options, common):
     if not options.distribute and isinstance(options.class_weight, str):
         raise ValueError("class_weight='balanced' requires distribute=True; or pass the weights")
     observes_steps = any(callback.wants_batches for callback in common["callbacks"])
-    schedule = common["schedule"]
+    schedules = [common[name] for name in SCHEDULES]
+    has_schedule = any(each is not None for each in schedules)
     check_same(exchange, {
         "the network": (network.size, network.activation, network.output, network.loss),
         "dtype": network.dtype.name, "seed": network.seed,
         "the number of epochs trained": network.state.epoch,
         **{name: getattr(options, name) for name in SAME},
         "optimizer": repr(common["optimizer"]), "metrics": common["metrics"],
-        "schedule": type(schedule).__name__,
-        "the number of batches with a schedule": 0 if schedule is None else source.steps,
+        **{name: type(each).__name__ for name, each in zip(SCHEDULES, schedules, strict=True)},
+        "the number of batches with a schedule": source.steps if has_schedule else 0,
         "the task that y chooses": common["task_choice"].task,
         "whether X is an iterable": isinstance(source, BatchSource),
         "whether validation data are given": common["validate"] is not None,

@@ -64,6 +64,14 @@ class ArraySource:
         Rows to train on; None for all.
     batch_size : int
     shuffle : bool
+    drop_last : bool, default False
+        Whether an epoch leaves out the samples, other ones in each epoch if they are shuffled, that
+        do not fill a batch.
+
+    Raises
+    ------
+    ValueError
+        If `drop_last` would leave out all samples.
 
     Attributes
     ----------
@@ -75,10 +83,17 @@ class ArraySource:
 
     has_one_chunk = True
 
-    def __init__(self, rows, targets, values, subset, batch_size, shuffle):
+    def __init__(self, rows, targets, values, subset, batch_size, shuffle, drop_last=False):
         self.rows, self.targets, self.values = rows, targets, values
         self.subset, self.batch_size, self.shuffle = subset, batch_size, shuffle
-        self.n_samples = len(rows) if subset is None else len(subset)
+        self.n_rows = self.n_samples = len(rows) if subset is None else len(subset)
+        if drop_last:
+            self.n_samples -= self.n_rows % batch_size
+            if self.n_samples == 0:
+                raise ValueError(
+                    f"batch_size must be at most the number of samples to train on, {self.n_rows}, "
+                    f"with drop_last; got {batch_size}"
+                )
         self.steps = -(-self.n_samples // batch_size)
 
     def draw_order(self, seed, epoch, out=None):
@@ -91,11 +106,19 @@ class ArraySource:
         out : ndarray of uint32, optional
             The order of an earlier epoch, which may be overwritten.
         """
+        if self.n_samples < self.n_rows:
+            return self._draw_all(seed, epoch)[: self.n_samples]
+        return self._draw_all(seed, epoch, out)
+
+    def _draw_all(self, seed, epoch, out=None):
+        # Return the order of all rows, of which `drop_last` may leave out the last ones.
         if not self.shuffle:
+            if self.subset is None and self.n_samples < self.n_rows:
+                return np.arange(self.n_rows, dtype=np.uint32)
             return self.subset
         if self.subset is None:
-            return make_shuffled_order(seed, epoch, self.n_samples, out)
-        return self.subset[make_shuffled_order(seed, epoch, self.n_samples)]
+            return make_shuffled_order(seed, epoch, self.n_rows, out)
+        return self.subset[make_shuffled_order(seed, epoch, self.n_rows)]
 
     def chunks(self, seed, epoch):
         """Yield the only chunk of an epoch.
@@ -141,9 +164,10 @@ class BatchSource:
         self.batches, self.convert = batches, convert
         self.steps = len(batches) if hasattr(batches, "__len__") else None
 
-    def check(self, schedule, optimizer):
+    def check(self, schedules, optimizer):
         """Raise `ValueError` if the number of steps is needed and unknown."""
-        if self.steps is None and (schedule is not None or getattr(optimizer, "accumulate", 1) > 1):
+        is_scheduled = any(schedule is not None for schedule in schedules)
+        if self.steps is None and (is_scheduled or getattr(optimizer, "accumulate", 1) > 1):
             raise ValueError(
                 "X must have a length, the number of batches of an epoch, for a schedule or for an "
                 "optimizer with accumulate > 1"

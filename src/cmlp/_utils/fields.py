@@ -5,7 +5,7 @@ from dataclasses import MISSING, field, fields
 import numpy as np
 
 
-def checked_field(check, default=MISSING, *, optional=False, **options):
+def checked_field(check, default=MISSING, *, optional=False, omits_default=False, **options):
     """Return a dataclass field with a validator in its metadata; see `check_fields`.
 
     Parameters
@@ -17,10 +17,12 @@ def checked_field(check, default=MISSING, *, optional=False, **options):
         The field's default value; without one the field is required.
     optional : bool, default False
         Whether None is allowed too; `check` is not called with it.
+    omits_default : bool, default False
+        Whether the repr leaves the field out if it has its default value or is empty.
     **options
         Further keyword arguments of `dataclasses.field`, such as ``kw_only``.
     """
-    metadata = {"check": check, "optional": optional}
+    metadata = {"check": check, "optional": optional, "omits_default": omits_default}
     return field(default=default, metadata=metadata, **options)
 
 
@@ -65,12 +67,21 @@ class Record:
         return list_values(self) == list_values(other)
 
     def __hash__(self):
-        return hash(tuple(list_values(self)))
+        return hash(tuple(to_hashable(value) for value in list_values(self)))
 
     def __repr__(self):
         values = zip(fields(self), list_values(self), strict=True)
-        shown = ", ".join(f"{field.name}={value!r}" for field, value in values)
+        shown = ", ".join(
+            f"{f.name}={value!r}"
+            for f, value in values
+            if not (f.metadata.get("omits_default") and value in (f.default, {}))
+        )
         return f"{type(self).__qualname__}({shown})"
+
+
+def to_hashable(value):
+    """Return a value, or the sorted items of a dict."""
+    return tuple(sorted(value.items())) if isinstance(value, dict) else value
 
 
 def list_values(instance):

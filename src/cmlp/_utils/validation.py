@@ -71,6 +71,16 @@ def check_non_negative(argument, value):
         raise ValueError(f"{argument} must be finite and not negative; got {value!r}")
 
 
+def check_factors(argument, value):
+    """Raise unless `value` is a dict from names to finite numbers of at least 0."""
+    if not isinstance(value, dict):
+        raise TypeError(f"{argument} must be a dict from names to numbers; got {value!r}")
+    for name, factor in value.items():
+        if not isinstance(name, str):
+            raise TypeError(f"{argument} must have names as keys; got {name!r}")
+        check_non_negative(f"{argument}[{name!r}]", factor)
+
+
 def check_fraction(argument, value):
     """Raise unless `value` is a number in the half-open interval [0, 1)."""
     check_number(argument, value)

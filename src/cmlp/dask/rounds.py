@@ -20,6 +20,7 @@ from cmlp._core.training import EpochRun
 from cmlp._model.optimizer_state import OptimizerState
 from cmlp._model.state import ModelState
 from cmlp._training.sources import make_shuffled_order
+from cmlp._training.step_settings import StepSettings
 from cmlp.dask.scores import measure_outputs
 from cmlp.errors import TrainingDiverged
 
@@ -157,10 +158,10 @@ def train_partition(partition, replica, plan, turn, is_first=True):
         n_samples = partition.n_training if order is None else len(order)
         batch_size = min(plan.batch_size, n_samples)
         taken = -(-n_samples // batch_size)
-        rate, rates = compute_rates(plan, turn, first, taken, steps)
+        settings = compute_settings(plan, turn, first, taken, steps)
         with EpochRun(
-            state.program, partition.rows, partition.targets, order, batch_size, rate,
-            plan.threads, optimizer=optimizer_state.kernel, rates=rates,
+            state.program, partition.rows, partition.targets, order, batch_size, settings,
+            plan.threads, optimizer=optimizer_state.kernel,
             noise=(partition.seed, epoch), chunk=(first * plan.batch_size, first, steps),
         ) as run:  # fmt: skip
             while run.run():
@@ -201,14 +202,14 @@ def list_chunks(partition, plan, position):
         done += taken
 
 
-def compute_rates(plan, turn, first, count, steps):
-    """Return the learning rate of `count` steps, or one rate for each; see `EpochRun`."""
+def compute_settings(plan, turn, first, count, steps):
+    """Return the `StepSettings` of `count` steps."""
     if turn.schedule is None:
-        return turn.rate, None
+        return StepSettings(turn.rate)
     per_round = steps if plan.local_steps is None else plan.local_steps
     numbers = np.arange(first, first + count, dtype=np.float64) + turn.number * per_round
     factors = turn.schedule.factors(numbers, turn.number, per_round, plan.epochs)
-    return turn.rate, np.ascontiguousarray(plan.optimizer.lr * factors, np.float64)
+    return StepSettings(turn.rate, np.ascontiguousarray(plan.optimizer.lr * factors, np.float64))
 
 
 def average_replicas(replicas, weights):

@@ -81,6 +81,7 @@ typedef struct {
     int32_t kind;                /* its code */
     int64_t step;                /* number of steps begun */
     double rate, l1, l2, hyper[4];
+    double decay, decay_rate;    /* decoupled decay: its coefficient and learning rate */
     double clip_value;           /* bound of the gradient's elements; 0: none */
     double scale;                /* factor of the gradient, from clipping by norm */
     double constant[6], product; /* of the current step */

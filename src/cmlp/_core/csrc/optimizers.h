@@ -28,6 +28,9 @@
     c[0] = h[0]; c[1] = h[1]; c[2] = sqrt(1 - h[1]) * ROOT_CORRECTION; \
     c[3] = h[2]; c[4] = -rate * MEAN_OF_SUM
 
+/* What decoupled decay leaves of a parameter. */
+#define KEPT (1 - optimizer->decay_rate * optimizer->decay)
+
 /* Sources and hyperparameters h:
  *
  * descent: plain gradient descent, where the gradient has a block of its own, as for training on
@@ -36,14 +39,16 @@
  *     h: momentum, dampening, nesterov.
  * adam: Kingma and Ba, ICLR 2015, algorithm 1; h: beta1, beta2, epsilon, and 1 if epsilon is added
  *     before the bias correction of the root, as at the end of their section 2.
- * amsgrad: Reddi, Kale and Kumar, ICLR 2018, algorithm 2; h: beta1, beta2, epsilon, decay.
- * adamw: Loshchilov and Hutter, ICLR 2019, algorithm 2; h: beta1, beta2, epsilon, decay.
+ * amsgrad: Reddi, Kale and Kumar, ICLR 2018, algorithm 2; h: beta1, beta2, epsilon.
+ * adamw: Loshchilov and Hutter, ICLR 2019, algorithm 2; h: beta1, beta2, epsilon.
  * nadam: Dozat, ICLR 2016 workshop, algorithm 8; h: beta1, beta2, epsilon, decay of the momentum.
  * rmsprop: Hinton, Coursera lecture 6e, 2012; centered: Graves, arXiv:1308.0850, 2013, eq. 40;
  *     h: alpha, epsilon, momentum, centered (0 or 1).
  * adagrad: Duchi, Hazan and Singer, JMLR 12, 2011, section 1.1; h: decay of the rate, epsilon.
  * adadelta: Zeiler, arXiv:1212.5701, 2012, algorithm 1; h: rho, epsilon.
- * lion: Chen et al., NeurIPS 2023, program 1; h: beta1, beta2, decay. */
+ * lion: Chen et al., NeurIPS 2023, program 1; h: beta1, beta2.
+ *
+ * The decay of amsgrad, adamw and lion is decoupled. */
 #define OPTIMIZERS(X)                                                         \
     X(descent, 0, c[0] = -rate, w += k0 * g)                                  \
     X(momentum, 1,                                                            \
@@ -56,13 +61,13 @@
       DECAYED_SUMS;                                                           \
       w += k4 * s0 * v_reciprocal(v_root(s1) * k2 + k3))                      \
     X(amsgrad, 3,                                                             \
-      SUM_CONSTANTS; c[5] = 1 - rate * h[3],                                  \
+      SUM_CONSTANTS; c[5] = KEPT,                                               \
       w *= k5;                                                                \
       DECAYED_SUMS;                                                           \
       s2 = v_max(s2, s1);                                                     \
       w += k4 * s0 * v_reciprocal(v_root(s2) * k2 + k3))                      \
     X(adamw, 2,                                                               \
-      SUM_CONSTANTS; c[5] = 1 - rate * h[3],                                  \
+      SUM_CONSTANTS; c[5] = KEPT,                                               \
       w *= k5;                                                                \
       DECAYED_SUMS;                                                           \
       w += k4 * s0 * v_reciprocal(v_root(s1) * k2 + k3))                      \
@@ -93,7 +98,7 @@
       s1 = k0 * s1 + k1 * change * change;                                    \
       w += k3 * change)                                                       \
     X(lion, 1,                                                                \
-      c[0] = 1 - h[0]; c[1] = 1 - h[1]; c[2] = -rate; c[3] = 1 - rate * h[2], \
+      c[0] = 1 - h[0]; c[1] = 1 - h[1]; c[2] = -rate; c[3] = KEPT,            \
       const V blend = s0 + k0 * (g - s0);                                     \
       w = w * k3 + k2 * SIGN(blend);                                          \
       s0 += k1 * (g - s0))
