@@ -158,7 +158,7 @@ def test_refused_arguments(data):
         ({"dropout_schedule": "cos"}, ValueError, r"dropout_schedule must be one of .*'cosine'"),
         ({"schedule": "coslog"}, ValueError, "schedule must be one of .*'coslog4'"),
         ({"decay_schedule": "reduce_on_plateau"}, ValueError,
-         "decay_schedule must not depend on the course of training"),
+         "decay_schedule must not depend on the results of epochs"),
         ({"dropout_schedule": lambda step, epoch: 2.0}, ValueError,
          r"dropout times the factor of dropout_schedule must be below 1; got 1\.0"),
         ({"dropout_schedule": lambda step, epoch: -1}, ValueError,

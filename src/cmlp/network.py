@@ -202,7 +202,7 @@ class Network(
             that returns the factor of the optimizer's learning rate in each step.
         decay_schedule, dropout_schedule : Schedule, str or callable, optional
             The same for the optimizer's ``weight_decay`` and for `dropout` of the hidden layers;
-            not a schedule that depends on the course of training.
+            not a schedule that depends on the results of epochs.
         shuffle : bool, default True
             Whether to shuffle the samples before each epoch.
         drop_last : bool, default False

@@ -252,7 +252,7 @@ def start_schedules(options):
     ------
     TypeError, ValueError
         If a schedule is neither one of `cmlp.schedules` nor a callable, or that of weight decay or
-        dropout depends on the course of training.
+        dropout depends on the results of epochs.
     """
     names = ("schedule", "decay_schedule", "dropout_schedule")
     if all(getattr(options, name) is None for name in names):
@@ -264,7 +264,7 @@ def start_schedules(options):
     for name in names[1:]:
         if hasattr(started[name], "state"):
             raise ValueError(
-                f"{name} must not depend on the course of training; got {getattr(options, name)!r}"
+                f"{name} must not depend on the results of epochs; got {getattr(options, name)!r}"
             )
     return started
 

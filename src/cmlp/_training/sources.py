@@ -111,7 +111,7 @@ class ArraySource:
         return self._draw_all(seed, epoch, out)
 
     def _draw_all(self, seed, epoch, out=None):
-        # Return the order of all rows, of which `drop_last` may leave out the last ones.
+        # Return the order of all rows; `drop_last` may leave out the last ones.
         if not self.shuffle:
             if self.subset is None and self.n_samples < self.n_rows:
                 return np.arange(self.n_rows, dtype=np.uint32)
