@@ -160,6 +160,15 @@ def test_no_number_overflows(scale, dtype):
     assert np.isfinite(plain.transform(X).numeric).all()
 
 
+def test_a_distance_from_the_median_that_overflows():
+    X = np.array([[0.5, 0.75, 1.0]]).T
+    later = np.array([[-1.0, -0.25, 0.75]]).T
+    for clip in (3.0, None):
+        encoder = TableEncoder(smooth_clip=clip).fit(X * GREATEST)
+        expected = TableEncoder(smooth_clip=clip).fit(X).transform(later).numeric
+        np.testing.assert_allclose(encoder.transform(later * GREATEST).numeric, expected, rtol=1e-6)
+
+
 @given(st.lists(st.floats(allow_infinity=False), min_size=1, max_size=12),
        st.floats(allow_infinity=False), st.sampled_from([3.0, 1e-300, 1e30]))  # fmt: skip
 def test_any_numbers_give_finite_ones(values, later, clip):

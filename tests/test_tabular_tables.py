@@ -368,6 +368,9 @@ VALUE_ERRORS = {
     "empty list": (lambda: [], {}, "Expected 2D array, got 1D array instead"),
     "ragged": (lambda: [[1, 2], [3]], {}, "X must have rows of equal length"),
     "ragged arrays": (lambda: [np.ones(2), np.ones(3)], {}, "X must have rows of equal length"),
+    "ragged matrices": (
+        lambda: [np.ones((2, 2)), np.ones((2, 3))], {}, "X must have rows of equal length"
+    ),
     "no rows": (lambda: np.ones((0, 3)), {}, r"0 sample\(s\) \(shape=\(0, 3\)\)"),
     "no columns": (lambda: np.ones((3, 0)), {}, r"0 feature\(s\) \(shape=\(3, 0\)\)"),
     "pandas no rows": (lambda: pd.DataFrame({"a": []}), {}, r"0 sample\(s\)"),

@@ -51,11 +51,9 @@ def make_arrow_column(label, array):
     Parameters
     ----------
     label : str
-    array : pyarrow.ChunkedArray or pyarrow.Array
+    array : pyarrow.ChunkedArray
     """
     pyarrow = sys.modules["pyarrow"]
-    if not isinstance(array, pyarrow.ChunkedArray):
-        array = pyarrow.chunked_array([array])
     types, kind = pyarrow.types, array.type
     is_dictionary = types.is_dictionary(kind)
     if is_dictionary:  # a dictionary may hold nulls and duplicates

@@ -86,7 +86,9 @@ def prepare_array(X):
         raise TypeError(f"X must be {ACCEPTED}; got {type(X).__name__}")
     try:
         array = np.asarray(X, object if is_list else None)
-    except ValueError:
+    except ValueError:  # arrays of different shapes in a list
+        if not is_list:
+            raise
         array = np.empty(len(X), object)
     if is_list and array.ndim == 1 and any(isinstance(row, (list, tuple, np.ndarray)) for row in X):
         raise ValueError("X must have rows of equal length")
