@@ -14,8 +14,8 @@ from cmlp.tabular.polars_columns import make_polars_column
 
 ACCEPTED = "a pandas, Polars or PyArrow table, a two-dimensional array or a list of rows"
 
-# Rows that are transposed at once, so that they stay in the L2 cache: 62 ms for 1,000,000 x 20
-# numbers of float64, instead of 272 ms column by column (Zen 4).
+# Rows that are transposed at once, so that they stay in the cache. 1,000,000 x 20 float64 numbers
+# took 0.07 s in blocks of 256 to 16384 rows, and 0.19 s column by column (Zen 4, best of 9).
 BLOCK_ROWS = 1024
 
 
