@@ -3,6 +3,8 @@
 Each peer runs in its own process, and the peers take turns within one run, so that other load
 on the machine slows all of them; ratios are ratios of medians. For cmlp the whole of `fit` is
 timed, with conversion, shuffling and setup; JAX gets its batches prepared in advance.
+
+`python -m bench tabular` compares estimators on data sets instead; see `bench.tabular`.
 """
 
 import argparse
@@ -35,6 +37,10 @@ def build_parser():
 
 def main():
     """Run the benchmarks, print their tables, and write the files if asked for."""
+    if sys.argv[1:2] == ["tabular"]:
+        from bench import tabular
+
+        return tabular.main(sys.argv[2:])
     options = build_parser().parse_args()
     everything = options.all
     names = [*JOBS] if everything else options.jobs
