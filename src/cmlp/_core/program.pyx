@@ -205,7 +205,9 @@ cdef class Program:
         job.drops = drops
         if order is not None:
             index = order
-            job.input.order, job.total = &index[0], index.shape[0]
+            job.total = index.shape[0]
+            if job.total:  # a rank may have no samples of a batch
+                job.input.order = &index[0]
             job.input.prefetches = job.batch * rows.width * 8 <= CMLP_PREFETCH_BATCH_BYTES
         if targets is not None:
             job.targets = targets.view

@@ -175,7 +175,7 @@ cdef void attach_blocks(Tensor *tensor, int itemsize, char *gradient, address *s
 cdef const double *address_steps(array) except? NULL:
     # Return the address of the values of each step, or NULL for None.
     cdef const double[::1] values
-    if array is None:
+    if array is None or len(array) == 0:
         return NULL
     values = array
     return &values[0]
