@@ -223,7 +223,7 @@ def test_bad_parameters(make, message):
 def test_layers_without_scales_say_so():
     net = network(["layer", None])
     assert net.scale[1] is None
-    with pytest.raises(ValueError, match="scale cannot be assigned for a layer that is not normal"):
+    with pytest.raises(ValueError, match="scale cannot be assigned for a layer that has none"):
         net.scale[1] = np.ones((14, 1))
     net.scale[0] = np.ones((21, 1))
 

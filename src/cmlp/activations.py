@@ -265,15 +265,14 @@ def resolve_activation(argument, activation, table=ACTIVATIONS):
     """
     if isinstance(activation, (list, tuple)) and len(activation) in (2, 3):
         name, *values = activation
-        makers = WITH_PARAMETER if len(values) == 1 else {"parametric": parametric}
+        learned = {"prelu": prelu, "parametric": parametric}
+        makers = WITH_PARAMETER | learned if len(values) == 1 else {"parametric": parametric}
         activation = look_up(argument, name, makers)(*values)
     if isinstance(activation, Activation):
         look_up(argument, activation.name, table)
         return activation
     return look_up(argument, activation, table)
 
-
-WITH_PARAMETER |= {"prelu": prelu, "parametric": parametric}
 
 # The parametric activations with default factors, by name; hidden layers may use them.
 PARAMETRIC = {

@@ -141,7 +141,7 @@ class QuantizedRenderer(SourceRenderer):
                 f"    normalize({numbers}, {outputs}, scale_{l}, shift_{l}, "
                 f"{render_float(layer.normalization.eps)});"
             )
-        lines += self.render_activation_loop(layer, numbers, outputs)
+        lines += self.render_activation_loop(l, numbers, outputs)
         if not is_last:
             following = self.layers[l + 1].inputs
             lines += self.render_quantization(numbers, target, following, outputs)
