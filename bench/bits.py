@@ -117,6 +117,11 @@ CASES = [
         ("binary_cross_entropy",), ("binary_cross_entropy", "softmax"))),
     ("losses: counts, scores", lambda: t.train_losses(
         ("poisson",), ("poisson_deviance",), ("hinge",), ("hinge", "tanh"), ("squared_hinge",))),
+    ("losses: label smoothing of binary targets", lambda: t.train_losses(
+        (losses.binary_cross_entropy(0.1),), (losses.binary_cross_entropy(0.1), "softmax"))),
+    ("losses: distributions", lambda: t.train_losses(
+        ("pinball",), (losses.pinball((0.1, 0.5, 0.9)),),
+        (losses.pinball((0.1, 0.5, 0.9), non_crossing=True),), ("gaussian_nll",))),
     ("losses: callable", lambda: t.train_losses(
         (t.compute_cubic_loss,), (t.compute_cubic_loss, "tanh"))),
     ("losses: one output", t.train_single_output),

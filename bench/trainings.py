@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 import cmlp
-from cmlp import callbacks, schedules
+from cmlp import callbacks, losses, schedules
 from cmlp.activations import celu, elu, leaky_relu
 from cmlp.sklearn import MLPClassifier, MLPRegressor
 
@@ -169,7 +169,8 @@ def train_loss(loss, output=None, dtype="float32"):
         y = (y > 0).astype(float)
     elif name.startswith("poisson"):
         y = np.floor(np.abs(y) * 3)
-    network = make_network([37, 22, 3], "tanh", loss, output=output, dtype=dtype)
+    outputs = 3 * losses.resolve_loss(loss).blocks
+    network = make_network([37, 22, outputs], "tanh", loss, output=output, dtype=dtype)
     return train(network, y=y, lr=0.02)
 
 

@@ -82,6 +82,44 @@ DERIVATIVES = {
     "softsign": lambda z, a: 1 / (1 + np.abs(z)) ** 2,
 }
 
+
+def smooth(y, smoothing):
+    """Return targets of two classes with label smoothing."""
+    return y * (1 - smoothing) + smoothing / 2
+
+
+def mean(a):
+    """Return the means that outputs of gaussian_nll describe."""
+    return a[:, : a.shape[1] // 2]
+
+
+def variance(a, eps=1e-6):
+    """Return the variances that outputs of gaussian_nll describe."""
+    return np.exp(a[:, a.shape[1] // 2 :]) + eps
+
+
+def repeat(y, quantiles):
+    """Return targets for each block of outputs, one block for each quantile."""
+    return np.tile(y, len(quantiles))
+
+
+def levels(y, quantiles):
+    """Return the quantile of each output."""
+    return np.repeat(quantiles, y.shape[1])
+
+
+def add_increments(a, quantiles):
+    """Return the quantiles, (n, outputs), that outputs of a non-crossing pinball loss describe."""
+    found, *rest = np.split(a, len(quantiles), axis=1)
+    found = [found]
+    for z in rest:
+        found.append(found[-1] + np.logaddexp(0, z))
+    return np.hstack(found)
+
+
+# Number of outputs for each target, of the losses that have several.
+BLOCKS = {"gaussian_nll": 2}
+
 # Loss of each sample, by outputs and targets.
 LOSSES = {
     "quadratic": lambda a, y: ((a - y) ** 2).sum(axis=1) / 2,
@@ -100,7 +138,15 @@ LOSSES = {
     "cross_entropy": lambda a, y: (
         -np.where(y > 0, y * np.log(np.where(y > 0, a, 1)), 0).sum(axis=1)
     ),
-    "binary_cross_entropy": lambda a, y: -(y * np.log(a) + (1 - y) * np.log(1 - a)).sum(axis=1),
+    "binary_cross_entropy": lambda a, y, smoothing=0.0: (
+        -(smooth(y, smoothing) * np.log(a) + (1 - smooth(y, smoothing)) * np.log(1 - a)).sum(axis=1)
+    ),
+    "pinball": lambda a, y, q=(0.5,): np.maximum(
+        levels(y, q) * (repeat(y, q) - a), (levels(y, q) - 1) * (repeat(y, q) - a)
+    ).mean(axis=1),
+    "gaussian_nll": lambda a, y, eps=1e-6: (
+        np.log(variance(a, eps)) / 2 + (mean(a) - y) ** 2 / variance(a, eps) / 2
+    ).mean(axis=1),
 }
 
 LOSS_GRADIENTS = {
@@ -115,6 +161,19 @@ LOSS_GRADIENTS = {
     "squared_hinge": lambda a, y: 2 * (1 - 2 * y) * np.maximum(0, 1 - (2 * y - 1) * a) / a.shape[1],
     "cross_entropy": lambda a, y: -y / a,
     "binary_cross_entropy": lambda a, y: (1 - y) / (1 - a) - y / a,
+    "pinball": lambda a, y, q=(0.5,): (
+        np.where(a > repeat(y, q), 1 - levels(y, q), np.where(a < repeat(y, q), -levels(y, q), 0))
+        / a.shape[1]
+    ),
+    "gaussian_nll": lambda a, y, eps=1e-6: (
+        np.hstack(
+            [
+                (mean(a) - y) / variance(a, eps),
+                (1 - (mean(a) - y) ** 2 / variance(a, eps)) * (1 - eps / variance(a, eps)) / 2,
+            ]
+        )
+        / y.shape[1]
+    ),
 }
 
 
@@ -464,3 +523,26 @@ def multiply_bfloat16(a, b, start):
                 products = np.outer(a[:, index].astype(np.longdouble), b[index])
                 sums = flush((products + sums).astype(np.float32))
     return sums
+
+
+def encode_one_hot(x, categories):
+    """Columns for codes 1 to `categories`; one column of -1, 0, 1 for two categories."""
+    if categories == 2:
+        return np.select([x == 1, x == 2], [-1.0, 1.0], 0.0)[:, None]
+    return (x[:, None] == np.arange(1, categories + 1)).astype(float)
+
+
+def encode_embedding(x, table):
+    """Rows of the table (dim, categories) for codes from 1; zeros for code 0."""
+    return np.vstack([np.zeros(len(table)), table.T])[x.astype(int)]
+
+
+def encode_periodic(x, frequency, weight, bias, phase=None, rectifies=False, keeps_value=False):
+    """Periodic embedding of one column: (features, outputs) weight, vectors of the others."""
+    angle = 2 * np.pi * x[:, None] * frequency
+    both = np.hstack([np.cos(angle), np.sin(angle)])
+    features = both if phase is None else np.cos(angle + phase)
+    outputs = features @ weight + bias
+    if rectifies:
+        outputs = np.maximum(outputs, 0)
+    return np.hstack([outputs, x[:, None]]) if keeps_value else outputs

@@ -52,7 +52,7 @@ class Run:
 def runs(draw):
     hidden = draw(st.integers(0, 3))
     loss = losses.LOSSES[draw(st.sampled_from(sorted(losses.LOSSES)))]
-    outputs = draw(st.integers(2 if loss.output == "softmax" else 1, 5))
+    outputs = draw(st.integers(2 if loss.output == "softmax" else 1, 5)) * loss.blocks
     allowed = loss.outputs or ("identity", "sigmoid", "tanh", "softmax")
     dtype = draw(st.sampled_from(["float32", "float64"]))
     norms = [draw(st.sampled_from([None, None, "batch", "layer"])) for _ in range(hidden)]
@@ -115,7 +115,8 @@ def draw_data(run, rng):
     low, high = losses.LOSSES[run.loss].bounds
     if run.output in ("sigmoid", "softmax"):
         low, high = 0, 1
-    y = rng.uniform(max(low, -2), min(high, 3), (run.n_samples, run.sizes[-1]))
+    targets = run.sizes[-1] // losses.LOSSES[run.loss].blocks
+    y = rng.uniform(max(low, -2), min(high, 3), (run.n_samples, targets))
     if run.loss == "cross_entropy" or "hinge" in run.loss:
         y = oracle.one_hot(rng.integers(0, run.sizes[-1], run.n_samples), run.sizes[-1])
     return X, values, y.astype(run.dtype)

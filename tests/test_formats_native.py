@@ -316,7 +316,10 @@ HIDDEN = {"kind": "dense", "units": 20, "activation": "tanh"}
         ({"layers": [{"kind": "dense", "activation": "tanh"}]}, "its header has no 'units'"),
         ({"layers": [HIDDEN, DENSE, DENSE]}, "unknown|softmax"),
         ({"layers": [HIDDEN]}, "for loss='cross_entropy'"),
-        ({"layers": [DENSE, {"kind": "input_dropout", "rate": 0.5}]}, "input layers followed by"),
+        (
+            {"layers": [DENSE, {"kind": "input_dropout", "rate": 0.5}]},
+            "noise and dropout, encoders",
+        ),
         ({"layers": [{"kind": "input_dropout", "rate": 1.0}, HIDDEN, DENSE]}, "rate must be"),
         ({"layers": [{"kind": "input_noise", "deviation": 0}, HIDDEN, DENSE]}, "deviation must be"),
         ({"layers": [{"kind": "input_noise", "deviation": 10**400}, HIDDEN, DENSE]}, "too large"),

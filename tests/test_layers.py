@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import MISSING, fields
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ import scipy.sparse
 from cmlp import Adam, BatchNorm, LayerNorm, Network, activations
 from cmlp._core import kernels
 from cmlp._model.architecture import Architecture
-from cmlp._model.layers import LAYERS, Dense, InputDropout, InputNoise, layer_from_header
+from cmlp._model.layers import LAYERS, Dense, Encoder, InputDropout, InputNoise, layer_from_header
 from cmlp._model.state import ModelState
+from cmlp.layers import Embedding, OneHot, Periodic, Scale
 
 RELU = activations.ACTIVATIONS["relu"]
 
@@ -25,7 +27,14 @@ CASES = {
     ],
     "input_noise": [InputNoise(0.3)],
     "input_dropout": [InputDropout(0.5)],
-}
+    "scale": [Scale()],
+    "one_hot": [OneHot((1,), (3,)), OneHot((2, 1), (2, 4))],
+    "embedding": [Embedding((1, 2), (3, 2), dim=4), Embedding((1,), (3,))],
+    "periodic": [
+        Periodic(), Periodic((2, 0), frequencies=3, outputs=5, sigma=0.5, type="plr"),
+        Periodic(type="pl"), Periodic(type="pblrd"),
+    ],
+}  # fmt: skip
 
 # Of each kind: values that a header must not have, and the name in the error.
 BAD_VALUES = {
@@ -36,6 +45,19 @@ BAD_VALUES = {
     ],
     "input_noise": [({"deviation": 0}, "deviation"), ({"deviation": "x"}, "deviation")],
     "input_dropout": [({"rate": 1.0}, "rate"), ({"rate": None}, "rate")],
+    "scale": [({"columns": [0]}, "columns"), ({"rate": 1}, "rate")],
+    "one_hot": [
+        ({"columns": [1, 1]}, "columns"), ({"columns": [-1]}, "columns"),
+        ({"columns": []}, "columns"), ({"categories": [0]}, "categories"),
+        ({"categories": [2, 3]}, "categories"), ({"categories": "3"}, "categories"), ({"dim": 3}, "dim"),
+    ],
+    "embedding": [
+        ({"dim": 0}, "dim"), ({"categories": [2]}, "categories"), ({"columns": 1}, "columns"),
+    ],
+    "periodic": [
+        ({"columns": [0, 0]}, "columns"), ({"frequencies": 257}, "frequencies"),
+        ({"outputs": 1}, "outputs"), ({"sigma": 0}, "sigma"), ({"type": "pbl"}, "type"),
+    ],
 }  # fmt: skip
 
 ALL = [pytest.param(layer, id=f"{kind}-{i}")
@@ -52,7 +74,9 @@ def architecture_of(layer):
 
 def trained(network):
     rng = np.random.default_rng(0)
-    network.fit(rng.normal(size=(40, 3)), rng.integers(0, 2, 40), epochs=2, optimizer=Adam(0.01))
+    columns = rng.normal(size=40), rng.integers(0, 4, 40), rng.integers(0, 3, 40)
+    X = np.stack(columns, 1).astype(float)
+    network.fit(X, rng.integers(0, 2, 40), epochs=2, optimizer=Adam(0.01))
     return network.state.parameters.block
 
 
@@ -62,7 +86,7 @@ def test_every_kind_has_cases():
 
 def test_every_input_layer_is_known_to_the_engine():
     of_python = {kind for kind, layer in LAYERS.items() if layer.is_input_layer}
-    assert of_python == set(kernels.INPUT_LAYERS)
+    assert of_python == kernels.INPUT_LAYERS.keys() | kernels.ENCODERS.keys()
 
 
 @pytest.mark.parametrize("layer", ALL)
@@ -78,7 +102,6 @@ def test_initial_values_have_the_shapes_of_the_tensors(layer):
     shapes = {**layer.tensors(3), **layer.statistics(3)}
     values = layer.draw(np.random.default_rng(0), "auto", 3)
     assert {name: np.shape(value) for name, value in values.items()} == shapes
-    assert layer.count_outputs(3) == (layer.units if layer.kind == "dense" else 3)
 
 
 @pytest.mark.parametrize("layer", ALL)
@@ -114,7 +137,7 @@ def test_bad_values_are_named(kind, values, name):
 
 @pytest.mark.parametrize("kind", LAYERS)
 def test_missing_values_are_named(kind):
-    for name in CASES[kind][0].header.keys() - {"kind"}:
+    for name in [field.name for field in fields(LAYERS[kind]) if field.default is MISSING]:
         header = {key: value for key, value in CASES[kind][0].header.items() if key != name}
         with pytest.raises(KeyError, match=name):
             layer_from_header(header)
@@ -132,7 +155,7 @@ def test_unknown_kinds_are_named():
     [
         ([], "at least one dense layer"),
         ([InputNoise(0.1)], "at least one dense layer"),
-        ([Dense(2, RELU), InputNoise(0.1), Dense(2, RELU)], "input layers followed by"),
+        ([Dense(2, RELU), InputNoise(0.1), Dense(2, RELU)], "noise and dropout, encoders"),
         ([Dense(2, activations.ACTIVATIONS["softmax"]), Dense(2, RELU)], "softmax"),
         ([Dense(2, RELU, dropout=0.5)], "neither normalization nor dropout"),
         ([Dense(2, RELU, normalization=LayerNorm())], "neither normalization nor dropout"),
@@ -142,6 +165,22 @@ def test_unknown_kinds_are_named():
 def test_layers_that_do_not_fit_together(layers, message):
     with pytest.raises(ValueError, match=message):
         Architecture.from_layers(3, layers, loss="mse", init="auto", dtype="float32", seed=0)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "layer", "message"),
+    [
+        (10**9, Scale(), "inputs must be at most 1048576 with input_layers; got 1000000000"),
+        (3, OneHot((0,), (2**31 - 1,)), "columns of OneHot must be at most 1048576"),
+        (10**6, Periodic(), "columns of Periodic must be at most 1048576"),
+        (3, Periodic((3,)), "columns of Periodic must be below 3"),
+    ],
+)
+def test_encoders_that_do_not_fit_the_inputs(inputs, layer, message):
+    with pytest.raises(ValueError, match=message):
+        Architecture.from_layers(
+            inputs, [layer, Dense(2, RELU)], loss="mse", init="auto", dtype="float32", seed=0
+        )
 
 
 def test_input_layers_apply_in_their_order():
@@ -161,14 +200,15 @@ def test_sparse_rows_are_trained_like_dense_ones_or_refused(layer):
     rng = np.random.default_rng(0)
     X = np.where(rng.random((40, 3)) < 0.5, rng.normal(size=(40, 3)), 0)
     y, networks = rng.integers(0, 2, 40), []
-    is_dense_only = layer.is_input_layer and not kernels.INPUT_LAYERS[layer.kind].has_sparse_form
-    for data in (X, scipy.sparse.csr_array(X)):
+    if layer.is_input_layer and (
+        isinstance(layer, Encoder) or not kernels.INPUT_LAYERS[layer.kind].has_sparse_form
+    ):
         network = Network.from_state(ModelState.initialize(architecture_of(layer)))
-        if is_dense_only and data is not X:
-            with pytest.raises(ValueError, match=f"X must be dense with {layer.kind}"):
-                network.fit(data, y)
-            continue
-        network.fit(data, y, epochs=2, sparse=data is not X)
-        networks.append(network.state.parameters.block)
-    assert len(networks) == 2 - is_dense_only
-    np.testing.assert_array_equal(networks[0], networks[-1])
+        with pytest.raises(ValueError, match=f"X must be dense with {layer.kind}"):
+            network.fit(scipy.sparse.csr_array(X), y)
+        return
+    for data in (X, scipy.sparse.csr_array(X)):
+        networks.append(Network.from_state(ModelState.initialize(architecture_of(layer))))
+        networks[-1].fit(data, y, epochs=2, sparse=data is not X)
+    first, second = (network.state.parameters.block for network in networks)
+    np.testing.assert_array_equal(first, second)

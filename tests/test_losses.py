@@ -12,6 +12,8 @@ from cmlp._core import kernels
 def test_each_loss_has_a_kernel_and_an_oracle():
     assert set(losses.LOSSES) == set(kernels.LOSSES) == set(oracle.LOSSES)
     assert set(oracle.LOSS_GRADIENTS) == set(oracle.LOSSES)
+    blocks = {name: info.blocks for name, info in kernels.LOSSES.items() if info.blocks > 1}
+    assert blocks == oracle.BLOCKS
 
 
 def a_layer(loss, outputs=3, **options):
@@ -49,6 +51,67 @@ def test_label_smoothing_is_training_on_smoothed_labels(isa, rng, output, smooth
     np.testing.assert_allclose(gradient, expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("output", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("samples", [1, 40])
+def test_binary_label_smoothing_is_training_on_smoothed_targets(isa, rng, output, dtype, samples):
+    options = {"output": output, "dtype": dtype, "seed": 0}
+    for outputs in (2, 3) if output == "softmax" else (1, 3):
+        net, plain = (
+            Network([4, outputs], loss=loss, **options)
+            for loss in (losses.binary_cross_entropy(0.25), "binary_cross_entropy")
+        )
+        X, y = rng.normal(size=(samples, 4)), rng.integers(0, 2, (samples, outputs))
+        got, want = net.state.parameters.make_zeros(), plain.state.parameters.make_zeros()
+        value = net.state.program.gradient(*read_data(net, X, y), got.block, 1)
+        smoothed = read_data(plain, X, y * 0.75 + 0.125)
+        assert value == plain.state.program.gradient(*smoothed, want.block, 1)
+        np.testing.assert_array_equal(got.block, want.block)
+        a = net.forward(X.T).T.astype(float)
+        expected = oracle.LOSSES["binary_cross_entropy"](a, y, 0.25).mean()
+        assert value == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("outputs", "loss"), [(1, "binary"), (3, "binary"), (3, "multiclass")])
+def test_label_smoothing_with_sample_weights(rng, outputs, loss):
+    # The weights multiply the smoothed losses: they are repetitions of the samples.
+    make = losses.cross_entropy if loss == "multiclass" else losses.binary_cross_entropy
+    X, times = rng.normal(size=(40, 4)), rng.integers(0, 4, 40)
+    y = rng.integers(0, 2, 40) if outputs == 1 else rng.integers(0, 3, 40)
+    nets = [Network([4, outputs], loss=make(0.3), dtype="float64", seed=0) for _ in range(2)]
+    weighted = nets[0].fit(X, y, epochs=3, batch_size=40, sample_weight=times)
+    X, y = np.repeat(X, times, axis=0), np.repeat(y, times)
+    repeated = nets[1].fit(X, y, epochs=3, batch_size=len(X))
+    np.testing.assert_allclose(weighted["loss"], repeated["loss"])
+    np.testing.assert_allclose(nets[0](X), nets[1](X))
+
+
+def test_binary_label_smoothing_is_that_of_two_classes(isa, rng):
+    X, y = rng.normal(size=(50, 4)), rng.integers(0, 2, 50)
+    one = Network([4, 1], loss=losses.binary_cross_entropy(0.2), dtype="float64", seed=0)
+    two = Network([4, 2], loss=losses.cross_entropy(0.2), dtype="float64", seed=0)
+    two.weight[0][:] = [np.zeros(4), one.weight[0][0]]  # softmax (0, z) = (1 - s, s), s = sigmoid z
+    two.bias[0][1] = one.bias[0][0] = 0.3
+    for x, label in zip(X, y, strict=True):
+        value, gradient = value_and_gradient(one, x, [label])
+        want, (_, slope) = value_and_gradient(two, x, label)
+        assert value == pytest.approx(want)
+        assert gradient[0] == pytest.approx(slope)
+
+
+def test_the_default_smooths_nothing(isa, rng):
+    X, y = rng.normal(size=(50, 4)), rng.integers(0, 2, 50)
+    nets = [
+        Network([4, 8, 1], loss=loss, seed=0)
+        for loss in ("binary_cross_entropy", losses.binary_cross_entropy())
+    ]
+    for net in nets:
+        net.fit(X, y, epochs=2)
+    assert repr(nets[0]) == repr(nets[1])
+    for first, second in zip(*(net.state.to_arrays().values() for net in nets), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
 # exp(1e4) overflows, as it should: a rate of that size is an error of the model.
 FINITE = [name for name in losses.LOSSES if not name.startswith("poisson")]
 
@@ -56,8 +119,9 @@ FINITE = [name for name in losses.LOSSES if not name.startswith("poisson")]
 @pytest.mark.parametrize("name", FINITE)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_large_errors_have_finite_losses(isa, name, dtype):
-    net = Network([3, 3], loss=name, dtype=dtype, init="zeros", seed=0)
-    net.bias[0][:] = [[1e4], [-1e4], [0]]
+    blocks = losses.LOSSES[name].blocks
+    net = Network([3, 3 * blocks], loss=name, dtype=dtype, init="zeros", seed=0)
+    net.bias[0][:] = [[1e4], [-1e4], [0]] * blocks
     _, [gradient], value = net.backprop(np.ones(3), [0, 1, 0])
     assert np.isfinite(value)
     assert np.isfinite(gradient).all()
@@ -99,6 +163,10 @@ def test_files_and_copies_store_the_parameter_of_a_loss(tmp_path):
     assert again.backprop(x, y)[2] == net.backprop(x, y)[2]
     assert again.backprop(x, y)[2] != Network([4, 3], loss="huber", seed=0).backprop(x, y)[2]
     assert Network([4, 3], loss=("huber", 0.25), seed=0).backprop(x, y)[2] == net.backprop(x, y)[2]
+    net = Network([4, 1], loss=losses.binary_cross_entropy(0.1), seed=0)
+    net.save(tmp_path / "net.safetensors")
+    again = Network.load(tmp_path / "net.safetensors")
+    assert again.state.architecture.loss == losses.binary_cross_entropy(0.1)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +176,8 @@ def test_files_and_copies_store_the_parameter_of_a_loss(tmp_path):
         (lambda: losses.huber("1"), TypeError, "delta must be a number; got '1'"),
         (lambda: losses.cross_entropy(1), ValueError, "label_smoothing must be at least 0 and"),
         (lambda: losses.cross_entropy(None), TypeError, "label_smoothing must be a number"),
+        (lambda: losses.binary_cross_entropy(-0.1), ValueError, "label_smoothing must be at least"),
+        (lambda: losses.binary_cross_entropy("1"), TypeError, "label_smoothing must be a number"),
         (
             lambda: Network([2, 2], loss="hubert"),
             ValueError,
@@ -138,8 +208,8 @@ def test_targets_out_of_bounds_are_named():
 @pytest.mark.parametrize("name", losses.LOSSES)
 def test_the_gradient_is_the_oracles(rng, name):
     loss = losses.LOSSES[name]
-    net = Network([3, 3], output=(loss.outputs or ("identity",))[-1], loss=loss, dtype="float64",
-                  seed=0)  # fmt: skip
+    net = Network([3, 3 * loss.blocks], output=(loss.outputs or ("identity",))[-1], loss=loss,
+                  dtype="float64", seed=0)  # fmt: skip
     x, least = rng.normal(size=3), loss.bounds[0]
     y = rng.random(3) if least == 0 else rng.normal(size=3)
     a = net.forward(x).T
@@ -155,7 +225,7 @@ def test_the_gradient_is_the_oracles(rng, name):
 
 
 @pytest.mark.parametrize("output", ["identity", "sigmoid", "leaky_relu", "gelu"])
-@pytest.mark.parametrize("name", losses.LOSSES)
+@pytest.mark.parametrize("name", [name for name in losses.LOSSES if name not in oracle.BLOCKS])
 def test_a_single_output_is_the_oracles(isa, rng, name, output):
     # More samples than the head computes at a time, and no multiple of them.
     loss, m = losses.LOSSES[name], 150

@@ -46,8 +46,9 @@ LAYERS = [
     formats.onnx_export formats.onnx_graph formats.onnx_import formats.onnx_patterns
     formats.onnx_quantized formats.onnx_tensors formats.quantized_archive formats.safetensors
     formats.sklearn_mlp formats.torch formats.torch_modules""",
+    "layers",
     """_model _model.architecture _model.attributes _model.layers _model.layers.base
-    _model.layers.dense _model.layers.input_dropout _model.layers.input_noise
+    _model.layers.dense _model.layers.encoders _model.layers.input_dropout _model.layers.input_noise
     _model.optimizer_state _model.parameter_groups _model.parameters _model.quantized
     _model.state _model.tasks""",
     "callbacks",

@@ -39,6 +39,7 @@ def resolve_sizes(options, X, y, y_test):
         outputs = 1
     else:
         outputs = count_classes(sizes, np.concatenate([y, y_test]))
+    outputs *= losses.LOSSES[options.loss].blocks
     if sizes is None:
         return [inputs, 30, outputs]
     if options.loss in REGRESSION_LOSSES and sizes[-1] != outputs:

@@ -1,8 +1,9 @@
 """Loss functions.
 
-A name selects a loss with its default parameter; `huber` and `cross_entropy` return one with
-another parameter; a Python callable defines a loss of its own (see `Network`). With a the
-outputs of a sample, y its targets and n the number of outputs, the loss of the sample is:
+A name selects a loss with its default parameter; `huber`, `cross_entropy`,
+`binary_cross_entropy`, `pinball` and `gaussian_nll` return one with another parameter; a Python
+callable defines a loss of its own (see `Network`). With a the outputs of a sample, y its targets
+and n the number of outputs, the loss of the sample is:
 
 ==========================  ==============================================================
 name                        loss of a sample
@@ -19,6 +20,10 @@ name                        loss of a sample
 ``"binary_cross_entropy"``  -sum (y log(a) + (1 - y) log(1 - a))
 ``"hinge"``                 sum max(0, 1 - t a) / n with t = 2 y - 1
 ``"squared_hinge"``         sum max(0, 1 - t a)^2 / n with t = 2 y - 1
+``"pinball"``               sum max(q (y - a), (q - 1) (y - a)) / n with the quantile q of an
+                            output; q = 1/2; see `pinball`
+``"gaussian_nll"``          sum (log(v) + (a - y)^2 / v) / (2 n) with n targets, means a and
+                            variances v; see `gaussian_nll`
 ==========================  ==============================================================
 
 The loss of a batch is the mean over its samples, each multiplied by its weight if there are
@@ -34,18 +39,27 @@ References
 Huber, Annals of Mathematical Statistics 35, 1964, p. 74. McCullagh and Nelder, "Generalized
 linear models", 1989, section 2.3.3 (deviance). Cortes and Vapnik, Machine Learning 20, 1995
 (hinge; each output against the rest). Bishop, "Pattern recognition and machine learning", 2006,
-sections 4.3.2 and 4.3.4 (cross-entropies).
+sections 4.3.2 and 4.3.4 (cross-entropies). Koenker and Bassett, Econometrica 46, 1978 (pinball).
+Nix and Weigend, ICNN 1994 (gaussian_nll).
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
 from cmlp._core import kernels
 from cmlp._utils.fields import Record
-from cmlp._utils.validation import check_fraction, check_positive, look_up
+from cmlp._utils.validation import (
+    check_bool,
+    check_fraction,
+    check_normal,
+    check_number,
+    check_positive,
+    look_up,
+)
 
 UNBOUNDED, UNIT_INTERVAL, NON_NEGATIVE = (-math.inf, math.inf), (0.0, 1.0), (0.0, math.inf)
 
@@ -68,7 +82,13 @@ class Loss(Record):
         Whether the outputs are decision scores of classes, positive for membership, rather
         than probabilities.
     parameter : float
-        The delta of `huber`, the label smoothing of `cross_entropy`; 0 and unused for the others.
+        The delta of `huber`, the label smoothing of `cross_entropy` and `binary_cross_entropy`,
+        the eps of `gaussian_nll`, the lowest quantile of `pinball`; 0 and unused for the others.
+    quantiles : tuple of float
+        The quantiles of `pinball`, increasing; empty for the others.
+    non_crossing : bool
+        Whether each block of outputs of `pinball` after the first describes the differences from
+        the quantiles before; see `pinball`.
     call : callable or None
         A loss in Python: called with the outputs of a batch, shape (m, outputs), and its
         targets; returns the mean loss and its gradient with respect to the outputs. The targets of
@@ -81,6 +101,8 @@ class Loss(Record):
     bounds: tuple[float, float] = UNBOUNDED
     scores: bool = False
     parameter: float = 0.0
+    quantiles: tuple[float, ...] = ()
+    non_crossing: bool = False
     call: Callable | None = None
 
     @property
@@ -99,10 +121,110 @@ class Loss(Record):
         return not self.call and kernels.LOSSES[self.name].log_link
 
     @property
+    def blocks(self):
+        """Number of outputs for each value of a target."""
+        if self.call:
+            return 1
+        return max(kernels.LOSSES[self.name].blocks, len(self.quantiles))
+
+    @property
+    def point(self):
+        """Index of the block of outputs that metrics compare with the targets.
+
+        The means, or the quantile nearest to 1/2: the lower one of two at the same distance.
+        """
+        # 0.7 - 0.5 and 0.5 - 0.3 differ by rounding errors.
+        distances = [round(abs(quantile - 0.5), 12) for quantile in self.quantiles]
+        return distances.index(min(distances)) if distances else 0
+
+    @property
+    def has_std(self):
+        """Whether the outputs describe standard deviations, too."""
+        return self.name == "gaussian_nll"
+
+    def count_targets(self, outputs):
+        """Return how many values the outputs of a sample predict.
+
+        Raises
+        ------
+        ValueError
+            If that is not a whole number.
+        """
+        if outputs % self.blocks:
+            raise ValueError(
+                f"sizes must end with a multiple of {self.blocks} for loss={self.name!r}, which "
+                f"has {self.blocks} outputs for each target; got {outputs}"
+            )
+        return outputs // self.blocks
+
+    def predict(self, outputs):
+        """Return the predictions of a regressor for outputs.
+
+        Parameters
+        ----------
+        outputs : ndarray of shape (n, outputs)
+
+        Returns
+        -------
+        ndarray of shape (n, outputs), or (n, targets) for means
+            The outputs, their exponentials if they are logarithms, the quantiles or the means.
+        """
+        if self.log_link:
+            return np.exp(outputs)
+        targets = self.count_targets(outputs.shape[1])
+        if self.non_crossing:
+            quantiles = outputs.copy()
+            quantiles[:, targets:] = np.logaddexp(outputs[:, targets:], outputs.dtype.type(0))
+            blocks = quantiles.reshape(len(outputs), self.blocks, targets)
+            return blocks.cumsum(axis=1).reshape(outputs.shape)
+        return outputs[:, :targets] if self.has_std else outputs
+
+    def predict_point(self, outputs):
+        """Return what metrics compare with targets, (n, targets), without the link of `log_link`.
+
+        Parameters
+        ----------
+        outputs : ndarray of shape (n, outputs)
+        """
+        if self.blocks == 1:
+            return outputs
+        targets = self.count_targets(outputs.shape[1])
+        first = self.point * targets
+        return self.predict(outputs)[:, first : first + targets]
+
+    def check_dtype(self, dtype):
+        """Raise `ValueError` if a dtype rounds a parameter to 0 or infinity, or a quantile to 1."""
+        if self.parameter:
+            check_normal(f"the parameter of {self.name}", self.parameter, dtype)
+        for quantile in self.quantiles:
+            if dtype.type(quantile) == 1:
+                raise ValueError(f"quantiles must be less than 1 in {dtype}; got {quantile!r}")
+
+    def check_std(self):
+        """Raise `ValueError` unless the outputs describe standard deviations."""
+        if not self.has_std:
+            raise ValueError(
+                f"return_std must be False unless the loss is 'gaussian_nll'; got True for "
+                f"{self.name!r}"
+            )
+
+    def predict_std(self, outputs):
+        """Return the standard deviations for the outputs of `gaussian_nll`, (n, targets)."""
+        logarithms = outputs[:, self.count_targets(outputs.shape[1]) :]
+        least = outputs.dtype.type(math.log(self.parameter))
+        return np.exp(np.logaddexp(logarithms, least) / 2)
+
+    @property
     def header(self):
-        """The name, or [name, parameter] if the parameter is not the default, for files."""
-        is_default = self.call or self.parameter == LOSSES[self.name].parameter
-        return self.name if is_default else [self.name, self.parameter]
+        """The name, or a list of name and parameters if these are not the default, for files.
+
+        The list is [name, parameter], ["pinball", quantiles] or ["pinball", quantiles, True].
+        """
+        if self.call or self == LOSSES[self.name]:
+            return self.name
+        if not self.quantiles:
+            return [self.name, self.parameter]
+        return ["pinball", list(self.quantiles), *([True] if self.non_crossing else [])]
 
     def __call__(self, outputs, targets):
         """Call a loss in Python and validate its result.
@@ -153,6 +275,8 @@ LOSSES = {
         Loss("binary_cross_entropy", "sigmoid", ("sigmoid", "softmax"), UNIT_INTERVAL),
         Loss("hinge", "identity", ("identity", "tanh"), UNIT_INTERVAL, scores=True),
         Loss("squared_hinge", "identity", ("identity", "tanh"), UNIT_INTERVAL, scores=True),
+        Loss("pinball", "identity", ("identity",), parameter=0.5, quantiles=(0.5,)),
+        Loss("gaussian_nll", "identity", ("identity",), parameter=1e-6),
     )
 }
 
@@ -203,6 +327,118 @@ def cross_entropy(label_smoothing=0.0):
     return replace(LOSSES["cross_entropy"], parameter=float(label_smoothing))
 
 
+def binary_cross_entropy(label_smoothing=0.0):
+    """Return the binary cross-entropy with label smoothing.
+
+    Each target y is replaced by (1 - s) y + s / 2, with s the smoothing: the loss of an output is
+    that of `cross_entropy` with the same smoothing for two classes.
+
+    Szegedy et al., "Rethinking the Inception architecture for computer vision", CVPR 2016,
+    section 7.
+
+    Parameters
+    ----------
+    label_smoothing : float, default 0
+        At least 0 and below 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `label_smoothing` is not a number, or outside of [0, 1).
+    """
+    check_fraction("label_smoothing", label_smoothing)
+    return replace(LOSSES["binary_cross_entropy"], parameter=float(label_smoothing))
+
+
+def pinball(quantiles=0.5, non_crossing=False):
+    """Return the pinball loss of quantile regression.
+
+    A network for t targets and k quantiles has t k outputs: first t outputs for the lowest quantile
+    q of each target, then t outputs for the next one, and so on. The loss of a sample is the mean
+    over its outputs a of max(q (y - a), (q - 1) (y - a)). `Network.predict` returns the quantiles
+    in the order of the outputs, (n, k) for one target; metrics compare the targets with the
+    quantile nearest to 1/2, the lower one of two at the same distance.
+
+    Quantiles that are trained independently may cross: the 0.9 quantile of a sample may be less
+    than its 0.1 quantile. With `non_crossing`, an output describes the lowest quantile, and each
+    further quantile is the one before plus the softplus of its output, log(1 + exp(a)). A softplus
+    is never negative and rounding is monotonic, so the quantiles of a sample never decrease,
+    whatever the parameters are. `Network.predict` and metrics apply this; a call of the network,
+    and exports, return the outputs. The parametrization is that of Park et al., "Learning quantile
+    functions without quantile crossing for distribution-free time series forecasting",
+    AISTATS 2022.
+
+    Koenker and Bassett, "Regression quantiles", Econometrica 46, 1978.
+
+    Parameters
+    ----------
+    quantiles : float or sequence of float, default 0.5
+        Between 0 and 1, without these, and increasing.
+    non_crossing : bool, default False
+        Whether the quantiles of a sample never decrease, by construction; without effect for one
+        quantile.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a quantile is not a number, or not as described.
+    """
+    check_bool("non_crossing", non_crossing)
+    values = to_quantiles(quantiles)
+    return replace(
+        LOSSES["pinball"], parameter=values[0], quantiles=values,
+        non_crossing=non_crossing and len(values) > 1,
+    )  # fmt: skip
+
+
+def to_quantiles(quantiles):
+    """Return the argument `quantiles` of `pinball` as a tuple of float; raise as `pinball` does."""
+    given = quantiles.tolist() if hasattr(quantiles, "tolist") else quantiles
+    values = given if isinstance(given, (list, tuple)) else [given]
+    for value in values:
+        try:
+            check_number("quantiles", value)
+        except TypeError:
+            raise TypeError(
+                f"quantiles must be a number or a sequence of numbers; got {quantiles!r}"
+            ) from None
+        if not 0 < value < 1:
+            raise ValueError(f"quantiles must be greater than 0 and less than 1; got {value!r}")
+    values = tuple(float(value) for value in values)
+    if not values or any(low >= high for low, high in pairwise(values)):
+        raise ValueError(f"quantiles must be at least one and increase; got {quantiles!r}")
+    return values
+
+
+def gaussian_nll(eps=1e-6):
+    """Return the negative log-likelihood of normal distributions, which the outputs describe.
+
+    A network for t targets has 2 t outputs: first t means m, then t logarithms s of variances. The
+    variances are v = exp(s) + `eps`. The loss of a sample is the mean over its targets of
+    (log(v) + (m - y)^2 / v) / 2, the negative log-likelihood without the constant log(2 pi) / 2.
+    `Network.predict` returns the means and, with ``return_std=True``, the standard deviations;
+    metrics compare the means with the targets.
+
+    PyTorch's `GaussianNLLLoss` replaces variances below its `eps` by `eps`. Adding it instead makes
+    the loss differentiable everywhere and finite for every finite s.
+
+    Nix and Weigend, "Estimating the mean and variance of the target probability distribution",
+    ICNN 1994.
+
+    Parameters
+    ----------
+    eps : float, default 1e-6
+        Lower limit of the variances, in the unit of the squared targets; positive and finite.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `eps` is not a number, or not positive and finite.
+    """
+    check_positive("eps", eps)
+    return replace(LOSSES["gaussian_nll"], parameter=float(eps))
+
+
 # Name of a loss with a parameter, by the kernel table -> the function above.
 WITH_PARAMETER = {name: globals()[name] for name, info in kernels.LOSSES.items() if info.parameters}
 
@@ -223,8 +459,8 @@ def resolve_loss(loss):
 
     Parameters
     ----------
-    loss : Loss, str, (str, float) or callable
-        A loss, its name, its name and parameter, or a loss in Python.
+    loss : Loss, str, sequence or callable
+        A loss, its name, its name and parameters as in `Loss.header`, or a loss in Python.
 
     Raises
     ------
@@ -235,9 +471,10 @@ def resolve_loss(loss):
         return loss
     if callable(loss) and not isinstance(loss, type):
         return Loss(CALLABLE, "identity", call=loss)
-    if isinstance(loss, (list, tuple)) and len(loss) == 2:
-        name, parameter = loss
-        return look_up("loss", name, WITH_PARAMETER)(parameter)
+    if isinstance(loss, (list, tuple)) and len(loss) in (2, 3):
+        name, *values = loss
+        makers = WITH_PARAMETER if len(values) == 1 else {"pinball": pinball}
+        return look_up("loss", name, makers)(*values)
     return look_up("loss", loss, LOSSES)
 
 

@@ -172,7 +172,7 @@ class Metrics:
     task : str
         A key of `METRICS`.
     outputs : int
-        Number of outputs of the network.
+        Number of outputs of the network that are compared with targets.
 
     Attributes
     ----------

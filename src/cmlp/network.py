@@ -44,11 +44,14 @@ class Network(
     loss : str, Loss or callable, default "quadratic"
         Sums over outputs, means over the batch: ``"quadratic"``, sum (a - y)^2 / 2;
         ``"cross_entropy"``, -sum y log a, with `label_smoothing` as `losses.cross_entropy`;
-        ``"binary_cross_entropy"``, -sum (y log a + (1 - y) log(1 - a)); ``"poisson_deviance"``,
-        half the deviance of a rate exp(a). Means over batch and outputs: ``"mse"``, (a - y)^2;
-        ``"mae"``, abs(a - y); ``"huber"``, with `delta` as `losses.huber`; ``"log_cosh"``,
-        log cosh(a - y); ``"poisson"``, exp(a) - y a; ``"hinge"``, max(0, 1 - s a), where s is -1
-        for y = 0 and 1 for y = 1; ``"squared_hinge"``, its square.
+        ``"binary_cross_entropy"``, -sum (y log a + (1 - y) log(1 - a)), with `label_smoothing` as
+        `losses.binary_cross_entropy`; ``"poisson_deviance"``, half the deviance of a rate exp(a).
+        Means over batch and outputs: ``"mse"``, (a - y)^2; ``"mae"``, abs(a - y); ``"huber"``, with
+        `delta` as `losses.huber`; ``"log_cosh"``, log cosh(a - y); ``"poisson"``, exp(a) - y a;
+        ``"hinge"``, max(0, 1 - s a), where s is -1 for y = 0 and 1 for y = 1; ``"squared_hinge"``,
+        its square; ``"pinball"``, max(q (y - a), (q - 1) (y - a)), of the median or with other or
+        several quantiles q as `losses.pinball`. Two outputs for each target, mean and logarithm of
+        the variance: ``"gaussian_nll"``, with `eps` as `losses.gaussian_nll`.
         A callable receives the outputs (m, outputs) and the targets of a batch and returns their
         mean loss and its gradient with respect to the outputs. The targets of one output have the
         outputs' shape, (m, 1); of several outputs they are the rows of y. It is called from Python
@@ -76,6 +79,9 @@ class Network(
     input_noise : float, default 0
         Standard deviation of normal noise that training adds to the inputs, after bytes are
         scaled. Bishop, "Training with noise", Neural Computation 7(1), 1995.
+    input_layers : sequence of layers, optional
+        Layers of `cmlp.layers`, which compute the first layer's input from that of the network:
+        embeddings of numbers and of categories, one-hot columns, learned factors.
     normalization : "batch", "layer", BatchNorm, LayerNorm or sequence of them, optional
         Normalization of the pre-activations of the hidden layers, one for all or, with None
         allowed, one for each. After batch normalization, predictions use running statistics.
@@ -133,11 +139,13 @@ class Network(
 
     def __init__(self, sizes, *, activation="sigmoid", output=None, loss="quadratic", init="auto",
                  dtype="float32", dropout=0.0, input_dropout=0.0, input_noise=0.0,
-                 normalization=None, max_norm=None, seed=None, compute_dtype=None):  # fmt: skip
+                 normalization=None, max_norm=None, seed=None, compute_dtype=None,
+                 input_layers=()):  # fmt: skip
         architecture = Architecture.from_arguments(
             sizes, activation=activation, output=output, loss=loss, init=init, dtype=dtype,
             dropout=dropout, input_dropout=input_dropout, input_noise=input_noise,
             normalization=normalization, max_norm=max_norm, seed=seed, compute_dtype=compute_dtype,
+            input_layers=input_layers,
         )  # fmt: skip
         self._set_state(ModelState.initialize(architecture))
 
@@ -184,7 +192,8 @@ class Network(
         y : array_like
             With several outputs, labels (n,) from 0, or targets (n, outputs), one-hot or real;
             with one output, targets (n,) or (n, 1). Targets of an output that is a probability
-            (sigmoid, softmax), and of the hinge losses, are in [0, 1].
+            (sigmoid, softmax), and of the hinge losses, are in [0, 1]. A loss that has several
+            outputs for each target (gaussian_nll, pinball) counts targets instead of outputs.
             With a sigmoid output or a hinge loss, y chooses the network's `task`. With
             binary_cross_entropy and the hinge losses, labels mean multiclass (one versus rest, the
             greatest output is the class), and targets (n, outputs) multilabel, of 0 and 1. With
@@ -353,12 +362,13 @@ class Network(
     def summary(self):
         """Print a table of the layers and their parameters."""
         lines = [f"{'layer':<8}{'shape':<16}{'activation':<14}{'parameters':>12}"]
-        architecture, total = self.state.architecture, 0
-        for l, (layer, inputs) in enumerate(zip(architecture.dense, self.size, strict=False)):
-            count = sum(rows * columns for rows, columns in layer.tensors(inputs).values())
+        architecture, total, columns = self.state.architecture, 0, self.state.architecture.inputs
+        for l, layer in enumerate((*architecture.encoders, *architecture.dense)):
+            inputs, columns = columns, layer.count_outputs(columns)
+            count = sum(rows * width for rows, width in layer.tensors(inputs).values())
             total += count
-            shape = f"{inputs} -> {layer.units}"
-            lines.append(f"{l + 1:<8}{shape:<16}{layer.activation.name:<14}{count:>12,}")
+            shape = f"{inputs} -> {columns}"
+            lines.append(f"{l + 1:<8}{shape:<16}{layer.label:<14}{count:>12,}")
         lines.append(f"{self.task}, loss {self.loss}, {total:,} parameters, {self.dtype}")
         if architecture.rounds:
             lines.append(f"compute_dtype {self.compute_dtype}")

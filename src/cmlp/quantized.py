@@ -134,7 +134,7 @@ class QuantizedNetwork(TaskAttributes, PredictionMethods):
 
     def _evaluate(self, rows, targets, values, names, threads):
         architecture, outputs = self.state.architecture, self._infer(rows, threads)
-        metrics = Metrics(names, self.task, architecture.outputs)
+        metrics = Metrics(names, self.task, architecture.targets)
         accumulate_metrics(architecture.output, architecture.loss, outputs, targets, metrics.sums)
         return metrics
 

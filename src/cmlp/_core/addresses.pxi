@@ -20,3 +20,12 @@ cdef char *address_elements(block, int64_t offset, int64_t size) except NULL:
         raise ValueError(f"offset must be that of {size} elements of a block of {block.size}, "
                          f"on a boundary of {CMLP_PAD} bytes; got {offset}")
     return address
+
+
+cdef const char *address_bytes(array) except? NULL:
+    # Return the address of the elements of an array, NULL for an empty one.
+    cdef const unsigned char[::1] view
+    if array.size == 0:
+        return NULL
+    view = array.view("uint8")
+    return <const char *> &view[0]

@@ -14,11 +14,11 @@ cdef cmlp_rng_key get_rng_key(const Job *job, uint32_t layer) noexcept nogil:
 
 cdef bint reads_rows_in_place(const Job *job) noexcept nogil:
     # Return whether the samples themselves serve as the converted batch: they are in order,
-    # aligned and of the parameters' type, and no input layer changes them. A BLAS does not take
+    # aligned and of the parameters' type, and no input layer reads them. A BLAS does not take
     # rows that overlap.
     cdef const cmlp_rows *rows = &job.input.rows
     cdef int64_t ld = rows.stride // job.itemsize
-    return (job.input.order == NULL and job.input.layer_count == 0
+    return (job.input.order == NULL and job.input.layer_count == 0 and job.encoders == 0
             and rows.kind == <int32_t> (CMLP_F32 if job.itemsize == 4 else CMLP_F64)
             and rows.stride % job.itemsize == 0 and rows.stride >= 0
             and <size_t> rows.data % job.itemsize == 0
@@ -26,7 +26,10 @@ cdef bint reads_rows_in_place(const Job *job) noexcept nogil:
 
 
 cdef Matrix get_batch_input(const Job *job, int64_t sample) noexcept nogil:
-    # Return the converted batch that begins with `sample`, once it has been read.
+    # Return the input of the first dense layer for the batch that begins with `sample`, once it has
+    # been read.
+    if job.encoders:
+        return Matrix((job.layers - 1).output, (job.layers - 1).ld)
     if reads_sparse_rows(job, 0):
         return Matrix(NULL, 0)
     if reads_rows_in_place(job):
@@ -96,12 +99,13 @@ cdef void round_batch_input(Job *job, int64_t first, int64_t m, int64_t sample) 
         job.kernels.bf16_round_entries(first, m, &job.input.entries)
     else:
         a = get_batch_input(job, sample)
-        round_input(job, &job.layers[0], a, first, m, 0, job.input.rows.width)
+        round_input(job, &job.layers[0], a, first, m, 0, job.layers[0].inputs)
 
 
 cdef void read_rows(Job *job, int64_t first, int64_t m, int64_t sample) noexcept nogil:
     # Read rows first .. first + m of the current batch, which begins with `sample`.
     read_rows_into(job, job.input.converted, &job.input.entries, first, m, sample)
+    encode_rows(job, first, m)
     if job.layers[0].rounds:
         round_batch_input(job, first, m, sample)
 

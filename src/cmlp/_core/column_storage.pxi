@@ -47,7 +47,7 @@ cdef int64_t choose_column_storage(const TrainingJob *training) noexcept nogil:
     cdef int64_t steps = (training.limit - job.done) // job.batch, blocks
     if job.divides_all:
         steps = CMLP_COLUMN_STORAGE_STEPS
-    if (layer.by_columns == NULL or layer.rounds or job.team == NULL
+    if (layer.by_columns == NULL or job.encoders or layer.rounds or job.team == NULL
             or training.column_layers == 0
             or training.optimizer.groups != NULL or training.limits_norms
             or layer.tensors[WEIGHT].into != layer.tensors[WEIGHT].value

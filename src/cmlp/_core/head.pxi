@@ -98,7 +98,7 @@ cdef void scale_deltas(TrainingJob *training, int64_t first, int64_t m) noexcept
     if not training.scales_late or m == 0:
         return
     factor = compute_update_factor(training, training.sample)
-    for l in range(job.depth):
+    for l in range(-job.encoders, job.depth):
         layer = &job.layers[l]
         job.kernels.scale(m, layer.n, factor, element(job, layer.delta, layer, first, 0), layer.ld)
         if layer.normalization != NOT_NORMALIZED:

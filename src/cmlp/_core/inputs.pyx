@@ -1,8 +1,9 @@
 """Samples as the engine reads them (dense or compressed sparse rows), targets, metric sums."""
 import numpy as np
 
+from libc.math cimport floor
 from libc.stdint cimport int32_t, int64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer)
@@ -180,6 +181,35 @@ cdef class Rows:
         cdef int64_t row = self.find_not_finite(dtype)
         if row >= 0:
             raise_not_finite(&self.view, row, name)
+
+    @property
+    def is_scaled(self):
+        """Whether the samples are bytes, which the engine divides by 255."""
+        return self.view.kind == CMLP_U8
+
+    def find_no_code(self, int64_t column, int64_t categories):
+        """Return the index of the first dense row whose code of a category does not fit, or -1.
+
+        The codes are 0 to `categories`; the samples must not be bytes.
+        """
+        cdef int64_t row, i
+        cdef const char *data = <const char *> self.view.data
+        cdef float single
+        cdef double number
+        if self.view.start != NULL or self.view.kind == CMLP_U8 or not 0 <= column < self.width:
+            raise ValueError("the samples must be dense real numbers with that column")
+        with nogil:
+            row = -1
+            for i in range(self.view.n):
+                if self.view.kind == CMLP_F32:
+                    memcpy(&single, data + i * self.view.stride + 4 * column, 4)
+                    number = single
+                else:
+                    memcpy(&number, data + i * self.view.stride + 8 * column, 8)
+                if not (number >= 0 and number <= categories and number == floor(number)):
+                    row = i
+                    break
+        return row
 
     def compute_density(self):
         """Return the fraction of elements that are not zero.

@@ -44,9 +44,10 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef struct cmlp_head:
         cmlp_activation activation
-        int32_t loss
-        int64_t outputs
+        int32_t loss, non_crossing
+        int64_t outputs, targets, point
         double parameter
+        const void *levels
 
     ctypedef struct cmlp_optimizer:
         int32_t kind
@@ -69,6 +70,27 @@ cdef extern from "kernels.h" nogil:
         int32_t kind
         double parameter
 
+    ctypedef enum cmlp_encoder_kind:
+        CMLP_SCALE
+        CMLP_ONE_HOT
+        CMLP_EMBEDDING
+        CMLP_PERIODIC
+
+    const int CMLP_MAX_ENCODERS
+    const int64_t CMLP_PERIODIC_FREQUENCIES
+
+    ctypedef struct cmlp_encoder:
+        int32_t kind
+        int64_t inputs, selected, kept
+        const int32_t *column
+        const int32_t *target
+        const int32_t *kept_column
+        const int32_t *kept_target
+        const int32_t *categories
+        const int64_t *first_row
+        int64_t outputs_per_column, frequencies, features
+        int32_t has_phases, rectifies, keeps_value
+
     ctypedef struct cmlp_activation_info:
         const char *name
         int32_t parameters, stores_slope
@@ -76,7 +98,7 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef struct cmlp_loss_info:
         const char *name
-        int32_t parameters, log_link
+        int32_t parameters, log_link, blocks
 
     ctypedef struct cmlp_input_layer_info:
         const char *name
@@ -239,6 +261,17 @@ cdef extern from "kernels.h" nogil:
         void (*transform_sparse_input)(
             const cmlp_input_layer *layer, const cmlp_rng_key *key, int64_t sample,
             int64_t first, int64_t m, const cmlp_entries *batch) noexcept nogil
+        void (*encode)(
+            const cmlp_encoder *encoder, void *const *values, int64_t m, const void *x,
+            int64_t ldx, void *out, int64_t ldout) noexcept nogil
+        void (*encode_backward)(
+            const cmlp_encoder *encoder, void *const *values, int64_t m, const void *x,
+            int64_t ldx, const void *out, const void *d, int64_t ld, void *dx,
+            int64_t lddx) noexcept nogil
+        void (*encode_accumulate)(
+            const cmlp_encoder *encoder, void *const *values, int64_t first, int64_t count,
+            int64_t m, const void *x, int64_t ldx, const void *out, const void *d, int64_t ld,
+            void *const *into) noexcept nogil
         void (*normalize_batch)(
             int64_t m, int64_t n, double epsilon, double momentum, const void *scale,
             const void *shift, void *running_mean, void *running_variance, void *z, int64_t ld,
@@ -308,6 +341,12 @@ cdef extern from "policy.h" nogil:
 # Return the activation function of a code, without learned factors.
 cdef inline cmlp_activation activation_of(int code, double parameter) noexcept:
     return cmlp_activation(code, CMLP_NOT_PARAMETRIC, parameter)
+
+
+# Return the head for a `cmlp.losses.Loss`, without the levels of several quantiles.
+cdef inline cmlp_head head_of(cmlp_activation activation, loss, int64_t outputs):
+    return cmlp_head(activation, loss.code, loss.non_crossing, outputs, outputs // loss.blocks,
+                     loss.point, loss.parameter, NULL)
 
 
 # Return the chosen ISA's table for reals of 4 or 8 bytes; ValueError for any other size.

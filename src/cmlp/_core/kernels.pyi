@@ -15,6 +15,7 @@ class LossInfo:
     code: int
     parameters: int
     log_link: bool
+    blocks: int
 
 class OptimizerInfo:
     code: int
@@ -37,6 +38,9 @@ NAMES: tuple[str, ...]
 PAD: int
 BLEND: int
 INVERSE_BLEND: int
+ENCODERS: dict[str, int]
+MAX_ENCODERS: int
+PERIODIC_FREQUENCIES: int
 ACTIVATIONS: dict[str, ActivationInfo]
 LOSSES: dict[str, LossInfo]
 OPTIMIZERS: dict[str, OptimizerInfo]

@@ -102,13 +102,16 @@ cdef class LossInfo:
         Number of parameters: 0 or 1.
     log_link : bool
         Whether an output is the logarithm of the prediction.
+    blocks : int
+        Number of outputs for each value of a target; of pinball, for each quantile.
     """
 
-    cdef readonly int code, parameters
+    cdef readonly int code, parameters, blocks
     cdef readonly bint log_link
 
-    def __init__(self, int code, int parameters, bint log_link):
+    def __init__(self, int code, int parameters, bint log_link, int blocks):
         self.code, self.parameters, self.log_link = code, parameters, log_link
+        self.blocks = blocks
 
 
 cdef class OptimizerInfo:
@@ -192,7 +195,8 @@ cdef dict list_activations(const cmlp_activation_info *infos):
 cdef dict list_losses(const cmlp_loss_info *infos):
     cdef dict found = {}
     while infos.name != NULL:
-        found[infos.name.decode()] = LossInfo(len(found), infos.parameters, bool(infos.log_link))
+        found[infos.name.decode()] = LossInfo(
+            len(found), infos.parameters, bool(infos.log_link), infos.blocks)
         infos += 1
     return found
 
@@ -217,6 +221,12 @@ cdef dict list_input_layers(const cmlp_input_layer_info *infos):
 ACTIVATIONS = list_activations(chosen[0].activations)
 LOSSES = list_losses(chosen[0].losses)
 OPTIMIZERS = list_optimizers(chosen[0].optimizers)
+# Kinds of encoders -> their codes.
+ENCODERS = {"scale": CMLP_SCALE, "one_hot": CMLP_ONE_HOT, "embedding": CMLP_EMBEDDING,
+            "periodic": CMLP_PERIODIC}
+MAX_ENCODERS = CMLP_MAX_ENCODERS
+PERIODIC_FREQUENCIES = CMLP_PERIODIC_FREQUENCIES
+
 INPUT_LAYERS = list_input_layers(chosen[0].input_layers)
 
 
@@ -379,7 +389,7 @@ def head(str activation, str loss, int outputs, const int32_t[::1] labels, doubl
         Receives the loss of each sample.
     """
     cdef cmlp_head kind = cmlp_head(activation_of(ACTIVATIONS[activation].code, 0),
-                                    LOSSES[loss].code, outputs, 0)
+                                    LOSSES[loss].code, 0, outputs, outputs, 0, 0, NULL)
     cdef cmlp_targets targets = cmlp_targets(&labels[0], NULL, 0, NULL)
     table_of(&z[0, 0]).head(&kind, &targets, NULL, z.shape[0], scale, &z[0, 0], NULL, &d[0, 0],
                             z.shape[1], &losses[0])

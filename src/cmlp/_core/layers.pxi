@@ -26,7 +26,9 @@ def add_dense(Program program, specification, dict offsets):
     cdef Layer *layer = &program.layers[program.depth]
     cdef int64_t lanes = CMLP_PAD // program.itemsize
     normalization = specification.normalization
-    layer.inputs = program.layers[program.depth - 1].outputs if program.depth else program.inputs
+    layer.inputs = program.inputs
+    if program.depth or program.encoders:
+        layer.inputs = program.layers[program.depth - 1].outputs
     layer.outputs = specification.units
     layer.n = (layer.outputs + lanes - 1) // lanes * lanes
     layer.ld = pad_leading(layer.n, program.itemsize)
@@ -61,8 +63,66 @@ def add_dense(Program program, specification, dict offsets):
     program.depth += 1
 
 
+def add_encoder(Program program, specification, dict offsets):
+    """Append an encoder."""
+    cdef Layer *layer = &program.layers[program.encoders_added - program.encoders]
+    cdef cmlp_encoder *encoder = &program.encoder_table[program.encoders_added]
+    cdef int64_t lanes = CMLP_PAD // program.itemsize
+    cdef int t = 0
+    inputs = program.inputs
+    if program.encoders_added:
+        inputs = program.layers[program.encoders_added - program.encoders - 1].outputs
+    plan = specification.plan(inputs)
+    program.references.append(plan)
+    layer.encoder = encoder
+    layer.inputs, layer.outputs = inputs, specification.count_outputs(inputs)
+    layer.n = (layer.outputs + lanes - 1) // lanes * lanes
+    layer.ld = pad_leading(layer.n, program.itemsize)
+    encoder.kind = ENCODERS[specification.kind]
+    encoder.inputs = inputs
+    program.reads_codes = program.reads_codes or len(plan.categories) > 0
+    if encoder.kind != CMLP_SCALE:
+        describe_columns(encoder, plan)
+    if encoder.kind == CMLP_PERIODIC:
+        encoder.frequencies, encoder.features = specification.frequencies, specification.features
+        encoder.has_phases, encoder.rectifies = specification.has_phases, specification.rectifies
+        encoder.keeps_value = specification.keeps_value
+    for name, (rows, columns) in specification.tensors(inputs).items():
+        if name == "periodic_weight":
+            t = 2  # without phases there is no tensor 1
+        layer.tensors[t] = program.describe_tensor(offsets[name], columns,
+                                                   (rows + lanes - 1) // lanes * lanes)
+        t += 1
+    program.encoders_added += 1
+
+
+cdef int describe_columns(cmlp_encoder *encoder, plan) except -1:
+    # Let an encoder point to the arrays of a plan; a named tuple `ColumnPlan`.
+    encoder.selected, encoder.kept = len(plan.column), len(plan.kept_column)
+    encoder.column = <const int32_t *> address_bytes(plan.column)
+    encoder.target = <const int32_t *> address_bytes(plan.target)
+    encoder.kept_column = <const int32_t *> address_bytes(plan.kept_column)
+    encoder.kept_target = <const int32_t *> address_bytes(plan.kept_target)
+    encoder.categories = <const int32_t *> address_bytes(plan.categories)
+    encoder.first_row = <const int64_t *> address_bytes(plan.first_row)
+    encoder.outputs_per_column = plan.outputs_per_column
+    return 0
+
+
+cdef int find_lowest_tensor(Program program) noexcept:
+    # Return the lowest layer with parameters; encoders are below 0.
+    cdef int l = -program.encoders, t
+    while l < 0:
+        for t in range(MAX_TENSORS):
+            if program.layers[l].tensors[t].rows:
+                return l
+        l += 1
+    return 0
+
+
 # Kind of an input layer -> attribute of its specification that is the kernel's parameter.
 INPUT_PARAMETERS = {"input_noise": "deviation", "input_dropout": "rate"}
 
 # Kind of a layer -> function that appends it to a program.
-LAYERS = {"dense": add_dense, **dict.fromkeys(INPUT_PARAMETERS, add_input_layer)}
+LAYERS = {"dense": add_dense, **dict.fromkeys(INPUT_PARAMETERS, add_input_layer),
+          **dict.fromkeys(ENCODERS, add_encoder)}

@@ -25,7 +25,7 @@ cdef Range split_tensor(const Tensor *tensor, int64_t unit, int l, int64_t block
     # Return the rows of a tensor of layer l that belong to a block. A single row belongs to a
     # different block in each layer.
     if tensor.rows == 1:
-        return Range(0, block == l % blocks)
+        return Range(0, block == (l + CMLP_MAX_ENCODERS) % blocks)
     return split_range(tensor.rows, unit, block, blocks)
 
 
@@ -35,7 +35,7 @@ cdef void optimize_tensors(void *arg, int64_t block, int64_t blocks) noexcept no
     cdef Tensor *tensor
     cdef Range share
     cdef int l, t
-    for l in range(training.job.depth):
+    for l in range(-training.job.encoders, training.job.depth):
         for t in range(MAX_TENSORS):
             tensor = &training.job.layers[l].tensors[t]
             share = split_tensor(tensor, 1, l, block, blocks)
@@ -47,12 +47,12 @@ cdef inline int64_t count_tensor_blocks(const Tensor *tensor) noexcept nogil:
     return (tensor.rows + CMLP_SQUARES_BLOCK_ROWS - 1) // CMLP_SQUARES_BLOCK_ROWS
 
 
-cdef int64_t count_square_blocks(const Layer *layers, int depth) noexcept nogil:
+cdef int64_t count_square_blocks(const Job *job) noexcept nogil:
     cdef int64_t blocks = 0
     cdef int l, t
-    for l in range(depth):
+    for l in range(-job.encoders, job.depth):
         for t in range(MAX_TENSORS):
-            blocks += count_tensor_blocks(&layers[l].tensors[t])
+            blocks += count_tensor_blocks(&job.layers[l].tensors[t])
     return blocks
 
 
@@ -81,7 +81,7 @@ cdef void sum_squares(TrainingJob *training, bint of_gradients, int64_t block,
     cdef Tensor *tensor
     cdef Range share
     cdef int l, t
-    for l in range(training.job.depth):
+    for l in range(-training.job.encoders, training.job.depth):
         for t in range(MAX_TENSORS):
             tensor = &training.job.layers[l].tensors[t]
             if of_gradients:
@@ -107,7 +107,7 @@ cdef double sum_blocks(const TrainingJob *training) noexcept nogil:
     # Add the sums of all blocks, in order.
     cdef double sum = 0
     cdef int64_t b
-    for b in range(count_square_blocks(training.job.layers, training.job.depth)):
+    for b in range(count_square_blocks(&training.job)):
         sum += training.squares[b]
     return sum
 

@@ -3,14 +3,14 @@ from libc.stdint cimport int64_t
 
 from cmlp._core.inputs cimport Rows, Targets
 from cmlp._core.kernels cimport (
-    cmlp_entries, cmlp_head, cmlp_input_layer, cmlp_kernels, cmlp_rows)
+    cmlp_encoder, cmlp_entries, cmlp_head, cmlp_input_layer, cmlp_kernels, cmlp_rows)
 from cmlp._core.steps cimport Job, Layer, Tensor, TrainingJob
 
 
 cdef class Workspace:
     cdef char *memory
     cdef size_t used            # bytes given out by `take`
-    cdef Layer *layers          # (depth,): the program's, with buffers
+    cdef Layer *layers          # copies of the program's, encoders included, with buffers
     cdef int64_t capacity       # samples of a batch
     cdef int64_t entries        # entries of a sparse batch; 0: batches are dense
     cdef int64_t input_ld
@@ -21,6 +21,7 @@ cdef class Workspace:
     cdef void assign_entries(self, cmlp_entries *entries, int64_t inputs, int itemsize) noexcept
     cdef void assign_input(self, Job *job, int64_t inputs) noexcept
     cdef void assign_layer(self, Job *job, Layer *layer) noexcept
+    cdef void assign_encoder(self, Job *job, Layer *layer) noexcept
     cdef void assign_units(self, Layer *layer) noexcept
     cdef void assign_buffers(self, Job *job) noexcept
 
@@ -29,7 +30,12 @@ cdef class Program:
     cdef const cmlp_kernels *kernels
     cdef cmlp_input_layer *input_layers
     cdef int input_layer_count
-    cdef Layer *layers          # dense layers
+    cdef Layer *memory          # of `layers`, encoders included
+    cdef Layer *layers          # dense layers; encoders come before: layers[-encoders]
+    cdef int encoders, encoders_added
+    cdef bint reads_codes       # whether columns hold the codes of categories, which are checked
+    cdef cmlp_encoder *encoder_table
+    cdef list references        # owners of the memory that the encoders point to
     cdef int depth
     cdef int itemsize           # bytes of a parameter
     cdef cmlp_head head
@@ -38,6 +44,7 @@ cdef class Program:
     cdef bint rounds            # large layers compute in bfloat16
     cdef readonly object dtype
     cdef object parameters, statistics  # blocks of the tensors, used in place
+    cdef object levels          # of the head: the quantile of each output, or None
     cdef list free_workspaces
 
     cdef Tensor describe_tensor(self, int64_t offset, int64_t rows, int64_t columns)

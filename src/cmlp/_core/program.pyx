@@ -20,11 +20,11 @@ from cmlp._core.inputs cimport (
 from cmlp._core.kernels cimport (
     CMLP_ALIASED_STRIDE_BYTES, CMLP_BF16_MIN_SIZE, CMLP_BLAS_MAX_VECTOR_BYTES,
     CMLP_CALL_MULTIPLY_ADDS, CMLP_COLUMN_BLOCK_BYTES, CMLP_COLUMN_STORAGE_BYTES, CMLP_F32,
-    CMLP_F64, CMLP_GRADIENT_BATCH_ROWS, CMLP_INFERENCE_BATCH_ROWS, CMLP_PAD,
-    CMLP_PREFETCH_BATCH_BYTES, CMLP_SPARSE_ENTRY_COST, CMLP_STEP_MULTIPLY_ADDS,
-    CMLP_TIME_SLICE_SECONDS, CMLP_UPDATE_BLOCK_ROWS, cmlp_entries, cmlp_input_layer, cmlp_rows,
-    cmlp_span, dropout_of, table)
-from cmlp._core.kernels import INPUT_LAYERS
+    CMLP_F64, CMLP_GRADIENT_BATCH_ROWS, CMLP_INFERENCE_BATCH_ROWS, CMLP_MAX_ENCODERS, CMLP_PAD,
+    CMLP_PERIODIC, CMLP_PREFETCH_BATCH_BYTES, CMLP_SCALE, CMLP_SPARSE_ENTRY_COST,
+    CMLP_STEP_MULTIPLY_ADDS, CMLP_TIME_SLICE_SECONDS, CMLP_UPDATE_BLOCK_ROWS, cmlp_encoder,
+    cmlp_entries, cmlp_input_layer, cmlp_rows, cmlp_span, dropout_of, head_of, table)
+from cmlp._core.kernels import ENCODERS, INPUT_LAYERS
 from cmlp._core.pool cimport begin_team, end_team
 from cmlp._core.steps cimport (
     ALPHA, BIAS, MAX_TENSORS, NOT_NORMALIZED, OVER_BATCH, OVER_LAYER, SCALE, WEIGHT, BatchInput,
@@ -63,6 +63,7 @@ cdef class Program:
 
         - ``"input_noise"``: ``deviation``, a standard deviation.
         - ``"input_dropout"``: ``rate``.
+        - Encoders, of `kernels.ENCODERS`, after those: ``plan`` and the values of the C struct.
         - ``"dense"``: ``units``; ``activation`` with ``code``, ``parameter`` and ``parametric``;
           ``dropout``, a rate; ``max_norm`` or None; ``normalization``: None, or with ``name``
           (``"batch"``, ``"layer"``), ``eps`` and, for batches, ``momentum``. Tensors:
@@ -102,20 +103,30 @@ cdef class Program:
         self.parameters, self.statistics = parameters, statistics
         self.free_workspaces = []
         self.input_layers = <cmlp_input_layer *> calloc(len(layers), sizeof(cmlp_input_layer))
-        self.layers = <Layer *> calloc(len(layers), sizeof(Layer))
-        if self.input_layers == NULL or self.layers == NULL:
+        self.memory = <Layer *> calloc(len(layers), sizeof(Layer))
+        self.encoder_table = <cmlp_encoder *> calloc(len(layers), sizeof(cmlp_encoder))
+        if self.input_layers == NULL or self.memory == NULL or self.encoder_table == NULL:
             raise MemoryError
+        self.encoders = sum(each.kind in ENCODERS for each, _ in layers)
+        if self.encoders > CMLP_MAX_ENCODERS:
+            raise ValueError(f"layers must have at most {CMLP_MAX_ENCODERS} encoders; "
+                             f"got {self.encoders}")
+        self.layers, self.references = self.memory + self.encoders, []
         for specification, offsets in layers:
             LAYERS[specification.kind](self, specification, offsets)
         if self.depth == 0:
             raise ValueError("layers must contain a dense layer; got none")
-        self.head.activation = self.layers[self.depth - 1].activation
-        self.head.outputs = self.layers[self.depth - 1].outputs
-        self.head.loss, self.head.parameter = loss.code, loss.parameter
+        cdef Layer *last = &self.layers[self.depth - 1]
+        self.head = head_of(last.activation, loss, last.outputs)
+        if len(loss.quantiles) > 1:
+            self.levels = np.zeros(last.n, self.dtype)
+            self.levels[:last.outputs] = np.repeat(loss.quantiles, self.head.targets)
+            self.head.levels = address_array(self.levels, 1)
 
     def __dealloc__(self):
         free(self.input_layers)
-        free(self.layers)
+        free(self.encoder_table)
+        free(self.memory)
 
     cdef Tensor describe_tensor(self, int64_t offset, int64_t rows, int64_t columns):
         # Return a tensor of `parameters`.
@@ -139,7 +150,7 @@ cdef class Program:
         for l in range(self.depth):
             if self.layers[l].normalization != NOT_NORMALIZED:
                 return False
-        return not self.limits_norms
+        return not (self.limits_norms or self.encoders)
 
     cdef Workspace take_workspace(self, Job *job, int64_t longest):
         # Return a free workspace if one is large enough, else a new one. Concurrent calls
@@ -155,27 +166,28 @@ cdef class Program:
             if w.capacity >= job.batch and fits and (w.has_next or job.threads == 1):
                 w.assign_buffers(job)
                 return w
-        return allocate_workspace(job, self.layers, self.inputs, entries)
+        return allocate_workspace(job, self.memory, self.inputs, entries)
 
     cdef void release_workspace(self, Workspace workspace) noexcept:
         # Keep a workspace for later calls, and detach its layers from the gradients and the
         # optimizer state of this call. Inference attaches none and appends to the list itself.
         cdef int l
-        for l in range(self.depth):
-            workspace.layers[l].tensors = self.layers[l].tensors
-            workspace.layers[l].momentum = self.layers[l].momentum
-            workspace.layers[l].dropout = self.layers[l].dropout
+        for l in range(self.encoders + self.depth):
+            workspace.layers[l].tensors = self.memory[l].tensors
+            workspace.layers[l].momentum = self.memory[l].momentum
+            workspace.layers[l].dropout = self.memory[l].dropout
         self.free_workspaces.append(workspace)
 
     cdef void plan_job(self, Job *job, const cmlp_rows *rows, int64_t batch,
                        int64_t entries) noexcept:
         # Fill in everything that follows from the network and the shape of the samples.
         # `entries`: of all sparse rows together; 0: the rows are dense.
-        cdef double first = rows.width
+        cdef double first = self.layers[0].inputs
         cdef bint suits = False
         cdef int l
         memset(job, 0, sizeof(Job))
         job.kernels, job.depth, job.head = self.kernels, self.depth, self.head
+        job.encoders = self.encoders
         job.itemsize = self.itemsize
         job.input.rows = rows[0]
         job.total = rows.n
@@ -231,6 +243,7 @@ cdef class Program:
         training.limit = job.total
         training.optimizer.accumulate = 1
         training.scales_late = self.rounds
+        training.first_trained = find_lowest_tensor(self)
         if drops:
             job.input.layers = self.input_layers
             job.input.layer_count = self.input_layer_count
@@ -299,7 +312,7 @@ cdef class Program:
         workspace = self.prepare_training(&training, rows, targets, None, batch, False, False,
                                           threads)
         try:
-            for l in range(self.depth):
+            for l in range(-self.encoders, self.depth):
                 layer = &job.layers[l]
                 layer.momentum = momentum
                 for t in range(MAX_TENSORS):
@@ -444,7 +457,7 @@ cdef class Program:
         """
         cdef Py_buffer buffer
         cdef cmlp_rows rows
-        if not hold_rows(array, self.inputs, &buffer, &rows):
+        if self.reads_codes or not hold_rows(array, self.inputs, &buffer, &rows):
             return None
         try:
             return self.infer_few(&rows)

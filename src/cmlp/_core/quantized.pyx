@@ -23,7 +23,7 @@ from cmlp._core.kernels cimport (
     CMLP_QUANTIZED_MAX_INPUTS, CMLP_QUANTIZED_ROUND_ROWS, CMLP_QUANTIZED_SUM_MAX,
     CMLP_QUANTIZED_THREAD_MULTIPLY_ADDS, CMLP_TIME_SLICE_SECONDS, activation_of,
     cmlp_activation, cmlp_entries, cmlp_head, cmlp_kernels, cmlp_quantized_kernels,
-    cmlp_quantized_weights, cmlp_quantizer, cmlp_rows, cmlp_span, table)
+    cmlp_quantized_weights, cmlp_quantizer, cmlp_rows, cmlp_span, head_of, table)
 from cmlp._core.pool cimport Range, begin_team, cmlp_team, end_team, run_phase, split_range
 from cmlp._core.program cimport address_array
 
@@ -389,9 +389,8 @@ def accumulate_metrics(activation, loss, float[:, ::1] out, Targets targets not 
     targets : Targets
     sums : MetricSums
     """
-    cdef cmlp_head head
-    head.activation = activation_of(activation.code, activation.parameter)
-    head.loss, head.outputs, head.parameter = loss.code, out.shape[1], loss.parameter
+    cdef cmlp_activation f = activation_of(activation.code, activation.parameter)
+    cdef cmlp_head head = head_of(f, loss, out.shape[1])
     cdef const cmlp_kernels *kernels = table(4)
     with nogil:
         kernels.accumulate_metrics(&head, &targets.view, NULL, out.shape[0], &out[0, 0],

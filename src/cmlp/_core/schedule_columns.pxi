@@ -39,7 +39,7 @@ cdef void begin_reading_ahead(TrainingJob *training) noexcept nogil:
     cdef Job *job = &training.job
     training.read_ahead = -1
     if (job.threads > 1 and training.column_layers and training.part == WHOLE_STEP
-            and not training.stop and not job.layers[0].rounds):
+            and not training.stop and not job.layers[0].rounds and job.encoders == 0):
         training.read_ahead = job.done
 
 
@@ -137,7 +137,7 @@ cdef void backward_column_layers(TrainingJob *training) noexcept nogil:
     cdef Job *job = &training.job
     cdef double work
     cdef int l
-    for l in range(get_lowest_row_layer(training) - 1, training.first_trained, -1):
+    for l in range(get_lowest_row_layer(training) - 1, max(training.first_trained, 0), -1):
         training.layer = l
         work = get_layer_work(job, l, training.m)
         run_phase(job.team, backward_columns, training,
@@ -145,6 +145,9 @@ cdef void backward_column_layers(TrainingJob *training) noexcept nogil:
         if job.layers[l - 1].normalization == OVER_LAYER:
             run_phase(job.team, normalize_layer_rows_backward, training,
                       choose_blocks(job, work, training.m))
+    if training.column_layers and training.first_trained < 0:
+        run_phase(job.team, backward_encoder_rows, training,
+                  choose_row_blocks(job, training.m, get_layer_work(job, 0, training.m)))
 
 
 cdef void scale_delta_rows(void *arg, int64_t block, int64_t blocks) noexcept nogil:

@@ -65,6 +65,8 @@ cdef void forward_backward_rows(void *arg, int64_t block, int64_t blocks) noexce
     if training.part != FORWARD:
         backward_rows(job, max(get_lowest_row_layer(training), training.first_trained + 1),
                       rows.first, rows.size)
+        if training.column_layers == 0 and training.first_trained < 0:
+            backward_encoders(training, rows.first, rows.size)
         if training.column_layers == 0:
             scale_deltas(training, rows.first, rows.size)
     if prefetches:

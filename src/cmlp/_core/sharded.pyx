@@ -124,7 +124,7 @@ cdef class ShardedRun:
                 self.metric_addresses[l] = <size_t> &part.sums
             training.shard_metrics = <cmlp_metric_sums **> &self.metric_addresses[0]
         optimizer.attach(training, program)
-        self.squares = np.empty(count_square_blocks(job.layers, job.depth))
+        self.squares = np.empty(count_square_blocks(job))
         training.squares = &self.squares[0]
         training.update_factor = 1
         bytes = CMLP_GRADIENT_BLOCK_BYTES

@@ -180,7 +180,7 @@ cdef void optimize_share(void *arg, int64_t block, int64_t blocks) noexcept nogi
     cdef Tensor *tensor
     cdef Tensor part
     cdef int l, t
-    for l in range(job.depth):
+    for l in range(-job.encoders, job.depth):
         for t in range(MAX_TENSORS):
             tensor = &job.layers[l].tensors[t]
             begin = max(first, tensor.offset) - tensor.offset

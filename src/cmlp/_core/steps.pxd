@@ -10,8 +10,8 @@ from libc.stdint cimport int32_t, int64_t, uint32_t
 
 from cmlp._core.blas cimport cblas_hooks
 from cmlp._core.kernels cimport (
-    cmlp_activation, cmlp_dropout, cmlp_entries, cmlp_head, cmlp_input_layer, cmlp_kernels,
-    cmlp_metric_sums, cmlp_optimizer, cmlp_rng_key, cmlp_rows, cmlp_targets)
+    cmlp_activation, cmlp_dropout, cmlp_encoder, cmlp_entries, cmlp_head, cmlp_input_layer,
+    cmlp_kernels, cmlp_metric_sums, cmlp_optimizer, cmlp_rng_key, cmlp_rows, cmlp_targets)
 from cmlp._core.pool cimport Range, cmlp_team
 
 
@@ -60,7 +60,9 @@ cdef struct Tensor:
 
 cdef struct Layer:
     # A dense layer: affine, normalization, activation, dropout. The buffers from `output` on
-    # belong to the workspace; those of shape (capacity, n) have leading dimension `ld`.
+    # belong to the workspace; those of shape (capacity, n) have leading dimension `ld`. An encoder
+    # has `inputs`, `outputs`, `n`, `ld`, `tensors`, `output`, `delta`, `kept_values` only.
+    const cmlp_encoder *encoder     # NULL: a dense layer
     int64_t inputs, outputs     # units of the layer below and of this layer
     int64_t n                   # outputs, padded to CMLP_PAD bytes
     int64_t ld
@@ -88,6 +90,7 @@ cdef struct Layer:
     void *slope
     void *slopes                # the buffer of `slope`; NULL: the layer never needs it
     void *delta                 # (capacity, n): gradient with respect to the pre-activations
+    void *kept_values           # copies of the tensors of a periodic encoder; else NULL
     # Derivatives of the outputs with respect to alpha, then the gradient with respect to alpha of
     # each sample, (capacity, n); NULL: the activation is not parametric.
     void *alpha_delta
@@ -124,8 +127,9 @@ cdef struct Job:
     const cmlp_kernels *kernels
     const cblas_hooks *blas     # NULL: our own kernels compute all products
     int itemsize                # bytes of a parameter
-    Layer *layers               # (depth,)
+    Layer *layers               # (depth,): dense layers; encoders come before: layers[-encoders]
     int depth
+    int encoders
     cmlp_head head
     BatchInput input
     cmlp_targets targets
@@ -206,7 +210,7 @@ cdef struct TrainingJob:
     double decay_factor         # of weight decay, in the current step
     const double *decays        # factor of weight decay of each step of the call; NULL: 1
     const double *dropouts      # factor of the dropout rates of each step of the call; NULL: 1
-    int first_trained           # the lowest layer that is not frozen
+    int first_trained           # the lowest layer with a tensor that is trained; encoders: below 0
     OptimizerPlan optimizer
     Clipping clipping
     Penalty penalty
@@ -267,7 +271,7 @@ cdef double compute_delta_factor(const TrainingJob *training, int64_t sample) no
 cdef bint suits_blas(int64_t m, int64_t n, int64_t k) noexcept nogil
 
 # Return the number of elements of `TrainingJob.squares`.
-cdef int64_t count_square_blocks(const Layer *layers, int depth) noexcept nogil
+cdef int64_t count_square_blocks(const Job *job) noexcept nogil
 
 
 # Let the layers drop their dropout rates times a factor.

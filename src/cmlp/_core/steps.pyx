@@ -3,7 +3,7 @@
 A step takes one batch through these stages, each in a file of its own, which this module
 includes so that calls between them are inlined::
 
-    read rows, apply input layers                       batch_input.pxi
+    read rows, apply input layers                       batch_input.pxi, encoders.pxi
     (affine, normalize, activate, drop) * layers        layer_forward.pxi
     head: outputs, loss, gradient, metrics              head.pxi
     (affine, activate, normalize backward) * layers     layer_backward.pxi
@@ -26,11 +26,12 @@ from libc.string cimport memcpy, memset
 from cmlp._core.blas cimport gemm, takes_stride
 from cmlp._core.kernels cimport (
     CMLP_BLAS_BLOCK_ROWS, CMLP_BLAS_MIN_ROWS, CMLP_BLAS_MULTIPLY_ADDS,
-    CMLP_CLOCK_POLL_MULTIPLY_ADDS, CMLP_COLUMN_BLOCK_BYTES, CMLP_COLUMN_STORAGE_STEPS, CMLP_F32,
-    CMLP_F64, CMLP_GRADIENT_BLOCK_BYTES, CMLP_LARGE_PHASE_BLOCKS, CMLP_LARGE_PHASE_MULTIPLY_ADDS,
-    CMLP_MARKED_ENTRIES_PER_WORD, CMLP_MARKED_ROW_BYTES, CMLP_MARKS, CMLP_PAD,
-    CMLP_PHASE_MULTIPLY_ADDS, CMLP_ROW_BLOCK_ROWS, CMLP_SQUARES_BLOCK_ROWS,
-    CMLP_UPDATE_BLOCK_ROWS, cmlp_entries, cmlp_rng_key, cmlp_rows, cmlp_targets,
+    CMLP_CLOCK_POLL_MULTIPLY_ADDS, CMLP_COLUMN_BLOCK_BYTES, CMLP_COLUMN_STORAGE_STEPS,
+    CMLP_EMBEDDING, CMLP_F32, CMLP_F64, CMLP_GRADIENT_BLOCK_BYTES, CMLP_LARGE_PHASE_BLOCKS,
+    CMLP_LARGE_PHASE_MULTIPLY_ADDS, CMLP_MARKED_ENTRIES_PER_WORD, CMLP_MARKED_ROW_BYTES,
+    CMLP_MARKS, CMLP_MAX_ENCODERS, CMLP_PAD,
+    CMLP_PHASE_MULTIPLY_ADDS, CMLP_ROW_BLOCK_ROWS, CMLP_SCALE, CMLP_SQUARES_BLOCK_ROWS,
+    CMLP_UPDATE_BLOCK_ROWS, cmlp_encoder, cmlp_entries, cmlp_rng_key, cmlp_rows, cmlp_targets,
     dropout_of)
 from cmlp._core.pool cimport Range, run_phase, split_range
 
@@ -39,6 +40,7 @@ cdef extern from "clock.h" nogil:
 
 include "phases.pxi"
 include "column_storage.pxi"
+include "encoders.pxi"
 include "batch_input.pxi"
 include "layer_forward.pxi"
 include "layer_backward.pxi"

@@ -132,7 +132,7 @@ cdef class OptimizerKernel:
         training.scales_late = False
         training.decay_factor = 1
         training.first_trained = training.job.depth
-        for l in range(training.job.depth):
+        for l in range(-training.job.encoders, training.job.depth):
             layer = &training.job.layers[l]
             for t in range(MAX_TENSORS):
                 if layer.tensors[t].rows:
@@ -244,7 +244,7 @@ cdef class EpochRun:
             job.sample_offset, training.first_step, training.steps = chunk
         if optimizer is not None and not optimizer.is_plain:
             optimizer.attach(training, program)
-            self.squares = np.empty(count_square_blocks(job.layers, job.depth))
+            self.squares = np.empty(count_square_blocks(job))
             training.squares = &self.squares[0]
         self.set_steps(settings)
         training.defers_updates = (training.is_small and training.optimizer.groups == NULL

@@ -163,6 +163,8 @@ cdef void update_and_read_ahead(void *arg, int64_t block, int64_t blocks) noexce
     cdef Job *job = &training.job
     cdef Matrix a = get_batch_input(job, training.sample)
     cdef int l
+    for l in range(-job.encoders, 0):
+        update_encoder(training, l, block, blocks)
     for l in range(job.depth):
         update_layer(training, l, a, block, blocks)
         a = get_output(&job.layers[l])

@@ -59,7 +59,7 @@ cdef class Workspace:
         layer.delta = self.take(size)
         layer.alpha_delta = self.take(size) if is_parametric else NULL
         layer.by_columns = NULL
-        if (self.has_next and layer == &self.layers[0]
+        if (self.has_next and layer == &self.layers[job.encoders]
                 and layer.n * s <= CMLP_COLUMN_STORAGE_BYTES):
             layer.by_columns = self.take(layer.inputs * layer.n * s)
         layer.start = layer.tensors[BIAS].value
@@ -69,6 +69,17 @@ cdef class Workspace:
             layer.normal = self.take(size)
             layer.shift_delta = self.take(size)
             layer.inverse = self.take(max(self.capacity, layer.n) * s)
+
+    cdef void assign_encoder(self, Job *job, Layer *layer) noexcept:
+        cdef size_t size = self.capacity * layer.ld * job.itemsize
+        cdef size_t values = 0
+        cdef int t
+        layer.output, layer.delta = self.take(size), self.take(size)
+        for t in range(MAX_TENSORS):
+            values += layer.tensors[t].rows * layer.tensors[t].columns * job.itemsize
+        layer.kept_values = NULL
+        if layer.encoder.kind == CMLP_PERIODIC:
+            layer.kept_values = self.take(values)
 
     cdef void assign_units(self, Layer *layer) noexcept:
         # The kernels may read one vector beyond the last unit.
@@ -84,10 +95,12 @@ cdef class Workspace:
         cdef int l
         self.used = 0
         self.assign_input(job, self.layers[0].inputs)
-        for l in range(job.depth):
+        for l in range(job.encoders):
+            self.assign_encoder(job, &self.layers[l])
+        for l in range(job.encoders, job.encoders + job.depth):
             self.assign_layer(job, &self.layers[l])
         job.losses = <double *> self.take(self.capacity * sizeof(double))
-        job.layers = self.layers
+        job.layers = self.layers + job.encoders
 
 
 cdef Workspace allocate_workspace(Job *job, const Layer *layers, int64_t inputs,
@@ -98,10 +111,10 @@ cdef Workspace allocate_workspace(Job *job, const Layer *layers, int64_t inputs,
     w.input_ld = pad_leading(inputs, job.itemsize)
     w.has_previous = job.batch <= job.kernels.shared_pass_rows
     w.has_next = job.threads > 1
-    w.layers = <Layer *> calloc(job.depth, sizeof(Layer))
+    w.layers = <Layer *> calloc(job.encoders + job.depth, sizeof(Layer))
     if w.layers == NULL:
         raise MemoryError
-    memcpy(w.layers, layers, job.depth * sizeof(Layer))
+    memcpy(w.layers, layers, (job.encoders + job.depth) * sizeof(Layer))
     w.assign_buffers(job)
     if posix_memalign(<void **> &w.memory, CMLP_PAD, w.used) != 0:
         w.memory = NULL

@@ -7,7 +7,16 @@ import numpy as np
 
 from cmlp import losses
 from cmlp._core import kernels
-from cmlp._model.layers import Dense, InputDropout, InputNoise, Layer, layer_from_header
+from cmlp._model.layers import (
+    Dense,
+    Encoder,
+    InputDropout,
+    InputNoise,
+    Layer,
+    check_encoders,
+    layer_from_header,
+    trace_codes,
+)
 from cmlp._model.parameters import Tensor
 from cmlp._model.tasks import list_tasks
 from cmlp._utils.fields import Record
@@ -37,7 +46,7 @@ class Architecture(Record):
     inputs : int
         Number of columns of X.
     layers : tuple of Layer
-        Input layers first, then at least one dense layer.
+        Input noise and dropout first, then encoders, then at least one dense layer.
     loss : cmlp.losses.Loss
     init : str, float or callable
         As in `cmlp.Network`.
@@ -61,7 +70,7 @@ class Architecture(Record):
     def from_arguments(cls, sizes, *, activation="sigmoid", output=None, loss="quadratic",
                        init="auto", dtype="float32", dropout=0.0, input_dropout=0.0,
                        input_noise=0.0, normalization=None, max_norm=None, seed=None,
-                       compute_dtype=None):  # fmt: skip
+                       compute_dtype=None, input_layers=()):  # fmt: skip
         """Return the architecture for the arguments of `cmlp.Network`.
 
         Raises
@@ -93,6 +102,7 @@ class Architecture(Record):
             )
         ]
         layers.append(Dense(sizes[-1], output, max_norm=max_norm))
+        layers = [*check_encoders(input_layers, sizes[0]), *layers]
         if input_dropout:
             layers.insert(0, InputDropout(float(input_dropout)))
         if input_noise:
@@ -101,22 +111,44 @@ class Architecture(Record):
                    resolve_compute_dtype(compute_dtype, dtype))  # fmt: skip
 
     def __post_init__(self):
-        """Raise `ValueError` if a parameter of a component vanishes or overflows in the dtype."""
+        """Raise `ValueError` if the dtype does not suit a parameter of a component."""
         if not self.compute_dtype:
             object.__setattr__(self, "compute_dtype", self.dtype.name)
         for layer in self.dense:
             if layer.normalization is not None:
                 name = f"eps of {type(layer.normalization).__name__}"
                 check_normal(name, layer.normalization.eps, self.dtype)
-        for component in (*(layer.activation for layer in self.dense), self.loss):
-            if component.parameter:
-                name = f"the parameter of {component.name}"
-                check_normal(name, component.parameter, self.dtype)
+            if layer.activation.parameter:
+                name = f"the parameter of {layer.activation.name}"
+                check_normal(name, layer.activation.parameter, self.dtype)
+        self.loss.check_dtype(self.dtype)
+        check_encoders(self.encoders, self.inputs)
+        if self.code_columns and (self.input_noise or self.input_dropout):
+            raise ValueError("input_noise and input_dropout must be 0 with OneHot or Embedding, "
+                             "which read the codes of categories")  # fmt: skip
 
     @property
     def dense(self):
         """The dense layers, a tuple."""
         return tuple(layer for layer in self.layers if isinstance(layer, Dense))
+
+    @property
+    def encoders(self):
+        """The input layers that compute other columns, a tuple."""
+        return tuple(layer for layer in self.layers if isinstance(layer, Encoder))
+
+    @property
+    def code_columns(self):
+        """Number of categories of each column of X that holds their codes; a dict from int."""
+        return trace_codes(self.encoders, self.inputs)
+
+    @property
+    def encoded_inputs(self):
+        """Number of inputs of the first dense layer."""
+        columns = self.inputs
+        for layer in self.encoders:
+            columns = layer.count_outputs(columns)
+        return columns
 
     @property
     def sizes(self):
@@ -127,6 +159,11 @@ class Architecture(Record):
     def outputs(self):
         """Number of outputs."""
         return self.layers[-1].units
+
+    @property
+    def targets(self):
+        """Number of values that the outputs of a sample predict."""
+        return self.loss.count_targets(self.outputs)
 
     @property
     def output(self):
@@ -157,8 +194,11 @@ class Architecture(Record):
     @property
     def dense_input_layer(self):
         """Kind of the first input layer that cannot transform sparse rows, or None."""
-        kinds = (layer.kind for layer in self.layers if layer.is_input_layer)
-        return next((k for k in kinds if not kernels.INPUT_LAYERS[k].has_sparse_form), None)
+        for layer in self.layers:
+            info = kernels.INPUT_LAYERS.get(layer.kind)
+            if isinstance(layer, Encoder) or (info and not info.has_sparse_form):
+                return layer.kind
+        return None
 
     @property
     def rounds(self):
@@ -301,16 +341,17 @@ class Architecture(Record):
         Raises
         ------
         TypeError, ValueError
-            If the layers are not input layers followed by at least one dense layer, or the last
-            layer does not suit the loss.
+            If the layers are not noise and dropout, encoders, and at least one dense layer, in
+            this order; or the last layer does not suit the loss.
         """
         inputs, loss = check_integer("inputs", inputs, maximum=None), losses.resolve_loss(loss)
         dense = [layer for layer in layers if not layer.is_input_layer]
-        is_ordered = [layer.is_input_layer for layer in layers] == sorted(
-            (layer.is_input_layer for layer in layers), reverse=True
-        )
-        if not dense or not is_ordered:
-            raise ValueError("layers must be input layers followed by at least one dense layer")
+        ranks = [(isinstance(each, Encoder), not each.is_input_layer) for each in layers]
+        if not dense or sorted(ranks, key=lambda rank: (rank[1], rank[0])) != ranks:
+            raise ValueError(
+                "layers must be input noise and dropout, encoders, and at least one dense layer, "
+                "in this order"
+            )
         for layer in dense[:-1]:
             resolve_hidden_activation("activation", layer.activation)
         last = dense[-1]
@@ -339,6 +380,7 @@ class Architecture(Record):
             "output": self.output.header,
             "loss": self.loss.header,
             **self.options,
+            **({"input_layers": list(self.encoders)} if self.encoders else {}),
             "dtype": self.dtype.name,
             **({"compute_dtype": self.compute_dtype} if self.rounds else {}),
             "seed": self.seed,
@@ -370,7 +412,7 @@ def resolve_hidden_activations(activation, hidden):
 
 
 def resolve_output(output, loss, outputs):
-    """Return the last layer's `Activation`, which must suit the loss.
+    """Return the last layer's `Activation`, which must suit the loss as `outputs` must.
 
     Parameters
     ----------
@@ -386,6 +428,7 @@ def resolve_output(output, loss, outputs):
             f"output must be one of {', '.join(loss.outputs)} for loss={loss.name!r}; "
             f"got {output.name!r}"
         )
+    loss.count_targets(outputs)
     if output.name == "softmax" and outputs == 1:
         raise ValueError(
             "output must not be 'softmax' with one output, for which it is always 1; use two "

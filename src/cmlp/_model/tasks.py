@@ -138,11 +138,14 @@ def convert_outputs(architecture, task, outputs):
 
     Returns
     -------
-    ndarray, shape (n,) or (n, outputs)
+    ndarray, shape (n,), (n, targets) or (n, outputs)
         As `cmlp.Network.predict`.
     """
     if task != "regression":
         return architecture.classify(outputs, task)
-    if architecture.loss.log_link:
-        outputs = np.exp(outputs)
-    return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+    return drop_single_column(architecture.loss.predict(outputs))
+
+
+def drop_single_column(array):
+    """Return an array (n, 1) as (n,), and others unchanged."""
+    return array[:, 0] if array.shape[1] == 1 else array

@@ -14,7 +14,7 @@ from cmlp._training import checkpoint
 from cmlp._training.evaluation import make_validation
 from cmlp._training.inputs import (
     combine_weights,
-    convert_rows,
+    convert_samples,
     prepare_rows,
     prepare_targets,
     raise_if_not_transformable,
@@ -123,7 +123,7 @@ class TaskChoice:
         """
         tasks, array = self.architecture.tasks, targets.array
         task = self.task or tasks[0]
-        if is_comparable(values, targets.n, self.architecture.outputs):
+        if is_comparable(values, targets.n, self.architecture.targets):
             if self.is_chosen and (array.ndim == 1 or "regression" not in tasks):
                 check_targets(tasks, task, array, name)
             else:
@@ -272,7 +272,7 @@ def start_schedules(options):
 def make_array_source(state, X, y, options, task_choice, threads):
     """Return the `ArraySource` for the arrays X and y, and the validation function or None."""
     architecture, metrics = state.architecture, task_choice.metrics
-    rows = convert_rows(X, architecture.inputs, architecture.dtype)
+    rows = convert_samples(X, architecture)
     if len(rows) == 0:
         raise ValueError(f"X must have at least one sample; got shape (0, {rows.width})")
     weights = options.sample_weight, options.class_weight
@@ -325,7 +325,7 @@ def make_batch_source(architecture, X, options, task_choice):
             )
         X, y, *weights = batch
         suffix = f" of batch {number}"
-        rows = convert_rows(X, architecture.inputs, architecture.dtype, "X" + suffix)
+        rows = convert_samples(X, architecture, "X" + suffix)
         weights = weights[0] if weights else None
         targets, values = convert_targets(
             architecture, rows, y, suffix, (weights, None), for_metrics=bool(task_choice.metrics)
@@ -376,7 +376,7 @@ def convert_targets(architecture, rows, y, suffix="", weights=None, for_metrics=
     targets : Targets
     values : ndarray or None
     """
-    n_samples, outputs = len(rows), architecture.outputs
+    n_samples, outputs = len(rows), architecture.targets
     name, values = "y" + suffix, None
     if architecture.loss.call:
         check_unmasked(name, y)
@@ -430,7 +430,7 @@ def prepare_validation(state, validation_data, metrics, threads, task=None):
         return None
     X, y = split_pair("validation_data", validation_data)
     architecture, suffix = state.architecture, " of validation_data"
-    rows = convert_rows(X, architecture.inputs, architecture.dtype, "X" + suffix)
+    rows = convert_samples(X, architecture, "X" + suffix)
     targets, values = convert_targets(architecture, rows, y, suffix, for_metrics=bool(metrics))
     if len(rows) == 0:
         raise ValueError(

@@ -74,7 +74,7 @@ def evaluate(state, rows, targets, values, order, names, threads):
     metrics : Metrics
     """
     architecture = state.architecture
-    metrics = Metrics(names, state.task, architecture.outputs)
+    metrics = Metrics(names, state.task, architecture.targets)
     loss_function, out = architecture.loss, None
     if loss_function.call:
         n_samples = len(rows) if order is None else len(order)

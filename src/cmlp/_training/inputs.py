@@ -167,6 +167,53 @@ def convert_rows(X, inputs, dtype, name="X", check_finite=True):
     return rows
 
 
+def convert_samples(X, architecture, name="X", check_finite=True):
+    """Return X as `Rows` for a network, whose columns of codes are checked.
+
+    Parameters
+    ----------
+    X, name, check_finite
+        As in `convert_rows`.
+    architecture : Architecture
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `convert_rows`, and if a column of categories has another number than their codes.
+    """
+    rows = convert_rows(X, architecture.inputs, architecture.dtype, name, check_finite)
+    columns = architecture.code_columns
+    if columns:
+        raise_if_not_transformable(rows, architecture, name)
+        check_codes(rows, columns, name)
+    return rows
+
+
+def check_codes(rows, columns, name):
+    """Raise `ValueError` unless columns hold codes of categories.
+
+    Parameters
+    ----------
+    rows : Rows
+    columns : dict from int to int
+        Number of categories of each column of codes.
+    name : str
+        Name of the argument in messages.
+    """
+    if rows.is_scaled:
+        raise ValueError(
+            f"{name} must not be of uint8, whose numbers are divided by 255, with OneHot or "
+            f"Embedding; pass {name}.astype(numpy.float32)"
+        )
+    for column, categories in columns.items():
+        row = rows.find_no_code(column, categories)
+        if row >= 0:
+            raise ValueError(
+                f"column {column} of {name} must have the codes of categories, integers from 0 to "
+                f"{categories}; got another number in row {row}"
+            )
+
+
 def raise_if_not_transformable(rows, architecture, name="X"):
     """Raise `ValueError` if rows are sparse and an input layer transforms only dense ones."""
     if rows.is_sparse and (kind := architecture.dense_input_layer):
@@ -176,7 +223,7 @@ def raise_if_not_transformable(rows, architecture, name="X"):
 def get_max_sparse_density(architecture, batch_size):
     """Return the maximum density at which training on sparse rows is faster than on dense ones."""
     policy = kernels.POLICY
-    first_layer_bytes = architecture.sizes[1] * architecture.dtype.itemsize
+    first_layer_bytes = architecture.dense[0].units * architecture.dtype.itemsize
     is_wide = (
         kernels.get_vector_bytes() >= policy.wide_vector_bytes
         and first_layer_bytes >= policy.wide_layer_bytes
@@ -244,8 +291,8 @@ def prepare_targets(y, n_samples, architecture, name="y"):
     Parameters
     ----------
     y : array_like
-        With several outputs, integer labels (n_samples,) from 0 or reals (n_samples, outputs);
-        with one output, reals (n_samples,) or (n_samples, 1).
+        With several targets, integer labels (n_samples,) from 0 or reals (n_samples, targets);
+        with one target, reals (n_samples,) or (n_samples, 1).
     n_samples : int
         Number of rows of X.
     architecture : Architecture
@@ -259,15 +306,15 @@ def prepare_targets(y, n_samples, architecture, name="y"):
     TypeError
         If the elements are not real numbers.
     """
-    outputs, loss = architecture.outputs, architecture.loss
+    width, loss = architecture.targets, architecture.loss
     array = to_real_array(name, y)
     if array.ndim == 0 or len(array) != n_samples:
         raise ValueError(f"{name} must have {n_samples} samples, like X; got shape {array.shape}")
-    if array.ndim == 1 and outputs > 1:
-        return Targets(as_labels(array, outputs, name))
+    if array.ndim == 1 and width > 1:
+        return Targets(as_labels(array, width, name))
     array = array.reshape(n_samples, 1) if array.ndim == 1 else array
-    if array.shape != (n_samples, outputs):
-        wanted = f"({n_samples},) or ({n_samples}, {outputs})"
+    if array.shape != (n_samples, width):
+        wanted = f"({n_samples},) or ({n_samples}, {width})"
         raise ValueError(f"{name} must have shape {wanted}; got {array.shape}")
     array = convert_dtype(name, array, architecture.dtype)
     if not np.isfinite(array).all():

@@ -82,7 +82,7 @@ class TrainingRun:
     def make_metrics(self):
         """Return metrics whose sums are zero."""
         task = (self.task_choice and self.task_choice.task) or self.state.task
-        return Metrics(self.metrics, task, self.state.architecture.outputs)
+        return Metrics(self.metrics, task, self.state.architecture.targets)
 
     def adopt_task(self):
         """Give the network the task that the targets so far choose.

@@ -1,8 +1,8 @@
 """`PredictionMethods`: outputs, predictions and scores of a network."""
 
-from cmlp._model.tasks import check_targets, convert_outputs
+from cmlp._model.tasks import check_targets, convert_outputs, drop_single_column
 from cmlp._training.arguments import convert_targets
-from cmlp._training.inputs import convert_rows
+from cmlp._training.inputs import convert_samples
 from cmlp._training.progress import make_prediction_progress
 from cmlp._utils.threads import resolve_threads
 from cmlp.metrics import Metrics, join_average, resolve_metrics
@@ -42,7 +42,7 @@ class PredictionMethods:
         return self._predict_rows(X, threads, progress) if outputs is None else outputs
 
     def _predict_rows(self, X, threads, progress):
-        rows = convert_rows(X, self.state.architecture.inputs, self.dtype, check_finite=False)
+        rows = convert_samples(X, self.state.architecture, check_finite=False)
         with make_prediction_progress(progress, len(rows)) as display:
             outputs = self._infer(rows, resolve_threads(threads), display.update)
         if outputs is None:
@@ -67,13 +67,15 @@ class PredictionMethods:
         outputs = None if progress else self._program.predict_few(X)
         return self._predict_rows(X, threads, progress) if outputs is None else outputs
 
-    def predict(self, X, *, threads=None, progress=None, comm=None):
+    def predict(self, X, *, return_std=False, threads=None, progress=None, comm=None):
         """Return labels of a classifier, or the predictions of a regressor.
 
         Parameters
         ----------
         X, threads, progress
             As in `__call__`.
+        return_std : bool, default False
+            Whether to return standard deviations, too; only with `losses.gaussian_nll`.
         comm : communicator, optional
             As in `Network.fit`. All ranks pass the same X; each computes the predictions of some
             rows, and all return the predictions of all rows.
@@ -83,13 +85,28 @@ class PredictionMethods:
         ndarray, shape (n,) or (n, outputs)
             For a classifier, int labels (n,): the index of the largest output or, with one
             output, whether it is at least 1/2 (a probability) or 0 (a hinge's score). If the task
-            is multilabel, that for each output, int (n, outputs). For a regressor, the outputs, or
-            their exponential for the Poisson losses; (n,) if there is one output.
+            is multilabel, that for each output, int (n, outputs). For a regressor, the outputs,
+            their exponential for the Poisson losses, the quantiles for `losses.pinball`, or the
+            means for `losses.gaussian_nll`; (n,) if there is one of them.
+        std : ndarray, shape (n,) or (n, targets)
+            Only with `return_std`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `__call__`; if `return_std` is true for another loss.
         """
-        if comm is not None:
-            return self._predict_on_ranks(self.predict, X, threads, progress, comm)
-        outputs = self(X, threads=threads, progress=progress)
-        return convert_outputs(self.state.architecture, self.state.task, outputs)
+        architecture = self.state.architecture
+        if return_std:
+            architecture.loss.check_std()
+        if comm is None:
+            outputs = self(X, threads=threads, progress=progress)
+        else:
+            outputs = self._predict_on_ranks(self, X, threads, progress, comm)
+        predictions = convert_outputs(architecture, self.state.task, outputs)
+        if return_std:
+            return predictions, drop_single_column(architecture.loss.predict_std(outputs))
+        return predictions
 
     def _predict_on_ranks(self, method, X, threads, progress, comm):
         from cmlp._training.ranks import predict_on_ranks
@@ -107,7 +124,7 @@ class PredictionMethods:
         ----------
         X, y : array_like
             As in `Network.fit`; y suits the network's task. With several outputs, R^2 is the mean
-            over the outputs; if the task is multilabel, a sample is correct if all its labels are.
+            over the targets; if the task is multilabel, a sample is correct if all its labels are.
         metric : str, optional
             One of `cmlp.metrics`.
         average : {"macro", "weighted", "micro", "samples", "binary"}, optional
@@ -141,14 +158,14 @@ class PredictionMethods:
 
         metrics = measure_on_ranks(
             lambda X, y: self._measure(X, y, names, threads),
-            lambda: Metrics(names, task, architecture.outputs), X, y, comm, distribute,
+            lambda: Metrics(names, task, architecture.targets), X, y, comm, distribute,
         )  # fmt: skip
         return metrics.value(names[0])
 
     def _measure(self, X, y, names, threads):
         # Return the `Metrics` of samples.
         architecture = self.state.architecture
-        rows = convert_rows(X, architecture.inputs, self.dtype)
+        rows = convert_samples(X, architecture)
         targets, values = convert_targets(architecture, rows, y, for_metrics=True)
         if len(rows) == 0:
             raise ValueError(f"X must have at least one sample; got shape (0, {rows.width})")

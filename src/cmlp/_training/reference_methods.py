@@ -150,6 +150,9 @@ class ReferenceMethods:
     def evaluate(self, test_data, y=None):
         """Return how many of the samples (x, label) have their greatest output at the label.
 
+        If the loss has several outputs for each target, the predicted targets replace the outputs:
+        the means of gaussian_nll, and of pinball the quantile nearest to 1/2.
+
         Parameters
         ----------
         test_data : list of (x, label)
@@ -182,7 +185,8 @@ class ReferenceMethods:
 
     def _count_correct(self, rows, labels):
         outputs = compute_outputs(self.state, rows)
-        return int((outputs.argmax(axis=1) == labels).sum())
+        points = self.state.architecture.loss.predict_point(outputs)
+        return int((points.argmax(axis=1) == labels).sum())
 
     def _convert_labeled(self, pairs):
         pairs = list_pairs("test_data", pairs, "score(X, y)")
@@ -206,11 +210,11 @@ class ReferenceMethods:
         if len(pairs) == 0:
             raise ValueError(f"{name} must be a list of at least one (x, y); got {pairs!r}")
         rows = Rows(self._stack([x for x, _ in pairs], architecture.inputs, name, "x"))
-        outputs = architecture.outputs
-        if np.ndim(pairs[0][1]) == 0 and outputs > 1:
+        width = architecture.targets
+        if np.ndim(pairs[0][1]) == 0 and width > 1:
             labels = to_real_array("y", [y for _, y in pairs])
-            return rows, Targets(as_labels(labels, outputs))
-        return rows, Targets(self._stack([y for _, y in pairs], outputs, name, "y"))
+            return rows, Targets(as_labels(labels, width))
+        return rows, Targets(self._stack([y for _, y in pairs], width, name, "y"))
 
     def _stack(self, arrays, width, name, item):
         # Return an array of shape (len(arrays), width) of the network's dtype.

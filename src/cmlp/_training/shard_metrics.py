@@ -22,7 +22,7 @@ class ShardMetrics:
         Receives the sums of all steps.
     parts : list of cmlp._core.inputs.MetricSums
         One for each shard.
-    shift : ndarray of float64, shape (outputs,)
+    shift : ndarray of float64, shape (targets,)
         The first target of the epoch, the same for all processes. `totals` keeps it once it has
         samples.
 

@@ -166,7 +166,7 @@ class ShardedTraining(TrainingRun):
         """Return the metric sums of this process's shards, or None without metrics."""
         if not self.metrics:
             return None
-        shift = np.zeros(self.state.architecture.outputs)
+        shift = np.zeros(self.state.architecture.targets)
         array = targets.array
         if "first" in self.metric_sums.arrays and array.size and array.dtype.kind == "f":
             shift[:] = array[0]
@@ -198,6 +198,8 @@ def check_sharding(architecture, optimizer, options, is_iterable):
         raise ValueError("shards and comm do not support drop_last")
     if architecture.loss.call:
         raise ValueError("shards and comm do not support a loss that is a callable")
+    if architecture.encoders:
+        raise ValueError("shards and comm do not support input_layers")
     if any(getattr(layer, "normalization", None) is not None and layer.normalization.name == "batch"
            for layer in architecture.dense):  # fmt: skip
         raise ValueError(

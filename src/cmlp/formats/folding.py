@@ -40,6 +40,13 @@ class FoldedLayer:
     alpha: np.ndarray | None = None
 
 
+def refuse_encoders(architecture):
+    """Raise `ValueError` if a network has input layers that a format cannot describe."""
+    if architecture.encoders:
+        kinds = ", ".join(type(layer).__name__ for layer in architecture.encoders)
+        raise ValueError(f"a network with input_layers can only be saved with save; got {kinds}")
+
+
 def fold_layers(state):
     """Return the layers that a network's predictions use.
 
@@ -54,8 +61,9 @@ def fold_layers(state):
     Raises
     ------
     ValueError
-        If a parameter is not finite, or is not in float32 after folding.
+        If a parameter is not finite, or is not in float32 after folding; if there are encoders.
     """
+    refuse_encoders(state.architecture)
     arrays = {name: np.array(array, np.float64) for name, array in state.to_arrays().items()}
     check_finite(arrays, np.float64)
     layers = []

@@ -5,6 +5,7 @@ import numpy as np
 from cmlp.activations import ACTIVATIONS, celu, elu, leaky_relu, parametric, prelu
 from cmlp.formats.builder import SequenceBuilder
 from cmlp.formats.finite import check_finite
+from cmlp.formats.folding import refuse_encoders
 from cmlp.normalizations import BatchNorm, LayerNorm
 
 # Activation -> name of the module in torch.nn, and its arguments for the activation's parameter k.
@@ -70,6 +71,7 @@ def write(state, target=None):
     from torch import nn
 
     architecture, arrays = state.architecture, state.to_arrays()
+    refuse_encoders(architecture)
     check_finite(arrays, architecture.dtype)
     dtype = getattr(torch, architecture.dtype.name)
 

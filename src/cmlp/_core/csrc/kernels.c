@@ -8,6 +8,7 @@
 #include "bfloat16_sparse.h"
 #include "compress.h"
 #include "dropout.h"
+#include "encoders.h"
 #include "gather.h"
 #include "input_layers.h"
 #include "losses.h"
@@ -64,6 +65,9 @@ const cmlp_kernels CMLP_TABLE = {
     .activate_parametric = activate_parametric,
     .multiply = multiply,
     .drop = drop,
+    .encode = encode,
+    .encode_backward = encode_backward,
+    .encode_accumulate = encode_accumulate,
     .transform_input = transform_input,
     .transform_sparse_input = transform_sparse_input,
     .normalize_batch = normalize_batch,

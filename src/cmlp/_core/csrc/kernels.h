@@ -53,7 +53,7 @@ typedef struct {
 /* The targets of all samples: class labels or values. */
 typedef struct {
     const int32_t *labels; /* (n,), or NULL if values are given */
-    const void *values;    /* REAL (n, outputs), leading dimension ld */
+    const void *values;    /* REAL (n, targets), leading dimension ld */
     int64_t ld;
     const double *weights; /* sample weights (n,); NULL: all 1 */
 } cmlp_targets;
@@ -68,12 +68,18 @@ typedef struct {
     double parameter;   /* slope or alpha; unused by functions without a parameter */
 } cmlp_activation;
 
-/* The last layer's activation, and the loss. */
+/* The last layer's activation, and the loss.  The outputs of a sample are one block of `targets`
+ * outputs or, if they describe a distribution, several. */
 typedef struct {
     cmlp_activation activation;
-    int32_t loss;     /* its code; -1: a loss in Python */
-    int64_t outputs;  /* without padding */
-    double parameter; /* of the loss */
+    int32_t loss;         /* its code; -1: a loss in Python */
+    int32_t non_crossing; /* pinball: the outputs of block i > 0 are increments of the quantile */
+    int64_t outputs;      /* without padding; a multiple of targets */
+    int64_t targets;      /* number of values that a sample's outputs predict */
+    int64_t point;        /* index of the block that metrics compare with the targets */
+    double parameter;     /* of the loss */
+    const void *levels;   /* pinball with several quantiles: REAL (outputs,), padded, at any
+                           * address: the quantile of each output; else NULL */
 } cmlp_head;
 
 /* An optimizer with state, its hyperparameters and its position; see optimizers.h. */
@@ -118,6 +124,27 @@ typedef struct {
     double parameter;
 } cmlp_input_layer;
 
+/* Kinds of encoders; encoders.h has their formulas. */
+typedef enum { CMLP_SCALE, CMLP_ONE_HOT, CMLP_EMBEDDING, CMLP_PERIODIC } cmlp_encoder_kind;
+
+/* Largest numbers of encoders of a network, and of frequencies of a periodic encoder. */
+#define CMLP_MAX_ENCODERS 16
+#define CMLP_PERIODIC_FREQUENCIES 256
+
+/* An input layer with parameters, or with other numbers of outputs than inputs. */
+typedef struct {
+    int32_t kind;              /* a cmlp_encoder_kind */
+    int64_t inputs;            /* columns that it reads, without padding */
+    int64_t selected, kept;    /* columns that it replaces, and that it copies; scale: 0 */
+    const int32_t *column, *target;           /* (selected,): input, first output of each */
+    const int32_t *kept_column, *kept_target; /* (kept,) */
+    const int32_t *categories; /* (selected,): one_hot, embedding: number of codes above 0 */
+    const int64_t *first_row;  /* (selected,): embedding: row of the column's first category */
+    int64_t outputs_per_column; /* periodic: of the linear map; embedding */
+    int64_t frequencies, features; /* periodic: of one column */
+    int32_t has_phases, rectifies, keeps_value; /* periodic */
+} cmlp_encoder;
+
 /* Information about the components, in the order of their codes; each array ends with an
  * entry whose name is NULL. */
 typedef struct {
@@ -130,6 +157,7 @@ typedef struct {
     const char *name;
     int32_t parameters; /* number of parameters: 0 or 1 */
     int32_t log_link;   /* 1: an output is the logarithm of the prediction */
+    int32_t blocks;     /* number of outputs for each value of a target (pinball: and quantile) */
 } cmlp_loss_info;
 typedef struct {
     const char *name;
@@ -141,7 +169,7 @@ typedef struct {
 } cmlp_input_layer_info;
 
 /* The sums from which metrics are computed.  Classes: arrays (classes,).  Labels, each output one
- * of its own: arrays (outputs,), or (1,) for the sums over samples.  Regression: arrays (outputs,),
+ * of its own: arrays (outputs,), or (1,) for the sums over samples.  Regression: arrays (targets,),
  * with target y and prediction a; y is shifted by the first target, which avoids cancellation in
  * its variance.  The arrays of the other tasks are NULL. */
 typedef struct {
@@ -309,6 +337,20 @@ typedef struct {
     void (*transform_sparse_input)(const cmlp_input_layer *layer, const cmlp_rng_key *key,
                                    int64_t sample, int64_t first, int64_t m,
                                    const cmlp_entries *batch);
+
+    /* --- Encoders, which compute OUT (m, outputs) from X (m, inputs); `values`: their tensors --- */
+
+    void (*encode)(const cmlp_encoder *encoder, void *const *values, int64_t m, const void *x,
+                   int64_t ldx, void *out, int64_t ldout);
+    /* DX: the gradient with respect to X, given that with respect to OUT, D; laid out like OUT. */
+    void (*encode_backward)(const cmlp_encoder *encoder, void *const *values, int64_t m,
+                            const void *x, int64_t ldx, const void *out, const void *d, int64_t ld,
+                            void *dx, int64_t lddx);
+    /* Add the gradient with respect to the parameters of the selected columns first .. first + count
+     * to `into`; scale: of the columns themselves.  A NULL in `into` leaves a tensor out. */
+    void (*encode_accumulate)(const cmlp_encoder *encoder, void *const *values, int64_t first,
+                              int64_t count, int64_t m, const void *x, int64_t ldx,
+                              const void *out, const void *d, int64_t ld, void *const *into);
 
     /* --- Normalization: Z, H, D, S (m, n) share the leading dimension ld; padded --- */
 

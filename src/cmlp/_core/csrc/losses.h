@@ -5,7 +5,8 @@
  * is a vector of outputs, y of targets, k the parameter, and n the number of outputs; the loss of
  * a sample is the sum of the values over its n outputs.  The engine computes the mean over the
  * batch.  The position in the list is the loss's code; Python reads name, code, parameters and
- * log link from the kernel table.
+ * log link from the kernel table.  Losses that need several outputs for a target are functions in
+ * distribution_losses.h, and their codes come last.
  */
 #ifndef CMLP_LOSSES_H
 #define CMLP_LOSSES_H
@@ -13,6 +14,7 @@
 #include <math.h>
 
 #include "activations.h"
+#include "distribution_losses.h"
 #include "kernels.h"
 
 /* Clip a probability to the smallest normal number, before a logarithm or a division. */
@@ -30,9 +32,11 @@
  * poisson: negative log-likelihood for the logarithm of the rate, without the term that is
  *     independent of it.  poisson_deviance: half the deviance, which includes that term, summed
  *     over outputs; McCullagh and Nelder, "Generalized Linear Models", 1989, section 2.3.3.
+ * pinball: Koenker and Bassett, "Regression quantiles", Econometrica 46, 1978; k is the quantile,
+ *     that of each output if the head has levels.
  * hinge: Cortes and Vapnik, Machine Learning 20, 1995, one versus rest per output.
- * cross_entropy: k is the label smoothing of Szegedy et al., CVPR 2016, section 7, which
- *     smooth_labels applies to the targets. */
+ * cross_entropy, binary_cross_entropy: k is the label smoothing of Szegedy et al., CVPR 2016,
+ *     section 7, which smooth_labels applies to the targets. */
 #define LOSSES(X)                                                                     \
     X(quadratic, 0, 0, (a - y) * (a - y) * (REAL)0.5, a - y)                          \
     X(mse, 0, 0, (a - y) * (a - y) / (REAL)n, (a - y) * (2 / (REAL)n))                \
@@ -48,24 +52,28 @@
     X(poisson_deviance, 0, 1,                                                         \
       v_exp(a) - y + y * (v_log(AT_LEAST_TINY(y)) - a), v_exp(a) - y)                 \
     X(cross_entropy, 1, 0, -y * v_log(AT_LEAST_TINY(a)), -y / AT_LEAST_TINY(a))       \
-    X(binary_cross_entropy, 0, 0,                                                     \
+    X(binary_cross_entropy, 1, 0,                                                     \
       -y * v_log(AT_LEAST_TINY(a)) - (1 - y) * v_log(AT_LEAST_TINY(1 - a)),           \
       (1 - y) / AT_LEAST_TINY(1 - a) - y / AT_LEAST_TINY(a))                          \
     X(hinge, 0, 0, MARGIN / (REAL)n, v_select(MARGIN > 0, -SIDE, splat(0)) / (REAL)n) \
-    X(squared_hinge, 0, 0, MARGIN * MARGIN / (REAL)n, SIDE * MARGIN * (-2 / (REAL)n))
+    X(squared_hinge, 0, 0, MARGIN * MARGIN / (REAL)n, SIDE * MARGIN * (-2 / (REAL)n)) \
+    X(pinball, 1, 0, v_max(k * (y - a), (k - 1) * (y - a)) / (REAL)n,                 \
+      v_select(a > y, 1 - k, v_select(a < y, -k, splat(0))) / (REAL)n)
 
 /* The codes. */
 enum loss {
 #define X(name, parameters, log_link, value, gradient) LOSS_##name,
     LOSSES(X)
 #undef X
+    LOSS_gaussian_nll
 };
 
 static const cmlp_loss_info loss_infos[] = {
-#define X(name, parameters, log_link, value, gradient) {#name, parameters, log_link},
+#define X(name, parameters, log_link, value, gradient) {#name, parameters, log_link, 1},
     LOSSES(X)
 #undef X
-    {NULL, 0, 0}
+    {"gaussian_nll", 1, 0, 2},
+    {NULL, 0, 0, 0}
 };
 
 /* Softmax with cross-entropy of one row, from the logits.
@@ -212,13 +220,17 @@ static void sigmoid_binary_cross_entropy_rows(int64_t n, REAL scale, REAL *z, RE
 static double output_loss_row(const cmlp_head *head, REAL scale, const REAL *z, REAL *d)
 {
     const int64_t n = head->outputs;
-    const V k = splat((REAL)head->parameter);
-    V losses = splat(0);
+    const REAL *levels = head->levels;
+    V k = splat((REAL)head->parameter), losses = splat(0);
+    if (head->non_crossing)
+        return non_crossing_pinball_row(head, scale, z, d);
     switch (head->loss) {
 #define X(name, parameters, log_link, value, gradient)               \
     case LOSS_##name:                                                \
         for (int64_t j = 0; j < n; j += LANES) {                     \
             V a = load(z + j), y = load(d + j);                      \
+            if (levels)                                              \
+                k = load_unaligned(levels + j);                      \
             (void)k;                                                 \
             losses += mask_columns(value, j, n, 0);                  \
             store(d + j, mask_columns((gradient) * scale, j, n, 0)); \
@@ -226,6 +238,8 @@ static double output_loss_row(const cmlp_head *head, REAL scale, const REAL *z, 
         break;
         LOSSES(X)
 #undef X
+    case LOSS_gaussian_nll:
+        return gaussian_nll_row(head->targets, (REAL)head->parameter, scale, z, d);
     }
     return sum_lanes(losses);
 }
@@ -268,12 +282,20 @@ static void load_targets(const cmlp_targets *targets, int64_t row, int64_t n, in
         memcpy(y, values, (size_t)n * sizeof *y);
 }
 
-/* Label smoothing of y (n,): distribute the fraction `smoothing` of each target uniformly over all
- * classes. */
-static void smooth_labels(int64_t n, REAL smoothing, REAL *y)
+/* Label smoothing of y (n,): distribute the fraction `smoothing` of each target uniformly over the
+ * classes, which are the n outputs or, for a binary cross-entropy, the 2 classes of each output. */
+static void smooth_labels(int64_t n, REAL smoothing, int64_t classes, REAL *y)
 {
     for (int64_t j = 0; j < n; j++)
-        y[j] = y[j] * (1 - smoothing) + smoothing / (REAL)n;
+        y[j] = y[j] * (1 - smoothing) + smoothing / (REAL)classes;
+}
+
+/* Return whether the head smooths labels. */
+static int has_label_smoothing(const cmlp_head *head)
+{
+    const int is_cross_entropy =
+        head->loss == LOSS_cross_entropy || head->loss == LOSS_binary_cross_entropy;
+    return is_cross_entropy && head->parameter != 0;
 }
 
 /* Multiply the losses (m,) and the rows of D (m, ld) by the samples' weights.  `index` as in
@@ -326,10 +348,14 @@ static void compute_unweighted_head(const cmlp_head *head, const cmlp_targets *t
 {
     const int64_t n = head->outputs;
     const REAL scale = (REAL)scale_;
+    const int64_t classes = head->loss == LOSS_cross_entropy ? n : 2;
+    const int smooths = has_label_smoothing(head);
     for (int64_t i = 0; i < m; i++) {
-        load_targets(targets, index ? index[i] : i, n, ld, (REAL *)d + i * ld);
-        if (head->loss == LOSS_cross_entropy && head->parameter != 0)
-            smooth_labels(n, (REAL)head->parameter, (REAL *)d + i * ld);
+        load_targets(targets, index ? index[i] : i, head->targets, ld, (REAL *)d + i * ld);
+        if (head->loss == LOSS_pinball)
+            repeat_targets(head->targets, n, (REAL *)d + i * ld);
+        if (smooths)
+            smooth_labels(n, (REAL)head->parameter, classes, (REAL *)d + i * ld);
     }
     if (head->activation.kind == ACTIVATION_softmax && head->loss == LOSS_cross_entropy) {
         int64_t i = 0;

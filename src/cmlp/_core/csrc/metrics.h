@@ -77,12 +77,24 @@ static void add_labels(const cmlp_targets *targets, int64_t row, int64_t n, REAL
     }
 }
 
-/* Add one sample of a regressor with n outputs a (n,). */
-static void add_values(const cmlp_targets *targets, int64_t row, int64_t n, int log_link,
+/* Return the prediction of target j of a regressor with the outputs a.  A loss in Python has the
+ * code -1 and no log link. */
+static double get_prediction(const cmlp_head *head, const REAL *a, int64_t j)
+{
+    double out = (double)a[(head->non_crossing ? 0 : head->point) * head->targets + j];
+    for (int64_t block = 1; head->non_crossing && block <= head->point; block++) {
+        const double z = (double)a[block * head->targets + j];
+        out += fmax(z, 0) + log1p(exp(-fabs(z)));
+    }
+    return head->loss >= 0 && loss_infos[head->loss].log_link ? exp(out) : out;
+}
+
+/* Add one sample of a regressor with the outputs a. */
+static void add_values(const cmlp_head *head, const cmlp_targets *targets, int64_t row,
                        const REAL *a, cmlp_metric_sums *sums)
 {
-    for (int64_t j = 0; j < n; j++) {
-        const double out = log_link ? exp((double)a[j]) : (double)a[j];
+    for (int64_t j = 0; j < head->targets; j++) {
+        const double out = get_prediction(head, a, j);
         const double y = targets->labels
                              ? targets->labels[row] == j
                              : (double)((const REAL *)targets->values)[row * targets->ld + j];
@@ -95,15 +107,13 @@ static void add_values(const cmlp_targets *targets, int64_t row, int64_t n, int 
     }
 }
 
-/* Add the outputs A (m, outputs), leading dimension ld, of m samples.  `index` as in gather.  A
- * loss in Python has the code -1 and no log link. */
+/* Add the outputs A (m, outputs), leading dimension ld, of m samples.  `index` as in gather. */
 static void accumulate_metrics(const cmlp_head *head, const cmlp_targets *targets,
                                const uint32_t *index, int64_t m, const void *a_, int64_t ld,
                                cmlp_metric_sums *sums)
 {
     const REAL *a = a_;
     const REAL threshold = (REAL)activation_infos[head->activation.kind].threshold;
-    const int log_link = head->loss >= 0 && loss_infos[head->loss].log_link;
     for (int64_t i = 0; i < m; i++) {
         const int64_t row = index ? index[i] : i;
         if (sums->exact)
@@ -111,7 +121,7 @@ static void accumulate_metrics(const cmlp_head *head, const cmlp_targets *target
         else if (sums->hits)
             add_class(targets, row, head->outputs, threshold, a + i * ld, sums);
         else
-            add_values(targets, row, head->outputs, log_link, a + i * ld, sums);
+            add_values(head, targets, row, a + i * ld, sums);
         sums->samples += 1;
     }
 }

@@ -7,14 +7,28 @@ CONTRIBUTING.md).
 
 from cmlp._model.layers.base import Layer
 from cmlp._model.layers.dense import Dense
+from cmlp._model.layers.encoders import (
+    Embedding,
+    Encoder,
+    OneHot,
+    Periodic,
+    Scale,
+    check_encoders,
+    trace_codes,
+)
 from cmlp._model.layers.input_dropout import InputDropout
 from cmlp._model.layers.input_noise import InputNoise
 from cmlp._utils.validation import look_up
 
-__all__ = ["LAYERS", "Dense", "InputDropout", "InputNoise", "Layer", "layer_from_header"]
+__all__ = [
+    "LAYERS", "Dense", "Embedding", "Encoder", "InputDropout", "InputNoise", "Layer", "OneHot",
+    "Periodic", "Scale", "check_encoders", "layer_from_header", "trace_codes",
+]  # fmt: skip
 
 # Kind of layer, as files name it -> class.
-LAYERS = {layer.kind: layer for layer in (Dense, InputNoise, InputDropout)}
+LAYERS = {layer.kind: layer for layer in (
+    Dense, InputNoise, InputDropout, Scale, OneHot, Embedding, Periodic,
+)}  # fmt: skip
 
 
 def layer_from_header(header):

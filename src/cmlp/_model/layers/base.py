@@ -52,6 +52,11 @@ class Layer(Record):
         return {}
 
     @property
+    def label(self):
+        """Name of the layer in a table of layers."""
+        return self.kind
+
+    @property
     def header(self):
         """The specification as a dict that JSON can hold; values equal to the default are omitted.
 

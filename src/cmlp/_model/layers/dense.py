@@ -46,6 +46,11 @@ class Dense(Layer):
     dropout: float = checked_field(check_fraction, 0.0)
     max_norm: float | None = checked_field(check_positive, None, optional=True)
 
+    @property
+    def label(self):
+        """Name of the activation."""
+        return self.activation.name
+
     def count_outputs(self, inputs):
         """Return the number of units."""
         return self.units
