@@ -49,7 +49,8 @@ BAD_VALUES = {
     "one_hot": [
         ({"columns": [1, 1]}, "columns"), ({"columns": [-1]}, "columns"),
         ({"columns": []}, "columns"), ({"categories": [0]}, "categories"),
-        ({"categories": [2, 3]}, "categories"), ({"categories": "3"}, "categories"), ({"dim": 3}, "dim"),
+        ({"categories": [2, 3]}, "categories"), ({"categories": "3"}, "categories"),
+        ({"dim": 3}, "dim"),
     ],
     "embedding": [
         ({"dim": 0}, "dim"), ({"categories": [2]}, "categories"), ({"columns": 1}, "columns"),

@@ -103,7 +103,7 @@ static void compute_angle_deltas(const cmlp_encoder *e, const periodic_parameter
             sum += rectify_delta(e, out[o], d[o]) * load(p->weight + o * p->ld + k);
         store(features + k, sum * load(f->slope + k));
     }
-    memset(angle, 0, sizeof(REAL) * PADDED(n));
+    memset(angle, 0, sizeof(REAL) * (size_t)PADDED(n));
     for (int64_t k = 0; k < n; k++)
         angle[k] = features[k] + (p->phase ? 0 : features[n + k]);
 }
@@ -164,7 +164,7 @@ static void encode_column(const cmlp_encoder *e, void *const *values, int64_t c,
     } else if (categories == 2) {
         out[0] = code ? 2 * (REAL)code - 3 : 0;
     } else {
-        memset(out, 0, sizeof(REAL) * categories);
+        memset(out, 0, sizeof(REAL) * (size_t)categories);
         if (code)
             out[code - 1] = 1;
     }
