@@ -12,10 +12,11 @@ from cmlp.network import Network
 # Arguments that may be a list with one item for each network.
 PER_NETWORK = (
     "epochs", "batch_size", "optimizer", "schedule", "decay_schedule", "dropout_schedule",
+    "validation_split",
 )  # fmt: skip
 
 SHARED = (
-    "shuffle", "validation_data", "validation_split", "sample_weight", "class_weight",
+    "shuffle", "validation_data", "sample_weight", "class_weight",
     "early_stopping", "callbacks", "metrics", "restore_good", "drop_last",
 )  # fmt: skip
 
@@ -47,11 +48,11 @@ def fit_many(networks, X, y, *, sparse="auto", threads=None, return_exceptions=F
         are pickled: functions are called on the workers, which also write the files of
         checkpoints. Requires the extra ``dask``.
     **options
-        Arguments of `Network.fit`: epochs, batch_size, optimizer, schedule, decay_schedule and
-        dropout_schedule, each a single value or a list with one value for each network; shuffle,
-        drop_last, validation_data, validation_split, sample_weight, class_weight, early_stopping,
-        callbacks, metrics, restore_good. Each network gets copies of `Callback` instances;
-        functions are called from several threads.
+        Arguments of `Network.fit`: epochs, batch_size, optimizer, schedule, decay_schedule,
+        dropout_schedule and validation_split, each a single value or a list with one value for
+        each network (rows for all networks are an array); shuffle, drop_last, validation_data,
+        sample_weight, class_weight, early_stopping, callbacks, metrics, restore_good. Each network
+        gets copies of `Callback` instances; functions are called from several threads.
 
     Returns
     -------

@@ -173,6 +173,39 @@ class Network(
     def _from_foreign(state):
         return Network.from_state(state)
 
+    def initialize(self, X, *, bias="he+5", threads=None):
+        """Draw weights and biases of all layers anew, by the pre-activations of samples.
+
+        Weights are normal, and scaled so that the pre-activations x W^T of each unit have the
+        variance 1 over X (Mishkin and Matas, "All you need is a good init", ICLR 2016, section 2,
+        for each unit). The seed and X determine them. Parameters of input layers do not change.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, inputs)
+            As in `fit`; 8192 random rows are used if it has more.
+        bias : {"he+5", "mean", "zeros"}, default "he+5"
+            The biases: minus a random convex combination of the pre-activations of five samples
+            (Steinwart, arXiv:1903.11482, section 4), minus their mean, or 0.
+        threads : int, optional
+            As in `fit`.
+
+        Returns
+        -------
+        Network
+            Itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is invalid or the network has normalizations; it is unchanged.
+        """
+        # Imported here because few programs need it.
+        from cmlp._training.initialization import initialize_from_data
+
+        initialize_from_data(self.state, X, bias, threads)
+        return self
+
     def fit(self, X, y=None, *, epochs=10, batch_size=32, optimizer=None, schedule=None,
             decay_schedule=None, dropout_schedule=None, shuffle=True, drop_last=False,
             validation_data=None, validation_split=0.0, sample_weight=None,
@@ -219,9 +252,9 @@ class Network(
             with `shards`, `comm` and LBFGS.
         validation_data : tuple (X, y), optional
             Evaluated after each epoch.
-        validation_split : float in [0, 1), default 0
-            Fraction of the samples, chosen at random by the seed, to validate on instead of
-            training on them.
+        validation_split : float in [0, 1) or array_like, default 0
+            The samples to validate on instead of training on them: a fraction of them, chosen at
+            random by the seed; or rows of X, as a mask, bool (n,), or as indices.
         sample_weight : array_like, shape (n,), optional
             Weight of each sample: losses and gradients are weighted means over a batch, as in
             scikit-learn and PyTorch. Finite, not negative, not all zero.

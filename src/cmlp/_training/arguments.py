@@ -22,27 +22,20 @@ from cmlp._training.inputs import (
 )
 from cmlp._training.loop import TrainingRun
 from cmlp._training.progress import choose_progress
-from cmlp._training.sources import ArraySource, BatchSource, make_shuffled_order
+from cmlp._training.sources import ArraySource, BatchSource
+from cmlp._training.splits import check_validation_split, is_given, split_rows
 from cmlp._utils.fields import check_fields, checked_field
 from cmlp._utils.threads import resolve_threads
 from cmlp._utils.validation import (
     check_bool,
     check_count,
     check_integer,
-    check_number,
     check_unmasked,
 )
 from cmlp.callbacks import Checkpoint, resolve_callbacks
 from cmlp.lbfgs import LBFGS
 from cmlp.metrics import resolve_metrics
 from cmlp.optimizers import resolve_optimizer
-
-
-def check_validation_split(name, value):
-    """Raise unless `value` is a number in [0, 1)."""
-    check_number(name, value)
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} must be in [0, 1); got {value!r}")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -58,7 +51,7 @@ class FitOptions:
     shuffle: bool = True
     drop_last: bool = checked_field(check_bool, False)
     validation_data: Any = None
-    validation_split: float = checked_field(check_validation_split, 0.0)
+    validation_split: Any = checked_field(check_validation_split, 0.0)
     sample_weight: Any = None
     class_weight: Any = None
     early_stopping: Any = None
@@ -307,7 +300,7 @@ def make_batch_source(architecture, X, options, task_choice):
             f"None; got {type(X).__name__}"
         )
     if (
-        options.validation_split
+        is_given(options.validation_split)
         or options.sample_weight is not None
         or options.class_weight is not None
         or options.drop_last
@@ -405,20 +398,6 @@ def convert_targets(architecture, rows, y, suffix="", weights=None, for_metrics=
         weights = combine_weights(*weights, y, n_samples, outputs, architecture.dtype)
         targets.set_weights(weights)
     return targets, values
-
-
-def split_rows(seed, n_samples, fraction):
-    """Return the rows to train on and the rows to validate on; both None if `fraction` is 0."""
-    if fraction == 0:
-        return None, None
-    held_out = round(n_samples * fraction)
-    if not 0 < held_out < n_samples:
-        raise ValueError(
-            f"validation_split={fraction} of {n_samples} samples leaves "
-            f"{n_samples - held_out} to train on and {held_out} to validate with"
-        )
-    order = make_shuffled_order(seed, SPLIT_EPOCH, n_samples)
-    return order[held_out:], order[:held_out]
 
 
 def prepare_validation(state, validation_data, metrics, threads, task=None):

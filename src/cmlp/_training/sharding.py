@@ -18,6 +18,7 @@ from cmlp._training.loop import TrainingRun
 from cmlp._training.shard_metrics import ShardMetrics
 from cmlp._training.shard_sources import ShardedBatchSource, ShardedSource
 from cmlp._training.sources import BatchSource
+from cmlp._training.splits import is_given
 from cmlp.errors import TrainingDiverged
 from cmlp.lbfgs import LBFGS
 from cmlp.optimizers import SGD
@@ -354,7 +355,7 @@ def check_ranks(exchange, network, source, options, common):
     """Raise `ValueError` unless the ranks agree, and for what several ranks do not support."""
     if exchange is None or exchange.size == 1:
         return
-    if not options.distribute and options.validation_split:
+    if not options.distribute and is_given(options.validation_split):
         raise ValueError("validation_split requires distribute=True; or pass validation_data")
     if not options.distribute and isinstance(options.class_weight, str):
         raise ValueError("class_weight='balanced' requires distribute=True; or pass the weights")
