@@ -39,8 +39,8 @@ XGBOOST_ARGUMENTS = {
     },
 }  # fmt: skip
 
-# The presets of cmlp.tabular.
-TD, TD_S = "td", "td-s"
+# The variants of cmlp.tabular and pytabkit.
+TD, TD_S = "TD", "TD-S"
 
 
 class Estimator:
@@ -169,13 +169,13 @@ class XGBoost(BoostedTrees):
         return self.booster.predict(self.convert(X), iteration_range=(0, self.n_trees))
 
 
-def make_cmlp(preset):
+def make_cmlp(**arguments):
     def make(task, seed, threads):
         import cmlp.tabular
 
         name = "RealMLPClassifier" if task == CLASSIFICATION else "RealMLPRegressor"
         return Estimator(
-            getattr(cmlp.tabular, name)(preset=preset, random_state=seed, n_jobs=threads)
+            getattr(cmlp.tabular, name)(random_state=seed, n_jobs=threads, **arguments)
         )  # fmt: skip
 
     return make
@@ -257,8 +257,11 @@ class Peer:
 
 
 PEERS = {
-    "cmlp-td": Peer("cmlp RealMLP-TD", "cmlp", make_cmlp(TD)),
-    "cmlp-td-s": Peer("cmlp RealMLP-TD-S", "cmlp", make_cmlp(TD_S)),
+    "cmlp-td": Peer("cmlp RealMLP-TD", "cmlp", make_cmlp()),
+    "cmlp-td-s": Peer("cmlp RealMLP-TD-S", "cmlp", make_cmlp(variant=TD_S)),
+    "cmlp-bfloat16": Peer("cmlp RealMLP-TD bf16", "cmlp", make_cmlp(compute_dtype="bfloat16")),
+    "cmlp-fast": Peer("cmlp RealMLP fast", "cmlp", make_cmlp(preset="fast")),
+    "cmlp-best": Peer("cmlp RealMLP best", "cmlp", make_cmlp(preset="best")),
     "pytabkit-td": Peer("pytabkit RealMLP-TD", "pytabkit", make_pytabkit("RealMLP_TD")),
     "pytabkit-td-s": Peer("pytabkit RealMLP-TD-S", "pytabkit", make_pytabkit("RealMLP_TD_S")),
     "sklearn-mlp": Peer("scikit-learn MLP", "scikit-learn", make_sklearn_mlp),

@@ -52,7 +52,8 @@ def fit_many(networks, X, y, *, sparse="auto", threads=None, return_exceptions=F
         dropout_schedule and validation_split, each a single value or a list with one value for
         each network (rows for all networks are an array); shuffle, drop_last, validation_data,
         sample_weight, class_weight, early_stopping, callbacks, metrics, restore_good. Each network
-        gets copies of `Callback` instances; functions are called from several threads.
+        gets copies of `Callback` instances, unless `callbacks` is a list with one list for each
+        network; functions are called from several threads.
 
     Returns
     -------
@@ -107,10 +108,24 @@ def select_options(options, i, count):
                     f"{name} must be one for all or a list of {count}; got {len(own[name])}"
                 )
             own[name] = own[name][i]
-    for name in ("early_stopping", "callbacks"):
-        if name in own:
-            own[name] = copy_callbacks(own[name])
+    if is_list_of_lists(own.get("callbacks")):
+        if len(own["callbacks"]) != count:
+            raise ValueError(
+                "callbacks must be those of all networks, or a list of lists, one for each of "
+                f"{count} networks; got {len(own['callbacks'])}"
+            )
+        own["callbacks"] = own["callbacks"][i]
+    elif "callbacks" in own:
+        own["callbacks"] = copy_callbacks(own["callbacks"])
+    if "early_stopping" in own:
+        own["early_stopping"] = copy_callbacks(own["early_stopping"])
     return own
+
+
+def is_list_of_lists(value):
+    """Return whether a value is a list or tuple, not empty, of lists or tuples."""
+    kinds = list, tuple
+    return isinstance(value, kinds) and bool(value) and all(isinstance(v, kinds) for v in value)
 
 
 def copy_callbacks(callbacks):

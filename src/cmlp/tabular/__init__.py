@@ -1,4 +1,7 @@
-"""Preprocessing of tables with numeric and categorical columns: `TableEncoder`.
+"""Classifier and regressor for tables with numbers, categories and missing values.
+
+`RealMLPClassifier` and `RealMLPRegressor` are scikit-learn estimators; `TableEncoder` is their
+preprocessing.
 
 Reads pandas, Polars and PyArrow tables, NumPy arrays and nested lists. None of the table libraries
 is required, and none is imported here. Requires scikit-learn, the extra ``tabular``.
@@ -10,5 +13,6 @@ from cmlp._utils.validation import import_optional
 import_optional("sklearn", "cmlp.tabular", "scikit-learn", "tabular")
 
 from cmlp.tabular.encoding import TableEncoder
+from cmlp.tabular.estimators import RealMLPClassifier, RealMLPRegressor
 
-__all__ = ["TableEncoder"]
+__all__ = ["RealMLPClassifier", "RealMLPRegressor", "TableEncoder"]

@@ -1,0 +1,185 @@
+"""`RealMLP`: what the classifier and the regressor share."""
+
+import inspect
+import time
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from cmlp._utils.threads import count_available_cpus, resolve_threads
+from cmlp.tabular.best_epoch import resolve_metric
+from cmlp.tabular.encoding import TableEncoder
+from cmlp.tabular.files import EstimatorFiles
+from cmlp.tabular.folds import split_folds
+from cmlp.tabular.networks import InputColumns
+from cmlp.tabular.settings import CLASSIFICATION, resolve_settings
+from cmlp.tabular.tables import prepare_table
+from cmlp.tabular.targets import check_weights
+from cmlp.tabular.training import Samples, Trainer
+
+
+def store_arguments(estimator, arguments):
+    """Set the arguments of `__init__`, a dict such as ``locals()``, as attributes."""
+    for name in inspect.signature(type(estimator).__init__).parameters:
+        if name != "self":
+            setattr(estimator, name, arguments[name])
+
+
+class RealMLP(EstimatorFiles, BaseEstimator):
+    """Base of the estimators.
+
+    A subclass has the class attribute `_task`, the methods `_check_targets`, `_make_targets`,
+    `_predict_held_out` and `_finish`, and the public ones.
+    """
+
+    def fit(self, X, y, sample_weight=None, *, validation_data=None, groups=None):
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : DataFrame of pandas or Polars, pyarrow.Table, array-like; (n_rows, n_features)
+            Numbers and categories as in `TableEncoder`.
+        y : array-like, shape (n_rows,), for regression also (n_rows, n_targets)
+        sample_weight : array-like, shape (n_rows,), optional
+            Weights of the rows, in the loss and in `val_metric`.
+        validation_data : tuple (X, y), optional
+            The rows to validate with. Training then uses all rows of X. Not with `cv`.
+        groups : array-like, shape (n_rows,), optional
+            Groups of rows that folds keep together; only with `cv`.
+
+        Returns
+        -------
+        object
+            The estimator itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is invalid or does not fit.
+        TrainingDiverged
+            If the loss is not finite.
+        """
+        start = time.monotonic()
+        settings = resolve_settings(self, self._task)
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
+                "is None."
+            )
+        X = prepare_table(X)
+        y = self._check_targets(y, "y")
+        check_consistent_length(X, y)
+        weights = check_weights(sample_weight, len(y))
+        targets, weights = self._make_targets(y, weights)
+        if validation_data is not None and (settings.cv is not None or groups is not None):
+            raise ValueError("validation_data must be None with cv and groups")
+        random_state = check_random_state(self.random_state)
+        encoder = TableEncoder(
+            self.categorical_features, smooth_clip=settings.smooth_clip, dtype=self.dtype
+        ).fit(X)
+        columns = InputColumns(encoder, settings.max_one_hot)
+        encoded = targets.encode(y, "y")
+        samples = Samples(columns.join(encoder.transform(X), encoder.dtype), encoded, weights)
+        trainer = Trainer(
+            settings, columns, targets, samples,
+            resolve_metric(self.val_metric, self._task == CLASSIFICATION, targets.loss),
+            self.dtype, self.compute_dtype, self.weight_decay_mode, self.early_stopping,
+            None if self.time_limit is None else start + self.time_limit,
+            self._resolve_threads(), random_state, self.verbose,
+        )  # fmt: skip
+        if validation_data is None:
+            strata = encoded if self._task == CLASSIFICATION else None
+            folds = split_folds(
+                settings.cv, len(y), strata, groups, self.validation_fraction, random_state
+            )
+            trained = trainer.train_folds(folds)
+            parts = [(fold, samples.take(fold)) for fold in folds]
+        else:
+            part = self._encode_validation(validation_data, encoder, columns, targets)
+            trained = trainer.train_validated(part)
+            parts = [(None, part)]
+        self._set_fitted(encoder, columns, targets, settings)
+        self._adopt(trained, parts, trainer)
+        return self
+
+    def _encode_validation(self, validation_data, encoder, columns, targets):
+        if not (isinstance(validation_data, (tuple, list)) and len(validation_data) == 2):
+            raise ValueError("validation_data must be a tuple (X, y)")
+        X, y = validation_data
+        y = self._check_targets(y, "y of validation_data")
+        X = columns.join(encoder.transform(X), encoder.dtype)
+        if len(X) != len(y) or len(y) == 0:
+            raise ValueError(
+                f"validation_data must have as many rows as targets, at least one; got {len(X)} "
+                f"and {len(y)}"
+            )
+        return Samples(X, targets.encode(y, "y of validation_data"), None)
+
+    def _set_fitted(self, encoder, columns, targets, settings):
+        self.encoder_, self._columns, self._targets = encoder, columns, targets
+        self._settings = settings
+        self.n_features_in_ = encoder.n_features_in_
+        if hasattr(encoder, "feature_names_in_"):
+            self.feature_names_in_ = encoder.feature_names_in_
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+
+    def _adopt(self, trained, parts, trainer):
+        # Set the networks, and what follows from the rows that they were not trained on.
+        self.networks_, self.histories_, callbacks = trained
+        self.best_epochs_ = [callback.best_epoch for callback in callbacks]
+        held_out = [
+            self._predict_held_out(network, part.X)
+            for network, (_, part) in zip(self.networks_, parts, strict=True)
+        ]
+        self.__dict__.pop("oof_prediction_", None)
+        if self._settings.cv is not None:
+            self.oof_prediction_ = self._join_folds(parts, held_out, len(trainer.samples.X))
+        weights = [part.weights for _, part in parts]
+        self._finish((
+            np.concatenate(held_out), np.concatenate([part.targets for _, part in parts]),
+            None if weights[0] is None else np.concatenate(weights),
+        ))  # fmt: skip
+        if self.n_refit:
+            stop = round(np.mean(self.best_epochs_))
+            self.networks_, self.histories_, _ = trainer.train_refitted(self.n_refit, stop)
+            self.best_epochs_ = [stop] * self.n_refit
+
+    def _join_folds(self, parts, held_out, n_samples):
+        # Return the mean of the predictions for each row, NaN for rows that no fold has.
+        total = np.zeros((n_samples, *held_out[0].shape[1:]))
+        counts = np.zeros(n_samples)
+        for (fold, _), predictions in zip(parts, held_out, strict=True):
+            total[fold] += predictions
+            counts[fold] += 1
+        counts[counts == 0] = np.nan
+        joined = total / counts.reshape(-1, *[1] * (total.ndim - 1))
+        return joined if self._task == CLASSIFICATION else self._targets.drop_column(joined)
+
+    def _encode(self, X):
+        # Return a table as the input of the networks.
+        check_is_fitted(self)
+        return self._columns.join(self.encoder_.transform(X), self.encoder_.dtype)
+
+    def _resolve_threads(self):
+        if self.n_jobs is None:
+            return resolve_threads(None)
+        if not isinstance(self.n_jobs, Integral) or isinstance(self.n_jobs, bool):
+            raise TypeError(f"n_jobs must be an integer or None; got {self.n_jobs!r}")
+        if self.n_jobs == 0:
+            raise ValueError("n_jobs must not be 0; use -1 for all CPUs")
+        # Joblib's rule: -2 means all CPUs but one.
+        jobs = self.n_jobs if self.n_jobs > 0 else max(1, count_available_cpus() + 1 + self.n_jobs)
+        return resolve_threads(int(jobs))
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "networks_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.categorical = tags.input_tags.string = True
+        tags.non_deterministic = False
+        return tags
