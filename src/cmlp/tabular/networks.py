@@ -92,7 +92,7 @@ def make_network(columns, settings, n_outputs, loss, seed, dtype, compute_dtype)
         rng = np.random.default_rng(seed)
         for bias in network.bias[:-1]:
             bias[:] = rng.standard_normal(bias.shape)
-        network.weight[-1] = 0
+        network.weight[-1][:] = 0
     return network
 
 
