@@ -106,6 +106,8 @@ def unpack(reader, loss=None):
         If the contents of the file are invalid.
     """
     header = reader.header
+    if "tabular" in header:
+        raise reader.make_error("it is an estimator, for cmlp.tabular's load")
     try:
         architecture = Architecture.from_header(header, loss)
         epoch = EPOCH.check("epoch", header["epoch"])

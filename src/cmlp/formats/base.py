@@ -63,6 +63,14 @@ class Format(Record):
         """Call the module's `read`; raise ImportError if the optional package is missing."""
         return self._import_module("from").read(source, **options)
 
+    def write_archive(self, path, header, arrays):
+        """Call the `write_archive` of a native format's module."""
+        self._import_module("to").write_archive(path, header, arrays)
+
+    def open_archive(self, path):
+        """Call the `open_archive` of a native format's module."""
+        return self._import_module("from").open_archive(path)
+
     def _import_module(self, direction):
         if self.package is not None:
             caller = f"{direction}_{self.name}()"

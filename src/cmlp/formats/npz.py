@@ -36,7 +36,24 @@ def write(state, path, optimizer=False):
     FileNotFoundError
         If the directory of `path` does not exist.
     """
-    header, arrays = pack(state, optimizer)
+    write_archive(path, *pack(state, optimizer))
+
+
+def write_archive(path, header, arrays):
+    """Write a header and named arrays to a file, atomically.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+    header : dict
+        Without format and version.
+    arrays : dict of ndarray
+
+    Raises
+    ------
+    TypeError, FileNotFoundError
+        As for `write`.
+    """
     text = encode_header(header).encode()
     with replace_file(path) as file:
         try:
@@ -69,8 +86,13 @@ def read(path, loss=None):
     FileNotFoundError
         If the file does not exist.
     """
-    with NpzReader(path) as reader:
+    with open_archive(path) as reader:
         return unpack(reader, loss)
+
+
+def open_archive(path):
+    """Return the reader of a file, to be used in a ``with`` statement."""
+    return NpzReader(path)
 
 
 class NpzReader(ArchiveReader):

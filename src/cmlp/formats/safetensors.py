@@ -20,7 +20,11 @@ DTYPES = {"F32": "float32", "F64": "float64", "I8": "int8", "I32": "int32"}
 
 def write(state, path, optimizer=False):
     """Write a state to a file, atomically; arguments and errors are those of `npz.write`."""
-    header, arrays = pack(state, optimizer)
+    write_archive(path, *pack(state, optimizer))
+
+
+def write_archive(path, header, arrays):
+    """Write a header and named arrays to a file; see `npz.write_archive`."""
     tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     data = save(tensors, {"cmlp": encode_header(header)})
     with replace_file(path) as file:
@@ -29,8 +33,13 @@ def write(state, path, optimizer=False):
 
 def read(path, loss=None):
     """Return the state that a file stores; arguments and errors are those of `npz.read`."""
-    with SafetensorsReader(path) as reader:
+    with open_archive(path) as reader:
         return unpack(reader, loss)
+
+
+def open_archive(path):
+    """Return the reader of a file, to be used in a ``with`` statement."""
+    return SafetensorsReader(path)
 
 
 class SafetensorsReader(ArchiveReader):

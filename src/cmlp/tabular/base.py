@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from cmlp._utils.threads import count_available_cpus, resolve_threads
-from cmlp.tabular.best_epoch import resolve_metric
+from cmlp.tabular.best_epoch import find_best_epoch, resolve_metric
 from cmlp.tabular.encoding import TableEncoder
 from cmlp.tabular.files import EstimatorFiles
 from cmlp.tabular.folds import split_folds
@@ -32,10 +32,10 @@ class RealMLP(EstimatorFiles, BaseEstimator):
     """Base of the estimators.
 
     A subclass has the class attribute `_task`, the methods `_check_targets`, `_make_targets`,
-    `_predict_held_out` and `_finish`, and the public ones.
+    `_make_loss` and `_predict_held_out`, and the public ones.
     """
 
-    def fit(self, X, y, sample_weight=None, *, validation_data=None, groups=None):
+    def fit(self, X, y, sample_weight=None, *, validation_data=None, groups=None, client=None):
         """Fit the model.
 
         Parameters
@@ -49,6 +49,9 @@ class RealMLP(EstimatorFiles, BaseEstimator):
             The rows to validate with. Training then uses all rows of X. Not with `cv`.
         groups : array-like, shape (n_rows,), optional
             Groups of rows that folds keep together; only with `cv`.
+        client : distributed.Client, optional
+            Train the networks on the workers of a Dask cluster, each in a task; the result has the
+            same bits. Not with `time_limit`. Requires the extra ``dask``.
 
         Returns
         -------
@@ -76,6 +79,8 @@ class RealMLP(EstimatorFiles, BaseEstimator):
         targets, weights = self._make_targets(y, weights)
         if validation_data is not None and (settings.cv is not None or groups is not None):
             raise ValueError("validation_data must be None with cv and groups")
+        if client is not None and self.time_limit is not None:
+            raise ValueError("time_limit must be None with client")
         random_state = check_random_state(self.random_state)
         encoder = TableEncoder(
             self.categorical_features, smooth_clip=settings.smooth_clip, dtype=self.dtype
@@ -83,12 +88,13 @@ class RealMLP(EstimatorFiles, BaseEstimator):
         columns = InputColumns(encoder, settings.max_one_hot)
         encoded = targets.encode(y, "y")
         samples = Samples(columns.join(encoder.transform(X), encoder.dtype), encoded, weights)
+        loss = self._make_loss()
         trainer = Trainer(
-            settings, columns, targets, samples,
-            resolve_metric(self.val_metric, self._task == CLASSIFICATION, targets.loss),
+            settings, columns, targets.count_outputs(loss), loss, samples,
+            resolve_metric(self.val_metric, self._task == CLASSIFICATION, loss),
             self.dtype, self.compute_dtype, self.weight_decay_mode, self.early_stopping,
             None if self.time_limit is None else start + self.time_limit,
-            self._resolve_threads(), random_state, self.verbose,
+            self._resolve_threads(), client, random_state, self.verbose,
         )  # fmt: skip
         if validation_data is None:
             strata = encoded if self._task == CLASSIFICATION else None
@@ -101,7 +107,7 @@ class RealMLP(EstimatorFiles, BaseEstimator):
             part = self._encode_validation(validation_data, encoder, columns, targets)
             trained = trainer.train_validated(part)
             parts = [(None, part)]
-        self._set_fitted(encoder, columns, targets, settings)
+        self._set_fitted(encoder, columns, targets, settings.values.get("clamp_output", False))
         self._adopt(trained, parts, trainer)
         return self
 
@@ -118,9 +124,10 @@ class RealMLP(EstimatorFiles, BaseEstimator):
             )
         return Samples(X, targets.encode(y, "y of validation_data"), None)
 
-    def _set_fitted(self, encoder, columns, targets, settings):
-        self.encoder_, self._columns, self._targets = encoder, columns, targets
-        self._settings = settings
+    def _set_fitted(self, encoder, columns, targets, clamps):
+        # Set what predictions need beside the networks.
+        self.encoder_, self._columns = encoder, columns
+        self._targets, self._clamps = targets, clamps
         self.n_features_in_ = encoder.n_features_in_
         if hasattr(encoder, "feature_names_in_"):
             self.feature_names_in_ = encoder.feature_names_in_
@@ -129,24 +136,36 @@ class RealMLP(EstimatorFiles, BaseEstimator):
 
     def _adopt(self, trained, parts, trainer):
         # Set the networks, and what follows from the rows that they were not trained on.
-        self.networks_, self.histories_, callbacks = trained
-        self.best_epochs_ = [callback.best_epoch for callback in callbacks]
+        self.networks_, self.histories_ = trained
+        self.best_epochs_ = [
+            find_best_epoch(history, trainer.metric) for history in self.histories_
+        ]
         held_out = [
             self._predict_held_out(network, part.X)
             for network, (_, part) in zip(self.networks_, parts, strict=True)
         ]
         self.__dict__.pop("oof_prediction_", None)
-        if self._settings.cv is not None:
+        if trainer.settings.cv is not None:
             self.oof_prediction_ = self._join_folds(parts, held_out, len(trainer.samples.X))
         weights = [part.weights for _, part in parts]
-        self._finish((
+        self._calibrate((
             np.concatenate(held_out), np.concatenate([part.targets for _, part in parts]),
             None if weights[0] is None else np.concatenate(weights),
         ))  # fmt: skip
         if self.n_refit:
             stop = round(np.mean(self.best_epochs_))
-            self.networks_, self.histories_, _ = trainer.train_refitted(self.n_refit, stop)
+            self.networks_, self.histories_ = trainer.train_refitted(self.n_refit, stop)
             self.best_epochs_ = [stop] * self.n_refit
+
+    def _calibrate(self, held_out):
+        # Use the predictions, targets and weights of the rows held out; a regressor does nothing.
+        pass
+
+    def _get_targets(self):
+        # Return the targets of `fit`; AttributeError before, as for other attributes.
+        if "_targets" not in self.__dict__:
+            raise AttributeError(f"this {type(self).__name__} is not fitted yet")
+        return self._targets
 
     def _join_folds(self, parts, held_out, n_samples):
         # Return the mean of the predictions for each row, NaN for rows that no fold has.

@@ -84,6 +84,20 @@ def is_measured(metric, weights):
     return metric not in RECORDED or (metric != "loss" and weights is not None)
 
 
+def read_value(record, metric):
+    """Return the value of a metric in an epoch's record; smaller is better."""
+    name, sign = RECORDED.get(metric, (metric, 1))
+    if f"val_{metric}" in record:
+        name, sign = metric, -1 if metric == "auc" else 1
+    return sign * record[f"val_{name}"]
+
+
+def find_best_epoch(history, metric):
+    """Return the last epoch with the best value, as `BestEpoch` chooses it."""
+    values = [read_value(record, metric) for record in history.epochs]
+    return len(values) - 1 - int(np.argmin(values[::-1]))
+
+
 class BestEpoch(Callback):
     """Keeps the parameters of the last epoch with the best value, and may end training.
 
@@ -119,12 +133,12 @@ class BestEpoch(Callback):
         self.best, self.best_epoch, self.snapshot = np.inf, -1, None
 
     def compute(self, network, record):
-        """Return the value of an epoch."""
-        if self.validation is None:
-            name, sign = RECORDED[self.metric]
-            return sign * record[f"val_{name}"]
-        X, targets, weights = self.validation
-        return MEASURED[self.metric](targets, network(X, threads=self.threads), weights)
+        """Return the value of an epoch, and record it if it must be measured."""
+        if self.validation is not None:
+            X, targets, weights = self.validation
+            value = MEASURED[self.metric](targets, network(X, threads=self.threads), weights)
+            record[f"val_{self.metric}"] = abs(float(value))
+        return read_value(record, self.metric)
 
     def on_epoch_end(self, network, epoch, record):
         """Compare the epoch with the best one; return whether to stop."""

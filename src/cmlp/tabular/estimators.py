@@ -9,7 +9,7 @@ from cmlp._utils.validation import check_unmasked, look_up
 from cmlp.tabular.base import RealMLP, store_arguments
 from cmlp.tabular.calibration import apply_temperature, fit_temperature
 from cmlp.tabular.settings import CLASSIFICATION, REGRESSION
-from cmlp.tabular.targets import ClassTargets, RealTargets
+from cmlp.tabular.targets import ClassTargets, RealTargets, weigh_classes
 
 
 class RealMLPClassifier(ClassifierMixin, RealMLP):
@@ -58,7 +58,8 @@ class RealMLPClassifier(ClassifierMixin, RealMLP):
     max_epochs, batch_size : int, optional
         ``n_epochs`` and ``batch_size``. 256 and 256.
     learning_rate, schedule : float; str or schedule, optional
-        ``lr`` and ``lr_sched``. 0.04; TD regression 0.2, TD-S regression 0.07; ``"coslog4"``.
+        ``lr`` and ``lr_sched``. 0.04, for regression 0.2 with TD, 0.07 with TD-S, and 0.04 with the
+        loss ``"gaussian_nll"``; ``"coslog4"``.
     scale_lr_factor, bias_lr_factor, numeric_lr_factor, category_lr_factor, alpha_lr_factor : \
             float, optional
         Factors of the learning rate: ``scale_lr_factor`` 6, ``bias_lr_factor`` 0.1,
@@ -155,18 +156,22 @@ class RealMLPClassifier(ClassifierMixin, RealMLP):
     def _make_targets(self, y, sample_weight):
         if self.calibrate is not None:
             look_up("calibrate", self.calibrate, {"temperature": None})
-        targets = ClassTargets(y, self.label_smoothing, self.class_weight)
-        return targets, targets.combine_weights(y, sample_weight)
+        return ClassTargets.learn(y), weigh_classes(self.class_weight, y, sample_weight)
+
+    def _make_loss(self):
+        return losses.cross_entropy(self.label_smoothing)
 
     def _check_targets(self, y, name):
         check_unmasked(name, y)
         return column_or_1d(y, warn=True)
 
-    def _finish(self, held_out):
-        # Set the attributes that follow from the predictions for the rows held out.
-        self.classes_, self.temperature_ = self._targets.classes, 1.0
-        if self.calibrate is not None:
-            self.temperature_ = fit_temperature(*held_out)
+    def _calibrate(self, held_out):
+        self.temperature_ = 1.0 if self.calibrate is None else fit_temperature(*held_out)
+
+    @property
+    def classes_(self):
+        """The labels of the classes, shape (n_classes,)."""
+        return self._get_targets().classes
 
     def _predict_held_out(self, network, X):
         return network.predict_proba(X, threads=self._resolve_threads())
@@ -192,7 +197,8 @@ class RealMLPClassifier(ClassifierMixin, RealMLP):
         X, threads = self._encode(X), self._resolve_threads()
         found = [network.predict_proba(X, threads=threads) for network in self.networks_]
         scaled = [apply_temperature(each, self.temperature_) for each in found]
-        return np.mean(scaled, axis=0)[:, : len(self.classes_)]
+        mean = np.mean(scaled, axis=0)
+        return np.ones_like(mean[:, :1]) if len(self.classes_) == 1 else mean
 
     def predict(self, X):
         """Return the most probable class of each row.
@@ -210,7 +216,8 @@ class RealMLPClassifier(ClassifierMixin, RealMLP):
         TypeError, ValueError
             As `predict_proba`.
         """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        codes = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[codes]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -277,9 +284,9 @@ class RealMLPRegressor(RegressorMixin, RealMLP):
         store_arguments(self, locals())
 
     def _make_targets(self, y, sample_weight):
-        return RealTargets(y, sample_weight, self._resolve_loss()), sample_weight
+        return RealTargets.learn(y, sample_weight), sample_weight
 
-    def _resolve_loss(self):
+    def _make_loss(self):
         allowed = {**REAL_LOSSES, "pinball": None, "gaussian_nll": None}
         look_up("loss", self.loss, allowed)
         if self.loss == "pinball":
@@ -290,6 +297,8 @@ class RealMLPRegressor(RegressorMixin, RealMLP):
     def _check_targets(self, y, name):
         check_unmasked(name, y)
         array = np.asarray(y)
+        if array.dtype.kind == "c":
+            raise ValueError(f"Complex data not supported: {name} must hold real numbers")
         if array.dtype.kind not in "biufO" or array.ndim not in (1, 2) or 0 in array.shape[1:]:
             raise ValueError(
                 f"{name} must hold real numbers, shape (n_samples,) or (n_samples, n_targets); "
@@ -300,14 +309,16 @@ class RealMLPRegressor(RegressorMixin, RealMLP):
             raise ValueError(f"{name} must not hold NaN or infinity")
         return array
 
-    def _finish(self, held_out):
-        self.n_outputs_ = len(self._targets.mean)
+    @property
+    def n_outputs_(self):
+        """Number of targets."""
+        return len(self._get_targets().mean)
 
     def _predict_held_out(self, network, X):
         return self._decode(network.predict(X, threads=self._resolve_threads()))
 
     def _decode(self, predictions):
-        return self._targets.decode(predictions, self._settings.clamp_output)
+        return self._targets.decode(predictions, self._clamps)
 
     def predict(self, X, return_std=False):
         """Return the predictions, the mean over the networks.

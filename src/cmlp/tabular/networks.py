@@ -23,6 +23,7 @@ class InputColumns:
 
     Attributes
     ----------
+    max_one_hot : int or None
     n_numeric, n_dense, width : int
         Number of numeric columns, of those with the indicators, and of all.
     one_hot, embedded : ndarray of int
@@ -30,7 +31,7 @@ class InputColumns:
     """
 
     def __init__(self, encoder, max_one_hot):
-        sizes = encoder.cardinalities_
+        self.max_one_hot, sizes = max_one_hot, encoder.cardinalities_
         has_embedding = np.zeros(len(sizes), bool) if max_one_hot is None else sizes > max_one_hot
         self.one_hot, self.embedded = np.flatnonzero(~has_embedding), np.flatnonzero(has_embedding)
         self.sizes = [max(1, int(size)) for size in sizes]

@@ -50,6 +50,9 @@ DEFAULTS = {
     },
 }  # fmt: skip
 
+# With the learning rates above, variances become so small that training fails on some tables.
+NLL_LEARNING_RATE = 0.04
+
 VARIANTS = {"TD": None, "TD-S": None}
 
 # Preset -> values that differ from the variant's.
@@ -127,6 +130,8 @@ def resolve_settings(estimator, task):
     look_up("preset", estimator.preset, PRESETS)
     look_up("variant", estimator.variant, VARIANTS)
     values = DEFAULTS[estimator.variant, task] | PRESETS[estimator.preset]
+    if getattr(estimator, "loss", None) == "gaussian_nll":
+        values["learning_rate"] = NLL_LEARNING_RATE
     for name in values:
         value = getattr(estimator, name)
         if value is None:

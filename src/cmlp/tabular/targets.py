@@ -1,35 +1,35 @@
 """Targets of RealMLP: labels as codes, real numbers standardized, and predictions back."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
-from cmlp import losses
 from cmlp._utils.validation import check_unmasked
 
 
+@dataclass(frozen=True, eq=False)
 class ClassTargets:
     """Labels of classes, encoded as 0, 1, ...
-
-    Parameters
-    ----------
-    y : ndarray, shape (n_samples,)
-    label_smoothing : float
-    class_weight : dict, "balanced" or None
 
     Attributes
     ----------
     classes : ndarray, shape (n_classes,)
-    n_outputs : int
-    loss : cmlp.losses.Loss
+        In ascending order, without duplicates.
     """
 
-    def __init__(self, y, label_smoothing, class_weight):
+    classes: np.ndarray
+
+    @classmethod
+    def learn(cls, y):
+        """Return the targets for labels, ndarray (n_samples,)."""
         check_classification_targets(y)
-        self.classes, self.codes = np.unique(y, return_inverse=True)
-        self.n_outputs = max(2, len(self.classes))
-        self.loss = losses.cross_entropy(label_smoothing)
-        self.class_weight = class_weight
+        return cls(np.unique(y))
+
+    def count_outputs(self, loss):
+        """Return the number of outputs of a network: one for each class, at least two."""
+        return max(2, len(self.classes))
 
     def encode(self, y, name):
         """Return labels as codes, int32 (n_samples,).
@@ -48,44 +48,54 @@ class ClassTargets:
             )
         return codes.astype(np.int32)
 
-    def combine_weights(self, y, sample_weight):
-        """Return the product of weights of samples and of classes, float64, or None."""
-        if self.class_weight is None:
-            return sample_weight
-        weights = compute_sample_weight(self.class_weight, y)
-        return weights if sample_weight is None else weights * sample_weight
 
-
+@dataclass(frozen=True, eq=False)
 class RealTargets:
     """Real targets, standardized by their weighted mean and deviation.
 
-    Parameters
-    ----------
-    y : ndarray of float64, shape (n_samples,) or (n_samples, n_targets)
-    sample_weight : ndarray of float64, shape (n_samples,), or None
-    loss : cmlp.losses.Loss
-
     Attributes
     ----------
-    mean, deviation, lowest, highest : ndarray, shape (n_targets,)
+    mean, deviation, lowest, highest : ndarray of float64, shape (n_targets,)
         The deviation is 1 if all values are equal.
-    n_outputs : int
-        Number of outputs of the network.
+    is_vector : bool
+        Whether the targets had the shape (n_samples,).
     """
 
-    def __init__(self, y, sample_weight, loss):
+    mean: np.ndarray
+    deviation: np.ndarray
+    lowest: np.ndarray
+    highest: np.ndarray
+    is_vector: bool
+
+    @classmethod
+    def learn(cls, y, sample_weight):
+        """Return the targets for values, ndarray of float64, (n_samples,) or (n_samples, k)."""
         table = y.reshape(len(y), -1)
-        self.is_vector, self.loss = y.ndim == 1, loss
-        self.mean = np.average(table, axis=0, weights=sample_weight)
-        self.lowest, self.highest = table.min(0), table.max(0)
-        deviation = np.sqrt(np.average((table - self.mean) ** 2, axis=0, weights=sample_weight))
-        self.deviation = np.where(self.lowest == self.highest, 1.0, deviation)
-        if not np.isfinite(self.deviation).all() or not (self.deviation > 0).all():
-            raise ValueError("y must have a deviation within the range of float64")
+        mean = np.average(table, axis=0, weights=sample_weight)
+        lowest, highest = table.min(0), table.max(0)
+        with np.errstate(over="ignore"):
+            deviation = np.sqrt(np.average((table - mean) ** 2, axis=0, weights=sample_weight))
+        deviation = np.where(lowest == highest, 1.0, deviation)
+        if not (np.isfinite(deviation).all() and (deviation > 0).all()):
+            raise ValueError(
+                "y must have deviations within the range of float64; got values from "
+                f"{lowest.min()} to {highest.max()}"
+            )
+        return cls(mean, deviation, lowest, highest, y.ndim == 1)
+
+    def count_outputs(self, loss):
+        """Return the number of outputs of a network with a loss.
+
+        Raises
+        ------
+        ValueError
+            If there are several targets and several quantiles.
+        """
+        n_targets = len(self.mean)
         quantiles = len(loss.quantiles) if loss.name == "pinball" else 1
-        self.n_outputs = table.shape[1] * (2 if loss.has_std else quantiles)
-        if quantiles > 1 and table.shape[1] > 1:
-            raise ValueError(f"y must have one target with several quantiles; got {y.shape}")
+        if quantiles > 1 and n_targets > 1:
+            raise ValueError(f"y must have one target with several quantiles; got {n_targets}")
+        return n_targets * (2 if loss.has_std else quantiles)
 
     def encode(self, y, name):
         """Return standardized targets, float64 (n_samples, n_targets)."""
@@ -126,3 +136,18 @@ def check_weights(sample_weight, n_samples):
     if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
         raise ValueError("sample_weight must be finite, not negative and not all zero")
     return weights
+
+
+def weigh_classes(class_weight, y, sample_weight):
+    """Return the product of the weights of samples and of their classes, float64, or None.
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None
+    y : ndarray, shape (n_samples,)
+    sample_weight : ndarray of float64, shape (n_samples,), or None
+    """
+    if class_weight is None:
+        return sample_weight
+    weights = compute_sample_weight(class_weight, y)
+    return weights if sample_weight is None else weights * sample_weight

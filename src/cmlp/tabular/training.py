@@ -39,7 +39,8 @@ class Trainer:
     ----------
     settings : Settings
     columns : InputColumns
-    targets : ClassTargets or RealTargets
+    n_outputs : int
+    loss : cmlp.losses.Loss
     samples : Samples
     metric : str
         As for `BestEpoch`.
@@ -49,13 +50,15 @@ class Trainer:
     deadline : float or None
         Value of `time.monotonic` after which training ends.
     threads : int
+    client : distributed.Client or None
     random_state : numpy.random.RandomState
     verbose : int
     """
 
     settings: Any
     columns: Any
-    targets: Any
+    n_outputs: int
+    loss: Any
     samples: Samples
     metric: str
     dtype: str
@@ -64,6 +67,7 @@ class Trainer:
     patience: int | None
     deadline: float | None
     threads: int
+    client: Any
     random_state: Any
     verbose: int
 
@@ -78,7 +82,6 @@ class Trainer:
         -------
         networks : list of Network
         histories : list of History
-        callbacks : list of BestEpoch
         """
         n_samples = len(self.samples.X)
         trained = [np.setdiff1d(np.arange(n_samples), fold) for fold in folds]
@@ -108,7 +111,7 @@ class Trainer:
         return BestEpoch(self.metric, validation, self.patience, self.deadline, threads=1)
 
     def train(self, trained, callbacks, validation_split=None, validation_data=None):
-        """Train one network for each set of rows, and return networks, histories and callbacks."""
+        """Train one network for each set of rows, and return networks and histories."""
         networks = [self.make_network(rows) for rows in trained]
         splits = [0.0] * len(networks) if validation_split is None else validation_split
         sizes = [min(self.settings.batch_size, len(rows)) for rows in trained]
@@ -117,17 +120,18 @@ class Trainer:
         ]
         X, y = self.samples.X, self.samples.targets
         options = self.list_options() | {"validation_data": validation_data}
-        if len(networks) == 1:
+        if len(networks) == 1 and self.client is None:
             history = networks[0].fit(
                 X, y, batch_size=sizes[0], optimizer=optimizers[0], validation_split=splits[0],
-                callbacks=callbacks, progress=bool(self.verbose), **options,
+                callbacks=callbacks, progress=bool(self.verbose), threads=self.threads, **options,
             )  # fmt: skip
-            return networks, [history], callbacks
+            return networks, [history]
         histories = fit_many(
             networks, X, y, batch_size=sizes, optimizer=optimizers, validation_split=splits,
-            callbacks=[[callback] for callback in callbacks], **options,
+            callbacks=[[callback] for callback in callbacks], client=self.client,
+            threads=self.threads if self.client is None else None, **options,
         )  # fmt: skip
-        return networks, histories, callbacks
+        return networks, histories
 
     def list_options(self):
         """Return the arguments of `fit` that all networks share, a dict."""
@@ -138,14 +142,13 @@ class Trainer:
             "dropout_schedule": settings.dropout_schedule if settings.dropout else None,
             "sample_weight": self.samples.weights, "drop_last": True,
             "metrics": () if recorded in ("loss", "accuracy") else recorded,
-            "threads": self.threads,
         }  # fmt: skip
 
     def make_network(self, rows):
         """Return a network that is initialized for the rows that it will be trained on."""
         seed = int(self.random_state.randint(2**31))
         network = make_network(
-            self.columns, self.settings, self.targets.n_outputs, self.targets.loss, seed,
+            self.columns, self.settings, self.n_outputs, self.loss, seed,
             self.dtype, self.compute_dtype,
         )  # fmt: skip
         if self.settings.init == "data":
