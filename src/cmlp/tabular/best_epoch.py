@@ -30,7 +30,9 @@ def measure_mae(targets, outputs, weights):
 def measure_log_loss(codes, outputs, weights):
     """Return the mean negative log-likelihood of the classes."""
     labels = np.arange(outputs.shape[1])
-    return log_loss(codes, outputs.astype(np.float64), sample_weight=weights, labels=labels)
+    exact = outputs.astype(np.float64)
+    exact /= exact.sum(1, keepdims=True)
+    return log_loss(codes, exact, sample_weight=weights, labels=labels)
 
 
 def measure_auc(codes, outputs, weights):

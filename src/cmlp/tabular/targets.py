@@ -42,9 +42,9 @@ class ClassTargets:
         codes = np.searchsorted(self.classes, y).clip(max=len(self.classes) - 1)
         unknown = self.classes[codes] != y
         if unknown.any():
+            row = unknown.argmax()
             raise ValueError(
-                f"{name} must hold labels that occur in y; got {y[unknown.argmax()]!r} in row "
-                f"{unknown.argmax()}"
+                f"{name} must hold labels that occur in y; got {y.tolist()[row]!r} in row {row}"
             )
         return codes.astype(np.int32)
 
