@@ -161,7 +161,7 @@ def test_the_kernel_table_and_the_components_agree():
     assert set(kernels.LOSSES) == set(losses.LOSSES)
     used = {make().kernel for make in optimizers.OPTIMIZERS.values()}
     assert set(kernels.OPTIMIZERS) >= used - {"sgd"}
-    assert set(kernels.INPUT_LAYERS) == set(LAYERS) - {"dense"}
+    assert kernels.INPUT_LAYERS.keys() | kernels.ENCODERS.keys() == set(LAYERS) - {"dense"}
     with_parameter = [name for name, info in kernels.ACTIVATIONS.items() if info.parameters]
     assert with_parameter == [name for name, a in activations.ACTIVATIONS.items() if a.parameter]
     for name, info in kernels.ACTIVATIONS.items():

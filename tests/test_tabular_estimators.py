@@ -228,7 +228,7 @@ def test_validation_data_are_used_instead_of_rows_of_x():
         RealMLPRegressor(cv=2).fit(X, y, validation_data=held_out)
     with pytest.raises(ValueError, match=r"validation_data must be a tuple"):
         estimator.fit(X, y, validation_data=held_out[0])
-    with pytest.raises(ValueError, match=r"validation_data must have as many rows"):
+    with pytest.raises(ValueError, match=r"validation_data must have one target for each row"):
         estimator.fit(X, y, validation_data=(held_out[0], y))
     with pytest.raises(
         ValueError, match=r"must hold labels that occur in y; got 'unknown' in row 1"

@@ -1,4 +1,4 @@
-"""`RealMLP`: what the classifier and the regressor share."""
+"""`RealMLP`: the base class of the classifier and the regressor."""
 
 import inspect
 import time
@@ -119,7 +119,7 @@ class RealMLP(EstimatorFiles, BaseEstimator):
         X = columns.join(encoder.transform(X), encoder.dtype)
         if len(X) != len(y) or len(y) == 0:
             raise ValueError(
-                f"validation_data must have as many rows as targets, at least one; got {len(X)} "
+                f"validation_data must have one target for each row, at least one; got {len(X)} "
                 f"and {len(y)}"
             )
         return Samples(X, targets.encode(y, "y of validation_data"), None)

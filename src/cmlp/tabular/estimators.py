@@ -87,7 +87,7 @@ class RealMLPClassifier(ClassifierMixin, RealMLP):
         Number of networks that are trained after those on all rows, up to their mean best epoch,
         and replace them.
     early_stopping : int, optional
-        End training after so many epochs that were worse than the best. Never by default: the
+        End training when this number of epochs was worse than the best. Never by default: the
         schedule is made for all epochs.
     time_limit : float, optional
         Seconds after which `fit` begins no further epoch.
@@ -329,7 +329,7 @@ class RealMLPRegressor(RegressorMixin, RealMLP):
             With the columns of `fit`.
         return_std : bool, default False
             Whether to return standard deviations too; only with ``loss="gaussian_nll"``. With
-            several networks they are those of the mixture of their distributions.
+            several networks, of the mixture of their distributions.
 
         Returns
         -------

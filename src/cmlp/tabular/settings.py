@@ -57,7 +57,7 @@ VARIANTS = {"TD": None, "TD-S": None}
 
 # Preset -> values that differ from the variant's.
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"hidden_layer_sizes": (128, 128), "max_epochs": 64},
+    "fast": {"hidden_layer_sizes": (128, 128), "max_epochs": 64, "batch_size": 128},
     "default": {},
     "best": {"cv": 8},
 }

@@ -72,7 +72,7 @@ class Trainer:
     verbose: int
 
     def train_folds(self, folds):
-        """Train a network for each fold on the other rows, and validate it on those of the fold.
+        """Train a network for each fold on the other rows, and validate it on the fold.
 
         Parameters
         ----------

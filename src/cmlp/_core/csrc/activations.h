@@ -41,7 +41,7 @@
     X(gelu_tanh, 0, 0, z * v_sigmoid(GELU_ARGUMENT),                 \
       gated_slope(z, v_sigmoid(GELU_ARGUMENT), GELU_SLOPE))          \
     X(silu, 0, 0, v_silu(z), gated_slope(z, v_sigmoid(z), splat(1))) \
-    X(mish, 0, 0, z * tanh_softplus(z), mish_slope(z))
+    X(mish, 0, 0, z * tanh_softplus(bounded_exp(z)), mish_slope(z, bounded_exp(z)))
 
 /* The argument of gelu_tanh's sigmoid, u = 2 sqrt(2/pi) (z + 0.044715 z^3), and du/dz. */
 #define GELU_ARGUMENT (z * (z * z * (REAL)0.044715 + 1) * (REAL)1.59576912160573071176)
@@ -71,18 +71,21 @@ INLINE V v_silu(V z)
 /* The derivative of z s with s = sigmoid(u(z)) and slope = du/dz. */
 INLINE V gated_slope(V z, V s, V slope) { return s + z * s * (1 - s) * slope; }
 
-/* tanh(log(1 + exp(z))) = e (e + 2) / (e (e + 2) + 2) with e = exp(z); it rounds to 1 above 20. */
-INLINE V tanh_softplus(V z)
+/* exp(z), bounded where tanh(log(1 + exp(z))) rounds to 1. */
+INLINE V bounded_exp(V z) { return v_exp(v_select(z > 20, splat(20), z)); }
+
+/* tanh(log(1 + exp(z))) = e (e + 2) / (e (e + 2) + 2) with e = exp(z). */
+INLINE V tanh_softplus(V e)
 {
-    V e = v_exp(v_select(z > 20, splat(20), z)), f = e * (e + 2);
+    V f = e * (e + 2);
     return f / (f + 2);
 }
 
-/* The derivative of z tanh(log(1 + exp(z))). */
-INLINE V mish_slope(V z)
+/* The derivative of z tanh(log(1 + exp(z))), t + z sigmoid(z) (1 - t^2), with e = exp(z). */
+INLINE V mish_slope(V z, V e)
 {
-    V t = tanh_softplus(z);
-    return t + z * v_sigmoid(z) * (1 - t * t);
+    V t = tanh_softplus(e);
+    return t + z * (e * v_reciprocal(e + 1)) * (1 - t * t);
 }
 
 /* The codes.  Softmax, which needs a whole row, has no line in the lists and comes last. */

@@ -62,25 +62,22 @@ INLINE V v_root(V x)
 /* 2^n for n in the range of exponents of normal numbers. */
 INLINE V power_of_two(VI n) { return (V)((n + REAL_BIAS) << REAL_MANTISSA); }
 
-/* exp(x) = 2^n exp(r) with |r| <= ln(2)/2 (Cody and Waite, "Software Manual for the Elementary
- * Functions", 1980, ch. 6); exp(r) by its Taylor polynomial.  2^n is applied as two factors, so
- * that results may be subnormal.  Large arguments return infinity, small ones 0. */
-INLINE V v_exp(V x)
+/* Reduce x = n ln(2) + r with |r| <= ln(2)/2 (Cody and Waite, "Software Manual for the Elementary
+ * Functions", 1980, ch. 6) for |x| up to a thousand; set n, and return exp(r) - 1 by its Taylor
+ * polynomial. */
+INLINE V reduced_expm1(V x, VI *n)
 {
 #if CMLP_REAL_BYTES == 4
-    const REAL low = -104, high = 89, ln2_high = 0x1.63p-1f, ln2_low = -0x1.bd0106p-13f;
-    const REAL shift = 0x1.8p23f;
+    const REAL ln2_high = 0x1.63p-1f, ln2_low = -0x1.bd0106p-13f, shift = 0x1.8p23f;
 #else
-    const REAL low = -746, high = 710, ln2_high = 0x1.62e42fee00000p-1,
-               ln2_low = 0x1.a39ef35793c76p-33;
+    const REAL ln2_high = 0x1.62e42fee00000p-1, ln2_low = 0x1.a39ef35793c76p-33;
     const REAL shift = 0x1.8p52;
 #endif
     const REAL log2e = (REAL)1.44269504088896340736;
-    V clamped = v_select(x < low, splat(low), v_select(x > high, splat(high), x));
-    V shifted = clamped * log2e + shift; /* the last bits of the mantissa are the integer n */
-    VI n = (VI)shifted - (VI)splat(shift);
+    V shifted = x * log2e + shift; /* the last bits of the mantissa are the integer n */
+    *n = (VI)shifted - (VI)splat(shift);
     V whole = shifted - shift;
-    V r = clamped - whole * ln2_high - whole * ln2_low;
+    V r = x - whole * ln2_high - whole * ln2_low;
 #if CMLP_REAL_BYTES == 4
     V p = splat(1 / (REAL)5040);
 #else
@@ -97,10 +94,28 @@ INLINE V v_exp(V x)
     p = p * r + 1 / (REAL)24;
     p = p * r + 1 / (REAL)6;
     p = p * r + (REAL)0.5;
-    p = p * r * r + r + 1;
+    return p * r * r + r;
+}
+
+/* exp(x) = 2^n exp(r).  2^n is applied as two factors, so that results may be subnormal.  Large
+ * arguments return infinity, small ones 0. */
+INLINE V v_exp(V x)
+{
+    const REAL low = CMLP_REAL_BYTES == 4 ? -104 : -746, high = CMLP_REAL_BYTES == 4 ? 89 : 710;
+    VI n;
+    V p = reduced_expm1(v_select(x < low, splat(low), v_select(x > high, splat(high), x)), &n) + 1;
     VI half = n >> 1;
     V y = p * power_of_two(half) * power_of_two(n - half);
     return v_select(x == x, y, x); /* NaN is returned unchanged */
+}
+
+/* exp(x) - 1 for x <= 0, as 2^n (exp(r) - 1) + (2^n - 1), which does not cancel near 0, where n is
+ * 0.  Below -50 it rounds to -1. */
+INLINE V v_expm1(V x)
+{
+    VI n;
+    V q = reduced_expm1(v_select(x < -50, splat(-50), x), &n), power = power_of_two(n);
+    return q * power + (power - 1);
 }
 
 /* log(x) for a positive, normal x = 2^k (1 + f): log(1 + f) by a polynomial in s = f / (2 + f), as
@@ -172,9 +187,6 @@ INLINE V v_tanh(V x)
 #endif
     return v_select(size < (REAL)0.625, near, v_select(x < 0, -far, far));
 }
-
-/* exp(x) - 1 for x <= 0, as tanh(x/2) (exp(x) + 1), which does not cancel near 0. */
-INLINE V v_expm1(V x) { return v_tanh(x * (REAL)0.5) * (v_exp(x) + 1); }
 
 /* log(1 + exp(x)) as max(x, 0) + log(1 + exp(-|x|)), which does not overflow. */
 INLINE V v_softplus(V x)
