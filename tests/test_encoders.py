@@ -317,14 +317,11 @@ def test_wrong_layers(build, error, message):
         build()
 
 
-def test_what_is_not_supported(tmp_path, rng):
+def test_what_is_not_supported(rng):
     X, y = make_data(rng, 20)
     net = make([Scale()], dtype="float32")
-    for call in (lambda: net.to_onnx(tmp_path / "net.onnx"), lambda: net.to_c(tmp_path / "net.c"),
-                 lambda: net.quantize(X)):  # fmt: skip
-        with pytest.raises(ValueError, match=r"input_layers .*got Scale"):
-            call()
-    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match=r"quantize does not support .* input_layers; got Scale"):
+        net.quantize(X)
     with pytest.raises(ValueError, match="shards and comm do not support input_layers"):
         net.fit(X, y, shards=2)
     assert set(layers.__all__) == {"Embedding", "OneHot", "Periodic", "Scale"}

@@ -44,11 +44,12 @@ LAYERS = [
     _training.shard_sources _training.sharding _training.sources _training.splits
     _training.step_settings""",
     """formats formats.archive formats.atomic formats.base formats.builder formats.c
-    formats.c_functions formats.c_quantized formats.c_source formats.finite formats.folding
-    formats.header formats.keras formats.methods formats.npy formats.npz formats.onnx
-    formats.onnx_export formats.onnx_graph formats.onnx_import formats.onnx_patterns
-    formats.onnx_quantized formats.onnx_tensors formats.quantized_archive formats.safetensors
-    formats.sklearn_mlp formats.torch formats.torch_modules""",
+    formats.c_encoders formats.c_functions formats.c_quantized formats.c_source formats.c_text
+    formats.finite formats.folding formats.header formats.keras formats.methods formats.npy
+    formats.npz formats.onnx formats.onnx_encoders formats.onnx_export formats.onnx_graph
+    formats.onnx_import formats.onnx_patterns formats.onnx_quantized formats.onnx_tensors
+    formats.quantized_archive formats.safetensors formats.sklearn_mlp formats.torch
+    formats.torch_modules""",
     "layers",
     """_model _model.architecture _model.attributes _model.layers _model.layers.base
     _model.layers.dense _model.layers.encoders _model.layers.input_dropout _model.layers.input_noise

@@ -14,7 +14,7 @@ from cmlp._model.quantized import (
 )
 from cmlp._quantization.ranges import Distribution, check_method, choose_quantizer
 from cmlp._training.inputs import as_matrix, convert_rows, is_scipy_sparse
-from cmlp.formats.folding import fold_layers
+from cmlp.formats.folding import fold_layers, refuse_encoders
 
 FLOAT32 = np.dtype(np.float32)
 
@@ -40,6 +40,7 @@ def quantize_state(state, X, method, percentile):
     """
     check_method(method, percentile)
     architecture = state.architecture
+    refuse_encoders(architecture, "quantize")
     check_inputs(architecture.sizes)
     blocks = RowBlocks(X, architecture.inputs)
     layers = fold_layers(state)

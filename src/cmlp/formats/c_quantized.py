@@ -7,7 +7,8 @@ whose activation is piecewise linear have the same bits.
 
 from cmlp._core.quantized import PIECEWISE_LINEAR
 from cmlp._model.quantized import MAX_OPERAND
-from cmlp.formats.c_source import SourceRenderer, render_array, render_float
+from cmlp.formats.c_source import SourceRenderer
+from cmlp.formats.c_text import render_array, render_float
 
 QUANTIZE = """/* The integer of v = x / scale, from 0 to 255. */
 static uint8_t quantize(float v, float low, float high, int zero_point)

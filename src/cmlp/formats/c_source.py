@@ -8,13 +8,24 @@ import numpy as np
 
 from cmlp._utils.validation import check_bool, look_up
 from cmlp.formats.atomic import replace_files
+from cmlp.formats.c_encoders import (
+    ENCODER_FUNCTIONS,
+    render_encoder_arrays,
+    render_encoder_calls,
+)
 from cmlp.formats.c_functions import ACTIVATION_CODE, FUNCTIONS, MATH_FUNCTIONS
-from cmlp.formats.folding import fold_layers
-
-MAX_COLUMNS = 96  # maximum length of lines with elements of an array
+from cmlp.formats.c_text import render_array, render_float
+from cmlp.formats.folding import fold_encoders, fold_layers
 
 # Characters in the name of an included file for which C99, 6.4.7, defines no behavior.
 UNQUOTABLE = {'"', "'", "\\"}
+
+# Header of the standard library -> pattern of what the text of a file uses of it.
+HEADERS = {
+    "stdint.h": r"\bu?int\d+_t\b",
+    "math.h": r"\b(expf|tanhf|log1pf|erff|logf|sqrtf?)\b",
+    "string.h": r"\bstrcmp\b",
+}
 
 
 def write(state, path, name="model", weights="float32", own_math=False, renderer=None):
@@ -40,6 +51,13 @@ def write(state, path, name="model", weights="float32", own_math=False, renderer
     FileNotFoundError
         If the directory of `path` does not exist.
     """
+    path, header_path = check_options(path, name, weights, own_math)
+    renderer = (renderer or SourceRenderer)(state, name, weights == "int8", own_math)
+    write_files(path, header_path, renderer)
+
+
+def check_options(path, name, weights, own_math):
+    """Return the paths of source and header; raise if an option of `write` is invalid."""
     path = Path(os.fspath(path))
     if path.suffix != ".c":
         raise ValueError(f"path must end in .c; got {str(path)!r}")
@@ -53,12 +71,67 @@ def write(state, path, name="model", weights="float32", own_math=False, renderer
             f"path must have a file name that #include can quote, without control characters, "
             f"quotes and backslashes; got {str(path)!r}"
         )
-    renderer = (renderer or SourceRenderer)(state, name, weights == "int8", own_math)
+    return path, header_path
+
+
+def write_files(path, header_path, renderer):
+    """Write both files, atomically; the renderer has `render_header` and `render_source`."""
     header = renderer.render_header().encode()
     source = renderer.render_source(header_path.name).encode()
     with replace_files([header_path, path]) as (header_file, source_file):
         header_file.write(header)
         source_file.write(source)
+
+
+def render_file(body, header_name, own_math):
+    """Return the text of a source file: includes, the functions that the body calls, the body.
+
+    Parameters
+    ----------
+    body : str
+    header_name : str
+        Of the file's own header.
+    own_math : bool
+        Whether the functions of `MATH_FUNCTIONS` are the file's own.
+    """
+    helpers = render_helpers(body, own_math)
+    text = f"{helpers}\n{body}"
+    includes = [f"#include <{header}>" for header, pattern in HEADERS.items()
+                if re.search(pattern, text)]  # fmt: skip
+    return "\n".join([*includes, f'#include "{header_name}"\n', text])
+
+
+def render_helpers(body, own_math):
+    """Return the functions that the body calls, directly or through each other."""
+    chosen, text = [], body
+    for code in (*FUNCTIONS, *ENCODER_FUNCTIONS):
+        function = re.search(r"static \w+ (\w+)\(", code)[1]
+        if re.search(rf"\b{function}\(", text):
+            chosen.insert(0, code)
+            text += code
+    defines, own = [], []
+    for macro, (standard, ours, code) in reversed(MATH_FUNCTIONS.items()):
+        if re.search(rf"\b({macro}|{ours})\(", text):
+            defines.append(f"#define {macro} {ours if own_math else standard}")
+            if own_math:
+                own.insert(0, code)
+                text += code
+    return "\n".join(["\n".join(reversed(defines)), *own, *chosen])
+
+
+def render_layer_function(is_int8):
+    """Return the function that computes the pre-activations of a layer."""
+    kind, factor = ("int8_t", "scale[i] * ") if is_int8 else ("float", "")
+    parameter = ", const float *scale" if is_int8 else ""
+    return (
+        f"static void layer(const float *x, float *z, const {kind} *w{parameter}, "
+        "const float *b,\n"
+        "                  int inputs, int outputs)\n{\n    int i, j;\n"
+        "    for (i = 0; i < outputs; i++) {\n        float sum = 0.0f;\n"
+        "        for (j = 0; j < inputs; j++)\n"
+        "            sum += (float)w[i * inputs + j] * x[j];\n"
+        f"        z[i] = {factor}sum + b[i];\n    }}\n}}\n"
+    )
 
 
 class SourceRenderer:
@@ -69,12 +142,17 @@ class SourceRenderer:
     state : ModelState
     name : str
     is_int8 : bool
+        Whether the weights of dense layers are 8-bit integers.
     own_math : bool
+    prefix : str, default ""
+        Of the names of constant arrays.
     """
 
-    def __init__(self, state, name, is_int8, own_math):
-        self.name, self.is_int8, self.own_math = name, is_int8, own_math
-        self.layers = fold_layers(state)
+    prefix = ""
+
+    def __init__(self, state, name, is_int8, own_math, prefix=""):
+        self.name, self.is_int8, self.own_math, self.prefix = name, is_int8, own_math, prefix
+        self.encoders, self.layers = fold_encoders(state), fold_layers(state)
         self.sizes = state.architecture.sizes
         self.is_classifier, self.task = state.is_classifier, state.task
         self.threshold = state.architecture.decision_threshold
@@ -111,92 +189,81 @@ class SourceRenderer:
         """Return the text of the source file, which includes the header of this name."""
         parts = [self.render_layer_function(), *self.render_arrays(), self.render_predict()]
         body = "\n".join([*parts, self.render_classify()])
-        helpers = self.render_helpers(body)
-        includes = f'#include "{header_name}"\n'
-        if re.search(r"\b(expf|tanhf|log1pf|erff|sqrtf)\b", f"{helpers}\n{body}"):
-            includes = "#include <math.h>\n" + includes
-        if self.is_int8:
-            includes = "#include <stdint.h>\n" + includes
-        return f"{includes}\n{helpers}\n{body}"
-
-    def render_helpers(self, body):
-        """Return the functions that the body calls, directly or through each other."""
-        chosen = []
-        text = body
-        for code in FUNCTIONS:
-            function = re.search(r"static \w+ (\w+)\(", code)[1]
-            if re.search(rf"\b{function}\(", text):
-                chosen.append(code)
-                text += code
-        defines, own = [], []
-        for macro, (standard, ours, code) in reversed(MATH_FUNCTIONS.items()):
-            if re.search(rf"\b({macro}|{ours})\(", text):
-                defines.append(f"#define {macro} {ours if self.own_math else standard}")
-                if self.own_math:
-                    own.insert(0, code)
-                    text += code
-        return "\n".join(["\n".join(reversed(defines)), *own, *chosen])
+        return render_file(body, header_name, self.own_math)
 
     def render_layer_function(self):
         """Return the function that computes the pre-activations of a layer."""
-        kind, factor = ("int8_t", "scale[i] * ") if self.is_int8 else ("float", "")
-        parameter = ", const float *scale" if self.is_int8 else ""
-        return (
-            f"static void layer(const float *x, float *z, const {kind} *w{parameter}, "
-            "const float *b,\n"
-            "                  int inputs, int outputs)\n{\n    int i, j;\n"
-            "    for (i = 0; i < outputs; i++) {\n        float sum = 0.0f;\n"
-            "        for (j = 0; j < inputs; j++)\n"
-            "            sum += (float)w[i * inputs + j] * x[j];\n"
-            f"        z[i] = {factor}sum + b[i];\n    }}\n}}\n"
-        )
+        return render_layer_function(self.is_int8)
 
     def render_arrays(self):
         """Yield the parameters as constant arrays."""
+        p = self.prefix
+        for encoder in self.encoders:
+            yield from render_encoder_arrays(encoder, p)
         for l, layer in enumerate(self.layers):
             # A layer normalization adds the bias.
             bias = layer.bias if layer.scale is None else np.zeros_like(layer.bias)
             if self.is_int8:
                 step, weight = quantize(layer.weight)
-                yield render_array("int8_t", f"weight_{l}", weight.ravel(), "{:d}".format)
-                yield render_array("float", f"step_{l}", step)
+                yield render_array("int8_t", f"{p}weight_{l}", weight.ravel(), "{:d}".format)
+                yield render_array("float", f"{p}step_{l}", step)
             else:
-                yield render_array("float", f"weight_{l}", layer.weight.ravel())
-            yield render_array("float", f"bias_{l}", bias)
+                yield render_array("float", f"{p}weight_{l}", layer.weight.ravel())
+            yield render_array("float", f"{p}bias_{l}", bias)
             if layer.scale is not None:
-                yield render_array("float", f"scale_{l}", layer.scale)
-                yield render_array("float", f"shift_{l}", layer.bias)
+                yield render_array("float", f"{p}scale_{l}", layer.scale)
+                yield render_array("float", f"{p}shift_{l}", layer.bias)
             if layer.alpha is not None:
-                yield render_array("float", f"alpha_{l}", layer.alpha)
+                yield render_array("float", f"{p}alpha_{l}", layer.alpha)
 
     def render_predict(self):
-        """Return the function that computes the outputs.
+        """Return the function that computes the outputs."""
+        return self.render_outputs(f"void {self.name}_predict")
+
+    def render_outputs(self, head):
+        """Return the function that computes the outputs y for the inputs x.
 
         The layers alternate between two buffers, a and b; the last one writes to y.
+
+        Parameters
+        ----------
+        head : str
+            Type and name of the function.
         """
-        width = max(self.sizes[1:-1], default=1)
-        lines = [f"void {self.name}_predict(const float *x, float *y)", "{"]
-        if len(self.layers) > 1:
-            second = f", b[{width}]" if len(self.layers) > 2 else ""
-            lines.append(f"    float a[{width}]{second};")
-        if any(self.render_activation(l) for l in range(len(self.layers))):
-            lines.append("    int i;")
-        source = "x"
-        for l, layer in enumerate(self.layers):
-            target = "y" if l == len(self.layers) - 1 else "ab"[l % 2]
-            outputs, inputs = layer.weight.shape
-            step = f", step_{l}" if self.is_int8 else ""
-            lines.append(
-                f"    layer({source}, {target}, weight_{l}{step}, bias_{l}, {inputs}, {outputs});"
-            )
-            if layer.scale is not None:
-                lines.append(
-                    f"    normalize({target}, {outputs}, scale_{l}, shift_{l}, "
-                    f"{render_float(layer.eps)});"
-                )
-            lines += self.render_activation_loop(l, target, outputs)
+        stages = [*self.encoders, *self.layers]
+        widths = [encoder.outputs for encoder in self.encoders]
+        widths += [len(layer.bias) for layer in self.layers]
+        body, source = [], "x"
+        for k, stage in enumerate(stages):
+            target = "y" if k == len(stages) - 1 else "ab"[k % 2]
+            if k < len(self.encoders):
+                body += render_encoder_calls(stage, source, target, self.prefix)
+            else:
+                body += self.render_dense(k - len(self.encoders), source, target)
             source = target
-        return "\n".join([*lines, "}", ""])
+        lines = [f"{head}(const float *x, float *y)", "{"]
+        buffers = [f"{name}[{max(widths[k:-1:2])}]" for k, name in enumerate("ab") if widths[k:-1]]
+        if buffers:
+            lines.append(f"    float {', '.join(buffers)};")
+        counters = [name for name in "ij" if any(f"for ({name} = 0" in line for line in body)]
+        if counters:
+            lines.append(f"    int {', '.join(counters)};")
+        return "\n".join([*lines, *body, "}", ""])
+
+    def render_dense(self, l, source, target):
+        """Return the lines that compute the activations of layer l."""
+        layer, p = self.layers[l], self.prefix
+        outputs, inputs = layer.weight.shape
+        step = f", {p}step_{l}" if self.is_int8 else ""
+        lines = [
+            f"    layer({source}, {target}, {p}weight_{l}{step}, {p}bias_{l}, {inputs}, {outputs});"
+        ]
+        if layer.scale is not None:
+            lines.append(
+                f"    normalize({target}, {outputs}, {p}scale_{l}, {p}shift_{l}, "
+                f"{render_float(layer.eps)});"
+            )
+        return lines + self.render_activation_loop(l, target, outputs)
 
     def render_activation_loop(self, l, target, outputs):
         """Return the lines that replace the pre-activations of layer l in the array `target`."""
@@ -218,10 +285,10 @@ class SourceRenderer:
         if activation.name in ("identity", "softmax"):
             return None
         if activation.name == "prelu":
-            return f"z < 0.0f ? alpha_{l}[i] * z : z"
+            return f"z < 0.0f ? {self.prefix}alpha_{l}[i] * z : z"
         f = activation.base or activation
         code = ACTIVATION_CODE[f.name].format(k=render_float(f.parameter))
-        return f"z + alpha_{l}[i] * (({code}) - z)" if activation.base else code
+        return f"z + {self.prefix}alpha_{l}[i] * (({code}) - z)" if activation.base else code
 
     def render_classify(self):
         """Return the function that predicts the class; empty for other networks."""
@@ -274,22 +341,3 @@ def quantize(weight):
     step = np.abs(weight).max(axis=1) / 127
     step[step == 0] = 1
     return step, np.rint(weight / step[:, None]).astype(int)
-
-
-def render_float(value):
-    """Return a number as a float constant of C."""
-    text = f"{np.float32(value):.9g}"
-    return text + ("f" if re.search(r"[.e]", text) else ".0f")
-
-
-def render_array(kind, name, values, render=render_float):
-    """Return the definition of a constant array of the C type `kind`."""
-    lines, line = [], "   "
-    for value in values:
-        item = f" {render(value)},"
-        if len(line) + len(item) > MAX_COLUMNS:
-            lines.append(line)
-            line = "   "
-        line += item
-    elements = "\n".join([*lines, line])
-    return f"static const {kind} {name}[{len(values)}] = {{\n{elements}\n}};\n"

@@ -1,12 +1,13 @@
-"""A network in the form that exports use: dense layers with batch normalization folded in.
+"""A network in the form that exports use: encoders, then dense layers with batch norms folded in.
 
-Input layers (noise, dropout) and dropout act in training only, so exports leave them out.
+Noise and dropout act in training only, so exports leave them out.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from cmlp._model.layers import Encoder
 from cmlp.activations import Activation
 from cmlp.formats.finite import check_finite
 from cmlp.normalizations import BatchNorm, LayerNorm
@@ -40,15 +41,126 @@ class FoldedLayer:
     alpha: np.ndarray | None = None
 
 
-def refuse_encoders(architecture):
-    """Raise `ValueError` if a network has input layers that a format cannot describe."""
+class FoldedEncoder:
+    """An input layer for prediction: it replaces some columns and copies the others.
+
+    Parameters
+    ----------
+    layer : Encoder
+    inputs : int
+        Number of columns that it reads.
+    values : dict from str to ndarray of float64
+        Its tensors by name, in the shapes that the classes of `cmlp.layers` document.
+    number : int
+        Index of the layer among those of its kind.
+
+    Attributes
+    ----------
+    outputs : int
+        Number of columns that it computes.
+    plan : ColumnPlan
+    """
+
+    def __init__(self, layer: Encoder, inputs, values, number):
+        self.layer, self.inputs, self.values, self.number = layer, inputs, values, number
+        self.outputs = layer.count_outputs(inputs)
+        self.plan = layer.plan(inputs)
+
+    def list_counts(self):
+        """Return the number of outputs of each column that is replaced; a list of int."""
+        counts = self.layer.count_column_outputs()
+        return [counts] * len(self.plan.column) if isinstance(counts, int) else counts
+
+    def compute_order(self):
+        """Return the index of each output in [copied columns, computed columns].
+
+        The computed columns are those of the first replaced column, of the second, ...
+
+        Returns
+        -------
+        ndarray of int64, shape (outputs,)
+        """
+        plan, order = self.plan, np.empty(self.outputs, np.int64)
+        order[plan.kept_target] = np.arange(len(plan.kept_target))
+        first = len(plan.kept_target)
+        for target, count in zip(plan.target, self.list_counts(), strict=True):
+            order[target : target + count] = np.arange(first, first + count)
+            first += count
+        return order
+
+    def stack_tables(self):
+        """Return the vectors of an `Embedding`, with zeros for code 0 of each column.
+
+        Returns
+        -------
+        table : ndarray, shape (categories and columns, dim)
+        first : ndarray of int64, shape (columns,)
+            Row of code 0 of each column.
+        """
+        first = self.plan.first_row + np.arange(len(self.plan.column))
+        return np.insert(self.values["embedding"].T, self.plan.first_row, 0, axis=0), first
+
+    def stack_maps(self):
+        """Return the linear maps of a `Periodic`.
+
+        Returns
+        -------
+        weight : ndarray, shape (columns, features, outputs of a map)
+        bias : ndarray, shape (columns, outputs of a map)
+        """
+        weight, bias = self.values["periodic_weight"], self.values["periodic_bias"].T
+        return weight.reshape(len(weight), *bias.shape).transpose(1, 0, 2), bias
+
+
+def fold_encoders(state, dtype=np.float32):
+    """Return the encoders of a network, in order.
+
+    Parameters
+    ----------
+    state : ModelState
+    dtype : numpy.dtype, default float32
+        Of the export.
+
+    Returns
+    -------
+    list of FoldedEncoder
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not finite in `dtype`.
+    """
+    architecture = state.architecture
+    columns, found, counts = architecture.inputs, [], {}
+    for position, layer in enumerate(architecture.layers):
+        if isinstance(layer, Encoder):
+            tensors = {tensor: np.array(view, np.float64)
+                       for tensor, view in state.parameters.views.items()
+                       if tensor.layer == position}  # fmt: skip
+            check_finite({tensor.key: array for tensor, array in tensors.items()}, dtype)
+            values = {tensor.name: array for tensor, array in tensors.items()}
+            number = counts[layer.kind] = counts.get(layer.kind, -1) + 1
+            found.append(FoldedEncoder(layer, columns, values, number))
+        columns = layer.count_outputs(columns)
+    return found
+
+
+def refuse_encoders(architecture, what):
+    """Raise `ValueError` if a network has input layers.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    what : str
+        What does not support them, for the message.
+    """
     if architecture.encoders:
         kinds = ", ".join(type(layer).__name__ for layer in architecture.encoders)
-        raise ValueError(f"a network with input_layers can only be saved with save; got {kinds}")
+        raise ValueError(f"{what} does not support a network with input_layers; got {kinds}")
 
 
 def fold_layers(state):
-    """Return the layers that a network's predictions use.
+    """Return the dense layers that a network's predictions use.
 
     Parameters
     ----------
@@ -61,9 +173,8 @@ def fold_layers(state):
     Raises
     ------
     ValueError
-        If a parameter is not finite, or is not in float32 after folding; if there are encoders.
+        If a parameter is not finite, or is not in float32 after folding.
     """
-    refuse_encoders(state.architecture)
     arrays = {name: np.array(array, np.float64) for name, array in state.to_arrays().items()}
     check_finite(arrays, np.float64)
     layers = []

@@ -101,7 +101,8 @@ class FileMethods:
         """Write the network as an ONNX model (the extra ``onnx``).
 
         The input ``X`` and the output ``outputs`` are float32 and have any number of samples;
-        batch normalization is folded into the weights.
+        batch normalization is folded into the weights. Columns of categories in X hold their codes;
+        any other number is code 0.
 
         Parameters
         ----------
@@ -109,7 +110,7 @@ class FileMethods:
         opset : int, default 17
             At least 13. Layer normalization is one node from 17 on, gelu from 20 on.
         input_dtype : {"float32", "uint8"}, default "float32"
-            With uint8 the model scales its input by 1/255, as `fit` does.
+            With uint8 the model scales its input by 1/255, as `fit` does; not with codes.
         labels : sequence of int or str, or True, optional
             Class names for a second output, ``label``; True for their numbers. Only True is allowed
             for a multilabel network; ``label`` then has 0 and 1, shape (samples, outputs).
@@ -159,7 +160,8 @@ class FileMethods:
         ``void NAME_predict(const float *x, float *y)`` computes the outputs and, for classifiers,
         ``int NAME_classify(const float *x)`` the class, without allocation, with constant weights.
         For a multilabel network it is ``void NAME_classify(const float *x, int *labels)``, which
-        writes 0 or 1 for each output.
+        writes 0 or 1 for each output. Columns of categories in x hold their codes; any other number
+        is code 0.
 
         Parameters
         ----------
@@ -169,7 +171,8 @@ class FileMethods:
         name : str, default "model"
             Prefix of the functions' names.
         weights : {"float32", "int8"}, default "float32"
-            8-bit integers, with one scale for each unit, take a quarter of the memory.
+            8-bit integers, with one scale for each unit, take a quarter of the memory. Parameters
+            of input layers are always float32.
         own_math : bool, default False
             Whether the file contains functions such as exp instead of using ``math.h``, accurate
             to about 1e-6. Layer normalization uses ``sqrtf`` from ``math.h`` in either case.
@@ -189,7 +192,8 @@ class FileMethods:
         Returns
         -------
         torch.nn.Sequential
-            In evaluation mode, of the network's dtype, with its dropout modules.
+            In evaluation mode, of the network's dtype, with its dropout modules. The modules of
+            input layers are in `cmlp.formats.torch_modules`; `from_torch` does not read them.
 
         Raises
         ------

@@ -9,7 +9,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cmlp._utils.validation import check_integer, to_list
 from cmlp.formats.atomic import replace_file
-from cmlp.formats.folding import fold_layers
+from cmlp.formats.folding import fold_encoders, fold_layers
+from cmlp.formats.onnx_encoders import add_encoder
 
 MIN_OPSET = 13
 # First opsets with the operators LayerNormalization and Gelu.
@@ -18,7 +19,18 @@ LAYER_NORM_OPSET, GELU_OPSET = 17, 20
 
 def add_layers(graph, state, input_dtype):
     """Add the nodes of all layers of a `ModelState`; return the name of the outputs."""
-    x = add_bytes(graph, "X") if input_dtype == "uint8" else "X"
+    if input_dtype == "uint8" and state.architecture.code_columns:
+        raise ValueError(
+            "input_dtype must be 'float32' with OneHot or Embedding, as bytes are divided by 255; "
+            "got 'uint8'"
+        )
+    return add_network(graph, add_bytes(graph, "X") if input_dtype == "uint8" else "X", state)
+
+
+def add_network(graph, x, state):
+    """Add the nodes of a `ModelState` that reads the tensor `x`; return the name of the outputs."""
+    for encoder in fold_encoders(state):
+        x = add_encoder(graph, x, encoder)
     for layer in fold_layers(state):
         x = add_layer(graph, x, layer)
     return x
@@ -44,12 +56,7 @@ def write(state, path, opset=17, input_dtype="float32", labels=None, add_layers=
     FileNotFoundError
         If the directory of `path` does not exist.
     """
-    newest = onnx.defs.onnx_opset_version()
-    opset = check_integer("opset", opset, MIN_OPSET)
-    if opset > newest:
-        raise ValueError(
-            f"opset must be at most {newest}, the newest of the installed onnx; got {opset}"
-        )
+    opset = check_opset(opset)
     input_types = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8}
     if input_dtype not in input_types:
         raise ValueError(f"input_dtype must be 'float32' or 'uint8'; got {input_dtype!r}")
@@ -68,9 +75,36 @@ def write(state, path, opset=17, input_dtype="float32", labels=None, add_layers=
             "X", input_types[input_dtype], ["samples", architecture.inputs]
         )
     ]
+    write_model(graph, inputs, outputs, path)
+
+
+def check_opset(opset):
+    """Return `opset` as an int; raise if it is too old or newer than the installed onnx."""
+    newest = onnx.defs.onnx_opset_version()
+    opset = check_integer("opset", opset, MIN_OPSET)
+    if opset > newest:
+        raise ValueError(
+            f"opset must be at most {newest}, the newest of the installed onnx; got {opset}"
+        )
+    return opset
+
+
+def write_model(graph, inputs, outputs, path, **domains):
+    """Write a model, atomically.
+
+    Parameters
+    ----------
+    graph : GraphBuilder
+    inputs, outputs : list of onnx.ValueInfoProto
+    path : str or os.PathLike
+    **domains : int
+        Opsets of other domains than the standard one.
+    """
+    opsets = {"": graph.opset, **domains}
     model = helper.make_model(
         helper.make_graph(graph.nodes, "cmlp", inputs, outputs, graph.constants),
-        opset_imports=[helper.make_opsetid("", opset)], producer_name="cmlp",
+        opset_imports=[helper.make_opsetid(*each) for each in opsets.items()],
+        producer_name="cmlp",
     )  # fmt: skip
     model.ir_version = min(model.ir_version, helper.find_min_ir_version_for(model.opset_import))
     onnx.checker.check_model(model, full_check=True)
@@ -81,6 +115,12 @@ def write(state, path, opset=17, input_dtype="float32", labels=None, add_layers=
 class GraphBuilder:
     """Collects the nodes and constants of a model.
 
+    Parameters
+    ----------
+    opset : int
+    prefix : str, default ""
+        Of the names of all tensors that get no name.
+
     Attributes
     ----------
     opset : int
@@ -88,13 +128,13 @@ class GraphBuilder:
     constants : list of onnx.TensorProto
     """
 
-    def __init__(self, opset):
-        self.opset = opset
+    def __init__(self, opset, prefix=""):
+        self.opset, self.prefix = opset, prefix
         self.nodes, self.constants = [], []
 
     def add_node(self, operator, *inputs, output=None, **attributes):
         """Add a node with one output; return the name of the output."""
-        output = output or f"t{len(self.nodes)}"
+        output = output or f"{self.prefix}t{len(self.nodes)}"
         self.nodes.append(
             helper.make_node(operator, inputs, [output], name=f"{operator}_{output}", **attributes)
         )
@@ -102,9 +142,13 @@ class GraphBuilder:
 
     def add_constant(self, value, dtype=np.float32):
         """Add a constant; return its name."""
-        name = f"c{len(self.constants)}"
+        name = f"{self.prefix}c{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
         return name
+
+    def select_columns(self, x, columns):
+        """Add the columns of `x` with these indices; return the name of the output."""
+        return self.add_node("Gather", x, self.add_constant(columns, np.int64), axis=1)
 
     def multiply(self, x, factor):
         """Add the product of `x` and a number; return the name of the output."""

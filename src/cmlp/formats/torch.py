@@ -5,7 +5,7 @@ import numpy as np
 from cmlp.activations import ACTIVATIONS, celu, elu, leaky_relu, parametric, prelu
 from cmlp.formats.builder import SequenceBuilder
 from cmlp.formats.finite import check_finite
-from cmlp.formats.folding import refuse_encoders
+from cmlp.formats.folding import fold_encoders
 from cmlp.normalizations import BatchNorm, LayerNorm
 
 # Activation -> name of the module in torch.nn, and its arguments for the activation's parameter k.
@@ -71,7 +71,6 @@ def write(state, target=None):
     from torch import nn
 
     architecture, arrays = state.architecture, state.to_arrays()
-    refuse_encoders(architecture)
     check_finite(arrays, architecture.dtype)
     dtype = getattr(torch, architecture.dtype.name)
 
@@ -81,7 +80,10 @@ def write(state, target=None):
         return torch.tensor(np.array(vector_or_matrix), dtype=dtype)
 
     modules = [nn.Dropout(architecture.input_dropout)] if architecture.input_dropout else []
-    inputs = architecture.inputs
+    modules += [
+        make_encoder(encoder, dtype) for encoder in fold_encoders(state, architecture.dtype)
+    ]
+    inputs = architecture.encoded_inputs
     for l, layer in enumerate(architecture.dense):
         normalization = layer.normalization
         linear = nn.Linear(inputs, layer.units, bias=normalization is None, dtype=dtype)
@@ -106,6 +108,32 @@ def write(state, target=None):
             modules.append(nn.Dropout(layer.dropout))
         inputs = layer.units
     return nn.Sequential(*modules).eval()
+
+
+def make_encoder(encoder, dtype):
+    """Return the module of a `FoldedEncoder`, with parameters of a dtype of PyTorch."""
+    import torch
+
+    from cmlp.formats import torch_modules
+
+    layer, plan, values = encoder.layer, encoder.plan, encoder.values
+
+    def convert(array):
+        return torch.tensor(np.ascontiguousarray(array), dtype=dtype)
+
+    if layer.kind == "scale":
+        return torch_modules.Scale(convert(values["input_scale"][:, 0]))
+    columns = plan.column, plan.kept_column, encoder.compute_order()
+    if layer.kind == "one_hot":
+        return torch_modules.OneHot(plan.categories.tolist(), *columns)
+    if layer.kind == "embedding":
+        return torch_modules.Embedding(convert(values["embedding"].T), plan.categories, *columns)
+    weight, bias = encoder.stack_maps()
+    phase = convert(values["phase"].T) if layer.has_phases else None
+    return torch_modules.Periodic(
+        convert(values["frequency"].T), phase, convert(weight), convert(bias), layer.rectifies,
+        layer.keeps_value, *columns,
+    )  # fmt: skip
 
 
 def make_activation(activation, alpha=None):
