@@ -23,10 +23,11 @@ LAYERS = [
     "__init__",
     """dask dask.blocks dask.cluster dask.estimators dask.mixin dask.partitions dask.prediction
     dask.rounds dask.scores dask.training""",
-    """tabular tabular.arrow_columns tabular.base tabular.best_epoch tabular.calibration
-    tabular.categories tabular.columns tabular.encoding tabular.estimators tabular.fields
-    tabular.files tabular.folds tabular.networks tabular.pandas_columns tabular.polars_columns
-    tabular.scaling tabular.selection tabular.settings tabular.tables tabular.targets
+    """tabular tabular.arrow_columns tabular.base tabular.best_epoch tabular.c_pipeline
+    tabular.calibration tabular.categories tabular.columns tabular.encoding tabular.estimators
+    tabular.exports tabular.fields tabular.files tabular.folds tabular.networks
+    tabular.onnx_pipeline tabular.pandas_columns tabular.polars_columns tabular.scaling
+    tabular.selection tabular.settings tabular.tables tabular.targets tabular.torch_pipeline
     tabular.training""",
     """sklearn sklearn.estimators sklearn.mixin sklearn.optimizers sklearn.parameters
     sklearn.labels sklearn.ranks sklearn.schedules sklearn.sources sklearn.stopping

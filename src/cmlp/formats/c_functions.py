@@ -1,7 +1,7 @@
 """C99 code of the functions that exported networks call.
 
-A file contains only the functions that it calls. `EXP`, `TANH`, `LOG1P` and `ERF` are macros for
-functions of ``math.h``, or for those in `MATH_FUNCTIONS`.
+A file contains only the functions that it calls. `EXP`, `TANH`, `LOG1P`, `LOG` and `ERF` are macros
+for functions of ``math.h``, or for those in `MATH_FUNCTIONS`.
 """
 
 # Activation -> expression of the pre-activation z; {k} is the activation's parameter.
@@ -80,6 +80,18 @@ OWN_LOG1P = """static float own_log1p(float x)
 }
 """
 
+# log(x) = n log(2) + log(1 + m) for x = 2^n (1 + m), a normal number.
+OWN_LOG = """static float own_log(float x)
+{
+    int n = 0;
+    for (; x < 1.0f; n--)
+        x *= 2.0f;
+    for (; x >= 2.0f; n++)
+        x *= 0.5f;
+    return (float)n * 0.693147181f + own_log1p(x - 1.0f);
+}
+"""
+
 OWN_ERF = """static float own_erf(float x) /* Abramowitz and Stegun, 1964, 7.1.26 */
 {
     const float size = x < 0.0f ? -x : x, t = 1.0f / (1.0f + 0.3275911f * size);
@@ -126,6 +138,7 @@ MATH_FUNCTIONS = {
     "EXP": ("expf", "own_exp", OWN_EXP),
     "TANH": ("tanhf", "own_tanh", OWN_TANH),
     "LOG1P": ("log1pf", "own_log1p", OWN_LOG1P),
+    "LOG": ("logf", "own_log", OWN_LOG),
     "ERF": ("erff", "own_erf", OWN_ERF),
 }
 

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from cmlp._utils.threads import count_available_cpus, resolve_threads
 from cmlp.tabular.best_epoch import find_best_epoch, resolve_metric
 from cmlp.tabular.encoding import TableEncoder
+from cmlp.tabular.exports import EstimatorExports
 from cmlp.tabular.files import EstimatorFiles
 from cmlp.tabular.folds import split_folds
 from cmlp.tabular.networks import InputColumns
@@ -28,7 +29,7 @@ def store_arguments(estimator, arguments):
             setattr(estimator, name, arguments[name])
 
 
-class RealMLP(EstimatorFiles, BaseEstimator):
+class RealMLP(EstimatorExports, EstimatorFiles, BaseEstimator):
     """Base of the estimators.
 
     A subclass has the class attribute `_task`, the methods `_check_targets`, `_make_targets`,
