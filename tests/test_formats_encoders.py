@@ -8,6 +8,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_encoders import STACKS, make, make_data
 from test_formats_export import FLAGS, run_c, run_onnx
 
@@ -46,6 +48,37 @@ def test_onnx(tmp_path, rng, name, dtype):
     assert run_onnx(path, X[:0]).shape == (0, 2)
     bad, good = with_bad_codes(X, net.state.architecture.code_columns)
     np.testing.assert_array_equal(run_onnx(path, bad), run_onnx(path, good))
+
+
+@st.composite
+def draw_stacks(draw):
+    """Return layers for six columns, of random kinds on random columns, and the codes they read."""
+    columns = draw(st.permutations(range(6)))
+    first, second = sorted(draw(st.lists(st.integers(1, 5), min_size=2, max_size=2)))
+    counts = draw(st.lists(st.integers(1, 4), min_size=6, max_size=6))
+    codes = columns[:first]
+    kind = draw(st.sampled_from([OneHot, lambda *arguments: Embedding(*arguments, dim=2)]))
+    # Periodic on columns before all codes keeps its indices after the other layer.
+    numbers = [column for column in columns[first:second] if column < min(codes)]
+    stack = [kind(codes, counts[:first])]
+    if numbers:
+        options = {"frequencies": draw(st.integers(1, 9)), "outputs": draw(st.integers(2, 3))}
+        kinds = st.sampled_from(["pl", "plr", "pbld", "pblrd"])
+        stack.append(Periodic(numbers, type=draw(kinds), **options))
+    return stack, dict(zip(codes, counts, strict=False))
+
+
+@given(drawn=draw_stacks())
+@settings(max_examples=25)
+def test_onnx_with_any_columns(tmp_path_factory, drawn):
+    stack, codes = drawn
+    net, path = make(stack, dtype="float32"), tmp_path_factory.mktemp("onnx") / "net.onnx"
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(20, 6)).astype(np.float32)
+    for column, categories in codes.items():
+        X[:, column] = rng.integers(0, categories + 1, 20)
+    net.to_onnx(path)
+    np.testing.assert_allclose(run_onnx(path, X), net(X), rtol=3e-5, atol=1e-5)
 
 
 def test_angles_of_many_turns(tmp_path, rng):
