@@ -178,7 +178,7 @@ def test_folds_are_averaged_and_kept_apart():
     splitter = KFold(4, shuffle=True, random_state=1)
     estimator = RealMLPRegressor(**SMALL, cv=splitter).fit(TABLE, PRICES)
     assert len(estimator.networks_) == len(estimator.histories_) == 4
-    X = estimator._encode(TABLE)
+    X = estimator.encode(TABLE)
     targets = estimator._targets
     each = [
         targets.decode(network.predict(X), clamps=True)[:, 0] for network in estimator.networks_
@@ -193,7 +193,7 @@ def test_groups_are_kept_together(cv):
     groups = np.arange(N) % 7
     estimator = RealMLPClassifier(**SMALL, cv=cv).fit(TABLE, LABELS, groups=groups)
     found = estimator.oof_prediction_
-    X = estimator._encode(TABLE)
+    X = estimator.encode(TABLE)
     for group in range(7):
         rows = groups == group
         assert any(
@@ -314,7 +314,7 @@ def test_standard_deviations():
     np.testing.assert_array_equal(mean, estimator.predict(TABLE))
     is_villa = (TABLE["kind"] == "villa").to_numpy()
     assert np.median(deviation[is_villa]) > 1.4 * np.median(deviation[~is_villa])
-    X = estimator._encode(TABLE)
+    X = estimator.encode(TABLE)
     pairs = [network.predict(X, return_std=True) for network in estimator.networks_]
     targets = estimator._targets
     means = np.array([each * targets.deviation + targets.mean for each, _ in pairs])

@@ -179,11 +179,6 @@ class RealMLP(EstimatorExports, EstimatorFiles, BaseEstimator):
         joined = total / counts.reshape(-1, *[1] * (total.ndim - 1))
         return joined if self._task == CLASSIFICATION else self._targets.drop_column(joined)
 
-    def _encode(self, X):
-        # Return a table as the input of the networks.
-        check_is_fitted(self)
-        return self._columns.join(self.encoder_.transform(X), self.encoder_.dtype)
-
     def _resolve_threads(self):
         if self.n_jobs is None:
             return resolve_threads(None)

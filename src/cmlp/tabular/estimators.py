@@ -194,7 +194,7 @@ class RealMLPClassifier(ClassifierMixin, RealMLP):
         TypeError, ValueError
             As `TableEncoder.transform`.
         """
-        X, threads = self._encode(X), self._resolve_threads()
+        X, threads = self.encode(X), self._resolve_threads()
         found = [network.predict_proba(X, threads=threads) for network in self.networks_]
         scaled = [apply_temperature(each, self.temperature_) for each in found]
         mean = np.mean(scaled, axis=0)
@@ -342,7 +342,7 @@ class RealMLPRegressor(RegressorMixin, RealMLP):
         TypeError, ValueError
             As `TableEncoder.transform`; if `return_std` is true for another loss.
         """
-        X, threads = self._encode(X), self._resolve_threads()
+        X, threads = self.encode(X), self._resolve_threads()
         drop = self._targets.drop_column
         if not return_std:
             found = [network.predict(X, threads=threads) for network in self.networks_]
