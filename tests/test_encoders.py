@@ -20,6 +20,10 @@ STACKS = {
     "plr": [Periodic([3, 2, 0], frequencies=9, outputs=6, type="plr")],
     "pl": [Periodic(frequencies=3, outputs=1, sigma=0.5, type="pl")],
     "realmlp": [OneHot([1, 4], [2, 5]), Embedding([9], [11], dim=4), Periodic([0, 7, 8]), Scale()],
+    # The first dense layer reads these as a sparse batch.
+    "wide": [OneHot([5, 4], [60, 40])],
+    "wide_realmlp": [Embedding([1], [2], dim=3), Periodic([0, 4]), OneHot([12, 13], [50, 60]),
+                     Scale()],
     "deep": [Periodic([0], frequencies=4), Scale(), Periodic(frequencies=2, outputs=2), Scale()],
 }  # fmt: skip
 
@@ -137,7 +141,7 @@ def test_gradient_of_wide_layers(rng, stack):
     ],
     ids=str,
 )  # fmt: skip
-@pytest.mark.parametrize("name", ["realmlp", "deep"])
+@pytest.mark.parametrize("name", ["realmlp", "wide_realmlp", "deep"])
 def test_any_number_of_threads_gives_the_same_bits(rng, name, sizes, options):
     X, y = make_data(rng, 200, np.float32)
     if name == "realmlp":
@@ -360,3 +364,35 @@ def test_training_equals_pytorch(rng):
     net.fit(X, y, epochs=1, batch_size=12, optimizer=Adam(0.01), shuffle=False)
     for name, array in net.state.to_arrays().items():
         np.testing.assert_allclose(array, arrays[name].detach().numpy(), rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.05), Adam(0.01)])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_one_hot_columns_have_the_bits_of_dense_columns(many_threads, rng, optimizer, threads):
+    X, y = make_data(rng, 70)
+    sparse = make(STACKS["wide"])
+    columns = [X[:, :4], *(oracle.encode_one_hot(X[:, j], n) for j, n in ((4, 40), (5, 60)))]
+    D = np.hstack(columns)
+    dense = Network([104, 11, 2], activation="tanh", loss="mse", dtype="float64", seed=2)
+    dense.weight, dense.bias = sparse.weight, sparse.bias
+    np.testing.assert_array_equal(sparse(X), dense(D))
+    np.testing.assert_array_equal(sparse(X[:2]), dense(D[:2]))
+    for net, samples in ((sparse, X), (dense, D)):
+        net.fit(samples, y, epochs=3, batch_size=16, optimizer=optimizer, threads=threads)
+    for ours, theirs in zip(sparse.weight + sparse.bias, dense.weight + dense.bias, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("stack", "expected"),
+    [
+        ([OneHot([4, 5], [5, 11])], [(4, -1), (5, 4), (11, 5)]),
+        ([OneHot([1, 4], [2, 5]), Embedding([9], [11], dim=4), Periodic([0, 7, 8]), Scale()],
+         [(7, -1), (3, 4), (12, -1)]),
+        ([OneHot([4, 5], [5, 11]), Periodic([5]), Scale()],
+         [(4, -1), (1, 4), (7, -1), (11, 5)]),
+        ([Scale(), Periodic([0])], []),
+    ],
+)  # fmt: skip
+def test_segments_of_one_hot_columns(stack, expected):
+    assert make(stack).state.architecture.segments == expected

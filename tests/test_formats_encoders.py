@@ -19,7 +19,7 @@ from cmlp.formats import onnx_encoders
 from cmlp.layers import Embedding, OneHot, Periodic, Scale
 
 # Numbers that are no codes; in an export, in contrast to `predict`, they are code 0.
-NO_CODES = -1.0, 0.5, 1.5, 12.0, np.nan, np.inf, -np.inf
+NO_CODES = -1.0, 0.5, 1.5, 61.0, np.nan, np.inf, -np.inf
 
 
 def with_bad_codes(X, columns):

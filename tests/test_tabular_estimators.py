@@ -97,7 +97,7 @@ def test_network_and_optimizer_are_those_of_the_settings():
     estimator = RealMLPRegressor(**SMALL).fit(TABLE, PRICES)
     network = estimator.networks_[0]
     kinds = [type(layer) for layer in network.state.architecture.encoders]
-    assert kinds == [layers.Embedding, layers.OneHot, layers.Periodic, layers.Scale]
+    assert kinds == [layers.Embedding, layers.Periodic, layers.OneHot, layers.Scale]
     # 2 numbers, 1 indicator, 3 kinds and is_new; the street's embedding of 8.
     assert network.weight[0].shape == (16, 2 * 4 + 1 + 3 + 1 + 8)
     settings = resolve_settings(estimator, REGRESSION)

@@ -1,8 +1,8 @@
 # Stage 1 of a step: read a batch, convert it, apply the input layers, prefetch the next one.
 
 cdef inline bint reads_sparse_rows(const Job *job, int l) noexcept nogil:
-    # Return whether the input of layer l is a batch of compressed sparse rows.
-    return l == 0 and job.input.rows.start != NULL
+    # Return whether the input of layer l is a sparse batch.
+    return l == 0 and (job.input.rows.start != NULL or job.input.segments != NULL)
 
 
 cdef cmlp_rng_key get_rng_key(const Job *job, uint32_t layer) noexcept nogil:
@@ -61,7 +61,7 @@ cdef void transform_rows(Job *job, void *converted, const cmlp_entries *entries,
     while first < end:
         found = find_positions(job, sample, first, end - first)
         for i in range(input.layer_count):
-            if reads_sparse_rows(job, 0):
+            if input.rows.start != NULL:
                 job.kernels.transform_sparse_input(&input.layers[i], &key, found.first, first,
                                                    found.size, entries)
             else:
@@ -104,8 +104,13 @@ cdef void round_batch_input(Job *job, int64_t first, int64_t m, int64_t sample) 
 
 cdef void read_rows(Job *job, int64_t first, int64_t m, int64_t sample) noexcept nogil:
     # Read rows first .. first + m of the current batch, which begins with `sample`.
+    cdef Matrix a
     read_rows_into(job, job.input.converted, &job.input.entries, first, m, sample)
     encode_rows(job, first, m)
+    if job.input.segments != NULL:
+        a = get_batch_input(job, sample)
+        job.kernels.list_entries(job.input.segments, first, m, job.input.converted, job.input.ld,
+                                 a.data, a.ld, &job.input.entries)
     if job.layers[0].rounds:
         round_batch_input(job, first, m, sample)
 

@@ -37,7 +37,12 @@ cdef void backward_encoders(TrainingJob *training, int64_t first, int64_t m) noe
     cdef Layer *below
     cdef Matrix x
     cdef int l
-    affine_backward_rows(job, &job.layers[0], job.layers - 1, first, m, NULL)
+    layer, below = &job.layers[0], job.layers - 1
+    if job.input.segments != NULL:
+        job.kernels.backward_entries(first, m, layer.n, &job.input.entries, layer.delta, layer.ld,
+                                     layer.tensors[WEIGHT].value, layer.n, below.delta, below.ld)
+    else:
+        affine_backward_rows(job, layer, below, first, m, NULL)
     for l in range(-1, training.first_trained, -1):
         layer, below = &job.layers[l], &job.layers[l - 1]
         x = get_encoder_input(job, l)

@@ -91,6 +91,12 @@ cdef extern from "kernels.h" nogil:
         int64_t outputs_per_column, frequencies, features
         int32_t has_phases, rectifies, keeps_value
 
+    ctypedef struct cmlp_segments:
+        int64_t count
+        const int32_t *size
+        const int32_t *code_column
+        int64_t entries
+
     ctypedef struct cmlp_activation_info:
         const char *name
         int32_t parameters, stores_slope
@@ -272,6 +278,12 @@ cdef extern from "kernels.h" nogil:
             const cmlp_encoder *encoder, void *const *values, int64_t first, int64_t count,
             int64_t m, const void *x, int64_t ldx, const void *out, const void *d, int64_t ld,
             void *const *into) noexcept nogil
+        void (*list_entries)(
+            const cmlp_segments *segments, int64_t first, int64_t m, const void *x, int64_t ldx,
+            const void *out, int64_t ldout, const cmlp_entries *batch) noexcept nogil
+        void (*backward_entries)(
+            int64_t first, int64_t m, int64_t n, const cmlp_entries *batch, const void *d,
+            int64_t ldd, const void *w, int64_t ldw, void *c, int64_t ldc) noexcept nogil
         void (*normalize_batch)(
             int64_t m, int64_t n, double epsilon, double momentum, const void *scale,
             const void *shift, void *running_mean, void *running_variance, void *z, int64_t ld,

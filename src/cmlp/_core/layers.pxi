@@ -109,6 +109,22 @@ cdef int describe_columns(cmlp_encoder *encoder, plan) except -1:
     return 0
 
 
+cdef int describe_segments(Program program, segments) except -1:
+    # Let the first layer read the encoders' outputs as a sparse batch, if that is faster: a
+    # function of the network alone, as deltas are then summed in another order.
+    cdef int64_t entries = sum(size if column < 0 else 1 for size, column in segments)
+    cdef int64_t inputs = program.layers[0].inputs
+    if (not segments or program.layers[0].rounds or inputs < CMLP_SPARSE_MIN_COLUMNS
+            or entries > CMLP_SPARSE_MAX_DENSITY * inputs):
+        return 0
+    sizes, columns = (np.array(values, np.int32) for values in zip(*segments, strict=True))
+    program.references.append((sizes, columns))
+    program.segments.size = <const int32_t *> address_bytes(sizes)
+    program.segments.code_column = <const int32_t *> address_bytes(columns)
+    program.segments.count, program.segments.entries = len(sizes), entries
+    return 0
+
+
 cdef int find_lowest_tensor(Program program) noexcept:
     # Return the lowest layer with parameters; encoders are below 0.
     cdef int l = -program.encoders, t
@@ -118,6 +134,16 @@ cdef int find_lowest_tensor(Program program) noexcept:
                 return l
         l += 1
     return 0
+
+
+cdef int64_t count_blocks(Program program, int64_t batch) noexcept:
+    # Return the number of blocks of a step that pay for the exchange of data between cores:
+    # of CMLP_UPDATE_BLOCK_ROWS rows of a batch or CMLP_COLUMN_BLOCK_BYTES of columns.
+    cdef int64_t blocks = batch // CMLP_UPDATE_BLOCK_ROWS
+    cdef int l
+    for l in range(program.depth):
+        blocks = max(blocks, program.layers[l].n * program.itemsize // CMLP_COLUMN_BLOCK_BYTES)
+    return blocks
 
 
 # Kind of an input layer -> attribute of its specification that is the kernel's parameter.

@@ -3,7 +3,8 @@ from libc.stdint cimport int64_t
 
 from cmlp._core.inputs cimport Rows, Targets
 from cmlp._core.kernels cimport (
-    cmlp_encoder, cmlp_entries, cmlp_head, cmlp_input_layer, cmlp_kernels, cmlp_rows)
+    cmlp_encoder, cmlp_entries, cmlp_head, cmlp_input_layer, cmlp_kernels, cmlp_rows,
+    cmlp_segments)
 from cmlp._core.steps cimport Job, Layer, Tensor, TrainingJob
 
 
@@ -35,7 +36,8 @@ cdef class Program:
     cdef int encoders, encoders_added
     cdef bint reads_codes       # whether columns hold the codes of categories, which are checked
     cdef cmlp_encoder *encoder_table
-    cdef list references        # owners of the memory that the encoders point to
+    cdef cmlp_segments segments  # of the encoders' outputs; no entries: they are dense
+    cdef list references        # owners of the memory that encoders and segments point to
     cdef int depth
     cdef int itemsize           # bytes of a parameter
     cdef cmlp_head head
@@ -60,7 +62,6 @@ cdef class Program:
                                     order, int64_t batch, bint drops, bint is_small,
                                     int threads)
     cdef void release_workspace(self, Workspace workspace) noexcept
-    cdef int64_t count_blocks(self, int64_t batch) noexcept
     cdef int choose_threads(self, const Job *job, int threads, bint trains) noexcept
     cdef char *address_block(self, str name, block) except NULL
     cdef bint are_finite(self, const void *data, int64_t count) noexcept

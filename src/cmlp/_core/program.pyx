@@ -22,8 +22,9 @@ from cmlp._core.kernels cimport (
     CMLP_CALL_MULTIPLY_ADDS, CMLP_COLUMN_BLOCK_BYTES, CMLP_COLUMN_STORAGE_BYTES, CMLP_F32,
     CMLP_F64, CMLP_GRADIENT_BATCH_ROWS, CMLP_INFERENCE_BATCH_ROWS, CMLP_MAX_ENCODERS, CMLP_PAD,
     CMLP_PERIODIC, CMLP_PREFETCH_BATCH_BYTES, CMLP_SCALE, CMLP_SPARSE_ENTRY_COST,
-    CMLP_STEP_MULTIPLY_ADDS, CMLP_TIME_SLICE_SECONDS, CMLP_UPDATE_BLOCK_ROWS, cmlp_encoder,
-    cmlp_entries, cmlp_input_layer, cmlp_rows, cmlp_span, dropout_of, head_of, table)
+    CMLP_SPARSE_MAX_DENSITY, CMLP_SPARSE_MIN_COLUMNS, CMLP_STEP_MULTIPLY_ADDS,
+    CMLP_TIME_SLICE_SECONDS, CMLP_UPDATE_BLOCK_ROWS, cmlp_encoder, cmlp_entries,
+    cmlp_input_layer, cmlp_rows, cmlp_span, dropout_of, head_of, table)
 from cmlp._core.kernels import ENCODERS, INPUT_LAYERS
 from cmlp._core.pool cimport begin_team, end_team
 from cmlp._core.steps cimport (
@@ -77,6 +78,8 @@ cdef class Program:
     rounds : bool, default False
         Whether the operands of products are rounded to bfloat16, in the layers that are large
         enough; float32 only.
+    segments : sequence of (size, code_column), optional
+        The columns that the encoders compute, as in the C struct `cmlp_segments`.
 
     Attributes
     ----------
@@ -92,7 +95,7 @@ cdef class Program:
     """
 
     def __cinit__(self, int64_t inputs, layers, loss, parameters, statistics,
-                  bint rounds=False):
+                  bint rounds=False, segments=()):
         self.dtype = parameters.dtype
         self.itemsize = parameters.itemsize
         self.kernels = table(self.itemsize)
@@ -116,6 +119,7 @@ cdef class Program:
             LAYERS[specification.kind](self, specification, offsets)
         if self.depth == 0:
             raise ValueError("layers must contain a dense layer; got none")
+        describe_segments(self, segments)
         cdef Layer *last = &self.layers[self.depth - 1]
         self.head = head_of(last.activation, loss, last.outputs)
         if len(loss.quantiles) > 1:
@@ -158,7 +162,9 @@ cdef class Program:
         cdef Workspace w
         cdef int64_t entries = 0
         cdef bint fits
-        if job.input.rows.start != NULL:
+        if job.input.segments != NULL:
+            entries = job.batch * self.segments.entries
+        elif job.input.rows.start != NULL:
             entries = max(1, min(job.batch * longest, job.input.rows.start[job.input.rows.n]))
         while self.free_workspaces:
             w = self.free_workspaces.pop()
@@ -192,6 +198,8 @@ cdef class Program:
         job.input.rows = rows[0]
         job.total = rows.n
         job.batch = min(batch, rows.n)
+        if self.segments.entries:
+            job.input.segments, first = &self.segments, self.segments.entries
         if entries:
             first = min(first, CMLP_SPARSE_ENTRY_COST * <double> entries / rows.n)
         for l in range(self.depth):
@@ -249,22 +257,13 @@ cdef class Program:
             job.input.layer_count = self.input_layer_count
         return workspace
 
-    cdef int64_t count_blocks(self, int64_t batch) noexcept:
-        # Return the number of blocks of a step that pay for the exchange of data between cores:
-        # of CMLP_UPDATE_BLOCK_ROWS rows of a batch or CMLP_COLUMN_BLOCK_BYTES of columns.
-        cdef int64_t blocks = batch // CMLP_UPDATE_BLOCK_ROWS
-        cdef int l
-        for l in range(self.depth):
-            blocks = max(blocks, self.layers[l].n * self.itemsize // CMLP_COLUMN_BLOCK_BYTES)
-        return blocks
-
     cdef int choose_threads(self, const Job *job, int threads, bint trains) noexcept:
         # Return the number of threads of this job, at most `threads`: a step, and the whole
         # call, must have enough work for each of them. One row is not divided in inference.
         cdef double most = job.total * job.work / CMLP_CALL_MULTIPLY_ADDS
         if trains:
             most = min(most, job.batch * job.work / CMLP_STEP_MULTIPLY_ADDS)
-            most = min(most, <double> self.count_blocks(job.batch))
+            most = min(most, <double> count_blocks(self, job.batch))
         if job.divides_all:
             most = threads
         if not trains:

@@ -11,7 +11,8 @@ from libc.stdint cimport int32_t, int64_t, uint32_t
 from cmlp._core.blas cimport cblas_hooks
 from cmlp._core.kernels cimport (
     cmlp_activation, cmlp_dropout, cmlp_encoder, cmlp_entries, cmlp_head, cmlp_input_layer,
-    cmlp_kernels, cmlp_metric_sums, cmlp_optimizer, cmlp_rng_key, cmlp_rows, cmlp_targets)
+    cmlp_kernels, cmlp_metric_sums, cmlp_optimizer, cmlp_rng_key, cmlp_rows, cmlp_segments,
+    cmlp_targets)
 from cmlp._core.pool cimport Range, cmlp_team
 
 
@@ -115,6 +116,7 @@ cdef struct BatchInput:
     void *next                  # the same of the batch that is read ahead
     int64_t ld
     cmlp_entries entries        # a sparse batch
+    const cmlp_segments *segments   # of the encoders' outputs as a sparse batch; NULL: dense
     cmlp_entries next_entries   # the same of the batch that is read ahead
     bint has_invalid_columns    # sparse: whether the caller has broken the order of the columns
     const cmlp_input_layer *layers  # applied in this order to each batch

@@ -40,6 +40,7 @@ cdef class Workspace:
             self.assign_entries(&input.entries, inputs, job.itemsize)
             if self.has_next:
                 self.assign_entries(&input.next_entries, inputs, job.itemsize)
+        if self.entries and job.encoders == 0:
             return
         input.converted = self.take(size)
         input.previous = self.take(size) if self.has_previous else NULL
@@ -94,7 +95,7 @@ cdef class Workspace:
         # workspace and the program, never on the job.
         cdef int l
         self.used = 0
-        self.assign_input(job, self.layers[0].inputs)
+        self.assign_input(job, self.layers[job.encoders].inputs)
         for l in range(job.encoders):
             self.assign_encoder(job, &self.layers[l])
         for l in range(job.encoders, job.encoders + job.depth):

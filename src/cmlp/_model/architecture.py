@@ -15,6 +15,7 @@ from cmlp._model.layers import (
     Layer,
     check_encoders,
     layer_from_header,
+    list_segments,
     trace_codes,
 )
 from cmlp._model.parameters import Tensor
@@ -141,6 +142,11 @@ class Architecture(Record):
     def code_columns(self):
         """Number of categories of each column of X that holds their codes; a dict from int."""
         return trace_codes(self.encoders, self.inputs)
+
+    @property
+    def segments(self):
+        """The first dense layer's inputs, as `list_segments` returns them."""
+        return list_segments(self.encoders, self.inputs)
 
     @property
     def encoded_inputs(self):

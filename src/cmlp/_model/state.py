@@ -164,7 +164,7 @@ class ModelState:
         ]  # fmt: skip
         return Program(
             self.architecture.inputs, layers, self.architecture.loss, self.parameters.block,
-            self.statistics.block, self.architecture.rounds,
+            self.statistics.block, self.architecture.rounds, self.architecture.segments,
         )  # fmt: skip
 
     def check_finite(self):

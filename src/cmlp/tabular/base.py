@@ -7,7 +7,7 @@ from numbers import Integral
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_consistent_length
 
 from cmlp._utils.threads import count_available_cpus, resolve_threads
 from cmlp.tabular.best_epoch import find_best_epoch, resolve_metric

@@ -48,20 +48,25 @@ class InputColumns:
         return X
 
     def make_layers(self, settings):
-        """Return the input layers, from the last columns to the first: none moves the others'."""
-        first = self.n_dense + len(self.one_hot)
+        """Return the input layers.
+
+        The widest output comes last, as later layers would copy it. Embeddings are the last
+        columns, which move no others; numeric embeddings move the columns of one-hot codes.
+        """
+        first, moved = self.n_dense + len(self.one_hot), 0
         found = []
         if len(self.embedded):
             columns, sizes = range(first, self.width), [self.sizes[i] for i in self.embedded]
             found.append(layers.Embedding(columns, sizes, settings.category_dim))
-        if len(self.one_hot):
-            columns, sizes = range(self.n_dense, first), [self.sizes[i] for i in self.one_hot]
-            found.append(layers.OneHot(columns, sizes))
         if self.n_numeric and settings.numeric_embedding is not None:
             found.append(layers.Periodic(
                 range(self.n_numeric), settings.frequencies, settings.embedding_outputs,
                 settings.frequency_scale, settings.numeric_embedding,
             ))  # fmt: skip
+            moved = self.n_numeric * (settings.embedding_outputs - 1)
+        if len(self.one_hot):
+            columns = range(self.n_dense + moved, first + moved)
+            found.append(layers.OneHot(columns, [self.sizes[i] for i in self.one_hot]))
         if settings.input_scale:
             found.append(layers.Scale())
         return found

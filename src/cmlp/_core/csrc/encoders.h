@@ -259,4 +259,55 @@ static void encode_accumulate(const cmlp_encoder *e, void *const *values, int64_
     }
 }
 
+/* See kernels.h.  A sample has the same space as every other one. */
+static void list_entries(const cmlp_segments *s, int64_t first, int64_t m, const void *x_,
+                         int64_t ldx, const void *out_, int64_t ldout, const cmlp_entries *batch)
+{
+    for (int64_t i = first; i < first + m; i++) {
+        const REAL *x = (const REAL *)x_ + i * ldx, *out = (const REAL *)out_ + i * ldout;
+        int32_t *column = batch->column + i * s->entries, from = 0;
+        REAL *value = (REAL *)batch->value + i * s->entries;
+        int64_t n = 0;
+        for (int64_t t = 0; t < s->count; from += s->size[t], t++) {
+            int32_t j = from, end = from + s->size[t];
+            if (s->code_column[t] >= 0) {
+                const int64_t code = code_of(x[s->code_column[t]], s->size[t]);
+                j += (int32_t)code - 1;
+                end = code ? j + 1 : j;
+            }
+            for (; j < end; j++, n++) {
+                column[n] = j;
+                value[n] = out[j];
+            }
+        }
+        batch->spans[i] = (cmlp_span){i * s->entries, i * s->entries + n};
+    }
+}
+
+/* See kernels.h.  Four entries at a time share the loads of D. */
+static void backward_entries(int64_t first, int64_t m, int64_t n, const cmlp_entries *batch,
+                             const void *d_, int64_t ldd, const void *w_, int64_t ldw, void *c_,
+                             int64_t ldc)
+{
+    enum { AT_A_TIME = 4 };
+    for (int64_t i = first; i < first + m; i++) {
+        const REAL *d = (const REAL *)d_ + i * ldd;
+        REAL *c = (REAL *)c_ + i * ldc;
+        for (int64_t t = batch->spans[i].begin; t < batch->spans[i].end; t += AT_A_TIME) {
+            const int64_t left = batch->spans[i].end - t;
+            const REAL *w[AT_A_TIME];
+            V sum[AT_A_TIME];
+            for (int64_t e = 0; e < AT_A_TIME; e++) {
+                w[e] = (const REAL *)w_ + batch->column[t + (e < left ? e : 0)] * ldw;
+                sum[e] = splat(0);
+            }
+            for (int64_t j = 0; j < n; j += LANES)
+                UNROLL for (int e = 0; e < AT_A_TIME; e++)
+                    sum[e] += load(d + j) * load(w[e] + j);
+            for (int64_t e = 0; e < AT_A_TIME && e < left; e++)
+                c[batch->column[t + e]] = sum_lanes(sum[e]);
+        }
+    }
+}
+
 #endif

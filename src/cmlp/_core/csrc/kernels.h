@@ -145,6 +145,15 @@ typedef struct {
     int32_t has_phases, rectifies, keeps_value; /* periodic */
 } cmlp_encoder;
 
+/* The columns that the encoders compute, in order: runs of columns, and columns of categories, of
+ * which only the code's is not 0. */
+typedef struct {
+    int64_t count;
+    const int32_t *size;        /* (count,): number of columns */
+    const int32_t *code_column; /* (count,): column of X with the code; -1: a run */
+    int64_t entries;            /* columns that are not 0, at most */
+} cmlp_segments;
+
 /* Information about the components, in the order of their codes; each array ends with an
  * entry whose name is NULL. */
 typedef struct {
@@ -351,6 +360,15 @@ typedef struct {
     void (*encode_accumulate)(const cmlp_encoder *encoder, void *const *values, int64_t first,
                               int64_t count, int64_t m, const void *x, int64_t ldx,
                               const void *out, const void *d, int64_t ld, void *const *into);
+    /* The entries of rows first .. first + m of a batch, from X and the outputs OUT of the last
+     * encoder; x and out point to row 0. */
+    void (*list_entries)(const cmlp_segments *segments, int64_t first, int64_t m, const void *x,
+                         int64_t ldx, const void *out, int64_t ldout, const cmlp_entries *batch);
+    /* For rows first .. first + m: C = D W^T where the batch has entries; other elements of C stay as
+     * they are.  D (rows, n) and W (k, n) padded; d and c point to row 0. */
+    void (*backward_entries)(int64_t first, int64_t m, int64_t n, const cmlp_entries *batch,
+                             const void *d, int64_t ldd, const void *w, int64_t ldw, void *c,
+                             int64_t ldc);
 
     /* --- Normalization: Z, H, D, S (m, n) share the leading dimension ld; padded --- */
 

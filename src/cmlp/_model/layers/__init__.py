@@ -14,6 +14,7 @@ from cmlp._model.layers.encoders import (
     Periodic,
     Scale,
     check_encoders,
+    list_segments,
     trace_codes,
 )
 from cmlp._model.layers.input_dropout import InputDropout
@@ -22,7 +23,7 @@ from cmlp._utils.validation import look_up
 
 __all__ = [
     "LAYERS", "Dense", "Embedding", "Encoder", "InputDropout", "InputNoise", "Layer", "OneHot",
-    "Periodic", "Scale", "check_encoders", "layer_from_header", "trace_codes",
+    "Periodic", "Scale", "check_encoders", "layer_from_header", "list_segments", "trace_codes",
 ]  # fmt: skip
 
 # Kind of layer, as files name it -> class.

@@ -157,6 +157,45 @@ def trace_codes(layers, inputs):
     return found
 
 
+def list_segments(layers, inputs):
+    """Return the columns that encoders compute, as runs and as the categories of one-hot columns.
+
+    Parameters
+    ----------
+    layers : sequence of Encoder
+        As `check_encoders` accepts them.
+    inputs : int
+
+    Returns
+    -------
+    list of (int, int)
+        Number of columns; and the column of X with the code of the category whose column is not 0,
+        or -1 for a run of other columns. Empty without one-hot columns.
+    """
+    origins: list = list(range(inputs))  # a column of X, (column of X, category), or -1
+    for layer in layers:
+        selected = {column: i for i, column in enumerate(layer.select(len(origins)))}
+        widths, before, origins = layer.list_widths(len(origins)), origins, []
+        for column, width in enumerate(widths):
+            if column not in selected or layer.kind == "scale":
+                origins.append(before[column])
+            elif layer.kind == "one_hot" and layer.categories[selected[column]] != 2:
+                origins += [(before[column], category) for category in range(width)]
+            else:
+                origins += [-1] * width
+    segments: list = []
+    for origin in origins:
+        code_column, category = origin if isinstance(origin, tuple) else (-1, 0)
+        size, last = segments[-1] if segments else (0, None)
+        if category and (last, size) != (code_column, category):
+            code_column = -1  # other layers read the categories before
+        if last == code_column:
+            segments[-1] = size + 1, last
+        else:
+            segments.append((1, code_column))
+    return segments if any(column >= 0 for _, column in segments) else []
+
+
 def check_width(name, columns):
     """Raise `ValueError` if encoders cannot read or compute that many columns."""
     if columns > MAX_COLUMNS:
