@@ -1,6 +1,13 @@
 """Fixtures and helpers that several tests use: data, instruction sets, BLAS hooks."""
 
+import gc
 import os
+
+# OpenBLAS reads this when NumPy loads it. With two threads, one of them spins until the other is
+# finished: where another process uses a core, SciPy's L-BFGS takes 7 times as long. The engine
+# uses one thread of a BLAS in any case; tests of that, and of forks, set two.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import signal
 import time
 from pathlib import Path
@@ -54,6 +61,12 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if {"isa", "isa_name"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("every_isa")
+
+
+def pytest_collection_finish():
+    """Exclude modules and tests from later garbage collections, which took 4 s in total."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

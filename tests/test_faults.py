@@ -260,7 +260,7 @@ def test_processes_start_while_a_network_trains(tmp_path, method, count):
     path.write_text(COMMON.format(deadline=DEADLINE) + FORK)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", path, method, str(count)], capture_output=True, text=True,
-        check=False, timeout=2 * DEADLINE,
+        check=False, timeout=2 * DEADLINE, env={**os.environ, "OPENBLAS_NUM_THREADS": "2"},
     )  # fmt: skip
     assert done.stdout == f"{[0] * count}\n", done.stderr
 
