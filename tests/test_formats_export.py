@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from c_libraries import COMPILERS, FLAGS, compile_libraries, compile_library, run_c
 from sklearn import neural_network
 from sklearn.datasets import make_classification
 
@@ -277,8 +278,6 @@ def test_bad_arguments_of_onnx(tmp_path, rng):
     assert type(MLP.from_onnx(path)) is Network
 
 
-FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O2"]
-
 # Activations that need no function of math.h.
 WITHOUT_MATH = {"identity", "hard_sigmoid", "hard_tanh", "relu", "leaky_relu", "softsign"}
 
@@ -286,40 +285,24 @@ WITHOUT_MATH = {"identity", "hard_sigmoid", "hard_tanh", "relu", "leaky_relu", "
 @pytest.fixture(scope="session")
 def compilers():
     """Return the names of the installed C compilers."""
-    found = [name for name in ("gcc", "clang") if shutil.which(name)]
-    if not found:
+    if not COMPILERS:
         pytest.skip("no C compiler is installed")
-    return found
+    return COMPILERS
 
 
-def compile_library(path, compiler):
-    """Return the library of a C file, compiled with `FLAGS` and no others."""
-    library = path.with_suffix(f".{compiler}.so")
-    subprocess.run(
-        [compiler, *FLAGS, "-shared", "-fPIC", str(path), "-o", str(library), "-lm"], check=True
-    )
-    return ctypes.CDLL(str(library))
-
-
-def run_c(library, name, X, outputs):
-    predict = getattr(library, f"{name}_predict")
-    pointer = ctypes.POINTER(ctypes.c_float)
-    out = np.zeros((len(X), outputs), np.float32)
-    for x, y in zip(np.ascontiguousarray(X, np.float32), out, strict=True):
-        predict(x.ctypes.data_as(pointer), y.ctypes.data_as(pointer))
-    return out
-
-
-@pytest.mark.parametrize("own_math", [False, True])
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_c_computes_the_same_outputs(tmp_path, rng, compilers, name, own_math):
-    net, path = network(name, rng), tmp_path / "model.c"
-    net.to_c(path, name="digits", own_math=own_math)
-    assert ("math.h" in path.read_text()) == (not own_math and name not in WITHOUT_MATH)
+def test_c_computes_the_same_outputs(tmp_path, rng, compilers, name):
+    net, paths = network(name, rng), []
+    for own_math in (False, True):
+        paths.append(tmp_path / f"digits_{own_math}.c")
+        net.to_c(paths[-1], name=paths[-1].stem, own_math=own_math)
+        needs_library = not own_math and name not in WITHOUT_MATH
+        assert ("math.h" in paths[-1].read_text()) == needs_library
     X = rng.normal(size=(40, 7)) * 2
-    for compiler in compilers:
-        out = run_c(compile_library(path, compiler), "digits", X, 4)
-        np.testing.assert_allclose(out, net(X), rtol=1e-5, atol=2e-6)
+    for library in compile_libraries(paths, compilers):
+        for path in paths:
+            out = run_c(library, path.stem, X, 4)
+            np.testing.assert_allclose(out, net(X), rtol=1e-5, atol=2e-6)
 
 
 @pytest.mark.parametrize("normalization", ["batch", "layer"])
@@ -327,9 +310,8 @@ def test_c_with_normalization(tmp_path, rng, compilers, normalization):
     net, path = network("gelu", rng, normalization=normalization), tmp_path / "model.c"
     net.to_c(path)
     X = rng.normal(size=(40, 7))
-    for compiler in compilers:
-        np.testing.assert_allclose(run_c(compile_library(path, compiler), "model", X, 4), net(X),
-                                   rtol=1e-5, atol=3e-6)  # fmt: skip
+    for library in compile_libraries([path], compilers):
+        np.testing.assert_allclose(run_c(library, "model", X, 4), net(X), rtol=1e-5, atol=3e-6)
 
 
 @pytest.mark.parametrize("sizes", [[7, 4], [7, 1], [7, 5, 1], [7, 5, 6, 3, 2]])
@@ -340,8 +322,7 @@ def test_classes_in_c(tmp_path, rng, compilers, sizes, weights):
     net.to_c(path, weights=weights)
     X = rng.normal(size=(60, 7)).astype(np.float32)
     pointer = ctypes.POINTER(ctypes.c_float)
-    for compiler in compilers:
-        library = compile_library(path, compiler)
+    for library in compile_libraries([path], compilers):
         answers = [library.model_classify(x.ctypes.data_as(pointer)) for x in X]
         assert np.mean(answers == net.predict(X)) >= (1 if weights == "float32" else 0.9)
     assert f"#define MODEL_INPUTS {sizes[0]}" in path.with_suffix(".h").read_text()

@@ -4,13 +4,9 @@ import numpy as np
 import onnx
 import oracle
 import pytest
+from c_libraries import compile_library, run_c
 from conftest import assert_same_state, read_data
-from test_formats_export import (
-    compile_library,
-    compilers,  # noqa: F401 (a fixture)
-    run_c,
-    run_onnx,
-)
+from test_formats_export import compilers, run_onnx  # noqa: F401 (a fixture)
 
 from cmlp import SGD, Adam, Network, activations, fit_many
 from cmlp.activations import parametric, prelu

@@ -2,20 +2,18 @@
 
 import ctypes
 import json
-import shutil
-import subprocess
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from c_libraries import COMPILERS, compile_libraries, compile_library, run_c
 from test_formats_native import NATIVE, RAW_ACCESS
 
 from cmlp import LayerNorm, Network, QuantizedNetwork, losses
 from cmlp.activations import ACTIVATIONS
 
 F = np.float32
-FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O2"]
 
 
 def make_network(rng, name="relu", sizes=(7, 40, 30, 4), **options):
@@ -217,38 +215,22 @@ def test_bytes_and_labels_in_onnx(tmp_path, rng):
 # --- C ------------------------------------------------------------------------------------------
 
 
-def compile_library(path, compiler, flags=()):
-    library = path.with_suffix(f".{compiler}{len(flags)}.so")
-    command = [compiler, *FLAGS, *flags, "-shared", "-fPIC", str(path), "-o", str(library), "-lm"]
-    subprocess.run(command, check=True)
-    return ctypes.CDLL(str(library))
-
-
-def run_c(library, X, outputs):
-    pointer = ctypes.POINTER(ctypes.c_float)
-    out = np.zeros((len(X), outputs), F)
-    for x, y in zip(X, out, strict=True):
-        library.model_predict(x.ctypes.data_as(pointer), y.ctypes.data_as(pointer))
-    return out
-
-
-COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
-
-
 @pytest.mark.skipif(not COMPILERS, reason="no C compiler is installed")
 @pytest.mark.parametrize("name", ACTIVATIONS)
-@pytest.mark.parametrize("own_math", [False, True])
-def test_c_computes_the_same_outputs(tmp_path, rng, name, own_math):
+def test_c_computes_the_same_outputs(tmp_path, rng, name):
+    expected = {}
     for sizes, normalization in (((7, 40, 30, 4), None), ((7, 40, 4), "layer"), ((7, 4), None)):
         q, X = make_network(rng, name, sizes, normalization=normalization)
-        path = tmp_path / f"model_{len(sizes)}.c"
-        q.to_c(path, own_math=own_math)
-        for compiler in COMPILERS:
-            out = run_c(compile_library(path, compiler), X, 4)
+        for own_math in (False, True):
+            path = tmp_path / f"model_{len(sizes)}_{own_math}.c"
+            q.to_c(path, name=path.stem, own_math=own_math)
+            expected[path] = q(X), X
+    for library in compile_libraries([*expected], COMPILERS):
+        for path, (outputs, X) in expected.items():
             # An activation that is between two integers may become the other one.
-            difference = np.abs(out - q(X))
-            assert np.median(difference) < 2e-6 * max(1, np.abs(q(X)).max())
-            assert difference.max() < 0.02 * max(1, np.abs(q(X)).max())
+            difference = np.abs(run_c(library, path.stem, X, 4) - outputs)
+            assert np.median(difference) < 2e-6 * max(1, np.abs(outputs).max())
+            assert difference.max() < 0.02 * max(1, np.abs(outputs).max())
 
 
 @pytest.mark.skipif(not COMPILERS, reason="no C compiler is installed")
@@ -258,10 +240,9 @@ def test_c_computes_the_same_bits(tmp_path, rng, name):
     path = tmp_path / "model.c"
     q.to_c(path)
     assert "math.h" not in path.read_text()
-    for compiler in COMPILERS:
-        for flags in ((), ("-march=native", "-ffp-contract=fast", "-O3")):
-            out = run_c(compile_library(path, compiler, flags), X, 4)
-            np.testing.assert_array_equal(out, q(X))
+    for flags in ((), ("-march=native", "-ffp-contract=fast", "-O3")):
+        for library in compile_libraries([path], COMPILERS, flags):
+            np.testing.assert_array_equal(run_c(library, "model", X, 4), q(X))
 
 
 @pytest.mark.skipif(not COMPILERS, reason="no C compiler is installed")
