@@ -1,25 +1,25 @@
 """cmlp.dask on clusters of processes: the bits of training, lost workers, lazy predictions."""
 
-import os
 import pickle
-import signal
 import subprocess
 import sys
 import threading
 import warnings
-from pathlib import Path
 
 import dask.array as da
 import dask.dataframe as dd
 import distributed
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
 import sklearn.metrics
 from conftest import assert_same_state
+from dask_clusters import Killer, get_context, make_killing_schedule, run_worker, start_cluster
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
 
 import cmlp.sklearn
 from cmlp import SGD, Adam, Network, TrainingDiverged, callbacks, fit_many, schedules
@@ -34,13 +34,6 @@ LABELS = np.array(["ant", "bee", "cat"])[X[:, :3].argmax(axis=1)]
 TARGETS = X[:, :2] @ np.array([[1.0, 0.5], [-2.0, 1.0]]) + 0.1
 SIZES = (40, 24, 32)
 WEIGHTS = RNG.integers(1, 4, 96).astype(float)
-
-
-def start_cluster(path, workers, threads=1):
-    return distributed.LocalCluster(
-        n_workers=workers, threads_per_worker=threads, processes=True, dashboard_address=":0",
-        local_directory=str(path), silence_logs=50,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -172,29 +165,13 @@ def test_the_same_bits_for_any_number_of_workers(reference, tmp_path, workers, t
     assert estimator.validation_scores_ == reference.validation_scores_
 
 
-class Killer(callbacks.Callback):
-    """Kill a worker after the rounds 3 and 11, or some time later, in the middle of a round."""
-
-    def __init__(self, client, delay=0.0):
-        self.processes, self.delay = list(client.run(os.getpid).values()), delay
-
-    def kill(self):
-        os.kill(self.processes.pop(), signal.SIGKILL)
-
-    def on_epoch_end(self, network, epoch, record):
-        if epoch in (3, 11):
-            threading.Timer(self.delay, self.kill).start()
-
-
 def test_the_same_bits_if_workers_are_lost(reference, tmp_path):
     with start_cluster(tmp_path, 0) as cluster, distributed.Client(cluster) as other:
-        command = [sys.executable, "-m", "distributed.cli.dask_worker", "--no-nanny", "--nthreads",
-                   "1", "--no-dashboard", cluster.scheduler_address]  # fmt: skip
-        workers = [
-            subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            for _ in range(3)
-        ]
+        arguments = cluster.scheduler_address, str(tmp_path)
+        workers = [get_context().Process(target=run_worker, args=arguments) for _ in range(3)]
         try:
+            for worker in workers:
+                worker.start()
             other.wait_for_workers(3)
             killer = Killer(other, 0.03)
             estimator = make_estimator(max_iter=14, client=other, callbacks=[killer])
@@ -202,22 +179,10 @@ def test_the_same_bits_if_workers_are_lost(reference, tmp_path):
         finally:
             for worker in workers:
                 worker.kill()
-                worker.wait()
+                worker.join()
     assert len(killer.processes) == 1
     assert_same_coefs(estimator, reference)
     assert estimator.validation_scores_ == reference.validation_scores_
-
-
-def make_killing_schedule(path, number):
-    """Return a schedule that kills its process in one epoch, only once."""
-
-    def compute_factor(step, epoch):
-        if epoch == number and not Path(path).exists():
-            Path(path).touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return 1.0
-
-    return compute_factor
 
 
 def test_the_same_bits_if_a_worker_dies_within_a_task(reference, tmp_path):
@@ -436,19 +401,30 @@ def test_wrong_input_is_refused(client, arguments, data, error, message):
     assert vars(estimator) == before
 
 
+def fit_without_client():
+    with pytest.raises(ValueError, match=r"client must be a distributed\.Client, unless"):
+        MLPRegressor().fit(split(X), split(TARGETS))
+
+
 def test_a_missing_client_is_named():
-    code = """
-import dask.array as da
-from cmlp.dask import MLPRegressor
-X = da.ones((4, 2), chunks=2)
-try:
-    MLPRegressor().fit(X, X[:, 0])
-except ValueError as error:
-    assert str(error).startswith("client must be a distributed.Client, unless"), error
-else:
-    raise AssertionError
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
+    process = get_context().Process(target=fit_without_client)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+
+
+def test_grid_search_of_scikit_learn(client):
+    codes = np.unique(LABELS, return_inverse=True)[1]
+    grid = {"alpha": [1e-4, 10.0], "hidden_layer_sizes": [(2,), (16,)]}
+    estimator = cmlp.sklearn.MLPClassifier(random_state=0, max_iter=15)
+    search = GridSearchCV(estimator, grid, cv=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        alone = clone(search).fit(X, codes)
+        with joblib.parallel_backend("dask"):
+            spread = search.fit(X, codes)
+    assert spread.best_params_ == alone.best_params_
+    assert (spread.best_estimator_.coefs_[0] == alone.best_estimator_.coefs_[0]).all()
 
 
 def test_cmlp_does_not_import_dask():

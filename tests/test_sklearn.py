@@ -5,8 +5,6 @@ import subprocess
 import sys
 import warnings
 
-import distributed
-import joblib
 import numpy as np
 import pytest
 from scipy import sparse
@@ -546,22 +544,6 @@ def test_unpickling_in_another_process(tmp_path):
     path = tmp_path / "estimator.pickle"
     path.write_bytes(pickle.dumps((estimator, X, estimator.predict(X))))
     subprocess.run([sys.executable, "-c", LOAD, path], check=True)
-
-
-def test_grid_search_on_a_dask_cluster(tmp_path):
-    X, y = CLASSES
-    grid = {"alpha": [1e-4, 10.0], "hidden_layer_sizes": [(2,), (16,)]}
-    search = GridSearchCV(MLPClassifier(random_state=0, max_iter=15), grid, cv=2)
-    alone = clone(search).fit(X, y)
-    with (
-        distributed.LocalCluster(2, processes=True, threads_per_worker=1, dashboard_address=None,
-                                 local_directory=tmp_path) as cluster,
-        distributed.Client(cluster),
-        joblib.parallel_backend("dask"),
-    ):  # fmt: skip
-        spread = search.fit(X, y)
-    assert spread.best_params_ == alone.best_params_
-    assert (spread.best_estimator_.coefs_[0] == alone.best_estimator_.coefs_[0]).all()
 
 
 def test_callbacks_stop_training():
