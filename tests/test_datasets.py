@@ -184,8 +184,8 @@ def test_damaged_archives_are_refused(tmp_path, contents, method, message):
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_every_damaged_byte_of_an_archive_is_read_or_refused(tmp_path, compressed):
-    path, save = tmp_path / "data.npz", np.savez_compressed if compressed else np.savez
+def test_every_damaged_byte_of_an_archive_is_read_or_refused(memory_path, compressed):
+    path, save = memory_path / "data.npz", np.savez_compressed if compressed else np.savez
     save(path, X=np.arange(6.0).reshape(2, 3), y=np.array([0, 1]))
     whole = path.read_bytes()
     for position in range(len(whole)):

@@ -101,8 +101,8 @@ print(killed)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_kill_while_checkpoints_are_written(tmp_path):
-    assert run_code(KILL, tmp_path, FAULTS) == [FAULTS]
+def test_kill_while_checkpoints_are_written(memory_path):
+    assert run_code(KILL, memory_path, FAULTS) == [FAULTS]
 
 
 INTERRUPT = """
@@ -138,8 +138,8 @@ print(written)
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers")
 @pytest.mark.parametrize("seed", [0, 1])
-def test_interruptions_at_random_moments(tmp_path, seed):
-    (written,) = run_code(INTERRUPT, tmp_path, FAULTS, seed)
+def test_interruptions_at_random_moments(memory_path, seed):
+    (written,) = run_code(INTERRUPT, memory_path, FAULTS, seed)
     assert written > FAULTS / 2
 
 

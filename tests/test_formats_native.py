@@ -3,6 +3,7 @@
 Every test runs for every native format of the registry. A new one needs an entry in `RAW_ACCESS`.
 """
 
+import itertools
 import json
 import os
 import re
@@ -108,6 +109,11 @@ STATES = {
     "optimizer": make_optimizer_state,
     "checkpoint": make_checkpoint_state,
 }
+
+
+@pytest.fixture
+def tmp_path(memory_path):
+    return memory_path
 
 
 @pytest.fixture(params=NATIVE)
@@ -448,14 +454,23 @@ def list_locations(value, location=()):
             yield from list_locations(child, (*location, key))
 
 
+@pytest.fixture(scope="module")
+def contents(tmp_path_factory):
+    """Map (format, state of `STATES`) to the state, and to the header and the arrays of a file."""
+    found = {}
+    for (name, format), (kind, make) in itertools.product(NATIVE.items(), STATES.items()):
+        path, state = tmp_path_factory.mktemp("contents") / f"net{format.extension}", make()
+        format.write(state, path, optimizer=state.optimizer is not None)
+        found[name, kind] = state, *RAW_ACCESS[name][0](path)
+    return found
+
+
 @given(data=st.data(), name=st.sampled_from(sorted(STATES)))
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_value_in_a_header_is_accepted_or_refused(format, tmp_path, data, name):
+def test_any_value_in_a_header_is_accepted_or_refused(format, contents, tmp_path, data, name):
     path = tmp_path / f"net{format.extension}"
-    state = STATES[name]()
-    format.write(state, path, optimizer=state.optimizer is not None)
-    load, store = RAW_ACCESS[format.name]
-    text, arrays = load(path)
+    state, text, arrays = contents[format.name, name]
+    store = RAW_ACCESS[format.name][1]
     header = json.loads(text)
     *parents, last = data.draw(st.sampled_from(list(list_locations(header))))
     target = header
