@@ -117,11 +117,11 @@ def list_paths(value, path=()):
 
 
 def change(header, path, value):
-    """Return a header with another value, or none, at a path."""
-    header = copy.deepcopy(header)
+    """Return a header with another value, or none, at a path; it shares all other values."""
     *parents, key = path
-    target = header
+    header = target = copy.copy(header)
     for parent in parents:
+        target[parent] = copy.copy(target[parent])
         target = target[parent]
     if value is REMOVED:
         del target[key]
@@ -226,9 +226,10 @@ def change_arrays(files):
             for array in list_changed_arrays(arrays[name]):
                 what = f"{name} of {array.dtype} {array.shape}"
                 files.try_change(kind, header, {**arrays, name: array}, what)
-                changed = copy.deepcopy(header)
+                changed = header
                 if name in listed:
-                    changed["course"]["arrays"][name] = [array.dtype.name, list(array.shape)]
+                    listing = [array.dtype.name, list(array.shape)]
+                    changed = change(header, ("course", "arrays", name), listing)
                 files.try_change(kind, changed, {**arrays, name: array}, what)
         for name in ("optimizer_x", "tally_x", "callback_0_x", "callback_9_x", "x"):
             changed = change(header, ("course", "arrays", name), ["float32", [1]])

@@ -61,9 +61,9 @@ OPTIMIZERS = [SGD(0.1), Adam(0.01, average=0.9), NAdam(0.01), RMSprop(0.01, accu
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: type(o).__name__)
 @pytest.mark.parametrize("after", [2, 7, 8, 9, 20, 32])
-def test_a_resumed_run_continues_after_the_last_checkpoint(tmp_path, data, optimizer, after):
+def test_a_resumed_run_continues_after_the_last_checkpoint(memory_path, data, optimizer, after):
     def options(*more):
-        checkpoint = Checkpoint(tmp_path / "run.npz", every=1, unit="steps")
+        checkpoint = Checkpoint(memory_path / "run.npz", every=1, unit="steps")
         return {
             "epochs": 4, "batch_size": 8, "optimizer": optimizer, "metrics": "accuracy",
             "schedule": schedules.ReduceOnPlateau(patience=0), "validation_data": data,
@@ -75,7 +75,7 @@ def test_a_resumed_run_continues_after_the_last_checkpoint(tmp_path, data, optim
     assert every_step.steps == 8 * len(expected)
     with pytest.raises(Crash):
         network().fit(*data, **options(CrashAfter(after)))
-    resumed, remaining = Network.resume(tmp_path / "run.npz"), CrashAfter()
+    resumed, remaining = Network.resume(memory_path / "run.npz"), CrashAfter()
     history = resumed.fit(*data, **options(remaining))
     assert_same(resumed, history, whole, expected)
     # The step that crashed has no checkpoint: it runs again.
@@ -660,11 +660,11 @@ AMOUNTS = {"fields": (24, 1), "arrays": (16, 1), "random": (200, 10_000)}
 
 
 @pytest.mark.parametrize("kind", AMOUNTS)
-def test_changed_checkpoints_are_refused_or_resumed(kind):
+def test_changed_checkpoints_are_refused_or_resumed(memory_path, kind):
     amount = AMOUNTS[kind]["CMLP_FULL" in os.environ]
     done = subprocess.run(
         [sys.executable, change_checkpoint.__file__, kind, str(amount)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(memory_path)},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -684,7 +684,7 @@ net = Network.resume(path) if resumes else Network([20, 100, 3], loss="cross_ent
 every = int(every) if unit == "epochs" else every
 def report(network, epoch, record):
     print("epoch", epoch, file=sys.stderr, flush=True)
-history = net.fit(X, y, epochs=20, batch_size=1, optimizer=Adam(), metrics="accuracy",
+history = net.fit(X, y, epochs=12, batch_size=1, optimizer=Adam(), metrics="accuracy",
                   callbacks=[Checkpoint(path, every, unit), report])
 print(net.weight[0].tobytes().hex(), history["loss"], history["accuracy"])
 """
@@ -713,6 +713,6 @@ def test_killed_in_the_middle_of_an_epoch(tmp_path, uninterrupted, how, ctrl_c):
     process.send_signal(how)
     out, err = process.communicate(timeout=60)
     assert out == "", "training had ended before the signal"
-    assert Network.load(path).state.epoch < 20
+    assert Network.load(path).state.epoch < 12
     out, err = run(path, unit, every, "resume").communicate()
     assert out == uninterrupted, err
