@@ -59,6 +59,11 @@ SAME = {("avx512_bf16", 8)}
 class BuildKernels(build_ext):
     """Compile kernels.c for each ISA and real type, and link the objects into `kernels`."""
 
+    def finalize_options(self):
+        """Build extensions at the same time, one for each CPU unless ``--parallel`` is given."""
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
+
     def build_extension(self, ext):
         """Build an extension; for `kernels`, compile the kernel tables first."""
         if ext.name.endswith(".kernels"):
