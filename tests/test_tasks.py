@@ -302,7 +302,7 @@ class Crash(Exception):
 
 @pytest.mark.parametrize("loss", ["binary_cross_entropy", "quadratic"])
 @pytest.mark.parametrize("has_batches", [False, True])
-def test_a_resumed_run_continues_the_metrics(tmp_path, data, loss, has_batches):
+def test_a_resumed_run_continues_the_metrics(memory_path, data, loss, has_batches):
     X, Y = data
     source = X, Y
     if has_batches:
@@ -322,9 +322,9 @@ def test_a_resumed_run_continues_the_metrics(tmp_path, data, loss, has_batches):
                        callbacks=[checkpoint, CrashInTheSecondEpoch()])  # fmt: skip
 
     with pytest.raises(Crash):
-        fit(make_network(loss), tmp_path / "run.npz")
-    resumed, whole = Network.resume(tmp_path / "run.npz"), make_network(loss)
+        fit(make_network(loss), memory_path / "run.npz")
+    resumed, whole = Network.resume(memory_path / "run.npz"), make_network(loss)
     assert resumed.task == "multilabel"
-    history, expected = fit(resumed, tmp_path / "run.npz"), fit(whole, tmp_path / "whole.npz")
+    history, expected = fit(resumed, memory_path / "run.npz"), fit(whole, memory_path / "whole.npz")
     assert history["f1"] == expected["f1"]
     assert resumed.score(X, Y) == whole.score(X, Y)
