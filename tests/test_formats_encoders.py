@@ -8,10 +8,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from c_libraries import FLAGS, run_c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_encoders import STACKS, make, make_data
-from test_formats_export import FLAGS, run_c, run_onnx
+from test_formats_export import run_onnx
 
 from cmlp import SGD, Network
 from cmlp._model.layers import LAYERS, Encoder

@@ -10,8 +10,8 @@ import onnx
 import onnxruntime
 import pandas as pd
 import pytest
+from c_libraries import FLAGS
 from sklearn.exceptions import NotFittedError
-from test_formats_export import FLAGS
 
 from cmlp.tabular import RealMLPClassifier, RealMLPRegressor
 
