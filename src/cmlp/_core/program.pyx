@@ -222,7 +222,7 @@ cdef class Program:
         cdef const uint32_t[::1] index
         self.plan_job(job, rows, batch,
                       rows.start[rows.n] - rows.start[0] if rows.start != NULL else 0)
-        job.drops = drops
+        job.drops, job.trains = drops, trains
         if order is not None:
             index = order
             job.total = index.shape[0]

@@ -135,6 +135,7 @@ cdef struct Job:
     cmlp_head head
     BatchInput input
     cmlp_targets targets
+    bint trains                 # whether derivatives are needed
     bint drops                  # whether dropout of the layers is active
     cmlp_rng_key key            # random number stream of the epoch
     int64_t sample_offset       # position in the epoch of the call's first sample

@@ -56,6 +56,9 @@ cdef class Workspace:
         layer.slopes = NULL
         if stores_slope or dropout_of(layer.dropout_rate).dropped:
             layer.slopes = self.take(size)
+        # Inference reads only the slopes of the last layer, for losses.
+        if not job.trains and layer != &self.layers[job.encoders + job.depth - 1]:
+            stores_slope = False
         layer.slope = layer.slopes if stores_slope or job.drops else NULL
         layer.delta = self.take(size)
         layer.alpha_delta = self.take(size) if is_parametric else NULL

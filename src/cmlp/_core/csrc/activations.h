@@ -78,7 +78,7 @@ INLINE V bounded_exp(V z) { return v_exp(v_select(z > 20, splat(20), z)); }
 INLINE V tanh_softplus(V e)
 {
     V f = e * (e + 2);
-    return f / (f + 2);
+    return f * v_reciprocal(f + 2);
 }
 
 /* The derivative of z tanh(log(1 + exp(z))), t + z sigmoid(z) (1 - t^2), with e = exp(z). */

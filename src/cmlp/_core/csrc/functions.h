@@ -59,13 +59,25 @@ INLINE V v_root(V x)
 #endif
 }
 
-/* 2^n for n in the range of exponents of normal numbers. */
-INLINE V power_of_two(VI n) { return (V)((n + REAL_BIAS) << REAL_MANTISSA); }
+/* p 2^n for a whole number n of at most 2^11, rounded once.  AVX-512 has an instruction; otherwise
+ * 2^n is applied as two factors, so that results may be subnormal. */
+INLINE V scale_by_power(V p, V n)
+{
+#if VECTOR_BYTES == 64 && CMLP_REAL_BYTES == 4
+    return (V)_mm512_scalef_ps((__m512)p, (__m512)n);
+#elif VECTOR_BYTES == 64
+    return (V)_mm512_scalef_pd((__m512d)p, (__m512d)n);
+#else
+    const VI whole = __builtin_convertvector(n, VI), half = whole >> 1;
+    const V first = (V)((half + REAL_BIAS) << REAL_MANTISSA);
+    return p * first * (V)((whole - half + REAL_BIAS) << REAL_MANTISSA);
+#endif
+}
 
 /* Reduce x = n ln(2) + r with |r| <= ln(2)/2 (Cody and Waite, "Software Manual for the Elementary
  * Functions", 1980, ch. 6) for |x| up to a thousand; set n, and return exp(r) - 1 by its Taylor
  * polynomial. */
-INLINE V reduced_expm1(V x, VI *n)
+INLINE V reduced_expm1(V x, V *n)
 {
 #if CMLP_REAL_BYTES == 4
     const REAL ln2_high = 0x1.63p-1f, ln2_low = -0x1.bd0106p-13f, shift = 0x1.8p23f;
@@ -74,10 +86,8 @@ INLINE V reduced_expm1(V x, VI *n)
     const REAL shift = 0x1.8p52;
 #endif
     const REAL log2e = (REAL)1.44269504088896340736;
-    V shifted = x * log2e + shift; /* the last bits of the mantissa are the integer n */
-    *n = (VI)shifted - (VI)splat(shift);
-    V whole = shifted - shift;
-    V r = x - whole * ln2_high - whole * ln2_low;
+    *n = (x * log2e + shift) - shift; /* rounds to a whole number */
+    V r = x - *n * ln2_high - *n * ln2_low;
 #if CMLP_REAL_BYTES == 4
     V p = splat(1 / (REAL)5040);
 #else
@@ -97,25 +107,22 @@ INLINE V reduced_expm1(V x, VI *n)
     return p * r * r + r;
 }
 
-/* exp(x) = 2^n exp(r).  2^n is applied as two factors, so that results may be subnormal.  Large
- * arguments return infinity, small ones 0. */
+/* exp(x) = 2^n exp(r).  Large arguments return infinity, small ones 0. */
 INLINE V v_exp(V x)
 {
     const REAL low = CMLP_REAL_BYTES == 4 ? -104 : -746, high = CMLP_REAL_BYTES == 4 ? 89 : 710;
-    VI n;
+    V n;
     V p = reduced_expm1(v_select(x < low, splat(low), v_select(x > high, splat(high), x)), &n) + 1;
-    VI half = n >> 1;
-    V y = p * power_of_two(half) * power_of_two(n - half);
-    return v_select(x == x, y, x); /* NaN is returned unchanged */
+    return v_select(x == x, scale_by_power(p, n), x); /* NaN is returned unchanged */
 }
 
 /* exp(x) - 1 for x <= 0, as 2^n (exp(r) - 1) + (2^n - 1), which does not cancel near 0, where n is
  * 0.  Below -50 it rounds to -1. */
 INLINE V v_expm1(V x)
 {
-    VI n;
-    V q = reduced_expm1(v_select(x < -50, splat(-50), x), &n), power = power_of_two(n);
-    return q * power + (power - 1);
+    V n;
+    V q = reduced_expm1(v_select(x < -50, splat(-50), x), &n);
+    return scale_by_power(q, n) + (scale_by_power(splat(1), n) - 1);
 }
 
 /* log(x) for a positive, normal x = 2^k (1 + f): log(1 + f) by a polynomial in s = f / (2 + f), as
