@@ -68,49 +68,59 @@ class RealMLP(EstimatorExports, EstimatorFiles, BaseEstimator):
         """
         start = time.monotonic()
         settings = resolve_settings(self, self._task)
+        if validation_data is not None and (settings.cv is not None or groups is not None):
+            raise ValueError("validation_data must be None with cv and groups")
+        if client is not None and self.time_limit is not None:
+            raise ValueError("time_limit must be None with client")
+        X = prepare_table(X)
+        y, targets, weights = self._prepare_targets(X, y, sample_weight)
+        encoder = TableEncoder(
+            self.categorical_features, smooth_clip=settings.smooth_clip, dtype=self.dtype
+        ).fit(X)
+        columns = InputColumns(encoder, settings.max_one_hot)
+        samples = Samples(
+            columns.join(encoder.transform(X), encoder.dtype), targets.encode(y, "y"), weights
+        )
+        trainer = self._make_trainer(settings, columns, targets, samples, client, start)
+        if validation_data is None:
+            parts = self._split(samples, settings.cv, groups, trainer.random_state)
+            trained = trainer.train_folds([fold for fold, _ in parts])
+        else:
+            parts = [(None, self._encode_validation(validation_data, encoder, columns, targets))]
+            trained = trainer.train_validated(parts[0][1])
+        self._set_fitted(encoder, columns, targets, settings.values.get("clamp_output", False))
+        self._adopt(trained, parts, trainer)
+        return self
+
+    def _prepare_targets(self, X, y, sample_weight):
+        # Return y as an array, what encodes it, and the weights of the rows.
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
                 "is None."
             )
-        X = prepare_table(X)
         y = self._check_targets(y, "y")
         check_consistent_length(X, y)
-        weights = check_weights(sample_weight, len(y))
-        targets, weights = self._make_targets(y, weights)
-        if validation_data is not None and (settings.cv is not None or groups is not None):
-            raise ValueError("validation_data must be None with cv and groups")
-        if client is not None and self.time_limit is not None:
-            raise ValueError("time_limit must be None with client")
-        random_state = check_random_state(self.random_state)
-        encoder = TableEncoder(
-            self.categorical_features, smooth_clip=settings.smooth_clip, dtype=self.dtype
-        ).fit(X)
-        columns = InputColumns(encoder, settings.max_one_hot)
-        encoded = targets.encode(y, "y")
-        samples = Samples(columns.join(encoder.transform(X), encoder.dtype), encoded, weights)
+        targets, weights = self._make_targets(y, check_weights(sample_weight, len(y)))
+        return y, targets, weights
+
+    def _make_trainer(self, settings, columns, targets, samples, client, start):
         loss = self._make_loss()
-        trainer = Trainer(
-            settings, columns, targets.count_outputs(loss), loss, samples,
-            resolve_metric(self.val_metric, self._task == CLASSIFICATION, loss),
-            self.dtype, self.compute_dtype, self.weight_decay_mode, self.early_stopping,
+        metric = resolve_metric(self.val_metric, self._task == CLASSIFICATION, loss)
+        return Trainer(
+            settings, columns, targets.count_outputs(loss), loss, samples, metric, self.dtype,
+            self.compute_dtype, self.weight_decay_mode, self.early_stopping,
             None if self.time_limit is None else start + self.time_limit,
-            self._resolve_threads(), client, random_state, self.verbose,
+            self._resolve_threads(), client, check_random_state(self.random_state), self.verbose,
         )  # fmt: skip
-        if validation_data is None:
-            strata = encoded if self._task == CLASSIFICATION else None
-            folds = split_folds(
-                settings.cv, len(y), strata, groups, self.validation_fraction, random_state
-            )
-            trained = trainer.train_folds(folds)
-            parts = [(fold, samples.take(fold)) for fold in folds]
-        else:
-            part = self._encode_validation(validation_data, encoder, columns, targets)
-            trained = trainer.train_validated(part)
-            parts = [(None, part)]
-        self._set_fitted(encoder, columns, targets, settings.values.get("clamp_output", False))
-        self._adopt(trained, parts, trainer)
-        return self
+
+    def _split(self, samples, cv, groups, random_state):
+        # Return the rows that each network holds out, and their samples.
+        strata = samples.targets if self._task == CLASSIFICATION else None
+        folds = split_folds(
+            cv, len(samples.X), strata, groups, self.validation_fraction, random_state
+        )
+        return [(fold, samples.take(fold)) for fold in folds]
 
     def _encode_validation(self, validation_data, encoder, columns, targets):
         if not (isinstance(validation_data, (tuple, list)) and len(validation_data) == 2):
