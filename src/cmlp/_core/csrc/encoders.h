@@ -47,18 +47,27 @@ static periodic_parameters locate_periodic(const cmlp_encoder *e, void *const *v
         (const REAL *)values[3] + c * PADDED(e->outputs_per_column), ld};
 }
 
+/* Sine and cosine of the angles k .. k + LANES of a number; 0 beyond the frequencies. */
+INLINE void compute_waves(const cmlp_encoder *e, const periodic_parameters *p, REAL x, int64_t k,
+                          V *sine, V *cosine)
+{
+    V u = load(p->frequency + k) * x;
+    if (p->phase)
+        u += load(p->phase + k) * (1 / TWO_PI);
+    v_sincos(u, sine, cosine);
+    *sine = mask_columns(*sine, k, e->frequencies, 0);
+    *cosine = mask_columns(*cosine, k, e->frequencies, 0);
+}
+
 static void compute_features(const cmlp_encoder *e, const periodic_parameters *p, REAL x,
                              periodic_features *out)
 {
     const int64_t n = e->frequencies;
     V sine, cosine;
     for (int64_t k = 0; k < n; k += LANES) {
-        V u = load(p->frequency + k) * x;
-        if (p->phase)
-            u += load(p->phase + k) * (1 / TWO_PI);
-        v_sincos(u, &sine, &cosine);
-        store(out->value + k, mask_columns(cosine, k, n, 0));
-        store(out->slope + k, mask_columns(-sine, k, n, 0));
+        compute_waves(e, p, x, k, &sine, &cosine);
+        store(out->value + k, cosine);
+        store(out->slope + k, -sine);
     }
     for (int64_t k = 0; !p->phase && k < n; k++) {
         out->value[n + k] = -out->slope[k];
@@ -72,7 +81,15 @@ static void encode_periodic_value(const cmlp_encoder *e, const periodic_paramete
                                   REAL *out)
 {
     periodic_features f;
-    compute_features(e, p, x, &f);
+    V sine, cosine;
+    if (p->phase) { /* the common case, which needs only values */
+        for (int64_t k = 0; k < p->ld; k += LANES) {
+            compute_waves(e, p, x, k, &sine, &cosine);
+            store(f.value + k, cosine);
+        }
+    } else {
+        compute_features(e, p, x, &f);
+    }
     for (int64_t o = 0; o < e->outputs_per_column; o++) {
         V sums = splat(0);
         for (int64_t k = 0; k < p->ld; k += LANES)
@@ -108,16 +125,50 @@ static void compute_angle_deltas(const cmlp_encoder *e, const periodic_parameter
         angle[k] = features[k] + (p->phase ? 0 : features[n + k]);
 }
 
+/* The same with phases, without arrays for the features; `g` may have NULLs. */
+static void accumulate_phased_column(const cmlp_encoder *e, const periodic_parameters *p, int64_t m,
+                                     const REAL *x, int64_t ldx, const REAL *out, const REAL *d,
+                                     int64_t ld, const periodic_parameters *g)
+{
+    REAL *frequency = (REAL *)g->frequency, *phase = (REAL *)g->phase, *bias = (REAL *)g->bias;
+    for (int64_t i = 0; i < m; i++, x += ldx, out += ld, d += ld) {
+        for (int64_t o = 0; bias && o < e->outputs_per_column; o++)
+            bias[o] += rectify_delta(e, out[o], d[o]);
+        for (int64_t k = 0; k < p->ld; k += LANES) {
+            V sine, cosine, sum = splat(0);
+            compute_waves(e, p, *x, k, &sine, &cosine);
+            for (int64_t o = 0; o < e->outputs_per_column; o++) {
+                const REAL delta = rectify_delta(e, out[o], d[o]);
+                REAL *weight = (REAL *)g->weight + o * p->ld + k;
+                sum += delta * load(p->weight + o * p->ld + k);
+                if (g->weight)
+                    store(weight, load(weight) + delta * cosine);
+            }
+            const V angle = sum * -sine;
+            if (frequency)
+                store(frequency + k, load(frequency + k) + angle * (TWO_PI * *x));
+            if (phase)
+                store(phase + k, load(phase + k) + angle);
+        }
+    }
+}
+
 static void accumulate_periodic_column(const cmlp_encoder *e, void *const *values, int64_t c,
                                        int64_t m, const REAL *x, int64_t ldx, const REAL *out,
                                        const REAL *d, int64_t ld, void *const *into)
 {
     const periodic_parameters p = locate_periodic(e, values, c);
-    const periodic_parameters g = locate_periodic(e, into, c);
+    periodic_parameters g = locate_periodic(e, into, c);
     const int64_t n = PADDED(e->frequencies);
-    REAL *frequency = into[0] ? (REAL *)g.frequency : NULL;
-    REAL *phase = e->has_phases && into[1] ? (REAL *)g.phase : NULL;
-    REAL *weight = into[2] ? (REAL *)g.weight : NULL, *bias = into[3] ? (REAL *)g.bias : NULL;
+    g.frequency = into[0] ? g.frequency : NULL;
+    g.phase = into[1] ? g.phase : NULL;
+    g.weight = into[2] ? g.weight : NULL;
+    g.bias = into[3] ? g.bias : NULL;
+    if (p.phase) {
+        accumulate_phased_column(e, &p, m, x, ldx, out, d, ld, &g);
+        return;
+    }
+    REAL *frequency = (REAL *)g.frequency, *weight = (REAL *)g.weight, *bias = (REAL *)g.bias;
     periodic_features f;
     REAL angle[CMLP_PERIODIC_FREQUENCIES + CMLP_PAD] __attribute__((aligned(64)));
     for (int64_t i = 0; i < m; i++, x += ldx, out += ld, d += ld) {
@@ -129,15 +180,11 @@ static void accumulate_periodic_column(const cmlp_encoder *e, void *const *value
             if (bias)
                 bias[o] += delta;
         }
-        if (!frequency && !phase)
+        if (!frequency)
             continue;
         compute_angle_deltas(e, &p, &f, out, d, angle);
-        for (int64_t k = 0; k < n; k += LANES) {
-            if (frequency)
-                store(frequency + k, load(frequency + k) + load(angle + k) * (TWO_PI * *x));
-            if (phase)
-                store(phase + k, load(phase + k) + load(angle + k));
-        }
+        for (int64_t k = 0; k < n; k += LANES)
+            store(frequency + k, load(frequency + k) + load(angle + k) * (TWO_PI * *x));
     }
 }
 
