@@ -37,14 +37,19 @@ typedef struct {
     int64_t ld; /* of the weight */
 } periodic_parameters;
 
+/* Return the element `offset` of an array, or NULL if there is no array. */
+INLINE const REAL *locate(const void *array, int64_t offset)
+{
+    return array ? (const REAL *)array + offset : NULL;
+}
+
 static periodic_parameters locate_periodic(const cmlp_encoder *e, void *const *values, int64_t c)
 {
     const int64_t ldw = PADDED(e->frequencies), ld = PADDED(e->features);
     return (periodic_parameters){
-        (const REAL *)values[0] + c * ldw,
-        e->has_phases ? (const REAL *)values[1] + c * ldw : NULL,
-        (const REAL *)values[2] + c * e->outputs_per_column * ld,
-        (const REAL *)values[3] + c * PADDED(e->outputs_per_column), ld};
+        locate(values[0], c * ldw), e->has_phases ? locate(values[1], c * ldw) : NULL,
+        locate(values[2], c * e->outputs_per_column * ld),
+        locate(values[3], c * PADDED(e->outputs_per_column)), ld};
 }
 
 /* Sine and cosine of the angles k .. k + LANES of a number; 0 beyond the frequencies. */
@@ -125,7 +130,7 @@ static void compute_angle_deltas(const cmlp_encoder *e, const periodic_parameter
         angle[k] = features[k] + (p->phase ? 0 : features[n + k]);
 }
 
-/* The same with phases, without arrays for the features; `g` may have NULLs. */
+/* Add the gradient of a column with phases, `g`, of which some may be NULL. */
 static void accumulate_phased_column(const cmlp_encoder *e, const periodic_parameters *p, int64_t m,
                                      const REAL *x, int64_t ldx, const REAL *out, const REAL *d,
                                      int64_t ld, const periodic_parameters *g)
@@ -158,12 +163,8 @@ static void accumulate_periodic_column(const cmlp_encoder *e, void *const *value
                                        const REAL *d, int64_t ld, void *const *into)
 {
     const periodic_parameters p = locate_periodic(e, values, c);
-    periodic_parameters g = locate_periodic(e, into, c);
+    const periodic_parameters g = locate_periodic(e, into, c);
     const int64_t n = PADDED(e->frequencies);
-    g.frequency = into[0] ? g.frequency : NULL;
-    g.phase = into[1] ? g.phase : NULL;
-    g.weight = into[2] ? g.weight : NULL;
-    g.bias = into[3] ? g.bias : NULL;
     if (p.phase) {
         accumulate_phased_column(e, &p, m, x, ldx, out, d, ld, &g);
         return;
