@@ -88,5 +88,7 @@ def test_each_network_has_its_own_fold_and_callbacks(threads):
 def test_a_list_of_another_length_is_refused():
     with pytest.raises(ValueError, match=r"validation_split must be one for all or a list of 2"):
         fit_many([make(), make(1)], X, Y, validation_split=[ROWS])
-    with pytest.raises(ValueError, match=r"callbacks must be .* one for each of 2 networks; got 1"):
+    with pytest.raises(
+        ValueError, match=r"callbacks must be .* a list of 2 lists, one for each; got 1"
+    ):
         fit_many([make(), make(1)], X, Y, callbacks=[[]])

@@ -111,8 +111,8 @@ def select_options(options, i, count):
     if is_list_of_lists(own.get("callbacks")):
         if len(own["callbacks"]) != count:
             raise ValueError(
-                "callbacks must be those of all networks, or a list of lists, one for each of "
-                f"{count} networks; got {len(own['callbacks'])}"
+                f"callbacks must be one list for all networks, or a list of {count} lists, one for "
+                f"each; got {len(own['callbacks'])}"
             )
         own["callbacks"] = own["callbacks"][i]
     elif "callbacks" in own:

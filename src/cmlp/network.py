@@ -80,7 +80,7 @@ class Network(
         Standard deviation of normal noise that training adds to the inputs, after bytes are
         scaled. Bishop, "Training with noise", Neural Computation 7(1), 1995.
     input_layers : sequence of layers, optional
-        Layers of `cmlp.layers`, which compute the first layer's input from that of the network:
+        Layers of `cmlp.layers`, which transform the network's input for the first dense layer:
         embeddings of numbers and of categories, one-hot columns, learned factors.
     normalization : "batch", "layer", BatchNorm, LayerNorm or sequence of them, optional
         Normalization of the pre-activations of the hidden layers, one for all or, with None

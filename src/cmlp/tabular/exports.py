@@ -13,7 +13,7 @@ from cmlp.tabular.networks import InputColumns
 
 @dataclass(frozen=True, eq=False)
 class ExportedModel:
-    """What the predictions of a fitted estimator are computed from.
+    """The parts of a fitted estimator that its predictions use.
 
     Attributes
     ----------

@@ -37,7 +37,7 @@ typedef struct {
     int64_t ld; /* of the weight */
 } periodic_parameters;
 
-/* Return the element `offset` of an array, or NULL if there is no array. */
+/* Return the element `offset` of an array, or NULL if the array is NULL. */
 INLINE const REAL *locate(const void *array, int64_t offset)
 {
     return array ? (const REAL *)array + offset : NULL;
@@ -130,7 +130,7 @@ static void compute_angle_deltas(const cmlp_encoder *e, const periodic_parameter
         angle[k] = features[k] + (p->phase ? 0 : features[n + k]);
 }
 
-/* Add the gradient of a column with phases, `g`, of which some may be NULL. */
+/* Add the gradient of a column with phases to `g`; a NULL in it leaves a tensor out. */
 static void accumulate_phased_column(const cmlp_encoder *e, const periodic_parameters *p, int64_t m,
                                      const REAL *x, int64_t ldx, const REAL *out, const REAL *d,
                                      int64_t ld, const periodic_parameters *g)
