@@ -254,7 +254,8 @@ class Network(
             Evaluated after each epoch.
         validation_split : float in [0, 1) or array_like, default 0
             The samples to validate on instead of training on them: a fraction of them, chosen at
-            random by the seed; or rows of X, as a mask, bool (n,), or as indices.
+            random by the seed; or rows of X, as a mask, bool (n,), or as indices; or a tuple of
+            the rows to train on and the rows to validate on.
         sample_weight : array_like, shape (n,), optional
             Weight of each sample: losses and gradients are weighted means over a batch, as in
             scikit-learn and PyTorch. Finite, not negative, not all zero.

@@ -69,7 +69,9 @@ class RealMLP(EstimatorExports, EstimatorFiles, BaseEstimator):
         start = time.monotonic()
         settings = resolve_settings(self, self._task)
         if validation_data is not None and (settings.cv is not None or groups is not None):
-            raise ValueError("validation_data must be None with cv and groups")
+            raise ValueError(
+                f"validation_data must be None with folds and groups; got cv={settings.cv!r}"
+            )
         if client is not None and self.time_limit is not None:
             raise ValueError("time_limit must be None with client")
         X = prepare_table(X)
@@ -83,8 +85,9 @@ class RealMLP(EstimatorExports, EstimatorFiles, BaseEstimator):
         )
         trainer = self._make_trainer(settings, columns, targets, samples, client, start)
         if validation_data is None:
-            parts = self._split(samples, settings.cv, groups, trainer.random_state)
-            trained = trainer.train_folds([fold for fold, _ in parts])
+            folds = self._split(samples, settings.cv, groups, trainer.random_state)
+            parts = [(test, samples.take(test)) for _, test in folds]
+            trained = trainer.train_folds(folds)
         else:
             parts = [(None, self._encode_validation(validation_data, encoder, columns, targets))]
             trained = trainer.train_validated(parts[0][1])
@@ -110,17 +113,16 @@ class RealMLP(EstimatorExports, EstimatorFiles, BaseEstimator):
         return Trainer(
             settings, columns, targets.count_outputs(loss), loss, samples, metric, self.dtype,
             self.compute_dtype, self.weight_decay_mode, self.early_stopping,
-            None if self.time_limit is None else start + self.time_limit,
+            None if self.time_limit is None else start + self.time_limit, self.n_refit,
             self._resolve_threads(), client, check_random_state(self.random_state), self.verbose,
         )  # fmt: skip
 
     def _split(self, samples, cv, groups, random_state):
-        # Return the rows that each network holds out, and their samples.
+        # Return the rows that each network trains on and those that it holds out.
         strata = samples.targets if self._task == CLASSIFICATION else None
-        folds = split_folds(
+        return split_folds(
             cv, len(samples.X), strata, groups, self.validation_fraction, random_state
         )
-        return [(fold, samples.take(fold)) for fold in folds]
 
     def _encode_validation(self, validation_data, encoder, columns, targets):
         if not (isinstance(validation_data, (tuple, list)) and len(validation_data) == 2):
@@ -166,7 +168,8 @@ class RealMLP(EstimatorExports, EstimatorFiles, BaseEstimator):
         if self.n_refit:
             stop = round(np.mean(self.best_epochs_))
             self.networks_, self.histories_ = trainer.train_refitted(self.n_refit, stop)
-            self.best_epochs_ = [stop] * self.n_refit
+            # Fewer epochs if the time limit ended training.
+            self.best_epochs_ = [len(history) - 1 for history in self.histories_]
 
     def _calibrate(self, held_out):
         # Use the predictions, targets and weights of the rows held out; a regressor does nothing.
@@ -187,7 +190,9 @@ class RealMLP(EstimatorExports, EstimatorFiles, BaseEstimator):
             counts[fold] += 1
         counts[counts == 0] = np.nan
         joined = total / counts.reshape(-1, *[1] * (total.ndim - 1))
-        return joined if self._task == CLASSIFICATION else self._targets.drop_column(joined)
+        if self._task == CLASSIFICATION:
+            return joined / joined.sum(1, keepdims=True)
+        return self._targets.drop_column(joined)
 
     def _resolve_threads(self):
         if self.n_jobs is None:

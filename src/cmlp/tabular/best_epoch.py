@@ -111,8 +111,8 @@ class BestEpoch(Callback):
         To measure the metric; None: it is read from the record of `fit`.
     patience : int or None
         Number of epochs without a value as good as the best after which training ends.
-    deadline : float or None
-        Value of `time.monotonic` after which training ends.
+    seconds : float or None
+        Time after which training ends, at the end of an epoch.
     stop_epoch : int or None
         The epoch after which training ends, and whose parameters are kept.
     threads : int or None
@@ -125,14 +125,15 @@ class BestEpoch(Callback):
     best_epoch : int
     """
 
-    def __init__(self, metric, validation=None, patience=None, deadline=None, stop_epoch=None,
+    def __init__(self, metric, validation=None, patience=None, seconds=None, stop_epoch=None,
                  threads=None):  # fmt: skip
         self.metric, self.validation, self.patience = metric, validation, patience
-        self.deadline, self.stop_epoch, self.threads = deadline, stop_epoch, threads
+        self.seconds, self.stop_epoch, self.threads = seconds, stop_epoch, threads
 
     def on_train_begin(self, network):
         """Forget the best epoch."""
         self.best, self.best_epoch, self.snapshot = np.inf, -1, None
+        self.start = time.monotonic()
 
     def compute(self, network, record):
         """Return the value of an epoch, and record it if it must be measured."""
@@ -144,7 +145,7 @@ class BestEpoch(Callback):
 
     def on_epoch_end(self, network, epoch, record):
         """Compare the epoch with the best one; return whether to stop."""
-        is_late = self.deadline is not None and time.monotonic() >= self.deadline
+        is_late = self.seconds is not None and time.monotonic() - self.start >= self.seconds
         if self.stop_epoch is not None:
             return is_late or epoch >= self.stop_epoch
         value = self.compute(network, record)

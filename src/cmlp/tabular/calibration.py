@@ -30,6 +30,10 @@ def apply_temperature(probabilities, temperature):
 def fit_temperature(probabilities, codes, weights):
     """Return the temperature with the least mean negative log-likelihood of the classes.
 
+    Each sample counts as 1 - 1 / (n_samples + 2) of its class and the rest of the others, so that
+    perfect predictions do not become certainties: Platt, "Probabilistic outputs for support vector
+    machines", 1999, section 2.2.
+
     Parameters
     ----------
     probabilities : ndarray, shape (n_samples, n_classes)
@@ -40,9 +44,14 @@ def fit_temperature(probabilities, codes, weights):
     probabilities = probabilities.astype(np.float64)
     rows = np.arange(len(codes))
 
+    n_classes = probabilities.shape[1]
+    rest = 1 / (len(codes) + 2)
+    shares = np.full(probabilities.shape, rest / (n_classes - 1))
+    shares[rows, codes] = 1 - rest
+
     def measure(logarithm):
         scaled = apply_temperature(probabilities, np.exp(logarithm))
-        losses = -np.log(np.maximum(scaled[rows, codes], LEAST_PROBABILITY))
+        losses = -(shares * np.log(np.maximum(scaled, LEAST_PROBABILITY))).sum(1)
         return np.average(losses, weights=weights)
 
     bound = np.log(MAX_TEMPERATURE)

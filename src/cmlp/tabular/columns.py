@@ -88,7 +88,7 @@ class Column:
         """Return the ValueError of a string in a numeric column."""
         return ValueError(
             f"{self.label} must hold numbers, as it is not categorical; "
-            f"got {SHORT.repr(value)} in row {row}"
+            f"got {SHORT.repr(value)} in row {row}; or add it to categorical_features"
         )
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.metrics import d2_pinball_score
 from sklearn.utils.validation import column_or_1d
 
 from cmlp import losses
@@ -82,7 +83,7 @@ class RealMLPClassifier(ClassifierMixin, RealMLP):
     cv : int, splitter or iterable, optional
         Train one network for each fold, validated with that fold, and average their predictions;
         ``n_cv``. An int is a number of shuffled folds, stratified by class, or by `groups` if `fit`
-        is given them.
+        is given them. A splitter's training rows are those that it gives.
     n_refit : int, default 0
         Number of networks that are trained after those on all rows, up to their mean best epoch,
         and replace them.
@@ -90,7 +91,8 @@ class RealMLPClassifier(ClassifierMixin, RealMLP):
         End training when this number of epochs was worse than the best. Never by default: the
         schedule is made for all epochs.
     time_limit : float, optional
-        Seconds after which `fit` begins no further epoch.
+        Seconds of training, shared by all networks; each ends with the epoch that passes its
+        share. Their schedules stay incomplete.
     calibrate : {"temperature"}, optional
         Scale the logarithms of probabilities so that they fit the rows held out best.
     dtype : {"float32", "float64"}, default "float32"
@@ -200,6 +202,25 @@ class RealMLPClassifier(ClassifierMixin, RealMLP):
         mean = np.mean(scaled, axis=0)
         return np.ones_like(mean[:, :1]) if len(self.classes_) == 1 else mean
 
+    def predict_log_proba(self, X):
+        """Return the logarithms of `predict_proba`.
+
+        Parameters
+        ----------
+        X : DataFrame of pandas or Polars, pyarrow.Table, array-like; (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray, shape (n_rows, n_classes)
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `predict_proba`.
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
     def predict(self, X):
         """Return the most probable class of each row.
 
@@ -241,7 +262,7 @@ class RealMLPRegressor(RegressorMixin, RealMLP):
     loss : {"mse", "mae", "huber", "log_cosh", "pinball", "gaussian_nll"}, default "mse"
         ``"pinball"`` predicts quantiles, ``"gaussian_nll"`` means and standard deviations.
     quantiles : float or sequence of float, default 0.5
-        In ascending order; of the loss ``"pinball"``. They never cross.
+        In ascending order; only for the loss ``"pinball"``. They never cross.
     clamp_output : bool, optional
         Whether predictions are limited to the range of the targets of `fit`; the mean only, for
         ``"gaussian_nll"``. True for TD, False for TD-S.
@@ -289,6 +310,8 @@ class RealMLPRegressor(RegressorMixin, RealMLP):
     def _make_loss(self):
         allowed = {**REAL_LOSSES, "pinball": None, "gaussian_nll": None}
         look_up("loss", self.loss, allowed)
+        if self.loss != "pinball" and np.any(np.asarray(self.quantiles) != 0.5):
+            raise ValueError(f"quantiles must be 0.5 unless loss='pinball'; got {self.quantiles!r}")
         if self.loss == "pinball":
             is_list = np.ndim(self.quantiles) == 1 and len(self.quantiles) > 1
             return losses.pinball(self.quantiles, non_crossing=bool(is_list))
@@ -319,6 +342,29 @@ class RealMLPRegressor(RegressorMixin, RealMLP):
 
     def _decode(self, predictions):
         return self._targets.decode(predictions, self._clamps)
+
+    def score(self, X, y, sample_weight=None):
+        """Return R^2 or, for ``loss="pinball"``, the mean over the quantiles of pinball D^2.
+
+        Parameters
+        ----------
+        X : DataFrame of pandas or Polars, pyarrow.Table, array-like; (n_rows, n_features)
+        y : array-like, shape (n_rows,) or (n_rows, n_targets)
+        sample_weight : array-like, shape (n_rows,), optional
+
+        Returns
+        -------
+        float
+            See `sklearn.metrics.r2_score` and `d2_pinball_score`.
+        """
+        if self.loss != "pinball":
+            return super().score(X, y, sample_weight)
+        found, levels = self.predict(X), np.atleast_1d(self.quantiles)
+        columns = [found] if len(levels) == 1 else found.T
+        return float(np.mean([
+            d2_pinball_score(y, column, sample_weight=sample_weight, alpha=level)
+            for column, level in zip(columns, levels, strict=True)
+        ]))  # fmt: skip
 
     def predict(self, X, return_std=False):
         """Return the predictions, the mean over the networks.

@@ -62,8 +62,8 @@ class EstimatorFiles:
         """Write the fitted estimator to a file; an existing file is replaced atomically.
 
         The file has the networks and all that predictions need, but neither the histories nor
-        `oof_prediction_`. Arguments other than numbers, strings, None, and lists and tuples of
-        them, such as a splitter or a random state, are left out: `load` sets them to their
+        `oof_prediction_`. Arguments other than numbers, strings, None, and lists, arrays and dicts
+        of them, such as a splitter or a random state, are left out: `load` sets them to their
         defaults.
 
         Parameters
@@ -114,12 +114,34 @@ def to_json(value):
     """Return a value of an argument for JSON; None as the second item if it cannot be stored."""
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufU":
+        value = value.tolist()
+    if isinstance(value, dict):
+        pairs, is_plain = to_json(list(value.items()))
+        return {"items": pairs}, is_plain
     if isinstance(value, PLAIN):
         return value, True
     if isinstance(value, (list, tuple)):
         items = [to_json(item) for item in value]
         return [item for item, _ in items], all(is_plain for _, is_plain in items)
     return None, False
+
+
+def from_json(value):
+    """Return a value that `to_json` has stored; raise ValueError for a dict that it has not."""
+    if isinstance(value, list):
+        return [from_json(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    pairs = value.get("items")
+    if len(value) != 1 or not isinstance(pairs, list) or not all(map(is_pair, pairs)):
+        raise ValueError("tabular.arguments must have dicts as lists of pairs")
+    return {key: from_json(item) for key, item in pairs}
+
+
+def is_pair(value):
+    """Return whether a value is a list of a key and any other value."""
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], PLAIN)
 
 
 def pack_estimator(estimator):
@@ -221,7 +243,7 @@ def unpack_estimator(cls, reader):
     for name in section["arguments"]:
         if name not in names:
             raise ValueError(f"tabular.arguments.{name} is not a known key")
-    estimator = cls(**section["arguments"])
+    estimator = cls(**{name: from_json(value) for name, value in section["arguments"].items()})
     encoder = unpack_encoder(reader, section["encoder"])
     columns = InputColumns(encoder, section["max_one_hot"])
     targets = unpack_targets(estimator, reader, section)

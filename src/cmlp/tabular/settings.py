@@ -8,12 +8,13 @@ package pytabkit 1.7.
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from cmlp._utils.validation import (
     check_bool,
     check_fraction,
     check_integer,
     check_non_negative,
-    check_number,
     check_positive,
     look_up,
     to_list,
@@ -136,13 +137,18 @@ def resolve_settings(estimator, task):
         value = getattr(estimator, name)
         if value is None:
             continue
+        value = value.item() if isinstance(value, np.generic) else value
         CHECKS.get(name, check_nothing)(name, value)
         values[name] = value
     if values["numeric_embedding"] == "none":
         values["numeric_embedding"] = None
-    for name in ("label_smoothing", "validation_fraction"):
-        if hasattr(estimator, name):
-            check_fraction(name, getattr(estimator, name))
+    if values["numeric_embedding"] in ("pbld", "pblrd") and values["embedding_outputs"] < 2:
+        raise ValueError(
+            f"embedding_outputs must be at least 2 for {values['numeric_embedding']!r}, whose last "
+            f"output is the number itself; got {values['embedding_outputs']}"
+        )
+    if hasattr(estimator, "label_smoothing"):
+        check_fraction("label_smoothing", estimator.label_smoothing)
     check_training(estimator)
     return Settings(values)
 
@@ -151,12 +157,10 @@ def check_training(estimator):
     """Raise unless the arguments of an estimator that control training are valid."""
     look_up("weight_decay_mode", estimator.weight_decay_mode, {"once": None, "twice": None})
     check_integer("n_refit", estimator.n_refit, 0)
-    if not 0 < estimator.validation_fraction < 1:
-        raise ValueError(
-            f"validation_fraction must be in (0, 1); got {estimator.validation_fraction!r}"
-        )
+    check_fraction("validation_fraction", estimator.validation_fraction)
     if estimator.time_limit is not None:
         check_positive("time_limit", estimator.time_limit)
     if estimator.early_stopping is not None:
         check_integer("early_stopping", estimator.early_stopping)
-    check_number("verbose", estimator.verbose)
+    if not isinstance(estimator.verbose, (bool, np.bool_)):
+        check_integer("verbose", estimator.verbose, 0)

@@ -6,7 +6,10 @@ import numpy as np
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
-from cmlp._utils.validation import check_unmasked
+from cmlp._utils.validation import check_non_negative, check_unmasked
+
+# The greatest target: differences of two are within the range of float64.
+GREATEST = 1e307
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +59,7 @@ class RealTargets:
     Attributes
     ----------
     mean, deviation, lowest, highest : ndarray of float64, shape (n_targets,)
-        The deviation is 1 if all values are equal.
+        The deviation is 1 if all values are equal, or those with a weight.
     is_vector : bool
         Whether the targets had the shape (n_samples,).
     """
@@ -71,17 +74,18 @@ class RealTargets:
     def learn(cls, y, sample_weight):
         """Return the targets for values, ndarray of float64, (n_samples,) or (n_samples, k)."""
         table = y.reshape(len(y), -1)
-        mean = np.average(table, axis=0, weights=sample_weight)
         lowest, highest = table.min(0), table.max(0)
-        with np.errstate(over="ignore"):
-            deviation = np.sqrt(np.average((table - mean) ** 2, axis=0, weights=sample_weight))
-        deviation = np.where(lowest == highest, 1.0, deviation)
-        if not (np.isfinite(deviation).all() and (deviation > 0).all()):
-            raise ValueError(
-                "y must have deviations within the range of float64; got values from "
-                f"{lowest.min()} to {highest.max()}"
-            )
-        return cls(mean, deviation, lowest, highest, y.ndim == 1)
+        greatest = np.maximum(highest, -lowest)
+        if greatest.max() > GREATEST:
+            raise ValueError(f"y must be at most {GREATEST:g} in size; got {greatest.max()}")
+        # Squares of the scaled values neither overflow nor underflow.
+        unit = np.where(greatest > 0, greatest, 1.0)
+        scaled = table / unit
+        mean = np.average(scaled, axis=0, weights=sample_weight)
+        square = np.average((scaled - mean) ** 2, axis=0, weights=sample_weight)
+        deviation = np.sqrt(square) * unit
+        deviation[(square == 0) | (deviation == 0)] = 1.0
+        return cls(mean * unit, deviation, lowest, highest, y.ndim == 1)
 
     def count_outputs(self, loss):
         """Return the number of outputs of a network with a loss.
@@ -128,7 +132,10 @@ def check_weights(sample_weight, n_samples):
     if sample_weight is None:
         return None
     check_unmasked("sample_weight", sample_weight)
-    weights = np.asarray(sample_weight, np.float64)
+    try:
+        weights = np.asarray(sample_weight, np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"sample_weight must hold numbers; got {sample_weight!r}") from None
     if weights.ndim == 0:
         weights = np.full(n_samples, weights)
     if weights.shape != (n_samples,):
@@ -149,5 +156,10 @@ def weigh_classes(class_weight, y, sample_weight):
     """
     if class_weight is None:
         return sample_weight
+    if isinstance(class_weight, str) and class_weight != "balanced":
+        raise ValueError(f"class_weight must be a dict, 'balanced' or None; got {class_weight!r}")
+    if isinstance(class_weight, dict):
+        for label, weight in class_weight.items():
+            check_non_negative(f"class_weight[{label!r}]", weight)
     weights = compute_sample_weight(class_weight, y)
     return weights if sample_weight is None else weights * sample_weight

@@ -1,5 +1,6 @@
 """Training of the networks of an estimator on shared rows."""
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +49,9 @@ class Trainer:
     compute_dtype, weight_decay_mode : str or None
     patience : int or None
     deadline : float or None
-        Value of `time.monotonic` after which training ends.
+        Value of `time.monotonic` at which training should end.
+    n_refit : int
+        Number of networks that are trained after those of the folds.
     threads : int
     client : distributed.Client or None
     random_state : numpy.random.RandomState
@@ -66,49 +69,70 @@ class Trainer:
     weight_decay_mode: str
     patience: int | None
     deadline: float | None
+    n_refit: int
     threads: int
     client: Any
     random_state: Any
     verbose: int
 
     def train_folds(self, folds):
-        """Train a network for each fold on the other rows, and validate it on the fold.
+        """Train a network for each fold.
 
         Parameters
         ----------
-        folds : list of ndarray of int
+        folds : list of (ndarray of int, ndarray of int)
+            The rows to train on, and those to validate with.
 
         Returns
         -------
         networks : list of Network
         histories : list of History
         """
-        n_samples = len(self.samples.X)
-        trained = [np.setdiff1d(np.arange(n_samples), fold) for fold in folds]
-        callbacks = [self.make_callback(self.samples, fold) for fold in folds]
-        return self.train(trained, callbacks, validation_split=folds)
+        for i, fold in enumerate(folds):
+            self.check_weights(i, fold)
+        seconds = self.share_time(len(folds), self.n_refit)
+        callbacks = [self.make_callback(self.samples, test, seconds) for _, test in folds]
+        return self.train([train for train, _ in folds], callbacks, validation_split=folds)
+
+    def check_weights(self, i, fold):
+        """Raise `ValueError` if the samples of a fold have no weight."""
+        weights = self.samples.weights
+        for rows, use in zip(fold, ("train", "validate"), strict=True):
+            if weights is not None and not weights[rows].any():
+                raise ValueError(
+                    f"sample_weight must be positive for some row that fold {i} uses to {use}; all "
+                    f"{len(rows)} are 0"
+                )
+
+    def share_time(self, count, later=0):
+        """Return the seconds that each of `count` networks may take if `later` ones follow."""
+        if self.deadline is None:
+            return None
+        waves = sum(-(-networks // self.threads) for networks in (count, later))
+        return max(0.0, self.deadline - time.monotonic()) / waves
 
     def train_validated(self, validation):
         """Train one network on all rows, and validate it on other `Samples`."""
-        callback = self.make_callback(validation, slice(None))
+        seconds = self.share_time(1, self.n_refit)
+        callback = self.make_callback(validation, slice(None), seconds)
         data = validation.X, validation.targets
         return self.train([np.arange(len(self.samples.X))], [callback], validation_data=data)
 
     def train_refitted(self, count, stop_epoch):
         """Train networks on all rows, up to a given epoch of the same schedule."""
+        seconds = self.share_time(count)
         callbacks = [
-            BestEpoch(self.metric, deadline=self.deadline, stop_epoch=stop_epoch)
-            for _ in range(count)
+            BestEpoch(self.metric, seconds=seconds, stop_epoch=stop_epoch) for _ in range(count)
         ]
         return self.train([np.arange(len(self.samples.X))] * count, callbacks)
 
-    def make_callback(self, samples, rows):
+    def make_callback(self, samples, rows, seconds):
         """Return the callback of a network that is validated on some rows of `Samples`."""
         validation = None
         if is_measured(self.metric, samples.weights):
             part = samples.take(rows)
             validation = part.X, part.targets, part.weights
-        return BestEpoch(self.metric, validation, self.patience, self.deadline, threads=1)
+        return BestEpoch(self.metric, validation, self.patience, seconds, threads=1)
 
     def train(self, trained, callbacks, validation_split=None, validation_data=None):
         """Train one network for each set of rows, and return networks and histories."""
