@@ -61,7 +61,7 @@ def split_folds(cv, n_samples, strata, groups, fraction, random_state):
 
 
 def convert_rows(rows, n_samples, name, are_distinct=False):
-    """Return a mask or indices of rows, of which there must be one, as indices."""
+    """Return a mask or indices of rows, at least one, as indices."""
     array = np.asarray(rows)
     if array.dtype.kind == "b" and array.shape == (n_samples,):
         array = np.flatnonzero(array)

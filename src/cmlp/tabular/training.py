@@ -51,7 +51,7 @@ class Trainer:
     deadline : float or None
         Value of `time.monotonic` at which training should end.
     n_refit : int
-        Number of networks that are trained after those of the folds.
+        Number of networks that are trained after the folds.
     threads : int
     client : distributed.Client or None
     random_state : numpy.random.RandomState
