@@ -16,7 +16,7 @@ def fit(cv, **options):
 
 
 @pytest.mark.parametrize(
-    "splitter", [TimeSeriesSplit(3), ShuffleSplit(2, train_size=0.3, random_state=0)]
+    "splitter", [TimeSeriesSplit(3), ShuffleSplit(2, train_size=0.3, test_size=0.3, random_state=0)]
 )
 def test_the_rows_of_a_splitter_are_trained_on(splitter):
     estimator = fit(splitter)
