@@ -44,6 +44,7 @@ def build_parser():
         "--results", metavar="FILE", help="JSON lines; fits that it has are omitted"
     )
     parser.add_argument("--report", metavar="FILE", help="only print the tables of a results file")
+    parser.add_argument("--plot", metavar="PNG", help="also draw error against time on one core")
     parser.add_argument("--reference", choices=PEERS, default="cmlp-td",
                         help="peer that others are compared with; default: cmlp-td")  # fmt: skip
     parser.add_argument("--measure", choices=report.CLASSIFICATION_MEASURES, default="error",
@@ -73,6 +74,10 @@ def main(arguments=None):
         if result.get("peer", options.peers[0]) in options.peers
         and result.get("table", options.datasets[0]) in options.datasets
     ]  # fmt: skip
+    if options.plot:
+        from bench.tables.plot import draw
+
+        draw(results, options.plot, options.reference, options.measure)
     print(report.format_report(results, options.reference, options.measure, options.details))
     return 0
 

@@ -230,6 +230,9 @@ def test_command_line(table, tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().out
     tabular.main([*chosen, "--report", path])
     assert capsys.readouterr().out == shown[shown.index("# one core") :]
+    plot = tmp_path / "plot.png"
+    tabular.main([*chosen, "--report", path, "--plot", str(plot), "--reference", "lightgbm"])
+    assert plot.read_bytes().startswith(b"\x89PNG")
     with pytest.raises(SystemExit):
         tabular.main([])
     assert "--results FILE or --report FILE is required" in capsys.readouterr().err
