@@ -67,7 +67,7 @@ class Network(
         Type of the parameters and of all arithmetic: float32 or float64.
     compute_dtype : str or numpy.dtype, optional
         ``"bfloat16"`` rounds the operands of the products of large layers (at least 64 inputs and
-        64 outputs) to bfloat16: nearly twice as fast on CPUs with AVX512_BF16. Products are summed
+        64 outputs) to bfloat16: nearly twice as fast on AMD's CPUs since Zen 4. Products are summed
         in float32; everything else, parameters and optimizer state included, remains float32.
         By default `dtype`, the only other value. See ``docs/training.md``.
     dropout : float or sequence of float, default 0
