@@ -25,6 +25,7 @@ import cmlp.sklearn
 from cmlp import SGD, Adam, Network, TrainingDiverged, callbacks, fit_many, schedules
 from cmlp.dask import MLPClassifier, MLPRegressor
 from cmlp.dask.partitions import make_seed
+from cmlp.tabular import RealMLPClassifier
 
 pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 
@@ -493,3 +494,15 @@ def test_errors_of_fit_many_on_a_cluster(client):
 def test_warnings_for_too_few_rounds(client):
     with pytest.warns(ConvergenceWarning, match="Maximum iterations"):
         MLPClassifier(3, max_iter=1).fit(split(X), split(LABELS))
+
+
+def test_folds_of_a_tabular_estimator_train_on_the_cluster(client):
+    options = {"hidden_layer_sizes": (8,), "max_epochs": 4, "batch_size": 16, "random_state": 0,
+               "cv": 3, "val_metric": "log_loss", "n_refit": 2}  # fmt: skip
+    here = RealMLPClassifier(**options).fit(X, LABELS)
+    there = RealMLPClassifier(**options).fit(X, LABELS, client=client)
+    np.testing.assert_array_equal(there.predict_proba(X), here.predict_proba(X))
+    np.testing.assert_array_equal(there.oof_prediction_, here.oof_prediction_)
+    assert there.best_epochs_ == here.best_epochs_
+    with pytest.raises(ValueError, match="time_limit must be None with client"):
+        RealMLPClassifier(time_limit=1).fit(X, LABELS, client=client)

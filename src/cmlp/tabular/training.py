@@ -1,6 +1,7 @@
 """Training of the networks of an estimator on shared rows."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,7 +137,7 @@ class Trainer:
 
     def train(self, trained, callbacks, validation_split=None, validation_data=None):
         """Train one network for each set of rows, and return networks and histories."""
-        networks = [self.make_network(rows) for rows in trained]
+        networks = self.make_networks(trained)
         splits = [0.0] * len(networks) if validation_split is None else validation_split
         sizes = [min(self.settings.batch_size, len(rows)) for rows in trained]
         optimizers = [
@@ -168,13 +169,20 @@ class Trainer:
             "metrics": () if recorded in ("loss", "accuracy") else recorded,
         }  # fmt: skip
 
-    def make_network(self, rows):
+    def make_networks(self, trained):
+        """Return a network for each set of rows, initialized for it; several at a time."""
+        seeds = [int(self.random_state.randint(2**31)) for _ in trained]
+        if len(trained) == 1:
+            return [self.make_network(trained[0], seeds[0], self.threads)]
+        with ThreadPoolExecutor(self.threads) as pool:
+            return list(pool.map(self.make_network, trained, seeds, [1] * len(trained)))
+
+    def make_network(self, rows, seed, threads):
         """Return a network that is initialized for the rows that it will be trained on."""
-        seed = int(self.random_state.randint(2**31))
         network = make_network(
-            self.columns, self.settings, self.n_outputs, self.loss, seed,
-            self.dtype, self.compute_dtype,
+            self.columns, self.settings, self.n_outputs, self.loss, seed, self.dtype,
+            self.compute_dtype,
         )  # fmt: skip
         if self.settings.init == "data":
-            network.initialize(self.samples.X[rows], threads=self.threads)
+            network.initialize(self.samples.X[rows], threads=threads)
         return network
