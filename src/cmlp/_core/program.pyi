@@ -20,6 +20,7 @@ class Program:
         parameters: NDArray[floating],
         statistics: NDArray[floating],
         rounds: bool = False,
+        segments: Sequence[tuple[int, int]] = (),
     ) -> None: ...
     def gradient(
         self,
