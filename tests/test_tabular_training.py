@@ -2,8 +2,15 @@
 
 import numpy as np
 import pytest
+from sklearn import config_context
 from sklearn.metrics import d2_pinball_score
-from sklearn.model_selection import ShuffleSplit, TimeSeriesSplit, cross_val_score
+from sklearn.model_selection import (
+    GroupKFold,
+    ShuffleSplit,
+    TimeSeriesSplit,
+    cross_val_score,
+    cross_validate,
+)
 from test_tabular_estimators import LABELS, PRICES, SMALL, TABLE, N
 
 from cmlp.tabular import RealMLPClassifier, RealMLPRegressor
@@ -150,3 +157,23 @@ def test_dicts_and_arrays_are_saved(tmp_path):
     assert again.categorical_features == mask.tolist()
     again.fit(TABLE, LABELS)
     np.testing.assert_array_equal(again.predict_proba(TABLE), estimator.predict_proba(TABLE))
+
+
+def test_metadata_are_routed():
+    weights = np.random.default_rng(0).random(N) + 0.1
+    groups = ROWS % 6
+    estimator = RealMLPRegressor(**SMALL, cv=GroupKFold(2))
+    with config_context(enable_metadata_routing=True):
+        estimator.set_fit_request(sample_weight=True, groups=True).set_score_request(
+            sample_weight=True
+        )
+        found = cross_validate(
+            estimator, TABLE, PRICES, cv=GroupKFold(3), return_estimator=True,
+            params={"sample_weight": weights, "groups": groups},
+        )  # fmt: skip
+    train, test = next(GroupKFold(3).split(TABLE, PRICES, groups))
+    expected = RealMLPRegressor(**SMALL, cv=GroupKFold(2)).fit(
+        TABLE.iloc[train], PRICES[train], weights[train], groups=groups[train]
+    )
+    score = expected.score(TABLE.iloc[test], PRICES[test], weights[test])
+    assert found["test_score"][0] == pytest.approx(score)
