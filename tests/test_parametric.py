@@ -8,7 +8,7 @@ from c_libraries import compile_library, run_c
 from conftest import assert_same_state, read_data
 from test_formats_export import compilers, run_onnx  # noqa: F401 (a fixture)
 
-from cmlp import SGD, Adam, Network, activations, fit_many
+from cmlp import SGD, Adam, Network, activations, callbacks, fit_many
 from cmlp.activations import parametric, prelu
 
 HIDDEN = [name for name, a in activations.ACTIVATIONS.items() if a.hidden and name != "identity"]
@@ -93,6 +93,26 @@ def test_any_number_of_threads_gives_the_same_bits(rng, batch_size, normalizatio
         net.fit(X, y, epochs=1, batch_size=batch_size, optimizer=optimizer, **options)
         found.append(net.state.parameters.block.tobytes())
     assert len(set(found)) == 1
+
+
+class AfterEachBatch(callbacks.Callback):
+    """Lets the engine return after each step."""
+
+    def on_batch_end(self, network, epoch, step, loss):
+        pass
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 32])
+@pytest.mark.parametrize("optimizer", [SGD(1e-2), SGD(1e-2, momentum=0.5), Adam(0.01)], ids=str)
+@pytest.mark.parametrize("name", ["mish", "relu"])
+def test_the_steps_of_a_call_equal_calls_of_one_step(rng, name, optimizer, batch_size):
+    X, y = rng.normal(size=(40, 30)), rng.normal(size=(40, 3))
+    nets = [make(name, sizes=(30, 26, 20, 3)) for _ in range(2)]
+    before = [np.array(alpha) for alpha in nets[0].alpha[:2]]
+    for net, watchers in zip(nets, ((), AfterEachBatch()), strict=True):
+        net.fit(X, y, epochs=2, batch_size=batch_size, optimizer=optimizer, callbacks=watchers)
+    assert_same_state(*nets)
+    assert all((a != b).mean() > 0.5 for a, b in zip(before, nets[0].alpha[:2], strict=True))
 
 
 def test_shards_and_their_number_of_threads(rng):

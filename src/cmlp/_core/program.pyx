@@ -149,10 +149,11 @@ cdef class Program:
         return self.input_layer_count > 0
 
     cdef bint can_defer_updates(self) noexcept:
-        # Return whether no computation is needed between an update and the next forward product.
+        # Return whether the next forward product can apply an update: of weights and biases alone.
         cdef int l
         for l in range(self.depth):
-            if self.layers[l].normalization != NOT_NORMALIZED:
+            if (self.layers[l].normalization != NOT_NORMALIZED
+                    or self.layers[l].activation.parametric):
                 return False
         return not (self.limits_norms or self.encoders)
 
