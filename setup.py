@@ -45,6 +45,8 @@ MODULES = (
     "blas", "kernels", "pool", "inputs", "steps", "program", "training", "sharded", "quantized"
 )  # fmt: skip
 SOURCES = {"pool": ["pool.c"]}
+# The modules that Python calls: with less optimization, they make the wheel smaller, not slower.
+CALLED = {"blas", "inputs", "kernels", "program", "training", "sharded", "quantized"}
 # pool.c uses POSIX threads.
 THREADS = [] if sys.platform == "win32" else ["-pthread"]
 
@@ -112,7 +114,7 @@ def make_extension(name):
         include_dirs=[str(CSRC)],
         define_macros=[LIMITED_API, *([("CMLP_HAVE_X86", "1")] if IS_X86 else [])],
         py_limited_api=True,
-        extra_compile_args=[*COMMON, *threads],
+        extra_compile_args=[*COMMON, *(["-O2"] if name in CALLED and not DEBUG else []), *threads],
         extra_link_args=[*LINK, *threads],
         depends=[str(path) for path in (*CSRC.iterdir(), *CORE.glob("*.px[di]"))],
     )
