@@ -89,7 +89,7 @@ def add_encoder(Program program, specification, dict offsets):
         encoder.keeps_value = specification.keeps_value
     for name, (rows, columns) in specification.tensors(inputs).items():
         if name == "periodic_weight":
-            t = 2  # without phases there is no tensor 1
+            t = 2  # without phases, tensor 1 is absent
         layer.tensors[t] = program.describe_tensor(offsets[name], columns,
                                                    (rows + lanes - 1) // lanes * lanes)
         t += 1

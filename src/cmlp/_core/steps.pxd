@@ -162,7 +162,7 @@ cdef struct Job:
 
 cdef struct ParameterGroup:
     # Tensors that share the optimizer's settings.
-    cmlp_optimizer optimizer    # its `l2` and `decay` are those of the current step
+    cmlp_optimizer optimizer    # with `l2` and `decay` of the current step
     double l2, decay            # before the schedule's factor
     double rate_factor          # of the learning rate; 0: the tensors are frozen
     double step_factor          # further factor of the update, but not of decoupled decay

@@ -3,6 +3,7 @@
 import functools
 import math
 import os
+from numbers import Integral
 
 from cmlp._core import pool
 from cmlp._utils.validation import check_integer
@@ -100,6 +101,31 @@ def resolve_threads(threads=None):
     limits = [count_available_cpus(), pool.get_limit()]
     limits.append(read_environment() if threads is None else check_threads("threads", threads))
     return min(limit for limit in limits if limit is not None)
+
+
+def resolve_jobs(n_jobs):
+    """Return the number of threads for scikit-learn's argument `n_jobs`.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+        None: as many as `resolve_threads` chooses. Negative, as in Joblib: -1 is all CPUs, -2 all
+        but one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither None nor an integer, or 0.
+    """
+    if n_jobs is None:
+        return resolve_threads(None)
+    if not isinstance(n_jobs, Integral) or isinstance(n_jobs, bool):
+        raise TypeError(f"n_jobs must be an integer or None; got {n_jobs!r}")
+    if n_jobs == 0:
+        raise ValueError("n_jobs must not be 0; use -1 for all CPUs")
+    return resolve_threads(
+        int(n_jobs) if n_jobs > 0 else max(1, count_available_cpus() + 1 + int(n_jobs))
+    )
 
 
 def check_threads(name, threads):

@@ -20,7 +20,7 @@ from cmlp.formats.folding import fold_encoders, fold_layers
 # Characters in the name of an included file for which C99, 6.4.7, defines no behavior.
 UNQUOTABLE = {'"', "'", "\\"}
 
-# Header of the standard library -> pattern of what the text of a file uses of it.
+# Header of the standard library -> pattern of the names that need it.
 HEADERS = {
     "stdint.h": r"\bu?int\d+_t\b",
     "math.h": r"\b(expf|tanhf|log1pf|erff|logf|sqrtf?)\b",

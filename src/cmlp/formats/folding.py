@@ -52,7 +52,7 @@ class FoldedEncoder:
     values : dict from str to ndarray of float64
         Its tensors by name, in the shapes that the classes of `cmlp.layers` document.
     number : int
-        Index of the layer among those of its kind.
+        Index of the layer among the layers of its kind.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class FoldedEncoder:
     def compute_order(self):
         """Return the index of each output in [copied columns, computed columns].
 
-        The computed columns are those of the first replaced column, of the second, ...
+        The computed columns come from the first replaced column, the second, and so on.
 
         Returns
         -------

@@ -72,7 +72,7 @@ def add_embedding(graph, x, encoder):
 
 
 def add_codes(graph, x, categories):
-    """Add the codes of `x`, with 0 for numbers that are no codes, and for NaN."""
+    """Add the codes of `x`, with 0 for all other numbers and for NaN."""
     is_whole = graph.add_node("Equal", x, graph.add_node("Floor", x))
     is_positive = graph.add_node("Greater", x, graph.add_constant(0.0))
     is_known = graph.add_node("LessOrEqual", x, graph.add_constant(categories))

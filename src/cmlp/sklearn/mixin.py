@@ -19,7 +19,7 @@ from cmlp._training.evaluation import compute_outputs
 from cmlp._training.inputs import check_range, convert_rows, prepare_rows, split_pair
 from cmlp._training.loop import TrainingRun
 from cmlp._training.progress import choose_progress
-from cmlp._utils.threads import count_available_cpus, resolve_threads
+from cmlp._utils.threads import resolve_jobs, resolve_threads
 from cmlp._utils.validation import check_unmasked, convert_dtype
 from cmlp.activations import ACTIVATIONS, Activation
 from cmlp.callbacks import resolve_callbacks
@@ -215,13 +215,9 @@ class EngineMixin:
         return super().score(X, y, sample_weight)
 
     def _resolve_threads(self):
-        if self.threads is not None or self.n_jobs is None:
+        if self.threads is not None:
             return resolve_threads(self.threads)
-        if self.n_jobs == 0:
-            raise ValueError("n_jobs must not be 0; use -1 for all CPUs")
-        # Joblib's rule: -2 means all CPUs but one.
-        jobs = self.n_jobs if self.n_jobs > 0 else max(1, count_available_cpus() + 1 + self.n_jobs)
-        return resolve_threads(int(jobs))
+        return resolve_jobs(self.n_jobs)
 
     def _combine_weights(self, y, sample_weight):
         # Return the weights to train with, float64, shape (n_samples,), or None.

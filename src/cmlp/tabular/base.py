@@ -2,14 +2,13 @@
 
 import inspect
 import time
-from numbers import Integral
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length
 
-from cmlp._utils.threads import count_available_cpus, resolve_threads
+from cmlp._utils.threads import resolve_jobs
 from cmlp.tabular.best_epoch import find_best_epoch, resolve_metric
 from cmlp.tabular.encoding import TableEncoder
 from cmlp.tabular.exports import EstimatorExports
@@ -195,15 +194,7 @@ class RealMLP(EstimatorExports, EstimatorFiles, BaseEstimator):
         return self._targets.drop_column(joined)
 
     def _resolve_threads(self):
-        if self.n_jobs is None:
-            return resolve_threads(None)
-        if not isinstance(self.n_jobs, Integral) or isinstance(self.n_jobs, bool):
-            raise TypeError(f"n_jobs must be an integer or None; got {self.n_jobs!r}")
-        if self.n_jobs == 0:
-            raise ValueError("n_jobs must not be 0; use -1 for all CPUs")
-        # Joblib's rule: -2 means all CPUs but one.
-        jobs = self.n_jobs if self.n_jobs > 0 else max(1, count_available_cpus() + 1 + self.n_jobs)
-        return resolve_threads(int(jobs))
+        return resolve_jobs(self.n_jobs)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "networks_")

@@ -162,7 +162,7 @@ class PipelineRenderer:
         counts = [len(each) for each in self.model.encoder.categories_]
         for index, count in enumerate(counts):
             texts = self.model.list_texts(index)
-            # The order of code points is that of the bytes of UTF-8, which strcmp compares.
+            # strcmp compares the bytes of UTF-8, which sort like the code points.
             order = sorted(range(count), key=texts.__getitem__)
             values = [texts[i] for i in order] or [""]
             yield render_strings(f"static const char *const categories_{index}", values)

@@ -127,7 +127,7 @@ class EstimatorExports:
         - float64 for one of other numbers; NaN is a missing value;
         - strings for other categorical columns, numbers among them as Python writes them.
 
-        A string or a number that is no category is a missing value. The outputs of a classifier are
+        Any other string or number is a missing category. The outputs of a classifier are
         ``label`` and ``probabilities``; those of a regressor ``prediction`` and, with the loss
         ``"gaussian_nll"``, ``std``, in the shapes of `predict`. Networks compute in float32.
 
@@ -185,7 +185,7 @@ class EstimatorExports:
         with the loss ``"gaussian_nll"``, a fourth parameter ``double *std``. The numeric columns
         are in `numbers`, NaN where missing, and the codes of the categories in `codes`, each in the
         order of the table; ``int NAME_find_code(int column, const char *category)`` returns the
-        code of a string, 0 if it is no category. The header has the names of columns and classes.
+        code of a string, 0 for an unknown one. The header has the names of columns and classes.
 
         Parameters
         ----------

@@ -38,7 +38,7 @@ def write(model, path, opset, dtype):
 
 
 def check_names(names, outputs):
-    """Raise `ValueError` if a column has no name, or that of an output."""
+    """Raise `ValueError` if the name of a column is empty, or also the name of an output."""
     for name in names:
         if not name:
             raise ValueError("the columns of X must have names that are not empty for to_onnx")

@@ -6,7 +6,7 @@
 
 #define TWO_PI (REAL)6.28318530717958647693
 
-/* Angles from here on are taken as 0: floats have no digits left for a part of a turn. */
+/* Larger angles are taken as 0: the digits of a float32 no longer resolve them. */
 #define MOST_TURNS (REAL)(1 << 20)
 
 /* The nearest integer of a number below 2^22 in size: adding the constant rounds to it. */
