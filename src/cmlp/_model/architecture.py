@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -138,7 +139,7 @@ class Architecture(Record):
         """The input layers that compute other columns, a tuple."""
         return tuple(layer for layer in self.layers if isinstance(layer, Encoder))
 
-    @property
+    @cached_property  # every call of `Network` reads it
     def code_columns(self):
         """Number of categories of each column of X that holds their codes; a dict from int."""
         return trace_codes(self.encoders, self.inputs)

@@ -88,7 +88,8 @@ class Encoder(Layer):
         """Return the `ColumnPlan` for this number of columns."""
         selected = self.select(inputs)
         targets = np.cumsum([0, *self.list_widths(inputs)])[:-1]
-        kept = [column for column in range(inputs) if column not in set(selected)]
+        replaced = set(selected)
+        kept = [column for column in range(inputs) if column not in replaced]
         categories = list(self.categories)
         return ColumnPlan(
             np.array(selected, np.int32), targets[selected].astype(np.int32),
@@ -148,9 +149,9 @@ def trace_codes(layers, inputs):
                     f"layer changes; got {column}"
                 )
             found[origins[column]] = count
-        widths = layer.list_widths(len(origins))
+        widths, replaced = layer.list_widths(len(origins)), set(selected)
         origins = [
-            origins[column] if column not in set(selected) else None
+            origins[column] if column not in replaced else None
             for column, width in enumerate(widths)
             for _ in range(width)
         ]
