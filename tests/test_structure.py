@@ -21,7 +21,7 @@ LAYERS = [
     "__main__",
     "cli _cli_sizes",
     "__init__",
-    """dask dask.blocks dask.cluster dask.estimators dask.mixin dask.partitions dask.prediction
+    """dask dask.base dask.blocks dask.cluster dask.estimators dask.mixin dask.partitions dask.prediction
     dask.rounds dask.scores dask.training""",
     """tabular tabular.arrow_columns tabular.base tabular.best_epoch tabular.c_pipeline
     tabular.calibration tabular.categories tabular.columns tabular.encoding tabular.estimators

@@ -23,7 +23,7 @@ class Blocks(NamedTuple):
     columns : pandas.DataFrame or None
         An empty data frame with the columns of X, if X is a data frame.
     dtype : numpy.dtype
-        float32 if X is float32, else float64, as in scikit-learn.
+        By default float32 if X is float32, else float64, as in scikit-learn.
     """
 
     X: list
@@ -33,7 +33,7 @@ class Blocks(NamedTuple):
     dtype: np.dtype
 
     @classmethod
-    def align(cls, X, y, sample_weight=None):
+    def align(cls, X, y, sample_weight=None, dtype=None):
         """Return the blocks of Dask collections.
 
         Parameters
@@ -41,6 +41,8 @@ class Blocks(NamedTuple):
         X : dask.array.Array of shape (n_samples, n_features), or dask.dataframe.DataFrame
         y : Dask array, series or data frame with n_samples rows
         sample_weight : Dask array or series of n_samples numbers, optional
+        dtype : numpy.dtype, optional
+            If given, X need not be numeric.
 
         Raises
         ------
@@ -57,7 +59,7 @@ class Blocks(NamedTuple):
         count = len(parts["X"][0])
         weights = parts["sample_weight"][0] if sample_weight is not None else [None] * count
         columns = make_meta(X) if isinstance(X, FRAMES) else None
-        return cls(parts["X"][0], parts["y"][0], weights, columns, choose_dtype(X))
+        return cls(parts["X"][0], parts["y"][0], weights, columns, dtype or choose_dtype(X))
 
 
 def split_rows(name, value, dimensions):

@@ -10,12 +10,12 @@ from distributed import futures_of
 from cmlp.dask.partitions import load_blocks, prepare_partition, summarize_blocks
 from cmlp.dask.rounds import (
     average_replicas,
+    combine_scores,
     get_sums,
     return_argument,
     score_partition,
     train_partition,
 )
-from cmlp.dask.scores import compute_score
 
 # Rounds after which the client reads the replica and continues from a copy that is part of the
 # graph. If a worker dies, Dask repeats the rounds since then at most, and it can forget the tasks
@@ -55,6 +55,8 @@ class ClusterRun:
 
     Attributes
     ----------
+    prepared : list of Future of Partition
+        All with samples, apart from validation data.
     partitions : list of Future of Partition
         Those to train on.
     sizes : list of tuple
@@ -69,16 +71,23 @@ class ClusterRun:
 
     def __init__(self, client):
         self.client, self.token = client, uuid.uuid4().hex
+        self.prepared: list = []
         self.partitions: list = []
         self.sizes: list = []
         self.validation: list = []
-        self.n_validation = 0
+        self.n_validation = self.n_rounds = self.n_runs = 0
         self.replica: Any = None
 
     def submit(self, name, index, function, *args):
         """Submit a task named `name`, whose key has `index`; return its future."""
         key = (f"cmlp-{name}-{self.token}", *index)
         return self.client.submit(function, *args, key=key, pure=False)
+
+    def submit_each(self, name, function, futures, *args):
+        """Submit a task for each partition, with its index; return what they return."""
+        return self.client.gather([
+            self.submit(name, [i], function, future, i, *args) for i, future in enumerate(futures)
+        ])  # fmt: skip
 
     def load(self, blocks, is_classifier, kind=""):
         """Load the blocks of all partitions.
@@ -122,7 +131,7 @@ class ClusterRun:
         ----------
         loaded, summaries : list
             As `load` returns them. `loaded` is emptied, so that the workers can free the blocks.
-        preparation : Preparation
+        preparation : Preparation or TablePreparation
         kind : str
             As for `load`.
         """
@@ -135,12 +144,21 @@ class ClusterRun:
             for i, (future, summary) in enumerate(zip(loaded, summaries, strict=True))
             if summary.n_samples
         ]  # fmt: skip
-        sizes = self.client.gather([
-            self.submit(f"{kind.strip()}sizes", [i], get_partition_sizes, future)
-            for i, future in enumerate(found)
-        ])  # fmt: skip
+        sizes = self.submit_each(f"{kind.strip()}sizes", get_partition_sizes, found)
         loaded.clear()
-        for future, size in zip(found, sizes, strict=True):
+        if not kind:
+            self.prepared = found
+        self.add(found, sizes)
+
+    def select(self, fold):
+        """Hold out a `Fold` of each partition instead of what the preparation has held out."""
+        sizes = self.submit_each(f"sizes-{fold.index}", get_partition_sizes, self.prepared, fold)
+        self.partitions, self.sizes, self.validation, self.n_validation = [], [], [], 0
+        self.add(self.prepared, sizes)
+
+    def add(self, futures, sizes):
+        """Add partitions with their sizes to those to train on and those to validate with."""
+        for future, size in zip(futures, sizes, strict=True):
             n_samples, weight, held_out = size
             if n_samples and weight > 0:
                 self.partitions.append(future)
@@ -164,16 +182,17 @@ class ClusterRun:
         bounds = [i * count // n_replicas for i in range(n_replicas + 1)]
         self.groups = [range(*pair) for pair in zip(bounds[:-1], bounds[1:], strict=True)]
         self.weights = [sum(self.sizes[i][1] for i in group) for group in self.groups]
-        self.plan = self.submit("arguments", [1], return_argument, plan)
-        self.is_classifier = plan.out_activation in ("softmax", "logistic")
-        self.n_rounds = 0
+        self.n_runs += 1
+        self.plan = self.submit("arguments", [self.n_runs], return_argument, plan)
         self.embed(replica)
 
     def embed(self, replica):
         """Make a replica part of the graph, so that Dask can restore it without earlier rounds."""
         # Dask warns of graphs of more than 10 MB.
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
-            self.replica = self.submit("replica", [self.n_rounds], return_argument, replica)
+            self.replica = self.submit(
+                "replica", [self.n_runs, self.n_rounds], return_argument, replica
+            )
 
     def run_round(self, turn, validates):
         """Train every replica on its partitions and average the replicas.
@@ -234,13 +253,14 @@ class ClusterRun:
             self.submit(f"score-{number}", [i], score_partition, partition, replica, self.plan)
             for i, partition in enumerate(self.validation)
         ]
-        return self.submit(f"scores-{number}", [0], compute_score, parts, self.is_classifier)
+        return self.submit(f"scores-{number}", [0], combine_scores, parts, self.plan)
 
     def release(self):
         """Let the workers forget all results; an unfinished round is canceled."""
-        self.partitions, self.validation, self.replica, self.plan = [], [], None, None
+        self.prepared, self.partitions, self.validation = [], [], []
+        self.replica = self.plan = None
 
 
-def get_partition_sizes(partition):
-    """Return `Partition.get_sizes` of a partition."""
-    return partition.get_sizes()
+def get_partition_sizes(partition, index, fold=None):
+    """Return `Partition.get_sizes` of a partition, with a `Fold` held out."""
+    return partition.select(fold).get_sizes()

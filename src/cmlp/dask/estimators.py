@@ -8,7 +8,8 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.class_weight import compute_class_weight
 
 from cmlp import sklearn as local
-from cmlp.dask.mixin import CONSTRAINTS, ClusterMixin
+from cmlp.dask.base import CONSTRAINTS
+from cmlp.dask.mixin import ClusterMixin
 
 
 class MLPClassifier(ClusterMixin, local.MLPClassifier):  # type: ignore[misc]  # no ranks in fit

@@ -1,81 +1,33 @@
-"""The common base of both estimators: training on a cluster, and lazy predictions."""
+"""The common base of both estimators of scikit-learn's kind: training on a cluster."""
 
 import copy
-import uuid
 import warnings
 from dataclasses import replace
-from numbers import Integral
 
-import dask
-import distributed
 import numpy as np
-from dask import delayed, is_dask_collection
-from sklearn.base import _clone_parametrized, is_classifier
+from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import _check_feature_names, check_is_fitted
+from sklearn.utils.validation import _check_feature_names
 
 from cmlp._model.optimizer_state import OptimizerState
 from cmlp._training.inputs import split_pair
 from cmlp.callbacks import Callback, resolve_callbacks
+from cmlp.dask.base import ClusterEstimator
 from cmlp.dask.blocks import Blocks
 from cmlp.dask.clients import find_client
 from cmlp.dask.cluster import ClusterRun
 from cmlp.dask.partitions import Preparation
-from cmlp.dask.prediction import predict_lazily, score_block, share_estimator
 from cmlp.dask.rounds import Plan
-from cmlp.dask.scores import compute_score
+from cmlp.dask.scores import EstimatorScore
 from cmlp.dask.training import TrainingLoop
 from cmlp.sklearn.optimizers import choose_optimizer
 from cmlp.sklearn.schedules import start_learning_rate
 from cmlp.sklearn.stopping import TrainingMonitor
 
-# Arguments of the cluster's estimators that the local ones do not have.
-CLUSTER_ARGUMENTS = "client", "local_steps", "replicas"
 
-CONSTRAINTS = {
-    "client": [distributed.Client, None],
-    "local_steps": [Interval(Integral, 1, None, closed="left"), None],
-    "replicas": [Interval(Integral, 1, None, closed="left"), None],
-}
-
-
-class ClusterMixin:
-    """Train an estimator of `cmlp.sklearn` on Dask collections.
-
-    In an estimator's bases it precedes that of `cmlp.sklearn`, whose methods predict for arrays.
-    """
-
-    def __getstate__(self):
-        return {**super().__getstate__(), "client": None}
-
-    def __sklearn_clone__(self):
-        # A client cannot be copied: the clone has the same one.
-        arguments = {**self.get_params(deep=False), "client": None}
-        other = _clone_parametrized(type(self)(**arguments))
-        return other.set_params(client=self.client)
-
-    @property
-    def client_(self):
-        """The `distributed.Client` that `fit` uses: `client`, or the active one."""
-        return find_client(self.client)
-
-    def to_local(self):
-        """Return an estimator of `cmlp.sklearn` with the same arguments and a copy of the network.
-
-        Returns
-        -------
-        MLPClassifier or MLPRegressor
-        """
-        arguments = self.get_params(deep=False)
-        fitted = {name: value for name, value in vars(self).items() if name not in arguments}
-        for name in CLUSTER_ARGUMENTS:
-            del arguments[name]
-        local = self._local_class(**arguments)
-        if fitted:
-            local.__setstate__({**arguments, **copy.deepcopy(fitted)})
-        return local
+class ClusterMixin(ClusterEstimator):
+    """Train an estimator of `cmlp.sklearn` on Dask collections."""
 
     def fit(self, X, y, sample_weight=None, *, validation_data=None):
         """Train on a cluster.
@@ -247,7 +199,7 @@ class ClusterMixin:
         return Plan(
             architecture, self._optimizer.optimizer_state.optimizer, batch_size,
             bool(self.shuffle), self.local_steps, self.max_iter,
-            self.threads or threads, self.out_activation_,
+            self.threads or threads, EstimatorScore(self.out_activation_),
         )  # fmt: skip
 
     # Training.
@@ -268,54 +220,6 @@ class ClusterMixin:
         self._no_improvement_count = monitor.rule.count
         self._expose_parameters()
         return loop.is_stopped
-
-    # Prediction.
-
-    def predict(self, X):
-        """Predict for arrays, or lazily for Dask collections.
-
-        Parameters
-        ----------
-        X : array-like, sparse matrix, or Dask array or data frame, shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray, or Dask array or series; for several outputs a Dask data frame for a data frame
-        """
-        return self._predict_any(X, "predict")
-
-    def _predict_any(self, X, method):
-        if not is_dask_collection(X):
-            return getattr(super(), method)(X)
-        check_is_fitted(self)
-        return predict_lazily(self.to_local(), X, method)
-
-    def score(self, X, y, sample_weight=None):
-        """Return the accuracy or the R^2 of the predictions for X.
-
-        Parameters
-        ----------
-        X, y, sample_weight : Dask collections as in `fit`, or array-like
-            Of Dask collections, only sums over each partition are collected.
-
-        Returns
-        -------
-        float
-        """
-        if not is_dask_collection(X):
-            return super().score(X, y, sample_weight)
-        check_is_fitted(self)
-        blocks, local = Blocks.align(X, y, sample_weight), share_estimator(self.to_local())
-        name = f"cmlp-score-{uuid.uuid4().hex}"
-        sums = [
-            delayed(score_block)(local, *parts, is_classifier(self), dask_key_name=(name, i))
-            for i, parts in enumerate(zip(blocks.X, blocks.y, blocks.sample_weight, strict=True))
-        ]
-        if self.client is not None:
-            sums = self.client.gather(self.client.compute(sums))
-        else:
-            sums = dask.compute(*sums)  # by the active client, or in this process
-        return compute_score(sums, is_classifier(self))
 
 
 def find_common(what, name, used, values):

@@ -82,6 +82,56 @@ class Preparation:
     batch_size: int
     seed: int
 
+    def convert_samples(self, X, label):
+        """Return the arrays of a `Partition` for a block of X."""
+        name, dtype = f"X of {label}", self.architecture.dtype
+        if is_scipy_sparse(X):
+            X = X.tocsr()
+            if X.data.dtype != dtype:
+                X = X.astype(dtype)
+        else:
+            X = convert_dtype(name, X, dtype)  # bytes too: scikit-learn does not scale them
+        rows = prepare_rows(X, self.architecture, batch_size=self.batch_size, name=name)
+        return rows.arrays if rows.is_sparse else (X,)
+
+    def encode_targets(self, y, name):
+        """Return targets of the engine: int32 labels (n,), or values (n, n_outputs)."""
+        dtype = self.architecture.dtype
+        if self.classes is not None:
+            codes = find_classes(y, self.classes)
+            is_known = self.classes[np.minimum(codes, len(self.classes) - 1)] == y
+            if not is_known.all():
+                raise ValueError(
+                    f"{name} must have labels among the classes {self.classes}; got "
+                    f"{y[~is_known][0]!r}"
+                )
+            if self.out_activation == "softmax":
+                return codes.astype(np.int32)
+            return (codes == 1).astype(dtype)[:, None]
+        if y.dtype.kind not in "biuf":
+            raise TypeError(f"{name} must hold real numbers; got {y.dtype}")
+        values = convert_dtype(name, y if y.ndim == 2 else y[:, None], dtype)
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} must be finite; got NaN or infinity")
+        if self.out_activation == "exp" and (values < 0).any():
+            raise ValueError(f"{name} must not be negative for loss='poisson'; got {values.min()}")
+        return values
+
+
+class Fold(NamedTuple):
+    """Which of equal parts of each partition is held out.
+
+    Attributes
+    ----------
+    index : int
+        -1 holds out none.
+    count : int
+        Number of parts.
+    """
+
+    index: int
+    count: int
+
 
 class Partition:
     """Samples of one partition, ready for the engine. Pickles without copying the arrays.
@@ -121,6 +171,21 @@ class Partition:
         """Number of samples to train on."""
         return len(self.target_array) if self.training is None else len(self.training)
 
+    def select(self, fold):
+        """Return a partition that shares the arrays and holds out a `Fold`; itself for None."""
+        if fold is None:
+            return self
+        n_samples, training, held_out = len(self.target_array), None, None
+        if fold.index >= 0:
+            order = make_shuffled_order(self.seed, SPLIT_EPOCH, n_samples)
+            start, stop = (i * n_samples // fold.count for i in (fold.index, fold.index + 1))
+            training = np.delete(order, slice(start, stop))
+            held_out = order[start:stop].copy() if stop > start else None
+        return Partition(
+            self.arrays, self.n_features, self.target_array, self.sample_weight, training, held_out,
+            make_seed(self.seed, fold.index + 1),
+        )  # fmt: skip
+
     def get_sizes(self):
         """Return the number of samples to train on, their weight, and that to validate with."""
         weight = float(self.n_training)
@@ -154,15 +219,15 @@ def load_blocks(X, y, sample_weight, label, dtype):
     sample_weight : ndarray, Series or None
     label : str
         The partition's name in messages, such as ``"partition 0"``.
-    dtype : numpy.dtype
-        Type that a data frame is converted to.
+    dtype : numpy.dtype or None
+        Type that a data frame is converted to; None leaves it as it is.
 
     Raises
     ------
     ValueError
         If the numbers of rows differ, or a weight is not finite or negative.
     """
-    if hasattr(X, "to_numpy"):
+    if dtype is not None and hasattr(X, "to_numpy"):
         X = X.to_numpy(dtype=dtype)
     y = np.asarray(y)
     if y.ndim == 2 and y.shape[1] == 1:
@@ -225,7 +290,7 @@ def prepare_partition(blocks, index, label, preparation):
         Selects the partition's random numbers.
     label : str
         The partition's name in messages.
-    preparation : Preparation
+    preparation : Preparation or TablePreparation
 
     Raises
     ------
@@ -233,23 +298,15 @@ def prepare_partition(blocks, index, label, preparation):
         If an element is not finite or not a real number; the message names the partition.
     """
     p, suffix = preparation, f" of {label}"
-    architecture, dtype = p.architecture, p.architecture.dtype
-    X = blocks.X
-    if is_scipy_sparse(X):
-        X = X.tocsr()
-        if X.data.dtype != dtype:
-            X = X.astype(dtype)
-    else:
-        X = convert_dtype("X" + suffix, X, dtype)  # bytes too: scikit-learn does not scale them
-    rows = prepare_rows(X, architecture, batch_size=p.batch_size, name="X" + suffix)
-    arrays = rows.arrays if rows.is_sparse else (X,)
-    targets = encode_targets(blocks.y, p, "y" + suffix)
+    architecture = p.architecture
+    arrays = p.convert_samples(blocks.X, label)
+    targets = p.encode_targets(blocks.y, "y" + suffix)
     weights = blocks.sample_weight
     if p.class_weight is not None:
         by_class = p.class_weight[find_classes(blocks.y, p.classes)]
         weights = by_class if weights is None else weights * by_class
     if weights is not None:
-        check_range(weights, dtype)
+        check_range(weights, architecture.dtype)
     seed = make_seed(p.seed, index)
     training, held_out = split_held_out(seed, len(targets), p.validation_fraction)
     return Partition(arrays, architecture.inputs, targets, weights, training, held_out, seed)
@@ -258,30 +315,6 @@ def prepare_partition(blocks, index, label, preparation):
 def find_classes(y, classes):
     """Return the index of each label among sorted classes."""
     return np.searchsorted(classes, y)
-
-
-def encode_targets(y, preparation, name):
-    """Return targets of the engine: int32 labels (n,), or values (n, n_outputs)."""
-    dtype = preparation.architecture.dtype
-    if preparation.classes is not None:
-        codes = find_classes(y, preparation.classes)
-        is_known = preparation.classes[np.minimum(codes, len(preparation.classes) - 1)] == y
-        if not is_known.all():
-            unknown = y[~is_known][0]
-            raise ValueError(
-                f"{name} must have labels among the classes {preparation.classes}; got {unknown!r}"
-            )
-        if preparation.out_activation == "softmax":
-            return codes.astype(np.int32)
-        return (codes == 1).astype(dtype)[:, None]
-    if y.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers; got {y.dtype}")
-    values = convert_dtype(name, y if y.ndim == 2 else y[:, None], dtype)
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name} must be finite; got NaN or infinity")
-    if preparation.out_activation == "exp" and (values < 0).any():
-        raise ValueError(f"{name} must not be negative for loss='poisson'; got {values.min()}")
-    return values
 
 
 def split_held_out(seed, n_samples, fraction):

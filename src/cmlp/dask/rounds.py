@@ -20,8 +20,7 @@ from cmlp._core.training import EpochRun
 from cmlp._model.optimizer_state import OptimizerState
 from cmlp._model.state import ModelState
 from cmlp._training.sources import make_shuffled_order
-from cmlp._training.step_settings import StepSettings
-from cmlp.dask.scores import measure_outputs
+from cmlp._training.step_settings import StepSettings, check_dropout
 from cmlp.errors import TrainingDiverged
 
 
@@ -41,8 +40,14 @@ class Plan:
         Number of rounds, for schedules.
     threads : int
         Threads of a task.
-    out_activation : str
-        scikit-learn's `out_activation_`.
+    score : EstimatorScore or ValidationValue
+        Measures replicas on the rows that are held out.
+    fold : Fold or None
+        What each partition holds out; None: what it was prepared with.
+    decay_schedule, dropout_schedule : Schedule or None
+        Compute factors of each step.
+    drop_last : bool
+        Whether to leave out the last samples of an epoch that do not fill a batch.
     """
 
     architecture: Any
@@ -52,7 +57,11 @@ class Plan:
     local_steps: int | None
     epochs: int
     threads: int
-    out_activation: str
+    score: Any
+    fold: Any = None
+    decay_schedule: Any = None
+    dropout_schedule: Any = None
+    drop_last: bool = False
 
 
 @dataclass(frozen=True)
@@ -154,6 +163,7 @@ def train_partition(partition, replica, plan, turn, is_first=True):
     if is_first and turn.momentum_factor != 1:
         optimizer_state.blocks["state_0"] *= turn.momentum_factor
     sums = np.zeros(4) if is_first else replica.sums.copy()
+    partition = partition.select(plan.fold)
     for order, epoch, first, steps in list_chunks(partition, plan, turn.position):
         n_samples = partition.n_training if order is None else len(order)
         batch_size = min(plan.batch_size, n_samples)
@@ -182,8 +192,10 @@ def list_chunks(partition, plan, position):
     position : int
         Number of earlier rounds.
     """
-    n_samples = partition.n_training
-    steps = -(-n_samples // plan.batch_size)
+    n_samples, batch_size = partition.n_training, plan.batch_size
+    steps = -(-n_samples // batch_size)
+    if plan.drop_last and n_samples >= batch_size:
+        steps = n_samples // batch_size
     count = steps if plan.local_steps is None else plan.local_steps
     done, end = position * count, (position + 1) * count
     while done < end:
@@ -194,22 +206,32 @@ def list_chunks(partition, plan, position):
             order = make_shuffled_order(partition.seed, epoch, n_samples)
             if partition.training is not None:
                 order = partition.training[order]
-        elif order is None and taken < steps:
+        is_part = taken < steps or steps * batch_size < n_samples
+        if order is None and is_part:
             order = np.arange(n_samples, dtype=np.uint32)
-        if taken < steps:
-            order = order[first * plan.batch_size : (first + taken) * plan.batch_size].copy()
+        if is_part:
+            order = order[first * batch_size : (first + taken) * batch_size].copy()
         yield order, epoch, first, steps
         done += taken
 
 
 def compute_settings(plan, turn, first, count, steps):
     """Return the `StepSettings` of `count` steps."""
-    if turn.schedule is None:
+    schedules = turn.schedule, plan.decay_schedule, plan.dropout_schedule
+    if all(schedule is None for schedule in schedules):
         return StepSettings(turn.rate)
     per_round = steps if plan.local_steps is None else plan.local_steps
     numbers = np.arange(first, first + count, dtype=np.float64) + turn.number * per_round
-    factors = turn.schedule.factors(numbers, turn.number, per_round, plan.epochs)
-    return StepSettings(turn.rate, np.ascontiguousarray(plan.optimizer.lr * factors, np.float64))
+    factors, decays, dropouts = (
+        schedule and np.ascontiguousarray(
+            schedule.factors(numbers, turn.number, per_round, plan.epochs), np.float64
+        )
+        for schedule in schedules
+    )  # fmt: skip
+    if dropouts is not None:
+        check_dropout(plan.architecture, dropouts)
+    rates = None if factors is None else plan.optimizer.lr * factors
+    return StepSettings(turn.rate, rates, decays, dropouts)
 
 
 def average_replicas(replicas, weights):
@@ -258,18 +280,17 @@ def score_partition(partition, replica, plan):
 
     Returns
     -------
-    tuple or None
-        See `cmlp.dask.scores`; None if no rows were held out.
+    object or None
+        What `plan.score` combines; None if no rows were held out.
     """
+    partition = partition.select(plan.fold)
     if partition.held_out is None:
         return None
     state = ModelState(plan.architecture)
     replica.load_averages(state)
-    outputs = np.empty((len(partition.held_out), plan.architecture.outputs),
-                       plan.architecture.dtype)  # fmt: skip
-    state.program.infer(partition.rows, None, partition.held_out, outputs, plan.threads)
-    weights = partition.sample_weight
-    return measure_outputs(
-        plan.out_activation, outputs, partition.target_array[partition.held_out],
-        None if weights is None else weights[partition.held_out],
-    )  # fmt: skip
+    return plan.score.measure(state, partition, plan.threads)
+
+
+def combine_scores(parts, plan):
+    """Return the score over all partitions."""
+    return plan.score.combine([part for part in parts if part is not None])

@@ -8,7 +8,42 @@ variances", 1979, because a difference of large sums would lose digits. For a cl
 the weight of the samples that are wrong and the other two are 0.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
+
+
+@dataclass(frozen=True)
+class EstimatorScore:
+    """Accuracy or R^2 of a replica on the rows that the partitions hold out.
+
+    Attributes
+    ----------
+    out_activation : str
+        scikit-learn's `out_activation_`.
+    """
+
+    out_activation: str
+
+    def measure(self, state, partition, threads):
+        """Return the sums of a partition for the outputs of a `ModelState`."""
+        rows, weights = partition.held_out, partition.sample_weight
+        return measure_outputs(
+            self.out_activation, compute_held_out(state, partition, threads),
+            partition.target_array[rows], None if weights is None else weights[rows],
+        )  # fmt: skip
+
+    def combine(self, parts):
+        """Return the score of the sums of the partitions."""
+        return compute_score(parts, self.out_activation in ("softmax", "logistic"))
+
+
+def compute_held_out(state, partition, threads):
+    """Return the outputs of a `ModelState` for the rows that a partition holds out."""
+    architecture = state.architecture
+    outputs = np.empty((len(partition.held_out), architecture.outputs), architecture.dtype)
+    state.program.infer(partition.rows, None, partition.held_out, outputs, threads)
+    return outputs
 
 
 def measure_outputs(out_activation, outputs, targets, weights):

@@ -1,0 +1,112 @@
+"""What all estimators of a cluster have: a client, lazy predictions, a local copy."""
+
+import copy
+import uuid
+from numbers import Integral
+
+import dask
+import distributed
+from dask import delayed, is_dask_collection
+from sklearn.base import _clone_parametrized, is_classifier
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
+
+from cmlp.dask.blocks import Blocks
+from cmlp.dask.clients import find_client
+from cmlp.dask.prediction import predict_lazily, score_block, share_estimator
+from cmlp.dask.scores import compute_score
+
+# Arguments of the cluster's estimators that the local ones do not have.
+CLUSTER_ARGUMENTS = "client", "local_steps", "replicas"
+
+CONSTRAINTS = {
+    "client": [distributed.Client, None],
+    "local_steps": [Interval(Integral, 1, None, closed="left"), None],
+    "replicas": [Interval(Integral, 1, None, closed="left"), None],
+}
+
+
+class ClusterEstimator:
+    """Base of the estimators of a cluster.
+
+    In an estimator's bases it precedes the local estimator, whose methods predict for arrays and
+    which is the class attribute `_local_class`.
+    """
+
+    def __getstate__(self):
+        return {**super().__getstate__(), "client": None}
+
+    def __sklearn_clone__(self):
+        # A client cannot be copied: the clone has the same one.
+        arguments = {**self.get_params(deep=False), "client": None}
+        other = _clone_parametrized(type(self)(**arguments))
+        return other.set_params(client=self.client)
+
+    @property
+    def client_(self):
+        """The `distributed.Client` that `fit` uses: `client`, or the active one."""
+        return find_client(self.client)
+
+    def to_local(self):
+        """Return the local estimator with the same arguments and copies of the networks.
+
+        Returns
+        -------
+        estimator of cmlp.sklearn or cmlp.tabular
+        """
+        arguments = self.get_params(deep=False)
+        fitted = {name: value for name, value in vars(self).items() if name not in arguments}
+        for name in CLUSTER_ARGUMENTS:
+            del arguments[name]
+        local = self._local_class(**arguments)
+        if fitted:
+            local.__setstate__({**arguments, **copy.deepcopy(fitted)})
+        return local
+
+    # Prediction.
+
+    def predict(self, X):
+        """Predict for arrays, or lazily for Dask collections.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, or Dask array or data frame, shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray, or Dask array or series; for several outputs a Dask data frame for a data frame
+        """
+        return self._predict_any(X, "predict")
+
+    def _predict_any(self, X, method):
+        if not is_dask_collection(X):
+            return getattr(super(), method)(X)
+        check_is_fitted(self)
+        return predict_lazily(self.to_local(), X, method)
+
+    def score(self, X, y, sample_weight=None):
+        """Return the accuracy or the R^2 of the predictions for X.
+
+        Parameters
+        ----------
+        X, y, sample_weight : Dask collections as in `fit`, or array-like
+            Of Dask collections, only sums over each partition are collected.
+
+        Returns
+        -------
+        float
+        """
+        if not is_dask_collection(X):
+            return super().score(X, y, sample_weight)
+        check_is_fitted(self)
+        blocks, local = Blocks.align(X, y, sample_weight), share_estimator(self.to_local())
+        name = f"cmlp-score-{uuid.uuid4().hex}"
+        sums = [
+            delayed(score_block)(local, *parts, is_classifier(self), dask_key_name=(name, i))
+            for i, parts in enumerate(zip(blocks.X, blocks.y, blocks.sample_weight, strict=True))
+        ]
+        if self.client is not None:
+            sums = self.client.gather(self.client.compute(sums))
+        else:
+            sums = dask.compute(*sums)  # by the active client, or in this process
+        return compute_score(sums, is_classifier(self))
