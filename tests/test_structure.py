@@ -21,8 +21,9 @@ LAYERS = [
     "__main__",
     "cli _cli_sizes",
     "__init__",
-    """dask dask.base dask.blocks dask.cluster dask.estimators dask.mixin dask.partitions dask.prediction
-    dask.rounds dask.scores dask.training""",
+    """dask dask.base dask.blocks dask.cluster dask.estimators dask.mixin dask.partitions
+    dask.prediction dask.rounds dask.scores dask.table_mixin dask.table_training dask.tables
+    dask.tabular dask.training""",
     """tabular tabular.arrow_columns tabular.base tabular.best_epoch tabular.c_pipeline
     tabular.calibration tabular.categories tabular.columns tabular.encoding tabular.estimators
     tabular.exports tabular.fields tabular.files tabular.folds tabular.networks

@@ -1,7 +1,9 @@
-"""Multilayer perceptrons for data in a Dask cluster: `MLPClassifier` and `MLPRegressor`.
+"""Multilayer perceptrons for data in a Dask cluster.
 
-`fit` takes Dask arrays and data frames and trains where their partitions are; `predict` is lazy.
-Requires Dask with arrays and data frames, distributed and scikit-learn, the extra ``dask``.
+`MLPClassifier` and `MLPRegressor` are those of `cmlp.sklearn`, `RealMLPClassifier` and
+`RealMLPRegressor` those of `cmlp.tabular`. `fit` takes Dask arrays and data frames and trains where
+their partitions are; `predict` is lazy. Requires Dask with arrays and data frames, distributed and
+scikit-learn, the extra ``dask``.
 """
 
 from cmlp._utils.validation import import_optional
@@ -12,5 +14,6 @@ for _module in ("dask.array", "dask.dataframe", "distributed", "sklearn"):
     import_optional(_module, "cmlp.dask", _package, "dask")
 
 from cmlp.dask.estimators import MLPClassifier, MLPRegressor
+from cmlp.dask.tabular import RealMLPClassifier, RealMLPRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "RealMLPClassifier", "RealMLPRegressor"]

@@ -79,6 +79,7 @@ class ClusterEstimator:
         return self._predict_any(X, "predict")
 
     def _predict_any(self, X, method):
+        # `method` of a local estimator, or for collections a function of it and a block.
         if not is_dask_collection(X):
             return getattr(super(), method)(X)
         check_is_fitted(self)
@@ -99,7 +100,8 @@ class ClusterEstimator:
         if not is_dask_collection(X):
             return super().score(X, y, sample_weight)
         check_is_fitted(self)
-        blocks, local = Blocks.align(X, y, sample_weight), share_estimator(self.to_local())
+        blocks = Blocks.align(X, y, sample_weight, is_table=True)  # `predict` checks X
+        local = share_estimator(self.to_local())
         name = f"cmlp-score-{uuid.uuid4().hex}"
         sums = [
             delayed(score_block)(local, *parts, is_classifier(self), dask_key_name=(name, i))
@@ -110,3 +112,23 @@ class ClusterEstimator:
         else:
             sums = dask.compute(*sums)  # by the active client, or in this process
         return compute_score(sums, is_classifier(self))
+
+
+def find_common(what, name, values):
+    """Return the value that all partitions with samples have; raise `ValueError` if they differ.
+
+    Parameters
+    ----------
+    what, name : str
+        Of the value and the argument, for messages.
+    values : dict from int to object
+        By the number of the partition.
+    """
+    first, expected = next(iter(values.items()))
+    for number, value in values.items():
+        if value != expected:
+            raise ValueError(
+                f"{name} must have the same number of {what} in all partitions; got {expected} in "
+                f"partition {first} and {value} in partition {number}"
+            )
+    return expected

@@ -22,18 +22,18 @@ class Blocks(NamedTuple):
     sample_weight : list of Delayed, or list of None
     columns : pandas.DataFrame or None
         An empty data frame with the columns of X, if X is a data frame.
-    dtype : numpy.dtype
-        By default float32 if X is float32, else float64, as in scikit-learn.
+    dtype : numpy.dtype or None
+        float32 if X is float32, else float64, as in scikit-learn; None for a table.
     """
 
     X: list
     y: list
     sample_weight: list
     columns: Any
-    dtype: np.dtype
+    dtype: np.dtype | None
 
     @classmethod
-    def align(cls, X, y, sample_weight=None, dtype=None):
+    def align(cls, X, y, sample_weight=None, is_table=False):
         """Return the blocks of Dask collections.
 
         Parameters
@@ -41,8 +41,8 @@ class Blocks(NamedTuple):
         X : dask.array.Array of shape (n_samples, n_features), or dask.dataframe.DataFrame
         y : Dask array, series or data frame with n_samples rows
         sample_weight : Dask array or series of n_samples numbers, optional
-        dtype : numpy.dtype, optional
-            If given, X need not be numeric.
+        is_table : bool, default False
+            Whether X may hold other things than numbers.
 
         Raises
         ------
@@ -59,7 +59,8 @@ class Blocks(NamedTuple):
         count = len(parts["X"][0])
         weights = parts["sample_weight"][0] if sample_weight is not None else [None] * count
         columns = make_meta(X) if isinstance(X, FRAMES) else None
-        return cls(parts["X"][0], parts["y"][0], weights, columns, dtype or choose_dtype(X))
+        return cls(parts["X"][0], parts["y"][0], weights, columns,
+                   None if is_table else choose_dtype(X))  # fmt: skip
 
 
 def split_rows(name, value, dimensions):

@@ -84,9 +84,9 @@ class ClusterRun:
         return self.client.submit(function, *args, key=key, pure=False)
 
     def submit_each(self, name, function, futures, *args):
-        """Submit a task for each partition, with its index; return what they return."""
+        """Submit a task for each of some futures, a dict by number; return the list of results."""
         return self.client.gather([
-            self.submit(name, [i], function, future, i, *args) for i, future in enumerate(futures)
+            self.submit(name, [i], function, future, i, *args) for i, future in futures.items()
         ])  # fmt: skip
 
     def load(self, blocks, is_classifier, kind=""):
@@ -144,7 +144,8 @@ class ClusterRun:
             for i, (future, summary) in enumerate(zip(loaded, summaries, strict=True))
             if summary.n_samples
         ]  # fmt: skip
-        sizes = self.submit_each(f"{kind.strip()}sizes", get_partition_sizes, found)
+        name = f"{kind.strip()}sizes"
+        sizes = self.submit_each(name, get_partition_sizes, dict(enumerate(found)))
         loaded.clear()
         if not kind:
             self.prepared = found
@@ -152,7 +153,8 @@ class ClusterRun:
 
     def select(self, fold):
         """Hold out a `Fold` of each partition instead of what the preparation has held out."""
-        sizes = self.submit_each(f"sizes-{fold.index}", get_partition_sizes, self.prepared, fold)
+        futures = dict(enumerate(self.prepared))
+        sizes = self.submit_each(f"sizes-{fold.number}", get_partition_sizes, futures, fold)
         self.partitions, self.sizes, self.validation, self.n_validation = [], [], [], 0
         self.add(self.prepared, sizes)
 

@@ -5,11 +5,11 @@ from typing import ClassVar
 import numpy as np
 from dask import is_dask_collection
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils.class_weight import compute_class_weight
 
 from cmlp import sklearn as local
 from cmlp.dask.base import CONSTRAINTS
 from cmlp.dask.mixin import ClusterMixin
+from cmlp.dask.partitions import weigh_classes
 
 
 class MLPClassifier(ClusterMixin, local.MLPClassifier):  # type: ignore[misc]  # no ranks in fit
@@ -137,16 +137,7 @@ class MLPClassifier(ClusterMixin, local.MLPClassifier):  # type: ignore[misc]  #
         return super()._learn_targets(summaries, n_targets, continues, classes)
 
     def _weight_classes(self, summaries):
-        if self.class_weight is None:
-            return None
-        if summaries[0].classes is None:
-            raise ValueError("class_weight is not supported for multilabel targets")
-        if not isinstance(self.class_weight, str):
-            return compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_)
-        counts = np.zeros(len(self.classes_))
-        for summary in summaries:
-            counts[np.searchsorted(self.classes_, summary.classes)] += summary.class_weights
-        return counts.sum() / np.count_nonzero(counts) / np.where(counts, counts, 1)
+        return weigh_classes(self.class_weight, self.classes_, summaries)
 
 
 class MLPRegressor(ClusterMixin, local.MLPRegressor):  # type: ignore[misc]  # no ranks in fit

@@ -13,7 +13,7 @@ from sklearn.utils.validation import _check_feature_names
 from cmlp._model.optimizer_state import OptimizerState
 from cmlp._training.inputs import split_pair
 from cmlp.callbacks import Callback, resolve_callbacks
-from cmlp.dask.base import ClusterEstimator
+from cmlp.dask.base import ClusterEstimator, find_common
 from cmlp.dask.blocks import Blocks
 from cmlp.dask.clients import find_client
 from cmlp.dask.cluster import ClusterRun
@@ -127,12 +127,12 @@ class ClusterMixin(ClusterEstimator):
     def _begin(self, run, blocks, continues, is_incremental, classes):
         # Set scikit-learn's attributes; return the loaded blocks and their summaries.
         loaded, summaries = run.load(blocks, is_classifier(self))
-        used = [i for i, summary in enumerate(summaries) if summary.n_samples]
+        used = {i: summary for i, summary in enumerate(summaries) if summary.n_samples}
         if not used:
             raise ValueError(f"X must have samples; got {len(summaries)} empty partitions")
-        n_features = find_common("columns", "X", used, [s.n_features for s in summaries])
-        n_outputs = find_common("columns", "y", used, [s.n_outputs for s in summaries])
-        n_targets = self._learn_targets([summaries[i] for i in used], n_outputs, continues, classes)
+        n_features = find_common("columns", "X", {i: s.n_features for i, s in used.items()})
+        n_outputs = find_common("columns", "y", {i: s.n_outputs for i, s in used.items()})
+        n_targets = self._learn_targets([*used.values()], n_outputs, continues, classes)
         if continues and n_features != self.n_features_in_:
             raise ValueError(
                 f"X must have {self.n_features_in_} columns, as before; got {n_features}"
@@ -220,24 +220,3 @@ class ClusterMixin(ClusterEstimator):
         self._no_improvement_count = monitor.rule.count
         self._expose_parameters()
         return loop.is_stopped
-
-
-def find_common(what, name, used, values):
-    """Return the value that all partitions with samples have; raise `ValueError` if they differ.
-
-    Parameters
-    ----------
-    what, name : str
-        Of the value and the argument, for messages.
-    used : list of int
-        Indices of the partitions with samples.
-    values : list
-        One for each partition.
-    """
-    for i in used:
-        if values[i] != values[used[0]]:
-            raise ValueError(
-                f"{name} must have the same number of {what} in all partitions; got "
-                f"{values[used[0]]} in partition {used[0]} and {values[i]} in partition {i}"
-            )
-    return values[used[0]]

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import type_of_target
 
 from cmlp._core.inputs import Rows, Targets
@@ -123,14 +124,13 @@ class Fold(NamedTuple):
 
     Attributes
     ----------
-    index : int
+    number : int
         -1 holds out none.
-    count : int
-        Number of parts.
+    parts : int
     """
 
-    index: int
-    count: int
+    number: int
+    parts: int
 
 
 class Partition:
@@ -176,14 +176,14 @@ class Partition:
         if fold is None:
             return self
         n_samples, training, held_out = len(self.target_array), None, None
-        if fold.index >= 0:
+        if fold.number >= 0:
             order = make_shuffled_order(self.seed, SPLIT_EPOCH, n_samples)
-            start, stop = (i * n_samples // fold.count for i in (fold.index, fold.index + 1))
+            start, stop = (i * n_samples // fold.parts for i in (fold.number, fold.number + 1))
             training = np.delete(order, slice(start, stop))
             held_out = order[start:stop].copy() if stop > start else None
         return Partition(
             self.arrays, self.n_features, self.target_array, self.sample_weight, training, held_out,
-            make_seed(self.seed, fold.index + 1),
+            make_seed(self.seed, fold.number + 1),
         )  # fmt: skip
 
     def get_sizes(self):
@@ -310,6 +310,30 @@ def prepare_partition(blocks, index, label, preparation):
     seed = make_seed(p.seed, index)
     training, held_out = split_held_out(seed, len(targets), p.validation_fraction)
     return Partition(arrays, architecture.inputs, targets, weights, training, held_out, seed)
+
+
+def weigh_classes(class_weight, classes, summaries):
+    """Return one weight for each class, float64 (n_classes,), or None.
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None
+        As in scikit-learn.
+    classes : ndarray
+        Sorted.
+    summaries : list of Summary
+        Of the partitions with samples.
+    """
+    if class_weight is None:
+        return None
+    if summaries[0].classes is None:
+        raise ValueError("class_weight is not supported for multilabel targets")
+    if not isinstance(class_weight, str):
+        return compute_class_weight(class_weight, classes=classes, y=classes)
+    counts = np.zeros(len(classes))
+    for summary in summaries:
+        counts[np.searchsorted(classes, summary.classes)] += summary.class_weights
+    return counts.sum() / np.count_nonzero(counts) / np.where(counts, counts, 1)
 
 
 def find_classes(y, classes):

@@ -26,20 +26,22 @@ def predict_block(block, estimator, method):
     Parameters
     ----------
     block : ndarray or sparse matrix, shape (n, n_features)
-    estimator : MLPClassifier or MLPRegressor of cmlp.sklearn
-    method : {"predict", "predict_proba"}
+    estimator : estimator of cmlp.sklearn or cmlp.tabular
+    method : str or callable
+        ``"predict"``, ``"predict_proba"``, or a function of the estimator and a block.
     """
     if not block.shape[0]:
         return make_empty(estimator, method)
-    return getattr(estimator, method)(block)
+    return method(estimator, block) if callable(method) else getattr(estimator, method)(block)
 
 
 def make_empty(estimator, method):
     """Return the predictions for no samples, with their shape and dtype."""
-    example = np.zeros((1, estimator.n_features_in_), estimator.coefs_[0].dtype)
+    network = estimator.network_ if hasattr(estimator, "network_") else estimator.networks_[0]
+    example = np.zeros((1, estimator.n_features_in_), network.state.architecture.dtype)
     if hasattr(estimator, "feature_names_in_"):
         example = pd.DataFrame(example, columns=estimator.feature_names_in_)
-    return getattr(estimator, method)(example)[:0]
+    return predict_block(example, estimator, method)[:0]
 
 
 def predict_frame(block, estimator, method):
@@ -60,10 +62,11 @@ def predict_lazily(estimator, X, method):
 
     Parameters
     ----------
-    estimator : MLPClassifier or MLPRegressor of cmlp.sklearn
+    estimator : estimator of cmlp.sklearn or cmlp.tabular
         Fitted.
     X : Dask array or data frame
-    method : {"predict", "predict_proba"}
+    method : str or callable
+        As for `predict_block`.
 
     Returns
     -------

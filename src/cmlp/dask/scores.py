@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cmlp._training.evaluation import evaluate
+from cmlp.tabular.best_epoch import MEASURED, measure_auc
+
 
 @dataclass(frozen=True)
 class EstimatorScore:
@@ -36,6 +39,49 @@ class EstimatorScore:
     def combine(self, parts):
         """Return the score of the sums of the partitions."""
         return compute_score(parts, self.out_activation in ("softmax", "logistic"))
+
+
+@dataclass(frozen=True)
+class ValidationValue:
+    """A metric of `cmlp.tabular` on the rows that the partitions hold out; smaller is better.
+
+    Attributes
+    ----------
+    metric : str
+        As for `BestEpoch`.
+    """
+
+    metric: str
+
+    def measure(self, state, partition, threads):
+        """Return weight and mean of a partition, or all that the AUC depends on."""
+        rows, weights = partition.held_out, partition.sample_weight
+        weights = np.ones(len(rows)) if weights is None else weights[rows]
+        if not weights.any():
+            return None
+        if self.metric == "loss":
+            parts = partition.rows, partition.targets
+            loss, _ = evaluate(state, *parts, None, rows, (), threads)
+            return weights.sum(), loss
+        outputs, targets = compute_held_out(state, partition, threads), partition.target_array[rows]
+        if self.metric == "auc":
+            return targets, outputs, weights
+        if not np.isfinite(outputs).all():
+            return weights.sum(), np.nan  # training is about to diverge
+        value = MEASURED[self.metric](targets, outputs, weights)
+        return weights.sum(), value**2 if self.metric == "rmse" else value
+
+    def combine(self, parts):
+        """Return the metric over all partitions."""
+        if not parts:
+            raise ValueError("sample_weight must be positive for some row that is held out")
+        if self.metric == "auc":
+            targets, outputs, weights = map(np.concatenate, zip(*parts, strict=True))
+            is_finite = np.isfinite(outputs).all()
+            return float(measure_auc(targets, outputs, weights)) if is_finite else np.nan
+        weights, values = np.array(parts).T
+        mean = float(np.average(values, weights=weights))
+        return mean**0.5 if self.metric == "rmse" else mean
 
 
 def compute_held_out(state, partition, threads):

@@ -260,7 +260,11 @@ class TableEncoder(
         ValueError, TypeError
             If a field or an array is invalid; the message names it.
         """
-        stored = unpack_encoder(fields, arrays)
+        return cls.from_state(unpack_encoder(fields, arrays))
+
+    @classmethod
+    def from_state(cls, stored):
+        """Return the fitted encoder with the state of `EncoderFields`."""
         encoder = cls(
             stored.categorical_features, smooth_clip=stored.smooth_clip, dtype=stored.dtype
         )

@@ -10,7 +10,7 @@ from cmlp._utils.validation import check_unmasked, look_up
 from cmlp.tabular.base import RealMLP, store_arguments
 from cmlp.tabular.calibration import apply_temperature, fit_temperature
 from cmlp.tabular.settings import CLASSIFICATION, REGRESSION
-from cmlp.tabular.targets import ClassTargets, RealTargets, weigh_classes
+from cmlp.tabular.targets import ClassTargets, RealTargets, convert_real, weigh_classes
 
 
 class RealMLPClassifier(ClassifierMixin, RealMLP):
@@ -318,19 +318,7 @@ class RealMLPRegressor(RegressorMixin, RealMLP):
         return losses.resolve_loss(self.loss)
 
     def _check_targets(self, y, name):
-        check_unmasked(name, y)
-        array = np.asarray(y)
-        if array.dtype.kind == "c":
-            raise ValueError(f"Complex data not supported: {name} must hold real numbers")
-        if array.dtype.kind not in "biufO" or array.ndim not in (1, 2) or 0 in array.shape[1:]:
-            raise ValueError(
-                f"{name} must hold real numbers, shape (n_samples,) or (n_samples, n_targets); "
-                f"got {array.dtype}, shape {array.shape}"
-            )
-        array = array.astype(np.float64)
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name} must not hold NaN or infinity")
-        return array
+        return convert_real(y, name)
 
     @property
     def n_outputs_(self):

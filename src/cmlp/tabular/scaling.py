@@ -12,13 +12,15 @@ SATURATION = 1e9
 GREATEST = float(np.finfo(np.float64).max)
 
 
-def learn_scale(values):
+def learn_scale(values, extremes=None):
     """Return median, factor and whether values are missing.
 
     Parameters
     ----------
     values : ndarray of float64, shape (n_rows,)
         Finite, NaN where missing. Not modified.
+    extremes : tuple of float, optional
+        Minimum and maximum of the whole column, if `values` is a sample of it.
 
     Returns
     -------
@@ -33,7 +35,7 @@ def learn_scale(values):
     has_missing = len(present) < len(values)
     if len(present) == 0:
         return 0.0, 0.0, has_missing
-    lowest, highest = float(present.min()), float(present.max())
+    lowest, highest = extremes or (float(present.min()), float(present.max()))
     shrink = SHRINK if max(-lowest, highest) > LARGE else 1.0
     present *= shrink
     first, median, third = np.quantile(present, (0.25, 0.5, 0.75), overwrite_input=True).tolist()

@@ -75,17 +75,18 @@ class RealTargets:
         """Return the targets for values, ndarray of float64, (n_samples,) or (n_samples, k)."""
         table = y.reshape(len(y), -1)
         lowest, highest = table.min(0), table.max(0)
-        greatest = np.maximum(highest, -lowest)
-        if greatest.max() > GREATEST:
-            raise ValueError(f"y must be at most {GREATEST:g} in size; got {greatest.max()}")
-        # Squares of the scaled values neither overflow nor underflow.
-        unit = np.where(greatest > 0, greatest, 1.0)
+        unit = choose_unit(lowest, highest)
         scaled = table / unit
         mean = np.average(scaled, axis=0, weights=sample_weight)
         square = np.average((scaled - mean) ** 2, axis=0, weights=sample_weight)
+        return cls.from_moments(mean, square, unit, lowest, highest, y.ndim == 1)
+
+    @classmethod
+    def from_moments(cls, mean, square, unit, lowest, highest, is_vector):
+        """Return the targets for the mean and the variance of the values divided by `unit`."""
         deviation = np.sqrt(square) * unit
         deviation[(square == 0) | (deviation == 0)] = 1.0
-        return cls(mean * unit, deviation, lowest, highest, y.ndim == 1)
+        return cls(mean * unit, deviation, lowest, highest, is_vector)
 
     def count_outputs(self, loss):
         """Return the number of outputs of a network with a loss.
@@ -119,6 +120,43 @@ class RealTargets:
     def drop_column(self, values):
         """Return values (n_samples, k) as (n_samples,) if k is 1 and y had no second axis."""
         return values[:, 0] if self.is_vector and values.shape[1] == 1 else values
+
+
+def choose_unit(lowest, highest):
+    """Return numbers to divide targets by, so that squares neither overflow nor underflow.
+
+    Parameters
+    ----------
+    lowest, highest : ndarray of float64, shape (n_targets,)
+        The range of each target.
+    """
+    greatest = np.maximum(highest, -lowest)
+    if greatest.max() > GREATEST:
+        raise ValueError(f"y must be at most {GREATEST:g} in size; got {greatest.max()}")
+    return np.where(greatest > 0, greatest, 1.0)
+
+
+def convert_real(y, name):
+    """Return real targets, (n_samples,) or (n_samples, n_targets), as float64.
+
+    Raises
+    ------
+    ValueError
+        If they have another shape, are not real numbers or not finite.
+    """
+    check_unmasked(name, y)
+    array = np.asarray(y)
+    if array.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: {name} must hold real numbers")
+    if array.dtype.kind not in "biufO" or array.ndim not in (1, 2) or 0 in array.shape[1:]:
+        raise ValueError(
+            f"{name} must hold real numbers, shape (n_samples,) or (n_samples, n_targets); "
+            f"got {array.dtype}, shape {array.shape}"
+        )
+    array = array.astype(np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must not hold NaN or infinity")
+    return array
 
 
 def check_weights(sample_weight, n_samples):

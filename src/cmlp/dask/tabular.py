@@ -1,0 +1,195 @@
+"""The estimators for tables: those of `cmlp.tabular`, and three arguments more."""
+
+from typing import ClassVar
+
+import numpy as np
+from dask import is_dask_collection
+
+from cmlp import tabular as local
+from cmlp._utils.validation import look_up
+from cmlp.dask.partitions import weigh_classes
+from cmlp.dask.table_mixin import ClusterTables
+from cmlp.dask.tables import learn_real_targets
+from cmlp.tabular.base import store_arguments
+from cmlp.tabular.targets import ClassTargets
+
+
+class RealMLPClassifier(ClusterTables, local.RealMLPClassifier):  # type: ignore[misc]  # no groups
+    """`cmlp.tabular.RealMLPClassifier` for tables in a Dask cluster.
+
+    A round trains a copy of the network on each partition, where the partition is, and averages
+    the copies; rounds take the place of epochs. Medians and quartiles are those of a sample of
+    65,536 rows if the table has more, all other statistics those of the whole table. With the same
+    data, partitioning and `random_state`, the result has the same bits for any number of workers.
+
+    Parameters
+    ----------
+    preset, variant, ... : as in `cmlp.tabular.RealMLPClassifier`
+    validation_fraction : float, default 0.2
+        Fraction of each partition, without stratification.
+    cv : int, optional
+        Number of folds, which are parts of each partition. Their networks are trained in turn.
+    calibrate : {"temperature"}, optional
+        Uses at most 65,536 rows that are held out.
+    n_jobs : int, optional
+        Number of threads of a task; by default 1, as workers run several tasks at a time.
+    verbose : int, default 0
+        1 prints a line for each round.
+    client : distributed.Client, optional
+        The cluster to train on; by default the active client. Not pickled.
+    local_steps : int, optional
+        Number of steps that each partition takes in a round; by default an epoch of its rows.
+    replicas : int, optional
+        Number of copies of the network that are trained at the same time and averaged after each
+        round. Each trains on consecutive partitions in turn. By default one for each partition.
+        The result depends on it, so the number of workers is not a default.
+
+    Attributes
+    ----------
+    classes_, encoder_, networks_, histories_, best_epochs_, temperature_, ...
+        As in `cmlp.tabular.RealMLPClassifier`, but for `oof_prediction_`; epochs are rounds.
+    client_ : distributed.Client
+    """
+
+    _local_class: ClassVar[type] = local.RealMLPClassifier
+
+    def __init__(self, preset="default", variant="TD", *, categorical_features="from_dtype",
+                 hidden_layer_sizes=None, activation=None, parametric_activation=None,
+                 numeric_embedding=None, frequencies=None, embedding_outputs=None,
+                 frequency_scale=None, max_one_hot=None, category_dim=None, input_scale=None,
+                 init=None, smooth_clip=None, dropout=None, dropout_schedule=None,
+                 label_smoothing=0.1, max_epochs=None, batch_size=None, learning_rate=None,
+                 schedule=None, scale_lr_factor=None, bias_lr_factor=None, numeric_lr_factor=None,
+                 category_lr_factor=None, alpha_lr_factor=None, betas=None, epsilon=None,
+                 weight_decay=None, decay_schedule=None, weight_decay_mode="once",
+                 class_weight=None, val_metric=None, validation_fraction=0.2, cv=None, n_refit=0,
+                 early_stopping=None, time_limit=None, calibrate=None, dtype="float32",
+                 compute_dtype=None, random_state=None, n_jobs=None, verbose=0,
+                 client=None, local_steps=None, replicas=None):  # fmt: skip
+        store_arguments(self, locals())
+
+    def _learn_targets(self, run, futures, summaries):
+        if self.calibrate is not None:
+            look_up("calibrate", self.calibrate, {"temperature": None})
+        for number, summary in summaries.items():
+            if summary.n_outputs is not None:
+                raise ValueError(
+                    f"y must have the shape (n_rows,); got {summary.n_outputs} columns in "
+                    f"partition {number}"
+                )
+        return ClassTargets(np.unique(np.concatenate([s.classes for s in summaries.values()])))
+
+    def _weigh_classes(self, targets, summaries):
+        return weigh_classes(self.class_weight, targets.classes, summaries)
+
+    def predict_proba(self, X):
+        """Predict the probabilities of the classes, lazily for Dask collections.
+
+        Parameters
+        ----------
+        X : table, array-like, or Dask data frame or array, shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray, Dask array or Dask data frame, shape (n_rows, n_classes)
+            In the order of `classes_`, which are the columns of a data frame.
+        """
+        return self._predict_any(X, "predict_proba")
+
+    def predict_log_proba(self, X):
+        """Predict the logarithms of the probabilities; see `predict_proba`."""
+        if is_dask_collection(X):
+            return np.log(self.predict_proba(X))
+        return super().predict_log_proba(X)
+
+
+class RealMLPRegressor(ClusterTables, local.RealMLPRegressor):  # type: ignore[misc]  # no groups
+    """`cmlp.tabular.RealMLPRegressor` for tables in a Dask cluster; see `RealMLPClassifier`.
+
+    Parameters
+    ----------
+    preset, variant, ... : as in `cmlp.tabular.RealMLPRegressor`
+        With the same restrictions as for `RealMLPClassifier`.
+    client, local_steps, replicas
+        As in `RealMLPClassifier`.
+
+    Attributes
+    ----------
+    encoder_, networks_, histories_, best_epochs_, ...
+        As in `cmlp.tabular.RealMLPRegressor`, but for `oof_prediction_`; epochs are rounds.
+    client_ : distributed.Client
+    """
+
+    _local_class: ClassVar[type] = local.RealMLPRegressor
+
+    def __init__(self, preset="default", variant="TD", *, categorical_features="from_dtype",
+                 loss="mse", quantiles=0.5, clamp_output=None, hidden_layer_sizes=None,
+                 activation=None, parametric_activation=None, numeric_embedding=None,
+                 frequencies=None, embedding_outputs=None, frequency_scale=None, max_one_hot=None,
+                 category_dim=None, input_scale=None, init=None, smooth_clip=None, dropout=None,
+                 dropout_schedule=None, max_epochs=None, batch_size=None, learning_rate=None,
+                 schedule=None, scale_lr_factor=None, bias_lr_factor=None, numeric_lr_factor=None,
+                 category_lr_factor=None, alpha_lr_factor=None, betas=None, epsilon=None,
+                 weight_decay=None, decay_schedule=None, weight_decay_mode="once", val_metric=None,
+                 validation_fraction=0.2, cv=None, n_refit=0, early_stopping=None,
+                 time_limit=None, dtype="float32", compute_dtype=None, random_state=None,
+                 n_jobs=None, verbose=0, client=None, local_steps=None, replicas=None):  # fmt: skip
+        store_arguments(self, locals())
+
+    def _learn_targets(self, run, futures, summaries):
+        is_vector = next(iter(summaries.values())).n_outputs is None
+        return learn_real_targets(run, futures, is_vector)
+
+    def _weigh_classes(self, targets, summaries):
+        return None
+
+    def predict(self, X, return_std=False):
+        """Predict for arrays and tables, or lazily for Dask collections.
+
+        Parameters
+        ----------
+        X : table, array-like, or Dask data frame or array, shape (n_rows, n_features)
+        return_std : bool, default False
+            As in `cmlp.tabular.RealMLPRegressor`. Of Dask collections, means and standard
+            deviations are computed apart.
+
+        Returns
+        -------
+        ndarray, or Dask array or series; for several outputs a Dask data frame for a data frame
+        std
+            Only with `return_std`.
+        """
+        if return_std and is_dask_collection(X):
+            return self._predict_any(X, "predict"), self._predict_any(X, predict_std)
+        if is_dask_collection(X):
+            return self._predict_any(X, "predict")
+        return local.RealMLPRegressor.predict(self, X, return_std)
+
+    def score(self, X, y, sample_weight=None):
+        """Return R^2 of the predictions; of Dask collections, only sums are collected.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            Dask collections as in `fit`, or as in `cmlp.tabular.RealMLPRegressor`.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            For ``loss="pinball"`` and Dask collections: quantiles have another score.
+        """
+        if is_dask_collection(X) and self.loss == "pinball":
+            raise ValueError(
+                "loss must not be 'pinball' for the score of Dask collections; "
+                "sklearn.metrics.d2_pinball_score takes computed predictions"
+            )
+        return super().score(X, y, sample_weight)
+
+
+def predict_std(estimator, X):
+    """Return the standard deviations that a local estimator predicts."""
+    return estimator.predict(X, return_std=True)[1]
