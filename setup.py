@@ -1,4 +1,4 @@
-"""Build the extension modules: Cython, and kernels.c compiled once for each ISA and real type.
+"""Build the extension modules: Cython, and kernel tables compiled once for each ISA and real type.
 
 Everything else about the package is in pyproject.toml.
 """
@@ -39,6 +39,7 @@ X86 = {
     "avx2": ["-mavx2", "-mfma"],
     "avx512": AVX512,
     "avx512_bf16": [*AVX512, "-mavx512bf16", "-mavx512vnni"],
+    "amx": [*AVX512, "-mavx512bf16", "-mavx512vnni", "-mamx-tile", "-mamx-bf16"],
 }
 # The Cython modules, and their C sources other than kernels.c.
 MODULES = (
@@ -55,7 +56,9 @@ IS_X86 = platform.machine().lower() in ("x86_64", "amd64") and "arm64" not in os
 )
 ISAS = X86 if IS_X86 else {"baseline": []}
 # Tables that would equal that of a narrower ISA; isa.h uses the latter.
-SAME = {("avx512_bf16", 8)}
+SAME = {("avx512_bf16", 8), ("amx", 8)}
+# The source of a table, by ISA: that of AMX has only what differs from AVX512_BF16.
+TABLE_SOURCES = {"amx": "amx.c"}
 
 
 class BuildKernels(build_ext):
@@ -95,7 +98,7 @@ class BuildKernels(build_ext):
         ]
         # All tables have the same source name: each needs its own directory.
         [object_file] = self.compiler.compile(
-            [str(CSRC / "kernels.c")],
+            [str(CSRC / TABLE_SOURCES.get(isa, "kernels.c"))],
             output_dir=os.path.join(self.build_temp, f"{isa}_{real}"),
             macros=macros,
             include_dirs=[str(CSRC)],

@@ -525,6 +525,19 @@ def multiply_bfloat16(a, b, start):
     return sums
 
 
+def multiply_bfloat16_tiles(a, b, start):
+    """Return start + a @ b with a and b rounded, as TDPBF16PS sums: see csrc/amx.c."""
+    a, b = round_bfloat16(a), round_bfloat16(b)
+    sums = flush(np.array(np.broadcast_to(start, (a.shape[0], b.shape[1])), np.float32))
+    for t in range(0, a.shape[1], 32):
+        parts = [np.zeros_like(sums), np.zeros_like(sums)]
+        for index in range(t, min(t + 32, a.shape[1])):
+            products = np.outer(a[:, index].astype(np.longdouble), b[index])
+            parts[index % 2] = flush((products + parts[index % 2]).astype(np.float32))
+        sums = flush(sums + flush(parts[0] + parts[1]))
+    return sums
+
+
 def encode_one_hot(x, categories):
     """Columns for codes 1 to `categories`; one column of -1, 0, 1 for two categories."""
     if categories == 2:

@@ -26,6 +26,12 @@ SAMPLES = st.one_of(SIZES, st.sampled_from([511, 512, 513, 1030]))
 FLOAT32 = np.dtype(np.float32)
 
 
+def multiply(a, b, start):
+    """Return what the chosen ISA computes for start + a @ b."""
+    oracles = {"amx": oracle.multiply_bfloat16_tiles}
+    return oracles.get(kernels.ISA, oracle.multiply_bfloat16)(a, b, start)
+
+
 def align(array):
     """Return an aligned copy whose rows are padded with zeros to 64 bytes."""
     m, n = array.shape
@@ -59,11 +65,11 @@ def test_forward_and_backward(isa_name, m, n, k, seed, magnitude):
 
     c = align(np.zeros((m, n)))
     kernels.bf16_affine(k, round_rows(a), align(w), align(bias)[0], c)
-    assert_array_equal(c[:, :n], oracle.multiply_bfloat16(a, w, bias))
+    assert_array_equal(c[:, :n], multiply(a, w, bias))
 
     below = align(np.zeros((m, k)))
     kernels.bf16_affine_backward(n, round_rows(d), align(w), below)
-    assert_array_equal(below[:, :k], oracle.multiply_bfloat16(d, w.T, 0))
+    assert_array_equal(below[:, :k], multiply(d, w.T, 0))
     assert not below[:, k:].any()
 
 
@@ -76,7 +82,7 @@ def test_update(isa_name, m, n, k, seed):
     into, fused, unfused = align(w), w, w
     kernels.bf16_accumulate(round_rows(a), round_rows(d), factor, into)
     for i in range(0, m, 512):
-        sums = oracle.multiply_bfloat16(a[i : i + 512].T, d[i : i + 512], 0)
+        sums = multiply(a[i : i + 512].T, d[i : i + 512], 0)
         fused = (fused + factor.astype(np.longdouble) * sums).astype(np.float32)
         unfused = unfused + factor * sums
     # Baseline kernels and builds without optimization do not fuse the last multiply-add.
@@ -139,21 +145,20 @@ def run_oracle(network, X, y, lr):
     weights = [w.astype(np.float32) for w in network.weight]
     outputs, a = [X], X
     rounds = [min(w.shape) >= 64 for w in weights]
-    multiply = [oracle.multiply_bfloat16 if r else lambda a, b, start: a @ b + start
-                for r in rounds]  # fmt: skip
+    products = [multiply if r else lambda a, b, start: a @ b + start for r in rounds]
     for l, (w, b) in enumerate(zip(weights, network.bias, strict=True)):
-        z = multiply[l](a, w.T, b.T)
+        z = products[l](a, w.T, b.T)
         a = np.tanh(z) if l < len(weights) - 1 else oracle.softmax(z)
         outputs.append(a.astype(np.float32))
     delta = ((a - np.eye(a.shape[1])[y]) / len(X)).astype(np.float32)
     result = []
     for l in reversed(range(len(weights))):
         below = outputs[l]
-        update = multiply[l](delta.T, below, 0)
+        update = products[l](delta.T, below, 0)
         result.insert(0, (weights[l] - lr * update,
                           network.bias[l] - lr * delta.sum(axis=0)[:, None]))  # fmt: skip
         if l:
-            delta = multiply[l](delta, weights[l], 0) * (1 - below**2)
+            delta = products[l](delta, weights[l], 0) * (1 - below**2)
             delta = delta.astype(np.float32)
     return result
 
@@ -237,7 +242,7 @@ def test_same_bits_with_zeros_skipped(variant, density):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_same_bits_on_avx512(variant):
     """vdpbf16ps computes the bits of its emulation: whole networks agree."""
-    names = [name for name in kernels.list_available() if name.startswith("avx512")]
+    names = [name for name in kernels.list_available() if name.startswith("avx512")]  # not AMX
     if len(names) < 2:
         pytest.skip("the CPU has no AVX512_BF16")
     before, bits = kernels.ISA, {}

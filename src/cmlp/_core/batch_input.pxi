@@ -96,7 +96,7 @@ cdef void round_batch_input(Job *job, int64_t first, int64_t m, int64_t sample) 
     # Round rows first .. first + m of the current batch to bfloat16.
     cdef Matrix a
     if reads_sparse_rows(job, 0):
-        job.kernels.bf16_round_entries(first, m, &job.input.entries)
+        job.kernels.bf16.round_entries(first, m, &job.input.entries)
     else:
         a = get_batch_input(job, sample)
         round_input(job, &job.layers[0], a, first, m, 0, job.layers[0].inputs)

@@ -166,6 +166,31 @@ cdef extern from "kernels.h" nogil:
             const cmlp_quantized_weights *w, const cmlp_quantizer *quantizer, int64_t m,
             const void *q, int64_t ldq, void *r, int64_t ldr) noexcept nogil
 
+    ctypedef struct cmlp_bf16_kernels:
+        int32_t units_per_pair
+        void (*round_rows)(
+            int64_t m, int64_t n, const void *a, int64_t lda, void *out,
+            int64_t ldout) noexcept nogil
+        void (*affine)(
+            int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *w,
+            int64_t ldw, const void *bias, const cmlp_activation *f, void *c,
+            int64_t ldc) noexcept nogil
+        void (*affine_backward)(
+            int64_t m, int64_t n, int64_t k, const void *d, int64_t ldd, const void *w,
+            int64_t ldw, const cmlp_activation *f, const void *outputs, void *c,
+            int64_t ldc) noexcept nogil
+        void (*accumulate)(
+            int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *d,
+            int64_t ldd, double factor, void *w, int64_t ldw) noexcept nogil
+        void (*round_entries)(
+            int64_t first, int64_t m, const cmlp_entries *batch) noexcept nogil
+        void (*sparse_affine)(
+            int64_t first, int64_t m, int64_t n, int64_t k, const cmlp_entries *batch,
+            const void *w, int64_t ldw, const void *bias, void *c, int64_t ldc) noexcept nogil
+        void (*sparse_accumulate)(
+            int64_t m, int64_t n, int64_t first, int64_t k, const cmlp_entries *batch,
+            const void *d, int64_t ldd, double factor, void *w, int64_t ldw) noexcept nogil
+
     ctypedef struct cmlp_kernels:
         int32_t vector_bytes
         const cmlp_activation_info *activations
@@ -221,29 +246,7 @@ cdef extern from "kernels.h" nogil:
             int64_t m, int64_t n, const void *b, int64_t ldb, void *a, int64_t lda) noexcept nogil
         void (*scale)(
             int64_t m, int64_t n, double factor, void *d, int64_t ldd) noexcept nogil
-        int32_t bf16_units_per_pair
-        void (*bf16_round_rows)(
-            int64_t m, int64_t n, const void *a, int64_t lda, void *out,
-            int64_t ldout) noexcept nogil
-        void (*bf16_affine)(
-            int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *w,
-            int64_t ldw, const void *bias, const cmlp_activation *f, void *c,
-            int64_t ldc) noexcept nogil
-        void (*bf16_affine_backward)(
-            int64_t m, int64_t n, int64_t k, const void *d, int64_t ldd, const void *w,
-            int64_t ldw, const cmlp_activation *f, const void *outputs, void *c,
-            int64_t ldc) noexcept nogil
-        void (*bf16_accumulate)(
-            int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *d,
-            int64_t ldd, double factor, void *w, int64_t ldw) noexcept nogil
-        void (*bf16_round_entries)(
-            int64_t first, int64_t m, const cmlp_entries *batch) noexcept nogil
-        void (*bf16_sparse_affine)(
-            int64_t first, int64_t m, int64_t n, int64_t k, const cmlp_entries *batch,
-            const void *w, int64_t ldw, const void *bias, void *c, int64_t ldc) noexcept nogil
-        void (*bf16_sparse_accumulate)(
-            int64_t m, int64_t n, int64_t first, int64_t k, const cmlp_entries *batch,
-            const void *d, int64_t ldd, double factor, void *w, int64_t ldw) noexcept nogil
+        const cmlp_bf16_kernels *bf16
         int32_t (*stores_slope)(int32_t activation) noexcept nogil
         void (*activate)(
             const cmlp_activation *f, int64_t m, int64_t n, int64_t outputs,

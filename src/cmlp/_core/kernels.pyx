@@ -21,8 +21,8 @@ ctypedef const cmlp_kernels *table_pointer
 cdef table_pointer[2] chosen
 
 # All ISAs, each with the instructions of those before it. "avx512_bf16" adds AVX512_BF16 and
-# AVX512_VNNI, the dot products of bfloat16 and int8.
-NAMES = ("baseline", "avx2", "avx512", "avx512_bf16")
+# AVX512_VNNI, the dot products of bfloat16 and int8; "amx" adds AMX-BF16, products of tiles.
+NAMES = ("baseline", "avx2", "avx512", "avx512_bf16", "amx")
 PAD = CMLP_PAD
 
 # How parametric activations use their learned factors; see csrc/parametric.h.
@@ -299,36 +299,36 @@ def accumulate_bias(real[:, ::1] d, real[::1] bias):
 
 def has_bfloat16():
     """Return whether the chosen ISA has instructions for products of bfloat16 numbers."""
-    return chosen[0].bf16_units_per_pair == 1
+    return chosen[0].bf16.units_per_pair == 1
 
 
 def count_units(int64_t elements):
     """Return the number of units of a padded row of `elements` bfloat16 numbers; see kernels.h."""
     cdef int64_t pair = 2 * CMLP_PAD // 4
-    return (elements + pair - 1) // pair * pair // 2 * chosen[0].bf16_units_per_pair
+    return (elements + pair - 1) // pair * pair // 2 * chosen[0].bf16.units_per_pair
 
 
 def round_rows(float[:, ::1] a, float[:, ::1] out):
     """Round the rows of A to bfloat16; OUT receives their units, `count_units` a row."""
-    chosen[0].bf16_round_rows(a.shape[0], a.shape[1], &a[0, 0], a.shape[1], &out[0, 0],
+    chosen[0].bf16.round_rows(a.shape[0], a.shape[1], &a[0, 0], a.shape[1], &out[0, 0],
                               out.shape[1])
 
 
 def bf16_affine(int64_t k, float[:, ::1] a, float[:, ::1] w, float[::1] bias, float[:, ::1] c):
     """Compute C = A W + bias for rows of units A; k is the number of rows of W."""
-    chosen[0].bf16_affine(c.shape[0], w.shape[1], k, &a[0, 0], a.shape[1], &w[0, 0], w.shape[1],
+    chosen[0].bf16.affine(c.shape[0], w.shape[1], k, &a[0, 0], a.shape[1], &w[0, 0], w.shape[1],
                           &bias[0], NULL, &c[0, 0], c.shape[1])
 
 
 def bf16_affine_backward(int64_t n, float[:, ::1] d, float[:, ::1] w, float[:, ::1] c):
     """Compute C = D W^T for rows of units D; n is the length of the sum."""
-    chosen[0].bf16_affine_backward(c.shape[0], n, w.shape[0], &d[0, 0], d.shape[1], &w[0, 0],
+    chosen[0].bf16.affine_backward(c.shape[0], n, w.shape[0], &d[0, 0], d.shape[1], &w[0, 0],
                                    w.shape[1], NULL, NULL, &c[0, 0], c.shape[1])
 
 
 def bf16_accumulate(float[:, ::1] a, float[:, ::1] d, double factor, float[:, ::1] w):
     """Add factor * A^T D to W for rows of units A and D."""
-    chosen[0].bf16_accumulate(a.shape[0], w.shape[1], w.shape[0], &a[0, 0], a.shape[1], &d[0, 0],
+    chosen[0].bf16.accumulate(a.shape[0], w.shape[1], w.shape[0], &a[0, 0], a.shape[1], &d[0, 0],
                               d.shape[1], factor, &w[0, 0], w.shape[1])
 
 

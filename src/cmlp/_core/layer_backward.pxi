@@ -21,7 +21,7 @@ cdef void affine_backward_rows(Job *job, Layer *layer, Layer *below, int64_t fir
     cdef char *c = at(below.delta, first * below.ld, s)
     cdef const void *outputs = at(below.output, first * below.ld, s)
     if layer.rounds:
-        job.kernels.bf16_affine_backward(
+        job.kernels.bf16.affine_backward(
             m, layer.outputs, layer.inputs,
             at_unit(job, layer.delta_units, layer.delta_ld, first, 0), layer.delta_ld, w, layer.n,
             f, outputs, c, below.ld)
@@ -40,7 +40,7 @@ cdef void affine_backward_columns(Job *job, Layer *layer, Layer *below, int64_t 
     cdef char *c = at(below.delta, column, s)
     cdef const void *outputs = at(below.output, column, s)
     if layer.rounds:
-        job.kernels.bf16_affine_backward(m, layer.outputs, n, layer.delta_units, layer.delta_ld, w,
+        job.kernels.bf16.affine_backward(m, layer.outputs, n, layer.delta_units, layer.delta_ld, w,
                                          layer.n, f, outputs, c, below.ld)
     else:
         job.kernels.affine_backward(m, layer.outputs, n, layer.delta, layer.ld, w, layer.n, f,
@@ -51,7 +51,7 @@ cdef void round_delta(Job *job, Layer *layer, int64_t row, int64_t m, int64_t co
                       int64_t n) noexcept nogil:
     # If the layer's products are rounded, round a block (m, n) of its delta to bfloat16.
     if layer.rounds:
-        job.kernels.bf16_round_rows(
+        job.kernels.bf16.round_rows(
             m, min(n, layer.outputs - column), element(job, layer.delta, layer, row, column),
             layer.ld, at_unit(job, layer.delta_units, layer.delta_ld, row, column),
             layer.delta_ld)

@@ -22,13 +22,13 @@ cdef inline Matrix get_output(const Layer *layer) noexcept nogil:
 cdef inline char *at_unit(const Job *job, const void *units, int64_t ld, int64_t row,
                           int64_t column) noexcept nogil:
     # Return the address of the units that begin with an even column of a row.
-    return at(units, row * ld + column // 2 * job.kernels.bf16_units_per_pair, job.itemsize)
+    return at(units, row * ld + column // 2 * job.kernels.bf16.units_per_pair, job.itemsize)
 
 
 cdef void round_input(Job *job, Layer *layer, Matrix a, int64_t row, int64_t m, int64_t column,
                       int64_t n) noexcept nogil:
     # Round a block (m, n) of the layer's input a to bfloat16.
-    job.kernels.bf16_round_rows(m, n, at(a.data, row * a.ld + column, job.itemsize), a.ld,
+    job.kernels.bf16.round_rows(m, n, at(a.data, row * a.ld + column, job.itemsize), a.ld,
                                 at_unit(job, layer.input_units, layer.input_ld, row, column),
                                 layer.input_ld)
 
@@ -52,11 +52,11 @@ cdef void round_affine(Job *job, int l, int64_t first, int64_t m, int64_t column
     cdef char *w = at(layer.tensors[WEIGHT].value, column, s)
     cdef char *start = at(layer.start, column, s)
     if reads_sparse_rows(job, l):
-        job.kernels.bf16_sparse_affine(first, m, n, layer.inputs, &job.input.entries, w, layer.n,
+        job.kernels.bf16.sparse_affine(first, m, n, layer.inputs, &job.input.entries, w, layer.n,
                                        start, element(job, layer.output, layer, 0, column),
                                        layer.ld)
     else:
-        job.kernels.bf16_affine(m, n, layer.inputs,
+        job.kernels.bf16.affine(m, n, layer.inputs,
                                 at_unit(job, layer.input_units, layer.input_ld, first, 0),
                                 layer.input_ld, w, layer.n, start, f,
                                 element(job, layer.output, layer, first, column), layer.ld)

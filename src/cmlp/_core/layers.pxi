@@ -10,7 +10,7 @@ cdef int64_t count_units(Program program, int64_t elements) noexcept:
     # Return the leading dimension, in units, of rows of `elements` bfloat16 numbers.
     cdef int64_t vector = 2 * CMLP_PAD // program.itemsize
     cdef int64_t pairs = (elements + vector - 1) // vector * vector // 2
-    return pad_leading(pairs * program.kernels.bf16_units_per_pair, program.itemsize)
+    return pad_leading(pairs * program.kernels.bf16.units_per_pair, program.itemsize)
 
 
 def add_input_layer(Program program, specification, dict offsets):

@@ -101,7 +101,7 @@ cdef class Program:
         self.kernels = table(self.itemsize)
         self.inputs = inputs
         self.rounds = rounds
-        if rounds and self.kernels.bf16_units_per_pair == 0:
+        if rounds and self.kernels.bf16 == NULL:
             raise ValueError("rounds must be False for parameters of float64; got True")
         self.parameters, self.statistics = parameters, statistics
         self.free_workspaces = []

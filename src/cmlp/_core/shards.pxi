@@ -22,12 +22,12 @@ cdef void sum_shard(TrainingJob *training, Layer *layer, Matrix a, int shard, in
     if is_sparse:
         entries = skip_rows(&job.input.entries, row)
     if layer.rounds and is_sparse:
-        job.kernels.bf16_sparse_accumulate(
+        job.kernels.bf16.sparse_accumulate(
             m, n, first, rows, &entries,
             at_unit(job, layer.delta_units, layer.delta_ld, row, column), layer.delta_ld, 1, into,
             ld)
     elif layer.rounds:
-        job.kernels.bf16_accumulate(
+        job.kernels.bf16.accumulate(
             m, n, rows, at_unit(job, layer.input_units, layer.input_ld, row, first), layer.input_ld,
             at_unit(job, layer.delta_units, layer.delta_ld, row, column), layer.delta_ld, 1, into,
             ld)

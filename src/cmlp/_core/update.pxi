@@ -21,7 +21,7 @@ cdef void accumulate_weight_rows(TrainingJob *training, Layer *layer, Matrix a, 
     cdef const char *x = at(a.data, first, s)
     cdef const char *d = at(layer.delta, column, s)
     if layer.rounds:
-        job.kernels.bf16_accumulate(
+        job.kernels.bf16.accumulate(
             m, n, rows, at_unit(job, layer.input_units, layer.input_ld, 0, first), layer.input_ld,
             at_unit(job, layer.delta_units, layer.delta_ld, 0, column), layer.delta_ld,
             training.late_factor, w, ldw)
@@ -78,7 +78,7 @@ cdef void update_sparse_weights(TrainingJob *training, Layer *layer, int64_t m, 
     if layer.rounds:
         share = split_range(layer.inputs, CMLP_UPDATE_BLOCK_ROWS, block, blocks)
         if share.size:
-            job.kernels.bf16_sparse_accumulate(
+            job.kernels.bf16.sparse_accumulate(
                 m, layer.n, share.first, share.size, &job.input.entries, layer.delta_units,
                 layer.delta_ld, training.late_factor, at(into, share.first * layer.n, s), layer.n)
             update_weight_block(training, layer, share.first, share.size, 0, layer.n)

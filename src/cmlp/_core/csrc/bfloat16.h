@@ -24,6 +24,9 @@
 
 #if CMLP_REAL_BYTES == 4
 
+/* Units of a row of a tile of AMX. */
+#define TILE_UNITS 16
+
 typedef uint32_t VU __attribute__((vector_size(VECTOR_BYTES), may_alias));
 
 /* Round to bfloat16 as vcvtneps2bf16 does: Intel 64 and IA-32 Architectures Software Developer's

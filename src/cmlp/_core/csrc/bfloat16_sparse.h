@@ -3,6 +3,8 @@
  *
  * The entries of a sample are units (bfloat16.h): `column` is the index of the unit in the dense row
  * of units, `value` the unit.
+ *
+ * Compiled with AMX, the sums are those of amx.c.
  */
 #ifndef CMLP_BFLOAT16_SPARSE_H
 #define CMLP_BFLOAT16_SPARSE_H
@@ -71,6 +73,68 @@ INLINE V load_weight_units(int64_t u, int64_t k, const REAL *w, int64_t ldw)
 #endif
 }
 
+/* Sums of products of units, whose indices ascend. */
+typedef struct {
+    V sum[MAX_VECTORS];
+#ifdef __AMX_BF16__
+    V even[MAX_VECTORS], odd[MAX_VECTORS]; /* of the units of the current tile */
+    int64_t tile;
+#endif
+} unit_sums;
+
+/* Begin with the sums in `sum`. */
+INLINE void begin_tile_sums(const int vecs, unit_sums *s)
+{
+#ifdef __AMX_BF16__
+    UNROLL for (int j = 0; j < vecs; j++)
+        s->even[j] = s->odd[j] = splat(0);
+    s->tile = 0;
+#else
+    (void)vecs, (void)s;
+#endif
+}
+
+/* Make `sum` complete. */
+INLINE void end_tile_sums(const int vecs, unit_sums *s)
+{
+#ifdef __AMX_BF16__
+    UNROLL for (int j = 0; j < vecs; j++) {
+        s->sum[j] += s->even[j] + s->odd[j];
+        s->even[j] = s->odd[j] = splat(0);
+    }
+#else
+    (void)vecs, (void)s;
+#endif
+}
+
+/* Prepare the sums for the unit of index u. */
+INLINE void move_tile_sums(const int vecs, int64_t u, unit_sums *s)
+{
+#ifdef __AMX_BF16__
+    if (u / TILE_UNITS != s->tile) {
+        end_tile_sums(vecs, s);
+        s->tile = u / TILE_UNITS;
+    }
+#else
+    (void)vecs, (void)u, (void)s;
+#endif
+}
+
+/* Add the product of unit x and a vector of units to vector j of the sums. */
+INLINE void add_unit_product(unit_sums *s, const int j, REAL x, V row)
+{
+#ifdef __AMX_BF16__
+    uint32_t pair;
+    memcpy(&pair, &x, sizeof pair);
+    const __m512bh even = (__m512bh)_mm512_set1_epi32((int)(pair & 0xffff));
+    const __m512bh odd = (__m512bh)_mm512_set1_epi32((int)(pair & 0xffff0000));
+    s->even[j] = (V)_mm512_dpbf16_ps((__m512)s->even[j], even, (__m512bh)row);
+    s->odd[j] = (V)_mm512_dpbf16_ps((__m512)s->odd[j], odd, (__m512bh)row);
+#else
+    s->sum[j] = multiply_add(UNITS, s->sum[j], x, row);
+#endif
+}
+
 /* Add the products of the units of sample i, from entry t on, whose index is less than `end`, to the
  * sums c (vecs vectors), which start at `from`.  The unit rows of W are `rows` (leading dimension
  * vecs * LANES, the first one has index `first`) or, if that is NULL, those of w.  Return the first
@@ -80,23 +144,26 @@ INLINE int64_t add_units(const int vecs, int64_t i, int64_t t, int64_t end, cons
                          const REAL *from, REAL *c)
 {
     const int64_t last = batch->spans[i].end;
-    V sum[MAX_VECTORS];
+    unit_sums s;
     UNROLL for (int j = 0; j < vecs; j++) {
         const V start = load(from + j * LANES); /* the dense product flushes subnormal numbers */
-        sum[j] = v_select(v_abs(start) < REAL_MIN, splat(0), start);
+        s.sum[j] = v_select(v_abs(start) < REAL_MIN, splat(0), start);
     }
+    begin_tile_sums(vecs, &s);
     for (; t < last && batch->column[t] < end; t++) {
         const int64_t u = batch->column[t];
+        move_tile_sums(vecs, u, &s);
         const REAL x = ((const REAL *)batch->value)[t];
         const REAL *row = rows ? rows + (u - first) * vecs * LANES : w;
         ONE_POINTER(row);
         UNROLL for (int j = 0; j < vecs; j++)
-            sum[j] = multiply_add(UNITS, sum[j], x,
-                                  rows ? load(row + j * LANES)
-                                       : load_weight_units(u, k, row + j * LANES, ldw));
+            add_unit_product(&s, j, x,
+                             rows ? load(row + j * LANES)
+                                  : load_weight_units(u, k, row + j * LANES, ldw));
     }
+    end_tile_sums(vecs, &s);
     UNROLL for (int j = 0; j < vecs; j++)
-        store(c + j * LANES, sum[j]);
+        store(c + j * LANES, s.sum[j]);
     return t;
 }
 
@@ -107,7 +174,8 @@ INLINE void forward_by_passes(const int vecs, int64_t first, int64_t m, int64_t 
                               const REAL *bias, REAL *c, int64_t ldc)
 {
     REAL rows[SPARSE_PASS_BYTES / sizeof(REAL)] __attribute__((aligned(CMLP_PAD)));
-    const int64_t units = count_units(k), block = SPARSE_PASS_BYTES / VECTOR_BYTES / vecs;
+    const int64_t units = count_units(k);
+    const int64_t block = SPARSE_PASS_BYTES / VECTOR_BYTES / vecs / TILE_UNITS * TILE_UNITS;
     int64_t done[SPARSE_GROUP_SAMPLES];
     for (int64_t i = 0; i < m; i++)
         done[i] = batch->spans[first + i].begin;
@@ -253,21 +321,24 @@ INLINE void pack_deltas(const int vecs, int64_t m, const REAL *d, int64_t ldd, R
 INLINE void update_row(const int vecs, int64_t units, const uint32_t *unit, const REAL *deltas,
                        REAL factor, REAL *w)
 {
-    V sum[MAX_VECTORS];
+    unit_sums s;
     UNROLL for (int j = 0; j < vecs; j++)
-        sum[j] = splat(0);
+        s.sum[j] = splat(0);
+    begin_tile_sums(vecs, &s);
     for (int64_t first = 0; first < units; first += 64) {
         uint64_t left = mark_units(MIN(units - first, 64), unit + first);
         for (; left != 0; left &= left - 1) {
             const int64_t u = first + __builtin_ctzll(left);
             const REAL *row = deltas + u * vecs * LANES, x = ((const REAL *)unit)[u];
             ONE_POINTER(row);
+            move_tile_sums(vecs, u, &s);
             UNROLL for (int j = 0; j < vecs; j++)
-                sum[j] = multiply_add(UNITS, sum[j], x, load(row + j * LANES));
+                add_unit_product(&s, j, x, load(row + j * LANES));
         }
     }
+    end_tile_sums(vecs, &s);
     UNROLL for (int j = 0; j < vecs; j++)
-        store(w + j * LANES, load(w + j * LANES) + factor * sum[j]);
+        store(w + j * LANES, load(w + j * LANES) + factor * s.sum[j]);
 }
 
 /* The same for the rows of all columns that have been gathered; a pair may have one more column than
@@ -332,6 +403,19 @@ static void bf16_sparse_accumulate(int64_t m, int64_t n, int64_t first, int64_t 
                           (const REAL *)d + i * ldd, ldd, (REAL)factor, w, ldw);
     end_flush(mode);
 }
+
+#ifndef __AMX_BF16__
+static const cmlp_bf16_kernels bf16_kernels = {
+    .units_per_pair = UNITS_PER_PAIR,
+    .round_rows = round_rows,
+    .affine = bf16_affine,
+    .affine_backward = bf16_affine_backward,
+    .accumulate = bf16_accumulate,
+    .round_entries = bf16_round_entries,
+    .sparse_affine = bf16_sparse_affine,
+    .sparse_accumulate = bf16_sparse_accumulate,
+};
+#endif
 
 #endif
 #endif

@@ -47,14 +47,7 @@ const cmlp_kernels CMLP_TABLE = {
     .accumulate_marked = accumulate_marked,
     .accumulate_bias = accumulate_bias,
 #if CMLP_REAL_BYTES == 4
-    .bf16_units_per_pair = UNITS_PER_PAIR,
-    .bf16_round_rows = round_rows,
-    .bf16_affine = bf16_affine,
-    .bf16_affine_backward = bf16_affine_backward,
-    .bf16_accumulate = bf16_accumulate,
-    .bf16_round_entries = bf16_round_entries,
-    .bf16_sparse_affine = bf16_sparse_affine,
-    .bf16_sparse_accumulate = bf16_sparse_accumulate,
+    .bf16 = &bf16_kernels,
 #endif
     .add = add,
     .scale = scale_rows,

@@ -201,6 +201,41 @@ typedef struct {
 
 #include "quantized_table.h"
 
+/* Products of operands that are rounded to bfloat16.
+ *
+ * A row of units (bfloat16.h) holds the elements of a row of reals, two of them, a pair, in
+ * units_per_pair units of 32 bits.  Its leading dimension counts units.  Rows are padded to
+ * 2 * CMLP_PAD / 4 elements. */
+typedef struct {
+    int32_t units_per_pair; /* 1 or 2 */
+    /* OUT: the units of the columns 0 .. n of A (m, lda).  If n is odd, the last pair has the odd
+     * element 0.  No other units are written, so that the padding stays zero. */
+    void (*round_rows)(int64_t m, int64_t n, const void *a, int64_t lda, void *out, int64_t ldout);
+    /* affine; A in units; n is padded. */
+    void (*affine)(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *w,
+                   int64_t ldw, const void *bias, const cmlp_activation *f, void *c, int64_t ldc);
+    /* affine_backward; D in units. */
+    void (*affine_backward)(int64_t m, int64_t n, int64_t k, const void *d, int64_t ldd,
+                            const void *w, int64_t ldw, const cmlp_activation *f,
+                            const void *outputs, void *c, int64_t ldc);
+    /* W (k, n) += factor * (A (m, k)^T D (m, n)); A and D in units; W padded.  The sum of the
+     * products is complete before it is multiplied, but for batches larger than BF16_SAMPLES. */
+    void (*accumulate)(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *d,
+                       int64_t ldd, double factor, void *w, int64_t ldw);
+    /* Replace the entries of rows first .. first + m of a sparse batch by units, for the two functions
+     * that follow. */
+    void (*round_entries)(int64_t first, int64_t m, const cmlp_entries *batch);
+    /* sparse_affine. */
+    void (*sparse_affine)(int64_t first, int64_t m, int64_t n, int64_t k,
+                          const cmlp_entries *batch, const void *w, int64_t ldw, const void *bias,
+                          void *c, int64_t ldc);
+    /* accumulate for the first m rows of a sparse batch, and rows first .. first + k of W; `first`
+     * is even; w points to row `first`. */
+    void (*sparse_accumulate)(int64_t m, int64_t n, int64_t first, int64_t k,
+                              const cmlp_entries *batch, const void *d, int64_t ldd, double factor,
+                              void *w, int64_t ldw);
+} cmlp_bf16_kernels;
+
 typedef struct {
     int32_t vector_bytes; /* width of the ISA's vectors */
     const cmlp_activation_info *activations;
@@ -278,42 +313,8 @@ typedef struct {
     /* D (m, n) *= factor; padded. */
     void (*scale)(int64_t m, int64_t n, double factor, void *d, int64_t ldd);
 
-    /* --- Products of operands that are rounded to bfloat16; in tables of float only ---
-     *
-     * A row of units (bfloat16.h) holds the elements of a row of reals, two of them, a pair, in
-     * bf16_units_per_pair units of 32 bits.  Its leading dimension counts units.  Rows are padded to
-     * 2 * CMLP_PAD / 4 elements. */
-
-    /* 1 or 2; 0 in tables of double, whose other entries here are NULL. */
-    int32_t bf16_units_per_pair;
-    /* OUT: the units of the columns 0 .. n of A (m, lda).  If n is odd, the last pair has the odd
-     * element 0.  No other units are written, so that the padding stays zero. */
-    void (*bf16_round_rows)(int64_t m, int64_t n, const void *a, int64_t lda, void *out,
-                            int64_t ldout);
-    /* affine; A in units; n is padded. */
-    void (*bf16_affine)(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda,
-                        const void *w, int64_t ldw, const void *bias, const cmlp_activation *f,
-                        void *c, int64_t ldc);
-    /* affine_backward; D in units. */
-    void (*bf16_affine_backward)(int64_t m, int64_t n, int64_t k, const void *d, int64_t ldd,
-                                 const void *w, int64_t ldw, const cmlp_activation *f,
-                                 const void *outputs, void *c, int64_t ldc);
-    /* W (k, n) += factor * (A (m, k)^T D (m, n)); A and D in units; W padded.  The sum of the
-     * products is complete before it is multiplied, but for batches larger than BF16_SAMPLES. */
-    void (*bf16_accumulate)(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda,
-                            const void *d, int64_t ldd, double factor, void *w, int64_t ldw);
-    /* Replace the entries of rows first .. first + m of a sparse batch by units, for the two functions
-     * that follow. */
-    void (*bf16_round_entries)(int64_t first, int64_t m, const cmlp_entries *batch);
-    /* sparse_affine. */
-    void (*bf16_sparse_affine)(int64_t first, int64_t m, int64_t n, int64_t k,
-                               const cmlp_entries *batch, const void *w, int64_t ldw,
-                               const void *bias, void *c, int64_t ldc);
-    /* bf16_accumulate for the first m rows of a sparse batch, and rows first .. first + k of W;
-     * `first` is even; w points to row `first`. */
-    void (*bf16_sparse_accumulate)(int64_t m, int64_t n, int64_t first, int64_t k,
-                                   const cmlp_entries *batch, const void *d, int64_t ldd,
-                                   double factor, void *w, int64_t ldw);
+    /* Products of operands that are rounded to bfloat16; NULL in tables of double. */
+    const cmlp_bf16_kernels *bf16;
 
     /* --- Activations and dropout --- */
 

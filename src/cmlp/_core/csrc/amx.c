@@ -1,0 +1,323 @@
+/* Products of bfloat16 operands by AMX: a kernel table in place of that of AVX512_BF16, whose units
+ * (bfloat16.h) and other functions it shares.
+ *
+ * TDPBF16PS multiplies a tile of 16 rows of 16 units by one of 16 units of 16 columns.  It adds the
+ * products of the even and of the odd elements apart, in float32, each beginning with 0, then both
+ * sums, and this to the result:
+ *
+ *     acc = acc + (even + odd),    for each 32 elements of the sum,
+ *
+ * with subnormal numbers flushed to zero (Intel 64 and IA-32 Architectures Software Developer's
+ * Manual, volume 2, "TDPBF16PS").  The bits differ from those of the other tables, which add pair by
+ * pair.  The end of a sum is padded with zeros, which change no sum.
+ */
+#pragma GCC diagnostic ignored "-Wunused-function" /* the headers serve all tables */
+
+#include "kernels.h"
+
+#include "activations.h"
+#include "bfloat16_products.h"
+#include "bfloat16_sparse.h"
+
+/* Rows, and columns of reals or units, of a tile. */
+#define TILE TILE_UNITS
+
+/* Rows of a block of the result: two tiles. */
+#define BLOCK_ROWS (2 * TILE)
+
+/* Depth of the panels in units, in whole tiles: 64 KiB, in the L2 cache. */
+#define TILE_PANEL_DEPTH 256
+
+typedef struct {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} tile_config;
+
+/* Tiles 0 to 3 are sums, 4 and 5 hold A, 6 and 7 hold B. */
+INLINE void begin_tiles(void)
+{
+    static const tile_config config = {
+        .palette = 1, .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64},
+        .rows = {TILE, TILE, TILE, TILE, TILE, TILE, TILE, TILE}};
+    _tile_loadconfig(&config);
+}
+
+/* Copy a tile of units; rows from `rows` on and units from `units` on become 0. */
+INLINE void copy_tile(int64_t rows, int64_t units, const REAL *a, int64_t lda, REAL *tile)
+{
+    const __mmask16 mask = units >= TILE ? 0xffff : (__mmask16)((1u << units) - 1);
+    for (int64_t i = 0; i < TILE; i++) {
+        const V row = i < rows ? (V)_mm512_maskz_loadu_ps(mask, a + i * lda) : splat(0);
+        store(tile + i * TILE, row);
+    }
+}
+
+/* Load tile t from rows of units.  A macro, because t must be a literal. */
+#define LOAD_UNITS(t, rows, units, a, lda)                                 \
+    do {                                                                   \
+        if ((rows) >= TILE && (units) >= TILE) {                           \
+            _tile_loadd(t, a, (lda) * (int64_t)sizeof(REAL));              \
+        } else {                                                           \
+            copy_tile(rows, units, a, lda, edge);                          \
+            _tile_loadd(t, edge, TILE * sizeof(REAL));                     \
+        }                                                                  \
+    } while (0)
+
+/* Add the products of A (rows, p->k) and of B to the tiles of sums.  Without `is_tall` there are no
+ * tiles 2 and 3, without `is_wide` no tiles 1 and 3. */
+INLINE void add_products(const int is_tall, const int is_wide, int64_t rows, const product *p)
+{
+    REAL edge[TILE * TILE] __attribute__((aligned(CMLP_PAD)));
+    const int64_t stride = p->ldb * (int64_t)sizeof(REAL);
+    for (int64_t t = 0; t < p->k; t += TILE) {
+        const REAL *a = p->a + t, *b = p->b + t * p->ldb;
+        const int64_t units = p->k - t;
+        _tile_loadd(6, b, stride);
+        LOAD_UNITS(4, rows, units, a, p->a_row);
+        _tile_dpbf16ps(0, 4, 6);
+        if (is_wide) {
+            _tile_loadd(7, b + TILE, stride);
+            _tile_dpbf16ps(1, 4, 7);
+        }
+        if (is_tall) {
+            LOAD_UNITS(5, rows - TILE, units, a + TILE * p->a_row, p->a_row);
+            _tile_dpbf16ps(2, 5, 6);
+            if (is_wide)
+                _tile_dpbf16ps(3, 5, 7);
+        }
+    }
+}
+
+/* Load the tiles of sums: 0 for SCALED_UNITS, p->row, or C (rows, ...), which is copied. */
+INLINE void begin_sums(const tile_kind kind, const int is_tall, const int is_wide, int64_t rows,
+                       const product *p, REAL *sums)
+{
+    const REAL *from = p->row;
+    int64_t stride = 0;
+    if (kind == SCALED_UNITS) {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+        return;
+    }
+    if (!from) {
+        for (int64_t i = 0; i < rows; i++)
+            for (int j = 0; j <= is_wide; j++)
+                store(sums + (2 * i + j) * TILE, load(p->c + i * p->ldc + j * TILE));
+        from = sums;
+        stride = 2 * TILE * sizeof(REAL);
+    }
+    const REAL *below = stride ? from + 2 * TILE * TILE : from;
+    _tile_loadd(0, from, stride);
+    if (is_wide)
+        _tile_loadd(1, from + TILE, stride);
+    if (is_tall)
+        _tile_loadd(2, below, stride);
+    if (is_tall && is_wide)
+        _tile_loadd(3, below + TILE, stride);
+}
+
+/* Store the tiles of sums to C (rows, ...), as end_tile does. */
+INLINE void end_sums(const tile_kind kind, const int is_tall, const int is_wide, int64_t rows,
+                     const product *p, REAL *sums)
+{
+    const int64_t stride = 2 * TILE * sizeof(REAL);
+    _tile_stored(0, sums, stride);
+    if (is_wide)
+        _tile_stored(1, sums + TILE, stride);
+    if (is_tall)
+        _tile_stored(2, sums + 2 * TILE * TILE, stride);
+    if (is_tall && is_wide)
+        _tile_stored(3, sums + 2 * TILE * TILE + TILE, stride);
+    for (int64_t i = 0; i < rows; i++)
+        for (int j = 0; j <= is_wide; j++) {
+            V x = load(sums + (2 * i + j) * TILE);
+            REAL *c = p->c + i * p->ldc + j * TILE;
+            if (kind == SCALED_UNITS)
+                x = load(c) + p->factor * x;
+            else if (p->end == ACTIVATED)
+                x = v_relu(x);
+            else if (p->end == DIFFERENTIATED)
+                x *= v_relu_slope(load(p->outputs + i * p->ldc + j * TILE));
+            store(c, x);
+        }
+}
+
+/* Compute at most two by two tiles of C. */
+INLINE void compute_block_of(const tile_kind kind, const int is_tall, const int is_wide,
+                             int64_t rows, const product *p)
+{
+    REAL sums[BLOCK_ROWS * 2 * TILE] __attribute__((aligned(CMLP_PAD)));
+    begin_sums(kind, is_tall, is_wide, rows, p, sums);
+    /* The block of A of an update is padded. */
+    add_products(is_tall, is_wide, kind == SCALED_UNITS ? BLOCK_ROWS : rows, p);
+    end_sums(kind, is_tall, is_wide, rows, p, sums);
+}
+
+/* Compute C (m, n), n whole vectors, from a panel whose rows are whole tiles. */
+INLINE void compute_blocks(const tile_kind kind, int64_t m, int64_t n, const product *all)
+{
+    product p = *all;
+    for (int64_t j = 0; j < n; j += 2 * TILE) {
+        const int is_wide = n - j > TILE;
+        p.b = all->b + j;
+        p.row = all->row ? all->row + j : NULL;
+        for (int64_t i = 0; i < m; i += BLOCK_ROWS) {
+            const int64_t rows = MIN(m - i, BLOCK_ROWS);
+            p.a = all->a + i * all->a_row;
+            p.c = all->c + i * all->ldc + j;
+            p.outputs = all->outputs ? all->outputs + i * all->ldc + j : NULL;
+            if (rows > TILE)
+                is_wide ? compute_block_of(kind, 1, 1, rows, &p)
+                        : compute_block_of(kind, 1, 0, rows, &p);
+            else
+                is_wide ? compute_block_of(kind, 0, 1, rows, &p)
+                        : compute_block_of(kind, 0, 0, rows, &p);
+        }
+    }
+}
+
+/* Pad a panel of `width` columns with rows of 0 to whole tiles. */
+INLINE void pad_panel(int64_t units, int64_t width, int64_t ld, REAL *panel)
+{
+    for (int64_t t = units; t % TILE != 0; t++)
+        for (int64_t j = 0; j < width; j += LANES)
+            store(panel + t * ld + j, splat(0));
+}
+
+/* As multiply_units; n is whole vectors. */
+INLINE void multiply_by_tiles(int64_t m, int64_t n, int64_t elements, const int transposed,
+                              int64_t b_rows, const REAL *b, int64_t ldb, const product *p)
+{
+    static const REAL zeros[PANEL_COLUMNS] __attribute__((aligned(CMLP_PAD)));
+    REAL panel[TILE_PANEL_DEPTH * PANEL_COLUMNS] __attribute__((aligned(CMLP_PAD)));
+    const int64_t depth = 2 * TILE_PANEL_DEPTH;
+    for (int64_t t = 0; t < elements; t += depth) {
+        const int64_t part_elements = MIN(elements - t, depth), units = count_units(part_elements);
+        for (int64_t j = 0; j < n; j += PANEL_COLUMNS) {
+            const int64_t width = MIN(n - j, PANEL_COLUMNS);
+            if (transposed)
+                pack_transposed_units(part_elements, MIN(b_rows - j, PANEL_COLUMNS),
+                                      b + j * ldb + t, ldb, panel);
+            else
+                pack_units(part_elements, width, b + t * ldb + j, ldb, panel);
+            pad_panel(units, width, PANEL_COLUMNS, panel);
+            const product part = {.k = units, .a = p->a + count_units(t), .a_row = p->a_row,
+                                  .b = panel, .ldb = PANEL_COLUMNS,
+                                  .row = t > 0 ? NULL : transposed ? zeros : p->row + j,
+                                  .c = p->c + j, .ldc = p->ldc,
+                                  .outputs = p->outputs ? p->outputs + j : NULL,
+                                  .end = t + part_elements == elements ? p->end : UNCHANGED};
+            compute_blocks(UNITS, m, width, &part);
+        }
+    }
+}
+
+NOINLINE void multiply_tiles_forward(int64_t m, int64_t n, int64_t k, const REAL *w, int64_t ldw,
+                                     const product *p)
+{
+    multiply_by_tiles(m, n, k, 0, 0, w, ldw, p);
+}
+
+NOINLINE void multiply_tiles_backward(int64_t m, int64_t n, int64_t k, const REAL *w, int64_t ldw,
+                                      const product *p)
+{
+    multiply_by_tiles(m, (k + LANES - 1) / LANES * LANES, n, 1, k, w, ldw, p);
+}
+
+/* As bf16_affine. */
+static void amx_affine(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda, const void *w,
+                       int64_t ldw, const void *bias, const cmlp_activation *f, void *c,
+                       int64_t ldc)
+{
+    const product p = {.a = a, .a_row = lda, .row = bias, .c = c, .ldc = ldc,
+                       .end = f ? ACTIVATED : UNCHANGED};
+    const uint64_t mode = begin_flush();
+    begin_tiles();
+    multiply_tiles_forward(m, n, k, w, ldw, &p);
+    _tile_release();
+    end_flush(mode);
+}
+
+/* As bf16_affine_backward. */
+static void amx_affine_backward(int64_t m, int64_t n, int64_t k, const void *d, int64_t ldd,
+                                const void *w, int64_t ldw, const cmlp_activation *f,
+                                const void *outputs, void *c, int64_t ldc)
+{
+    const product p = {.a = d, .a_row = ldd, .c = c, .ldc = ldc,
+                       .end = f ? DIFFERENTIATED : UNCHANGED, .outputs = outputs};
+    const uint64_t mode = begin_flush();
+    begin_tiles();
+    multiply_tiles_backward(m, n, k, w, ldw, &p);
+    _tile_release();
+    end_flush(mode);
+}
+
+/* Form the pairs of samples of A^T: rows of `ld` units, from the rows of units A (samples, rows),
+ * leading dimension lda; `ld` is whole tiles.  Rows are written in twos of tiles. */
+INLINE void pack_sample_rows(int64_t samples, int64_t rows, const REAL *a, int64_t lda, REAL *out,
+                             int64_t ld)
+{
+    REAL strip[BF16_SAMPLES / 2 * 2 * TILE] __attribute__((aligned(CMLP_PAD)));
+    for (int64_t i = 0; i < rows; i += 2 * TILE) {
+        pack_samples(samples, 2 * TILE, a + i / 2, lda, strip, 2 * TILE);
+        pad_panel(count_units(samples), 2 * TILE, 2 * TILE, strip);
+        for (int64_t t = 0; t < ld; t += TILE)
+            for (int64_t half = 0; half < 2; half++) {
+                V square[LANES];
+                UNROLL for (int r = 0; r < LANES; r++)
+                    square[r] = load(strip + (2 * (t + r) + half) * TILE);
+                transpose(square);
+                UNROLL for (int r = 0; r < LANES; r++)
+                    store(out + (i + half * TILE + r) * ld + t, square[r]);
+            }
+    }
+}
+
+/* The update by at most BF16_SAMPLES samples; see cmlp_bf16_kernels. */
+NOINLINE void update_by_tiles(int64_t m, int64_t n, int64_t k, const REAL *a, int64_t lda,
+                              const REAL *d, int64_t ldd, REAL factor, REAL *w, int64_t ldw)
+{
+    REAL panel[BF16_SAMPLES / 2 * PANEL_COLUMNS] __attribute__((aligned(CMLP_PAD)));
+    REAL block[UNIT_BLOCK_REALS] __attribute__((aligned(CMLP_PAD)));
+    const int64_t units = count_units(m), ld = (units + TILE - 1) / TILE * TILE;
+    const int64_t most = UNIT_BLOCK_REALS / ld / BLOCK_ROWS * BLOCK_ROWS;
+    for (int64_t i = 0; i < k; i += most) {
+        const int64_t rows = MIN(k - i, most);
+        pack_sample_rows(m, rows, a + i / 2, lda, block, ld);
+        for (int64_t j = 0; j < n; j += PANEL_COLUMNS) {
+            const int64_t width = MIN(n - j, PANEL_COLUMNS);
+            pack_samples(m, width, d + j / 2, ldd, panel, PANEL_COLUMNS);
+            pad_panel(units, width, PANEL_COLUMNS, panel);
+            const product p = {.k = ld, .a = block, .a_row = ld, .b = panel, .ldb = PANEL_COLUMNS,
+                               .c = w + i * ldw + j, .ldc = ldw, .factor = factor};
+            compute_blocks(SCALED_UNITS, rows, width, &p);
+        }
+    }
+}
+
+/* As bf16_accumulate. */
+static void amx_accumulate(int64_t m, int64_t n, int64_t k, const void *a, int64_t lda,
+                           const void *d, int64_t ldd, double factor, void *w, int64_t ldw)
+{
+    const uint64_t mode = begin_flush();
+    begin_tiles();
+    for (int64_t i = 0; i < m; i += BF16_SAMPLES)
+        update_by_tiles(MIN(m - i, BF16_SAMPLES), n, k, (const REAL *)a + i * lda, lda,
+                        (const REAL *)d + i * ldd, ldd, (REAL)factor, w, ldw);
+    _tile_release();
+    end_flush(mode);
+}
+
+const cmlp_bf16_kernels cmlp_amx_4 = {
+    .units_per_pair = UNITS_PER_PAIR,
+    .round_rows = round_rows,
+    .affine = amx_affine,
+    .affine_backward = amx_affine_backward,
+    .accumulate = amx_accumulate,
+    .round_entries = bf16_round_entries,
+    .sparse_affine = bf16_sparse_affine,
+    .sparse_accumulate = bf16_sparse_accumulate,
+};
