@@ -44,7 +44,9 @@ def describe_machine():
         "cmlp": __version__,
         "numpy": np.__version__,
         "isa": f"{kernels.ISA} (of {', '.join(kernels.list_available())})",
-        "bfloat16": "dot products (AVX512_BF16)"
+        "bfloat16": "tiles (AMX)"
+        if kernels.ISA == "amx"
+        else "dot products (AVX512_BF16)"
         if kernels.has_bfloat16()
         else "emulated, not faster than float32",
         "blas": blas,

@@ -167,20 +167,25 @@ cdef class SparsePolicy:
         Size of a row of the first layer's weights in bytes.
     wide_batch_rows : int
         Batch size.
+    tiles_max_density : float
+        Maximum fraction of non-zeros if AMX multiplies dense rows by the first layer.
     """
 
-    cdef readonly double max_density, wide_max_density
+    cdef readonly double max_density, wide_max_density, tiles_max_density
     cdef readonly int min_columns, wide_vector_bytes, wide_layer_bytes, wide_batch_rows
 
     def __init__(self, double max_density, int min_columns, double wide_max_density,
-                 int wide_vector_bytes, int wide_layer_bytes, int wide_batch_rows):
+                 int wide_vector_bytes, int wide_layer_bytes, int wide_batch_rows,
+                 double tiles_max_density):
         self.max_density, self.min_columns = max_density, min_columns
+        self.tiles_max_density = tiles_max_density
         self.wide_max_density, self.wide_vector_bytes = wide_max_density, wide_vector_bytes
         self.wide_layer_bytes, self.wide_batch_rows = wide_layer_bytes, wide_batch_rows
 
 
 POLICY = SparsePolicy(CMLP_SPARSE_MAX_DENSITY, CMLP_SPARSE_MIN_COLUMNS, CMLP_WIDE_MAX_DENSITY,
-                      CMLP_WIDE_VECTOR_BYTES, CMLP_WIDE_LAYER_BYTES, CMLP_WIDE_BATCH_ROWS)
+                      CMLP_WIDE_VECTOR_BYTES, CMLP_WIDE_LAYER_BYTES, CMLP_WIDE_BATCH_ROWS,
+                      CMLP_TILES_MAX_DENSITY)
 
 
 cdef dict list_activations(const cmlp_activation_info *infos):
@@ -300,6 +305,11 @@ def accumulate_bias(real[:, ::1] d, real[::1] bias):
 def has_bfloat16():
     """Return whether the chosen ISA has instructions for products of bfloat16 numbers."""
     return chosen[0].bf16.units_per_pair == 1
+
+
+def uses_tiles(int64_t inputs, int64_t outputs):
+    """Return whether AMX computes the rounded products of a dense layer."""
+    return ISA == "amx" and inputs >= CMLP_BF16_MIN_SIZE and outputs >= CMLP_BF16_MIN_SIZE
 
 
 def count_units(int64_t elements):

@@ -222,8 +222,10 @@ def raise_if_not_transformable(rows, architecture, name="X"):
 
 def get_max_sparse_density(architecture, batch_size):
     """Return the maximum density at which training on sparse rows is faster than on dense ones."""
-    policy = kernels.POLICY
-    first_layer_bytes = architecture.dense[0].units * architecture.dtype.itemsize
+    policy, units = kernels.POLICY, architecture.dense[0].units
+    if architecture.rounds and kernels.uses_tiles(architecture.inputs, units):
+        return policy.tiles_max_density
+    first_layer_bytes = units * architecture.dtype.itemsize
     is_wide = (
         kernels.get_vector_bytes() >= policy.wide_vector_bytes
         and first_layer_bytes >= policy.wide_layer_bytes

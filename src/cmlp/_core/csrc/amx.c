@@ -25,8 +25,8 @@
 /* Rows of a block of the result: two tiles. */
 #define BLOCK_ROWS (2 * TILE)
 
-/* Depth of the panels in units, in whole tiles: 64 KiB, in the L2 cache. */
-#define TILE_PANEL_DEPTH 256
+/* Depth of the panels in units, in whole tiles: 128 KiB, in the L2 cache. */
+#define TILE_PANEL_DEPTH 512
 
 typedef struct {
     uint8_t palette, start_row, reserved[14];
@@ -89,27 +89,11 @@ INLINE void add_products(const int is_tall, const int is_wide, int64_t rows, con
     }
 }
 
-/* Load the tiles of sums: 0 for SCALED_UNITS, p->row, or C (rows, ...), which is copied. */
-INLINE void begin_sums(const tile_kind kind, const int is_tall, const int is_wide, int64_t rows,
-                       const product *p, REAL *sums)
+/* Load the tiles of sums from rows that are `ld` reals apart. */
+INLINE void load_sums(const int is_tall, const int is_wide, const REAL *from, int64_t ld)
 {
-    const REAL *from = p->row;
-    int64_t stride = 0;
-    if (kind == SCALED_UNITS) {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-        return;
-    }
-    if (!from) {
-        for (int64_t i = 0; i < rows; i++)
-            for (int j = 0; j <= is_wide; j++)
-                store(sums + (2 * i + j) * TILE, load(p->c + i * p->ldc + j * TILE));
-        from = sums;
-        stride = 2 * TILE * sizeof(REAL);
-    }
-    const REAL *below = stride ? from + 2 * TILE * TILE : from;
+    const int64_t stride = ld * (int64_t)sizeof(REAL);
+    const REAL *below = from + TILE * ld;
     _tile_loadd(0, from, stride);
     if (is_wide)
         _tile_loadd(1, from + TILE, stride);
@@ -119,21 +103,56 @@ INLINE void begin_sums(const tile_kind kind, const int is_tall, const int is_wid
         _tile_loadd(3, below + TILE, stride);
 }
 
-/* Store the tiles of sums to C (rows, ...), as end_tile does. */
-INLINE void end_sums(const tile_kind kind, const int is_tall, const int is_wide, int64_t rows,
-                     const product *p, REAL *sums)
+/* Store the tiles of sums to rows that are `ld` reals apart. */
+INLINE void store_sums(const int is_tall, const int is_wide, REAL *to, int64_t ld)
 {
-    const int64_t stride = 2 * TILE * sizeof(REAL);
-    _tile_stored(0, sums, stride);
+    const int64_t stride = ld * (int64_t)sizeof(REAL);
+    REAL *below = to + TILE * ld;
+    _tile_stored(0, to, stride);
     if (is_wide)
-        _tile_stored(1, sums + TILE, stride);
+        _tile_stored(1, to + TILE, stride);
     if (is_tall)
-        _tile_stored(2, sums + 2 * TILE * TILE, stride);
+        _tile_stored(2, below, stride);
     if (is_tall && is_wide)
-        _tile_stored(3, sums + 2 * TILE * TILE + TILE, stride);
+        _tile_stored(3, below + TILE, stride);
+}
+
+/* Begin the tiles of sums: with 0 for SCALED_UNITS, else with p->row or C (rows, ...).  `copy` holds
+ * the rows of C if they do not fill the tiles. */
+INLINE void begin_sums(const tile_kind kind, const int is_tall, const int is_wide, int64_t rows,
+                       const product *p, REAL *copy)
+{
+    if (kind == SCALED_UNITS) {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    } else if (p->row) {
+        load_sums(is_tall, is_wide, p->row, 0);
+    } else if (rows == (is_tall ? BLOCK_ROWS : TILE)) {
+        load_sums(is_tall, is_wide, p->c, p->ldc);
+    } else {
+        for (int64_t i = 0; i < rows; i++)
+            for (int j = 0; j <= is_wide; j++)
+                store(copy + (2 * i + j) * TILE, load(p->c + i * p->ldc + j * TILE));
+        load_sums(is_tall, is_wide, copy, 2 * TILE);
+    }
+}
+
+/* Store the tiles of sums to C (rows, ...), as end_tile does; by way of `copy`, if they are changed
+ * or the rows do not fill them. */
+INLINE void end_sums(const tile_kind kind, const int is_tall, const int is_wide, int64_t rows,
+                     const product *p, REAL *copy)
+{
+    const int is_full = rows == (is_tall ? BLOCK_ROWS : TILE);
+    if (kind == UNITS && p->end == UNCHANGED && is_full) {
+        store_sums(is_tall, is_wide, p->c, p->ldc);
+        return;
+    }
+    store_sums(is_tall, is_wide, copy, 2 * TILE);
     for (int64_t i = 0; i < rows; i++)
         for (int j = 0; j <= is_wide; j++) {
-            V x = load(sums + (2 * i + j) * TILE);
+            V x = load(copy + (2 * i + j) * TILE);
             REAL *c = p->c + i * p->ldc + j * TILE;
             if (kind == SCALED_UNITS)
                 x = load(c) + p->factor * x;
@@ -149,11 +168,11 @@ INLINE void end_sums(const tile_kind kind, const int is_tall, const int is_wide,
 INLINE void compute_block_of(const tile_kind kind, const int is_tall, const int is_wide,
                              int64_t rows, const product *p)
 {
-    REAL sums[BLOCK_ROWS * 2 * TILE] __attribute__((aligned(CMLP_PAD)));
-    begin_sums(kind, is_tall, is_wide, rows, p, sums);
+    REAL copy[BLOCK_ROWS * 2 * TILE] __attribute__((aligned(CMLP_PAD)));
+    begin_sums(kind, is_tall, is_wide, rows, p, copy);
     /* The block of A of an update is padded. */
     add_products(is_tall, is_wide, kind == SCALED_UNITS ? BLOCK_ROWS : rows, p);
-    end_sums(kind, is_tall, is_wide, rows, p, sums);
+    end_sums(kind, is_tall, is_wide, rows, p, copy);
 }
 
 /* Compute C (m, n), n whole vectors, from a panel whose rows are whole tiles. */
