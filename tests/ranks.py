@@ -63,7 +63,7 @@ def train(case, path):
         history = network.fit(X, y, **options)
     except (RankError, KeyboardInterrupt) as error:
         return f"{type(error).__name__} {getattr(error, 'rank', '')}"
-    return f"{hash_parameters(network)} {len(history)} {history['val_loss'][-1].hex()}"
+    return f"{hash_parameters(network)} {len(history.epochs)} {history['val_loss'][-1].hex()}"
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ class Recorder(callbacks.Callback):
         self.events.append(("epoch ends", epoch, record["loss"]))
 
     def on_train_end(self, network, history):
-        self.events.append(("train ends", len(history)))
+        self.events.append(("train ends", len(history.epochs)))
 
 
 class Batches(callbacks.Callback):
@@ -86,10 +86,10 @@ def test_batch_callbacks_do_not_change_the_results(data, batch_size, shuffle):
 
 
 def test_callbacks_stop_training(data):
-    assert len(network().fit(*data, epochs=9, callbacks=lambda n, epoch, r: epoch == 3)) == 4
+    assert len(network().fit(*data, epochs=9, callbacks=lambda n, e, r: e == 3).epochs) == 4
     batches = Batches(stop_after=10)
     history = network().fit(*data, epochs=9, batch_size=8, callbacks=batches)
-    assert len(history) == 2
+    assert len(history.epochs) == 2
     assert batches.losses[-1][:2] == (1, 2)
 
 
@@ -103,7 +103,7 @@ def test_early_stopping_restores_the_best_epoch(data):
     )  # fmt: skip
     best = int(np.argmin(history["val_loss"]))
     assert (stopping.best, stopping.best_epoch) == (history["val_loss"][best], best)
-    assert len(history) == stopping.stopped_epoch + 1 == best + 4 < 200
+    assert len(history.epochs) == stopping.stopped_epoch + 1 == best + 4 < 200
     assert (net.weight[0] == weights[best]).all()
     kept = network()
     last = kept.fit(
@@ -117,10 +117,10 @@ def test_early_stopping_restores_the_best_epoch(data):
 def test_early_stopping_by_a_number_or_true(data):
     options = {"epochs": 300, "batch_size": 5, "optimizer": SGD(0.5), "validation_split": 0.4}
     usual = network().fit(*data, early_stopping=True, **options)
-    assert len(usual) == int(np.argmin(usual["val_loss"])) + 12
+    assert len(usual.epochs) == int(np.argmin(usual["val_loss"])) + 12
     three = network().fit(*data, early_stopping=3, **options)
-    assert len(three) == int(np.argmin(three["val_loss"])) + 5
-    assert len(network().fit(*data, epochs=5, early_stopping=False)) == 5
+    assert len(three.epochs) == int(np.argmin(three["val_loss"])) + 5
+    assert len(network().fit(*data, epochs=5, early_stopping=False).epochs) == 5
     rising = callbacks.EarlyStopping("val_accuracy", patience=4, min_delta=0.01)
     history = network().fit(*data, early_stopping=rising, **options)
     assert rising.best == max(history["val_accuracy"][: rising.best_epoch + 1])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import PRINT_PEAK_MEMORY, measures_memory
 
-from cmlp import Network, _cli_sizes, cli, datasets, losses
+from cmlp import Adam, Network, _cli_sizes, cli, datasets, losses
 
 
 def run(capsys, *arguments):
@@ -130,14 +130,14 @@ def test_export(capsys, tmp_path, rng):
     assert "int8_t" in out.read_text()
     assert run(capsys, "export", model, "--to", "onnx", "--uint8", "--labels")[0] == 0
     shown = run(capsys, "info", model)[1]
-    for text in ("3 -> 4", "26 parameters", "optimizer SGD(", "epochs 2", "samples 20", "loss 0."):
+    for text in ("3 -> 4", "26 parameters", "optimizer Adam(", "epochs 2", "samples 20", "loss 0."):
         assert text in shown
 
 
 def test_a_quantized_network(capsys, tmp_path, table):
     X = np.loadtxt(table, delimiter=",", skiprows=1)
     net = Network([3, 8, 2], activation="relu", loss="cross_entropy", seed=0)
-    net.fit(X[:, :3], X[:, 3].astype(int), epochs=20)
+    net.fit(X[:, :3], X[:, 3].astype(int), epochs=20, optimizer=Adam(0.02))
     model = tmp_path / "small.npz"
     net.quantize(X[:, :3]).save(model)
     assert "8-bit integers" in run(capsys, "info", model)[1]
@@ -428,7 +428,7 @@ def run_in_terminal(code, columns):
 ON_COMMAND_LINE = "from cmlp import cli; cli.main(['train', '--data', {path!r}, '--epochs', '50'])"
 
 IN_FIT = """
-from cmlp import Network, datasets
+from cmlp import Adam, Network, datasets
 X, y = datasets.load_csv({path!r})
 net = Network([3, 8, 2], loss="cross_entropy", seed=0)
 net.fit(X, y, epochs=50, verbose=1, validation_data=(X, y), metrics=["accuracy", "f1", "top_1"])

@@ -43,7 +43,7 @@ def test_options_for_each_network(data):
                "schedule": [None, schedules.Cosine(), None]}  # fmt: skip
     together, alone = networks(3), networks(3)
     histories = fit_many(together, *data, **options)
-    assert [len(history) for history in histories] == [1, 2, 3]
+    assert [len(history.epochs) for history in histories] == [1, 2, 3]
     for i, net in enumerate(alone):
         net.fit(*data, **{name: values[i] for name, values in options.items()})
         assert_same_state(net, together[i])
@@ -90,7 +90,7 @@ def test_resumed_networks_train_together(tmp_path, data):
     with pytest.raises(ValueError, match="must continue with fit, not with partial_fit"):
         resumed[0].partial_fit(*data, optimizer=Adam())
     histories = fit_many(resumed, *data, epochs=4, **options("both"))
-    assert [len(history) for history in histories] == [4, 4]
+    assert [len(history.epochs) for history in histories] == [4, 4]
     for net, other in zip(resumed, networks(2), strict=True):
         other.fit(*data, epochs=4, **options("alone"))
         assert_same_state(net, other)
@@ -104,7 +104,7 @@ def test_a_network_that_diverges(data):
         fit_many(nets, X, y, optimizer=rates)
     found = fit_many(nets, X, y, optimizer=rates, epochs=2, return_exceptions=True)
     assert isinstance(found[1], TrainingDiverged)
-    assert len(found[0]) == len(found[2]) == 2
+    assert len(found[0].epochs) == len(found[2].epochs) == 2
 
 
 def test_interruption_ends_all(data, ctrl_c):

@@ -6,7 +6,7 @@ import pytest
 import sklearn.metrics
 from conftest import read_data
 
-from cmlp import Network
+from cmlp import SGD, Network
 from cmlp._core.training import shuffle
 from cmlp.metrics import CLASSIFICATION, REGRESSION, Metrics
 
@@ -83,14 +83,14 @@ def test_training_metrics_are_of_the_outputs_before_each_step(isa, rng, batch_si
     for start in range(0, 40, batch_size):
         part = slice(start, start + batch_size)
         outs.append(twin(X[part]))
-        twin.fit(X[part], y[part], epochs=1, batch_size=batch_size, shuffle=False)
+        twin.fit(X[part], y[part], epochs=1, batch_size=batch_size, shuffle=False, optimizer=SGD())
     history = net.fit(X, y, epochs=1, batch_size=batch_size, shuffle=False, metrics=CLASS_NAMES,
-                      sample_weight=np.ones(40))  # fmt: skip
+                      sample_weight=np.ones(40), optimizer=SGD())  # fmt: skip
     for name in CLASS_NAMES:
         want = class_metric(name, y, np.concatenate(outs))
         assert history[name] == [pytest.approx(want, rel=1e-12)]
     plain = Network([6, 9, 3], loss="cross_entropy", seed=1)
-    plain.fit(X, y, epochs=1, batch_size=batch_size, shuffle=False)
+    plain.fit(X, y, epochs=1, batch_size=batch_size, shuffle=False, optimizer=SGD())
     assert (plain.weight[0] == net.weight[0]).all()
 
 

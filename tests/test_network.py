@@ -238,7 +238,7 @@ def test_history_and_validation(digits):
     (X, y), (X_test, y_test) = digits
     net = Network([784, 16, 10], loss="cross_entropy", seed=0)
     history = net.fit(X[:2000], y[:2000], epochs=3, validation_data=(X_test[:500], y_test[:500]))
-    assert len(history) == 3
+    assert len(history.epochs) == 3
     assert history["val_accuracy"][-1] == net.score(X_test[:500], y_test[:500])
     assert set(history.to_dict()) == {
         "loss", "lr", "seconds", "samples_per_second", "val_loss", "val_accuracy"
@@ -352,7 +352,13 @@ X0, Y0 = np.ones((4, 3)), np.array([0, 1, 1, 0])
         (X0, Y0, {"batch_size": 0}, ValueError, "batch_size must be at least 1"),
         (X0, Y0, {"batch_size": 2.0}, TypeError, "batch_size must be a whole number"),
         (X0, Y0, {"threads": 0}, ValueError, "threads must be at least 1"),
-        (X0, Y0, {"optimizer": "sgd"}, TypeError, "optimizer must be an instance of one of SGD"),
+        (
+            X0,
+            Y0,
+            {"optimizer": 1},
+            TypeError,
+            "optimizer must be a name or an instance of one of SGD",
+        ),
         (X0, Y0, {"progress": "bar"}, TypeError, "progress must be True, False or None"),
         (X0, Y0, {"validation_data": 3}, TypeError, r"validation_data must be a pair \(X, y\)"),
         (X0, Y0, {"validation_data": (X0[:, :2], Y0)}, ValueError, "X of validation_data must"),

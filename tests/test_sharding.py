@@ -234,7 +234,7 @@ def test_an_exception_ends_all_ranks(data, event, reproducible, units, size):
     ({"optimizer": Adam(0.1)}, r"optimizer must be the same on all ranks; got Adam\(lr=0.1"),
     ({"shuffle": False}, "shuffle must be the same on all ranks; got False on rank 1, and True"),
     ({"epochs": -1}, "epochs must be"),
-    ({"optimizer": "adam"}, "optimizer must be an instance"),
+    ({"optimizer": 0.1}, "optimizer must be a name or an instance"),
     ({"shards": "2"}, "shards must be a whole number"),
     ({"schedule": lambda step, epoch: 1.0}, "schedule must be the same"),
 ])  # fmt: skip

@@ -287,7 +287,7 @@ def test_additional_arguments():
     assert seen == list(range(30))
     assert estimator.score(X, y) > 0.85
     assert estimator.validation_scores_[-1] == estimator.score(X, y)
-    assert len(estimator.history_) == 30
+    assert len(estimator.history_.epochs) == 30
     assert estimator.history_["val_accuracy"] == estimator.validation_scores_
     assert estimator.history_["lr"][0] > estimator.history_["lr"][-1]
     again = clone(estimator).fit(X, y)

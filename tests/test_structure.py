@@ -30,7 +30,7 @@ LAYERS = [
     tabular.onnx_pipeline tabular.pandas_columns tabular.polars_columns tabular.scaling
     tabular.selection tabular.settings tabular.tables tabular.targets tabular.torch_pipeline
     tabular.training""",
-    """sklearn sklearn.estimators sklearn.mixin sklearn.optimizers sklearn.parameters
+    """sklearn sklearn.estimators sklearn.mixin sklearn.nested sklearn.optimizers sklearn.parameters
     sklearn.labels sklearn.ranks sklearn.schedules sklearn.sources sklearn.stopping
     sklearn.threadpool sklearn.validation""",
     "ensemble dask.ensembles dask.clients config",
@@ -55,8 +55,8 @@ LAYERS = [
     "layers",
     """_model _model.architecture _model.attributes _model.layers _model.layers.base
     _model.layers.dense _model.layers.encoders _model.layers.input_dropout _model.layers.input_noise
-    _model.optimizer_state _model.parameter_groups _model.parameters _model.quantized
-    _model.state _model.tasks""",
+    _model.optimizer_choice _model.optimizer_state _model.parameter_groups _model.parameters
+    _model.quantized _model.state _model.tasks""",
     "callbacks",
     "plot",
     "activations initializers losses metrics normalizations optimizers schedules",

@@ -214,7 +214,7 @@ def test_refitted_networks_replace_those_of_the_folds():
     refitted = RealMLPClassifier(**SMALL, cv=2, n_refit=3).fit(TABLE, LABELS)
     stop = round(np.mean(estimator.best_epochs_))
     assert refitted.best_epochs_ == [stop] * 3
-    assert [len(history) for history in refitted.histories_] == [stop + 1] * 3
+    assert [len(history.epochs) for history in refitted.histories_] == [stop + 1] * 3
     np.testing.assert_array_equal(refitted.oof_prediction_, estimator.oof_prediction_)
     records = refitted.histories_[0].epochs
     assert "val_loss" not in records[0]
@@ -361,9 +361,9 @@ def test_calibration_lowers_the_log_loss_of_the_rows_held_out():
 def test_early_stopping_and_time_limit():
     estimator = RealMLPClassifier(**SMALL | {"max_epochs": 400}, early_stopping=3)
     estimator.fit(TABLE, LABELS)
-    assert len(estimator.histories_[0]) == estimator.best_epochs_[0] + 5
+    assert len(estimator.histories_[0].epochs) == estimator.best_epochs_[0] + 5
     late = RealMLPClassifier(**SMALL, time_limit=1e-6, cv=2).fit(TABLE, LABELS)
-    assert [len(history) for history in late.histories_] == [1, 1]
+    assert [len(history.epochs) for history in late.histories_] == [1, 1]
 
 
 def test_pipelines_searches_and_inspection():

@@ -81,10 +81,10 @@ def test_the_best_preset_of_few_rows_and_with_validation_data():
 def test_networks_share_the_time_limit():
     options = {"max_epochs": 100_000, "n_jobs": 1, "time_limit": 0.9}
     estimator = fit(2, n_refit=1, **options)
-    epochs = [len(history) for history in estimator.histories_]
+    epochs = [len(history.epochs) for history in estimator.histories_]
     assert 1 < epochs[0] < 100_000
     assert estimator.best_epochs_ == [epochs[0] - 1]
-    lengths = [len(history) for history in fit(3, **options).histories_]
+    lengths = [len(history.epochs) for history in fit(3, **options).histories_]
     assert min(lengths) > max(lengths) / 20  # by the time of each on a busy machine
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
-from cmlp import LBFGS, MLP, Adam, Network, cli, fit_many
+from cmlp import LBFGS, MLP, SGD, Adam, Network, cli, fit_many
 from cmlp.callbacks import Callback, Checkpoint
 
 MULTILABEL = [
@@ -62,8 +62,9 @@ def test_multilabel_metrics_of_training_are_of_the_outputs_before_each_step(data
     for start in range(0, 203, 10):
         part = slice(start, start + 10)
         outputs.append(twin.predict(X[part]))
-        twin.fit(X[part], Y[part], epochs=1, batch_size=10, shuffle=False)
-    history = net.fit(X, Y, epochs=1, batch_size=10, shuffle=False, metrics=["accuracy", "f1"])
+        twin.fit(X[part], Y[part], epochs=1, batch_size=10, shuffle=False, optimizer=SGD())
+    history = net.fit(X, Y, epochs=1, batch_size=10, shuffle=False, metrics=["accuracy", "f1"],
+                      optimizer=SGD())  # fmt: skip
     predicted = np.concatenate(outputs)
     assert history["accuracy"] == [sklearn.metrics.accuracy_score(Y, predicted)]
     want = sklearn.metrics.f1_score(Y, predicted, average="macro", zero_division=0)
@@ -138,7 +139,7 @@ def test_regression_with_a_sigmoid_is_scored_by_r2(rng):
     X = rng.normal(size=(200, 6))
     y = 1 / (1 + np.exp(-X[:, 0]))
     net = Network([6, 1], seed=0)
-    history = net.fit(X, y, epochs=200, validation_data=(X, y), metrics="mae")
+    history = net.fit(X, y, epochs=200, optimizer=SGD(), validation_data=(X, y), metrics="mae")
     assert net.score(X, y) == pytest.approx(sklearn.metrics.r2_score(y, net.predict(X)), rel=1e-5)
     assert net.score(X, y) == history["val_r2"][-1] > 0.9
     np.testing.assert_array_equal(net.predict(X), net(X)[:, 0])

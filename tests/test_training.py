@@ -148,7 +148,7 @@ def test_lbfgs_equals_scipy(data):
                       optimizer=LBFGS(weight_decay=0.1, decay_bias=False))  # fmt: skip
     got = np.concatenate([a.ravel() for a in (*net.weight, *net.bias)])
     np.testing.assert_allclose(got, want.x, atol=1e-6)
-    assert len(history) == 8
+    assert len(history.epochs) == 8
     assert history["loss"][-1] == pytest.approx(want.fun, rel=1e-8)
     assert history["val_accuracy"][-1] == net.score(X, y)
 
@@ -156,7 +156,7 @@ def test_lbfgs_equals_scipy(data):
 def test_lbfgs_converges_and_stops(data):
     net = network()
     history = net.fit(*data, epochs=1000, optimizer=LBFGS(weight_decay=0.5))
-    assert len(history) < 200
+    assert len(history.epochs) < 200
     # The gradient of the loss and of the penalty 0.5 / 2 |parameters|^2 vanishes.
     weights, biases = list(net.weight), list(net.bias)
     _, nabla_w, nabla_b = oracle.gradient(
@@ -164,8 +164,9 @@ def test_lbfgs_converges_and_stops(data):
     )
     for parameter, nabla in zip(weights + biases, nabla_w + nabla_b, strict=True):
         np.testing.assert_allclose(nabla, -0.5 * parameter, atol=1e-3)
-    assert len(network().fit(*data, epochs=20, optimizer=LBFGS(),
-                             callbacks=lambda n, epoch, r: epoch == 4)) == 5  # fmt: skip
+    stop = lambda network, epoch, record: epoch == 4  # noqa: E731
+    history = network().fit(*data, epochs=20, optimizer=LBFGS(), callbacks=stop)
+    assert len(history.epochs) == 5
 
 
 def test_lbfgs_sets_the_running_statistics(data):
@@ -220,7 +221,7 @@ def test_partial_fit_continues(data, optimizer):
     for start in range(0, 50, 10):
         history = parts.partial_fit(X[start : start + 10], y[start : start + 10], batch_size=5,
                                     optimizer=optimizer, shuffle=False)  # fmt: skip
-        assert len(history) == 1
+        assert len(history.epochs) == 1
     whole.fit(X, y, epochs=1, batch_size=5, optimizer=optimizer, shuffle=False)
     assert_same_state(parts, whole)
     before = parts.state.optimizer

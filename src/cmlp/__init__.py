@@ -53,6 +53,10 @@ __all__ = [
 ]
 
 
+def __dir__():
+    return __all__
+
+
 def __getattr__(name):
     # Imported on first use because they take a considerable part of the time of `import cmlp`.
     if name in ("datasets", "schedules"):

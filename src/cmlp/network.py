@@ -4,6 +4,7 @@ import copy
 
 from cmlp._model.architecture import Architecture
 from cmlp._model.attributes import NetworkAttributes
+from cmlp._model.optimizer_choice import resolve_optimizer
 from cmlp._model.state import ModelState
 from cmlp._quantization.methods import QuantizationMethods
 from cmlp._training import checkpoint
@@ -18,7 +19,6 @@ from cmlp._training.prediction_methods import PredictionMethods
 from cmlp._training.reference_methods import ReferenceMethods
 from cmlp.formats.methods import FileMethods
 from cmlp.lbfgs import LBFGS
-from cmlp.optimizers import resolve_optimizer
 
 
 class Network(
@@ -235,10 +235,11 @@ class Network(
         epochs : int, default 10
         batch_size : int, default 32
             The last batch of an epoch may be smaller.
-        optimizer : Optimizer, optional
-            `SGD`, `Adam`, `AdamW`, `NAdam`, `RMSprop`, `Adagrad`, `Adadelta` or `Lion`; by
-            default ``SGD(lr=0.1)``. `LBFGS` uses all samples in each iteration; its iterations
-            are the epochs.
+        optimizer : Optimizer or str, optional
+            `SGD`, `Adam`, `AdamW`, `NAdam`, `RMSprop`, `Adagrad`, `Adadelta` or `Lion`, or its
+            name in lower case, for its default arguments. By default ``Adam(lr=1e-3)`` or, after
+            `resume`, the optimizer of the checkpoint. `LBFGS` uses all samples in each iteration;
+            its iterations are the epochs.
         schedule : Schedule, str or callable, optional
             One of `cmlp.schedules`, the name of one, or a callable of (step, epoch), both from 0,
             that returns the factor of the optimizer's learning rate in each step.
@@ -346,7 +347,8 @@ class Network(
                     sync_every=None):  # fmt: skip
         """Train on all of X once; the next call continues.
 
-        Unlike in `fit`, the optimizer's state persists between calls with equal optimizers.
+        Unlike in `fit`, the optimizer's state persists between calls with equal optimizers. Without
+        `optimizer`, the next call continues with that of the last one.
 
         Parameters
         ----------
@@ -367,6 +369,8 @@ class Network(
         """
         state = self.state
         with prepare_on_ranks(comm, reproducible) as exchange:
+            if optimizer is None and state.optimizer is not None:
+                optimizer = state.optimizer.optimizer
             optimizer = resolve_optimizer(optimizer)
             if isinstance(optimizer, LBFGS):
                 raise ValueError("partial_fit does not support LBFGS; use fit")

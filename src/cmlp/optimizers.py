@@ -25,7 +25,6 @@ from cmlp._utils.validation import (
     check_positive,
     look_up,
 )
-from cmlp.lbfgs import LBFGS
 
 
 def check_parametrization(argument, value):
@@ -113,12 +112,12 @@ class Optimizer(Record):
     accumulate: int = checked_field(check_integer, 1)
     average: float | None = checked_field(check_fraction, None, optional=True)
     lr_factors: dict[str, float] | None = checked_field(
-        check_factors, None, optional=True, omits_default=True
+        check_factors, None, optional=True, added_later=True
     )
     decay_factors: dict[str, float] | None = checked_field(
-        check_factors, None, optional=True, omits_default=True
+        check_factors, None, optional=True, added_later=True
     )
-    parametrization: str = checked_field(check_parametrization, "standard", omits_default=True)
+    parametrization: str = checked_field(check_parametrization, "standard", added_later=True)
 
     def __post_init__(self):
         check_fields(self)
@@ -481,19 +480,3 @@ OPTIMIZERS = {
     kind.__name__.lower(): kind
     for kind in (SGD, Adam, AdamW, NAdam, RMSprop, Adagrad, Adadelta, Lion)
 }
-
-
-def resolve_optimizer(optimizer):
-    """Return a validated optimizer; None selects ``SGD()``.
-
-    Raises
-    ------
-    TypeError
-        If it is not an instance of an optimizer class of cmlp.
-    """
-    if optimizer is None:
-        return SGD()
-    if not isinstance(optimizer, (Optimizer, LBFGS)):
-        names = ", ".join([kind.__name__ for kind in OPTIMIZERS.values()] + ["LBFGS"])
-        raise TypeError(f"optimizer must be an instance of one of {names}; got {optimizer!r}")
-    return optimizer

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cmlp._core.inputs import Targets
+from cmlp._model.optimizer_choice import parse_optimizer, resolve_optimizer
 from cmlp._model.optimizer_state import OptimizerState
 from cmlp._model.state import SPLIT_EPOCH
 from cmlp._model.tasks import check_targets, infer_task
@@ -35,7 +36,6 @@ from cmlp._utils.validation import (
 from cmlp.callbacks import Checkpoint, resolve_callbacks
 from cmlp.lbfgs import LBFGS
 from cmlp.metrics import resolve_metrics
-from cmlp.optimizers import resolve_optimizer
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -163,7 +163,7 @@ def prepare_training(network, X, y, options, *, optimizer_state=None, earlier_ta
     TypeError, ValueError
         If an argument does not fit; the network is unchanged.
     """
-    state, optimizer = network.state, resolve_optimizer(options.optimizer)
+    state, optimizer = network.state, choose_optimizer(options.optimizer, network.state)
     if options.is_sharded:
         # Imported here because few calls need it.
         from cmlp._training.sharding import prepare_sharded
@@ -188,6 +188,15 @@ def prepare_training(network, X, y, options, *, optimizer_state=None, earlier_ta
     if state.checkpoint is not None:
         run.restore(checkpoint.from_snapshot(state.checkpoint, state))
     return run
+
+
+def choose_optimizer(optimizer, state):
+    """Return the optimizer of a run; by default that of the checkpoint, if it resumes one."""
+    if optimizer is None and state.checkpoint is not None:
+        return parse_optimizer(
+            checkpoint.from_snapshot(state.checkpoint, state).signature["optimizer"]
+        )
+    return resolve_optimizer(optimizer)
 
 
 def prepare_parts(network, X, y, options, optimizer, earlier_task=None, shows=True):

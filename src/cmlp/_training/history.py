@@ -1,8 +1,14 @@
 """`History`: the quantities of each epoch of a call of `fit`."""
 
+from collections.abc import Mapping
 
-class History:
+from cmlp._utils.validation import find_similar
+
+
+class History(Mapping):
     """The quantities of each epoch of a call of `fit`.
+
+    A mapping from the name of a quantity to its list of values, one for each epoch.
 
     Attributes
     ----------
@@ -20,18 +26,58 @@ class History:
 
     def __getitem__(self, name):
         """Return one quantity as a list with one value for each epoch."""
-        return [epoch[name] for epoch in self.epochs]
+        if name in self.names:
+            return [epoch[name] for epoch in self.epochs]
+        near = find_similar(name, self.names) if isinstance(name, str) else None
+        hint = f" (did you mean {near!r}?)" if near else ""
+        raise KeyError(f"a history of {', '.join(self.names) or 'no epochs'} has no {name!r}{hint}")
+
+    def __iter__(self):
+        return iter(self.names)
 
     def __len__(self):
-        return len(self.epochs)
+        """Return the number of quantities; that of the epochs is ``len(history.epochs)``."""
+        return len(self.names)
 
     def __repr__(self):
-        names = ", ".join(self.epochs[0]) if self.epochs else "nothing"
-        return f"<History of {len(self)} epochs: {names}>"
+        names = ", ".join(self.names) or "nothing"
+        return f"<History of {len(self.epochs)} epochs: {names}>"
+
+    @property
+    def names(self):
+        """The names of the quantities, a list."""
+        return [*self.epochs[0]] if self.epochs else []
+
+    @property
+    def history(self):
+        """The quantities as a dict of lists with one value for each epoch, as in Keras."""
+        return self.to_dict()
 
     def to_dict(self):
-        """Return the quantities as a dict of lists with one number for each epoch."""
-        return {name: self[name] for name in self.epochs[0]} if self.epochs else {}
+        """Return the quantities as a dict of lists with one value for each epoch."""
+        return {name: self[name] for name in self.names}
+
+    def to_frame(self):
+        """Return the quantities as a data frame with a row for each epoch.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Its index, ``epoch``, begins with 0.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise ImportError(
+                "History.to_frame requires pandas; install it with: pip install pandas"
+            ) from None
+        index = pandas.RangeIndex(len(self.epochs), name="epoch")
+        return pandas.DataFrame(self.to_dict(), index=index)
 
     def plot(self, names=None, ax=None):
         """Plot quantities over the epochs with Matplotlib (the extra ``plot``).

@@ -189,7 +189,7 @@ class FullBatchRun(TrainingRun):
         # SciPy ends without an iteration if the first loss or gradient is not finite.
         is_finite = result is None or (np.isfinite(result.fun) and np.isfinite(result.jac).all())
         if not (is_finite and self.state.program.is_finite()):
-            raise TrainingDiverged(len(self.history), 0)
+            raise TrainingDiverged(len(self.history.epochs), 0)
         self.notify("on_train_end", self.history)
         self.state.training = self.summarize()
         return self.history

@@ -161,7 +161,7 @@ class TrainingRun:
         """Return the record of the run that files store, a dict."""
         last = self.history.epochs[-1] if self.history.epochs else {}
         return {
-            "optimizer": repr(self.optimizer), "epochs": len(self.history),
+            "optimizer": self.optimizer.describe(), "epochs": len(self.history.epochs),
             "samples": self.source.n_samples,
             **{name: value for name, value in last.items() if isinstance(value, (int, float))},
         }  # fmt: skip
@@ -334,7 +334,7 @@ class TrainingRun:
         """Properties that another call of `fit` must share to resume this one; a dict."""
         return {
             **self.source.fingerprint,
-            "optimizer": repr(self.optimizer),
+            "optimizer": self.optimizer.describe(),
             "schedule": None if self.schedule is None else type(self.schedule).__name__,
             **self.name_schedules(),
             "metrics": list(self.metrics),

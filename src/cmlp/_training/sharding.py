@@ -367,7 +367,7 @@ def check_ranks(exchange, network, source, options, common):
         "dtype": network.dtype.name, "seed": network.seed,
         "the number of epochs trained": network.state.epoch,
         **{name: getattr(options, name) for name in SAME},
-        "optimizer": repr(common["optimizer"]), "metrics": common["metrics"],
+        "optimizer": common["optimizer"].describe(), "metrics": common["metrics"],
         **{name: type(each).__name__ for name, each in zip(SCHEDULES, schedules, strict=True)},
         "the number of batches with a schedule": source.steps if has_schedule else 0,
         "the task that y chooses": common["task_choice"].task,

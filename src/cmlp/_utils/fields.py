@@ -5,7 +5,7 @@ from dataclasses import MISSING, field, fields
 import numpy as np
 
 
-def checked_field(check, default=MISSING, *, optional=False, omits_default=False, **options):
+def checked_field(check, default=MISSING, *, optional=False, added_later=False, **options):
     """Return a dataclass field with a validator in its metadata; see `check_fields`.
 
     Parameters
@@ -17,12 +17,13 @@ def checked_field(check, default=MISSING, *, optional=False, omits_default=False
         The field's default value; without one the field is required.
     optional : bool, default False
         Whether None is allowed too; `check` is not called with it.
-    omits_default : bool, default False
-        Whether the repr leaves the field out if it has its default value or is empty.
+    added_later : bool, default False
+        Whether `Record.describe` leaves the field out if it has its default value or is empty,
+        because files of earlier versions do not have it.
     **options
         Further keyword arguments of `dataclasses.field`, such as ``kw_only``.
     """
-    metadata = {"check": check, "optional": optional, "omits_default": omits_default}
+    metadata = {"check": check, "optional": optional, "added_later": added_later}
     return field(default=default, metadata=metadata, **options)
 
 
@@ -70,13 +71,20 @@ class Record:
         return hash(tuple(to_hashable(value) for value in list_values(self)))
 
     def __repr__(self):
-        values = zip(fields(self), list_values(self), strict=True)
-        shown = ", ".join(
-            f"{f.name}={value!r}"
-            for f, value in values
-            if not (f.metadata.get("omits_default") and value in (f.default, {}))
+        return self._show(lambda field, value: value not in (field.default, {}))
+
+    def describe(self):
+        """Return the call that makes an equal instance, with all arguments: the text for files."""
+        return self._show(
+            lambda field, value: (
+                not field.metadata.get("added_later") or value not in (field.default, {})
+            )
         )
-        return f"{type(self).__qualname__}({shown})"
+
+    def _show(self, is_shown):
+        values = zip(fields(self), list_values(self), strict=True)
+        shown = [f"{field.name}={value!r}" for field, value in values if is_shown(field, value)]
+        return f"{type(self).__qualname__}({', '.join(shown)})"
 
 
 def to_hashable(value):

@@ -28,12 +28,20 @@ def look_up(argument, name, table):
     if not isinstance(name, str):
         raise TypeError(f"{argument} must be a name; got {name!r} ({type(name).__name__})")
     if name not in table:
-        from difflib import get_close_matches  # only for an error: it slows down the import
-
-        near = get_close_matches(name, table, 1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        near = find_similar(name, table)
+        hint = f" (did you mean {near!r}?)" if near else ""
         raise ValueError(f"{argument} must be one of {', '.join(table)}; got {name!r}{hint}")
     return table[name]
+
+
+def find_similar(name, names):
+    """Return the most similar of some names, whatever the case, or None."""
+    from difflib import get_close_matches  # only for an error: it slows down the import
+
+    lower = {each.lower(): each for each in reversed([*names])}
+    near = get_close_matches(name.lower(), lower, 1)
+    near += [each for each in reversed(lower) if each.startswith(name.lower())]
+    return lower[near[0]] if near else None
 
 
 def check_number(argument, value):

@@ -155,7 +155,7 @@ class ClusterTables(ClusterEstimator):
                 network, history = trainer.train(seed, Fold(-1, 1), self.n_refit - 1 - i, stop)
                 networks.append(network)
                 histories.append(history)
-            self.best_epochs_ = [len(history) - 1 for history in histories]
+            self.best_epochs_ = [len(history.epochs) - 1 for history in histories]
         self.networks_, self.histories_ = networks, histories
 
     def _sample_held_out(self, trainer, network, fold, n_folds):

@@ -90,7 +90,7 @@ class TrainingLoop:
         for callback in self.callbacks:
             callback.on_train_begin(self.network)
         try:
-            while len(self.history) < rounds and not self.is_stopped:
+            while len(self.history.epochs) < rounds and not self.is_stopped:
                 self.train_round()
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=5)
@@ -99,7 +99,7 @@ class TrainingLoop:
         self.run.replica.result().load(state, optimizer_state)
         self.scale_momentum()
         optimizer_state.end(state.parameters)
-        state.epoch += len(self.history)
+        state.epoch += len(self.history.epochs)
         for callback in self.callbacks:
             callback.on_train_end(self.network, self.history)
         if self.monitor.best is not None:
@@ -108,7 +108,7 @@ class TrainingLoop:
 
     def train_round(self):
         """Train for one round and record it."""
-        number, start = len(self.history), time.perf_counter()
+        number, start = len(self.history.epochs), time.perf_counter()
         for callback in self.callbacks:
             callback.on_epoch_begin(self.network, number)
         turn = self.make_round(number)

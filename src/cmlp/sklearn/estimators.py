@@ -21,7 +21,7 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
     hidden_layer_sizes, activation, solver, alpha, ... : as in scikit-learn
         `activation` also accepts any hidden activation of cmlp, or a list with one for each hidden
         layer.
-    optimizer : cmlp.optimizers.Optimizer, optional
+    optimizer : cmlp.optimizers.Optimizer or str, optional
         Used instead of `solver` and its arguments. `alpha` is its L2 penalty, unless the optimizer
         has a `penalty` or a `weight_decay` of its own.
     schedule : cmlp.schedules.Schedule or callable, optional
@@ -184,7 +184,7 @@ class MLPRegressor(EngineMixin, neural_network.MLPRegressor):
     loss, hidden_layer_sizes, activation, solver, alpha, ... : as in scikit-learn
         `activation` also accepts any hidden activation of cmlp, or a list with one for each hidden
         layer.
-    optimizer : cmlp.optimizers.Optimizer, optional
+    optimizer : cmlp.optimizers.Optimizer or str, optional
         Used instead of `solver` and its arguments. `alpha` is its L2 penalty, unless the optimizer
         has a `penalty` or a `weight_decay` of its own.
     schedule : cmlp.schedules.Schedule or callable, optional

@@ -25,9 +25,11 @@ from cmlp.activations import ACTIVATIONS, Activation
 from cmlp.callbacks import resolve_callbacks
 from cmlp.errors import TrainingDiverged
 from cmlp.formats.sklearn_mlp import SKLEARN_OUTPUTS, get_task, to_cmlp_activation
+from cmlp.lbfgs import LBFGS
 from cmlp.network import Network
-from cmlp.optimizers import LBFGS, Optimizer
+from cmlp.optimizers import OPTIMIZERS, Optimizer
 from cmlp.schedules import start_schedule
+from cmlp.sklearn.nested import NestedArguments
 from cmlp.sklearn.optimizers import choose_optimizer
 from cmlp.sklearn.parameters import expose_parameters, load_parameters
 from cmlp.sklearn.schedules import start_learning_rate
@@ -40,7 +42,7 @@ HIDDEN_ACTIVATIONS = {name for name, activation in ACTIVATIONS.items() if activa
 # Constraints of the arguments that cmlp adds or extends, in scikit-learn's format.
 CONSTRAINTS = {
     "activation": [StrOptions(HIDDEN_ACTIVATIONS | {"logistic"}), list, tuple, Activation],
-    "optimizer": [Optimizer, None],
+    "optimizer": [Optimizer, StrOptions({*OPTIMIZERS}), None],
     "schedule": "no_validation",
     "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
     "batch_norm": ["boolean"],
@@ -52,7 +54,7 @@ CONSTRAINTS = {
 }
 
 
-class EngineMixin:
+class EngineMixin(NestedArguments):
     """Train and evaluate a scikit-learn multilayer perceptron with cmlp.
 
     In an estimator's bases it precedes scikit-learn's class, and it overrides that class's private

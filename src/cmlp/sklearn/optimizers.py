@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from cmlp._model.optimizer_choice import resolve_optimizer
 from cmlp.optimizers import SGD, Adam
 
 
@@ -34,9 +35,10 @@ def choose_optimizer(estimator):
     """
     e = estimator
     if e.optimizer is not None:
-        if e.optimizer.weight_decay or e.optimizer.penalty is not None:
-            return e.optimizer
-        return replace(e.optimizer, penalty=e.alpha)
+        optimizer = resolve_optimizer(e.optimizer)
+        if optimizer.weight_decay or optimizer.penalty is not None:
+            return optimizer
+        return replace(optimizer, penalty=e.alpha)
     if e.solver == "sgd":
         nesterov = bool(e.nesterovs_momentum and e.momentum > 0)
         return SGD(e.learning_rate_init, momentum=e.momentum, nesterov=nesterov, penalty=e.alpha)

@@ -89,7 +89,7 @@ class Ranks:
                 "the number of parameters": network.state.parameters.block.size,
                 "batch_size": batch_size, "max_iter": e.max_iter, "shards": options.shards,
                 "sync_every": options.sync_every, "distribute": options.distribute,
-                "early_stopping": bool(e.early_stopping), "optimizer": repr(optimizer),
+                "early_stopping": bool(e.early_stopping), "optimizer": optimizer.describe(),
             })  # fmt: skip
         source = ArraySource(rows, targets, None, None, batch_size, bool(e.shuffle))
         found, shards = shard_source(source, options, self.exchange)

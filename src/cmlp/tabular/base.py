@@ -168,7 +168,7 @@ class RealMLP(EstimatorExports, EstimatorFiles, BaseEstimator):
             stop = round(np.mean(self.best_epochs_))
             self.networks_, self.histories_ = trainer.train_refitted(self.n_refit, stop)
             # Fewer epochs if the time limit ended training.
-            self.best_epochs_ = [len(history) - 1 for history in self.histories_]
+            self.best_epochs_ = [len(history.epochs) - 1 for history in self.histories_]
 
     def _calibrate(self, held_out):
         # Use the predictions, targets and weights of the rows held out; a regressor does nothing.

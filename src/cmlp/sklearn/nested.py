@@ -1,0 +1,79 @@
+"""Arguments of arguments, such as ``optimizer__lr``, for scikit-learn's searches."""
+
+from dataclasses import fields, replace
+
+from cmlp._utils.fields import Record
+from cmlp._utils.validation import look_up
+from cmlp.optimizers import OPTIMIZERS
+from cmlp.schedules import NAMES
+
+NAMED = {"optimizer": {name: kind() for name, kind in OPTIMIZERS.items()}, "schedule": NAMES}
+
+
+def get_named(name, value):
+    """Return the optimizer or schedule of an argument; a name of none is returned as it is."""
+    return NAMED[name].get(value, value) if isinstance(value, str) else value
+
+
+class NestedArguments:
+    """Give an estimator the arguments of its optimizer and its schedule.
+
+    These are frozen: `set_params` replaces them.
+    """
+
+    def get_params(self, deep=True):
+        """Return the arguments of the estimator, a dict.
+
+        Parameters
+        ----------
+        deep : bool, default True
+            Whether to return those of `optimizer` and `schedule` too, as ``optimizer__lr``.
+        """
+        params = super().get_params(deep)
+        for name in NAMED if deep else ():
+            value = get_named(name, params[name])
+            if isinstance(value, Record):
+                params |= {f"{name}__{each.name}": getattr(value, each.name)
+                           for each in fields(value)}  # fmt: skip
+        return params
+
+    def set_params(self, **params):
+        """Set arguments of the estimator, and of its optimizer and schedule.
+
+        Parameters
+        ----------
+        **params
+            ``optimizer__lr=0.01`` replaces `optimizer` by one that differs in `lr`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there is no such argument, or its value is not allowed.
+        """
+        nested = {key: value for key, value in params.items()
+                  if "__" in key and key.partition("__")[0] in NAMED}  # fmt: skip
+        super().set_params(**{key: params[key] for key in params.keys() - nested.keys()})
+        changes: dict[str, dict] = {}
+        for key, value in nested.items():
+            name, _, argument = key.partition("__")
+            changes.setdefault(name, {})[argument] = value
+        replaced = {name: self._replace(name, values) for name, values in changes.items()}
+        for name, value in replaced.items():
+            setattr(self, name, value)
+        return self
+
+    def _replace(self, name, values):
+        # Return the optimizer or schedule with other arguments.
+        value = get_named(name, getattr(self, name))
+        if not isinstance(value, Record):
+            raise ValueError(
+                f"{name} must be an object of cmlp or its name to set "
+                f"{name}__{next(iter(values))}; got {value!r}"
+            )
+        for argument in values:
+            look_up(f"an argument of {name}", argument, {each.name: None for each in fields(value)})
+        return replace(value, **values)
