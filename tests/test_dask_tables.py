@@ -327,9 +327,7 @@ def test_unknown_labels_and_divergence_leave_the_estimator_as_it_was(client):
     estimator = RealMLPClassifier(**SMALL).fit(split(X), split(LABELS))
     before = estimator.networks_[0].state.to_arrays()
     strange = split(LABELS.replace("low", "none"))
-    with pytest.raises(
-        ValueError, match=r"partition \d must hold labels that occur in y"
-    ):
+    with pytest.raises(ValueError, match=r"partition \d must hold labels that occur in y"):
         estimator.fit(split(X), split(LABELS), validation_data=(split(X), strange))
     estimator.set_params(learning_rate=1e30)
     with pytest.raises(TrainingDiverged):
