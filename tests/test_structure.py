@@ -39,8 +39,8 @@ LAYERS = [
     """quantized _quantization _quantization.calibration _quantization.methods
     _quantization.ranges""",
     "datasets datasets.digits datasets.download datasets.idx datasets.mnist datasets.tables",
-    """_training _training.arguments _training.checkpoint _training.epochs _training.evaluation
-    _training.exchange _training.history _training.initialization _training.inputs
+    """_training _training.arguments _training.checkpoint _training.derivative_methods
+    _training.epochs _training.evaluation _training.exchange _training.history _training.initialization _training.inputs
     _training.lbfgs _training.loop _training.prediction_methods _training.progress _training.ranks
     _training.reference_methods _training.run_state _training.shard_metrics
     _training.shard_sources _training.sharding _training.sources _training.splits
@@ -53,7 +53,7 @@ LAYERS = [
     formats.quantized_archive formats.safetensors formats.sklearn_mlp formats.torch
     formats.torch_modules""",
     "layers",
-    """_model _model.architecture _model.attributes _model.layers _model.layers.base
+    """_model _model.architecture _model.attributes _model.gradient _model.layers _model.layers.base
     _model.layers.dense _model.layers.encoders _model.layers.input_dropout _model.layers.input_noise
     _model.optimizer_choice _model.optimizer_state _model.parameter_groups _model.parameters
     _model.quantized _model.state _model.tasks""",

@@ -14,6 +14,7 @@ from cmlp._training.arguments import (
     prepare_on_ranks,
     prepare_training,
 )
+from cmlp._training.derivative_methods import DerivativeMethods
 from cmlp._training.evaluation import compute_outputs, evaluate
 from cmlp._training.prediction_methods import PredictionMethods
 from cmlp._training.reference_methods import ReferenceMethods
@@ -22,8 +23,9 @@ from cmlp.lbfgs import LBFGS
 
 
 class Network(
-    NetworkAttributes, PredictionMethods, FileMethods, QuantizationMethods, ReferenceMethods
-):
+    NetworkAttributes, PredictionMethods, DerivativeMethods, FileMethods, QuantizationMethods,
+    ReferenceMethods,
+):  # fmt: skip
     """A multilayer perceptron.
 
     Parameters
@@ -433,4 +435,7 @@ def name_methods(owner, *mixins):
                 function.__module__ = owner.__module__
 
 
-name_methods(Network, PredictionMethods, FileMethods, QuantizationMethods, ReferenceMethods)
+name_methods(
+    Network, PredictionMethods, DerivativeMethods, FileMethods, QuantizationMethods,
+    ReferenceMethods,
+)  # fmt: skip

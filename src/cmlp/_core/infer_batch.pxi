@@ -12,9 +12,10 @@ cdef bint has_only_finite(const Job *job, int64_t first, int64_t m) noexcept nog
 
 
 cdef void copy_outputs(InferenceJob *inference, int64_t first, int64_t m) noexcept nogil:
-    # Copy rows first .. first + m of the batch's outputs, without padding, to the caller.
+    # Copy rows first .. first + m of the last computed layer's outputs, without padding, to the
+    # caller.
     cdef Job *job = &inference.job
-    cdef Layer *last = &job.layers[job.depth - 1]
+    cdef Layer *last = &job.layers[inference.layers - 1]
     cdef int64_t width = last.outputs * job.itemsize, i
     if inference.out == NULL:
         return
@@ -34,8 +35,10 @@ cdef void infer_rows(void *arg, int64_t block, int64_t blocks) noexcept nogil:
         return
     if inference.checks_finite and not has_only_finite(job, job.done + rows.first, rows.size):
         inference.has_non_finite = True
-    forward_rows(job, 0, rows.first, rows.size, job.done)
-    if has_targets(job):
+    forward_rows(job, 0, inference.layers, rows.first, rows.size, job.done)
+    if inference.layers < job.depth:
+        pass  # a hidden layer is complete
+    elif has_targets(job):
         compute_head(job, rows.first, rows.size, job.done, 1)
     else:
         activate(job, job.depth - 1, job.done, rows.first, rows.size, 0, last.n)

@@ -75,8 +75,11 @@ cdef void activate_backward(Job *job, Layer *layer, int64_t row, int64_t m, int6
 
 
 cdef void normalize_rows_backward(Job *job, Layer *layer, int64_t row, int64_t m) noexcept nogil:
-    # Backpropagate rows of the delta through a normalization over the layer, if there is one. The
-    # delta is then complete.
+    # Backpropagate rows of the delta through a normalization over the layer or, for derivatives, by
+    # running statistics, if there is one. The delta is then complete.
+    if layer.normalization == OVER_BATCH:
+        job.kernels.multiply(m, layer.n, layer.inverse, 0,
+                             element(job, layer.delta, layer, row, 0), layer.ld)
     if layer.normalization == OVER_LAYER:
         job.kernels.normalize_layer_backward(
             m, layer.n, layer.outputs, layer.tensors[SCALE].value,

@@ -2,7 +2,7 @@
 
 `steps.pyx` contains the code that its threads run, `training.pyx` trains a program.
 """
-from libc.math cimport INFINITY, NAN
+from libc.math cimport INFINITY, NAN, sqrt
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
@@ -29,8 +29,9 @@ from cmlp._core.kernels import ENCODERS, INPUT_LAYERS
 from cmlp._core.pool cimport begin_team, end_team
 from cmlp._core.steps cimport (
     ALPHA, BIAS, MAX_TENSORS, NOT_NORMALIZED, OVER_BATCH, OVER_LAYER, SCALE, WEIGHT, BatchInput,
-    InferenceJob, Job, Layer, Tensor, TrainingJob, accumulate_metrics, at, compute_shard_gradient,
-    count_column_layers, count_row_blocks, has_targets, infer_batch, suits_blas, sum_weights, train)
+    DerivativeJob, InferenceJob, Job, Layer, Tensor, TrainingJob, accumulate_metrics, at,
+    compute_shard_gradient, count_column_layers, count_row_blocks, differentiate, has_targets,
+    infer_batch, suits_blas, sum_weights, train)
 
 cdef extern from "clock.h" nogil:
     double cmlp_now()
@@ -304,19 +305,13 @@ cdef class Program:
         cdef Job *job = &training.job
         cdef char *into = self.address_block("gradient_block", gradient_block)
         cdef Workspace workspace
-        cdef Layer *layer
         cdef int64_t batch = min(rows.view.n, CMLP_GRADIENT_BATCH_ROWS)
-        cdef int l, t
         if self.normalizes_batches:
             batch = rows.view.n
         workspace = self.prepare_training(&training, rows, targets, None, batch, False, False,
                                           threads)
         try:
-            for l in range(-self.encoders, self.depth):
-                layer = &job.layers[l]
-                layer.momentum = momentum
-                for t in range(MAX_TENSORS):
-                    layer.tensors[t].into = at(into, layer.tensors[t].offset, self.itemsize)
+            attach_gradient(job, into, momentum)
             training.update_factor = 1
             training.steps = 1
             training.whole_weight = sum_weights(job, 0, job.total)
@@ -327,7 +322,7 @@ cdef class Program:
         return job.loss / training.whole_weight if training.whole_weight > 0 else 0.0
 
     def infer(self, Rows rows not None, Targets targets, order, out, int threads,
-              bint check_finite=False, MetricSums sums=None, tick=None):
+              bint check_finite=False, MetricSums sums=None, tick=None, int layers=0):
         """Compute the outputs of samples, their loss and metrics.
 
         Parameters
@@ -349,6 +344,8 @@ cdef class Program:
             Receives the metric sums; requires targets.
         tick : callable, optional
             Called with the number of samples processed, after each time slice.
+        layers : int, default 0
+            Number of layers to compute, whose last one gives the outputs; 0: all.
 
         Returns
         -------
@@ -363,6 +360,7 @@ cdef class Program:
         workspace = self.prepare_job(job, &rows.view, targets, order, CMLP_INFERENCE_BATCH_ROWS,
                                      rows.longest, False, threads, False)
         try:
+            inference.layers = layers or self.depth
             if out is not None:
                 inference.out = address_array(out, 2)
             if sums is not None:
@@ -475,6 +473,7 @@ cdef class Program:
         try:
             if inference.job.threads > 1:
                 return None
+            inference.layers = self.depth
             out = np.empty((rows.n, self.head.outputs), self.dtype)
             inference.out = address_array(out, 2)
             begin_checks(&inference)
@@ -493,3 +492,4 @@ cdef class Program:
 
 include "layers.pxi"
 include "calls.pxi"
+include "gradients.pxi"

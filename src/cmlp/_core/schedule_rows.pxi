@@ -1,10 +1,10 @@
 # Layers that are divided by rows: each block computes all of these layers, forward and backward,
 # for its rows of the batch.
 
-cdef void forward_rows(Job *job, int first_layer, int64_t first, int64_t m,
+cdef void forward_rows(Job *job, int first_layer, int end_layer, int64_t first, int64_t m,
                        int64_t sample) noexcept nogil:
-    # Compute rows first .. first + m of the batch from a layer on up to the last layer's
-    # pre-activations. The first layer reads the samples.
+    # Compute rows first .. first + m of the batch by layers first_layer .. end_layer; of the last
+    # layer of the network, the pre-activations. The first layer reads the samples.
     cdef Matrix a
     cdef Layer *layer
     cdef const cmlp_activation *f
@@ -14,7 +14,7 @@ cdef void forward_rows(Job *job, int first_layer, int64_t first, int64_t m,
         a = get_batch_input(job, sample)
     else:
         a = get_output(&job.layers[first_layer - 1])
-    for l in range(first_layer, job.depth):
+    for l in range(first_layer, end_layer):
         layer = &job.layers[l]
         f = get_fused_activation(job, l)
         affine_rows(job, l, a, first, m, f)
@@ -59,7 +59,7 @@ cdef void forward_backward_rows(void *arg, int64_t block, int64_t blocks) noexce
     if prefetches:
         prefetch_rows(job, next, next + rows.size // 2)
     if training.part != BACKWARD:
-        forward_rows(job, training.column_layers, rows.first, rows.size, sample)
+        forward_rows(job, training.column_layers, job.depth, rows.first, rows.size, sample)
     run_head(training, rows.first, rows.size, sample,
              compute_gradient_scale(training, sample, training.m))
     if training.part != FORWARD:

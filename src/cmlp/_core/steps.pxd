@@ -232,10 +232,26 @@ cdef struct TrainingJob:
 
 cdef struct InferenceJob:
     Job job
-    char *out                   # (total, outputs), contiguous; NULL: only losses and metrics
+    int layers                  # number of layers to compute
+    char *out                   # (total, outputs of the last of them); NULL: only losses and metrics
     bint checks_finite          # whether the samples are searched for NaN and infinity
     bint has_non_finite         # set by any thread that found some
 
+
+cdef struct DerivativeJob:
+    TrainingJob training
+    const char *seed            # (total, outputs): gradient with respect to the outputs; NULL: none
+    # Without a seed: unit vectors from this output on.
+    int64_t first_output
+    int64_t count               # number of gradients for each sample
+    char *inputs                # (total, count, ld), padded: with respect to the inputs, or NULL
+    int64_t ld
+    char *out                   # (total, outputs), contiguous: receives the outputs; or NULL
+    bint updates                # whether `Tensor.into` receives the parameters' gradient
+
+
+# Compute derivatives for all samples.
+cdef void differentiate(DerivativeJob *d) noexcept nogil
 
 # Train until the job stops.
 cdef void train(TrainingJob *training) noexcept nogil

@@ -50,6 +50,7 @@ include "update.pxi"
 include "schedule_rows.pxi"
 include "schedule_columns.pxi"
 include "shards.pxi"
+include "derivatives.pxi"
 include "infer_batch.pxi"
 
 

@@ -1,0 +1,237 @@
+"""`DerivativeMethods`: outputs of hidden layers, and derivatives, of a network."""
+
+import numpy as np
+
+from cmlp._core.program import compute_derivatives
+from cmlp._model.gradient import Gradient
+from cmlp._model.parameters import aligned_zeros, compute_padded_width
+from cmlp._training.arguments import convert_targets
+from cmlp._training.inputs import convert_samples
+from cmlp._utils.threads import resolve_threads
+from cmlp._utils.validation import check_integer, check_unmasked
+
+
+class DerivativeMethods:
+    """A mixin of `Network`."""
+
+    __slots__ = ()
+
+    def transform(self, X, layer=-2, *, threads=None):
+        """Return the outputs of a layer, after its activation.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, inputs)
+            As in `fit`.
+        layer : int, default -2
+            A dense layer: -1 is the output layer, -2 the last hidden layer; 0 the first layer.
+        threads : int, optional
+            Maximum number of threads.
+
+        Returns
+        -------
+        ndarray, shape (n, units)
+            Of the network's dtype.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit or X is not finite.
+        """
+        check_integer("layer", layer, -self.num_layers)
+        if layer >= self.num_layers:
+            raise ValueError(
+                f"layer must be from -{self.num_layers} to {self.num_layers - 1}; got {layer}"
+            )
+        architecture = self.state.architecture
+        rows = convert_samples(X, architecture)
+        number = int(layer) % self.num_layers
+        out = np.empty((len(rows), architecture.dense[number].units), self.dtype)
+        if len(rows):
+            self.state.program.infer(
+                rows, None, None, out, resolve_threads(threads), layers=number + 1
+            )
+        if not np.isfinite(out).all():
+            self.state.check_finite()
+        return out
+
+    def gradient(self, X, y, sample_weight=None, *, threads=None):
+        """Return the gradient of the mean loss with respect to all parameters.
+
+        Over all samples at once, without dropout and noise. Batch normalization uses the statistics
+        of these samples, as in training.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        threads : int, optional
+            Maximum number of threads.
+
+        Returns
+        -------
+        Gradient
+            `weight` and `bias` are shaped like the network's; `loss` is the mean loss.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit or X is not finite.
+        """
+        architecture = self.state.architecture
+        rows = convert_samples(X, architecture)
+        if len(rows) == 0:
+            raise ValueError(f"X must have at least one sample; got shape (0, {rows.width})")
+        targets, values = convert_targets(architecture, rows, y, weights=(sample_weight, None))
+        if architecture.loss.call:
+            loss, delta = architecture.loss(self(X, threads=threads), values)
+            return Gradient(self.vjp(X, delta, threads=threads)[0].tensors, float(loss))
+        tensors = self.state.parameters.make_zeros()
+        loss = self.state.program.gradient(rows, targets, tensors.block, resolve_threads(threads))
+        return Gradient(tensors, loss)
+
+    def vjp(self, X, output_gradient, *, threads=None):
+        """Return the gradients of a number, given its gradient with respect to the outputs.
+
+        The vector-Jacobian product of the network in inference. X and the result are not searched
+        for NaN.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, inputs)
+            As in `fit`.
+        output_gradient : array_like, shape (n, outputs)
+        threads : int, optional
+            Maximum number of threads.
+
+        Returns
+        -------
+        gradient : Gradient
+            With respect to the parameters, summed over the samples.
+        input_gradient : ndarray, shape (n, inputs), or None
+            With respect to X; of images of bytes, to their values in [0, 1]. None for a network
+            with input layers.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit, or the network has batch normalization.
+        """
+        architecture = self.state.architecture
+        if any(layer.normalization is not None and layer.normalization.name == "batch"
+               for layer in architecture.dense):  # fmt: skip
+            raise ValueError(
+                "normalization must not be 'batch' for vjp, as its derivatives with respect to the "
+                "parameters are those of training; see gradient"
+            )
+        rows = convert_samples(X, architecture, check_finite=False)
+        seed = convert_seed(output_gradient, (len(rows), self.size[-1]), self.dtype)
+        tensors = self.state.parameters.make_zeros()
+        inputs = None if architecture.encoders else self._make_inputs(len(rows), 1)
+        if len(rows):
+            compute_derivatives(self.state.program, rows, seed, inputs, None, tensors.block,
+                                resolve_threads(threads))  # fmt: skip
+        return Gradient(tensors), None if inputs is None else inputs[:, 0, : self.size[0]].copy()
+
+    def input_gradient(self, X, output=None, *, threads=None):
+        """Return the gradient of one output with respect to the inputs, for each sample.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, inputs)
+            As in `fit`.
+        output : int or array_like of int, shape (n,), optional
+            The index of an output, the same for all samples or one for each, such as the predicted
+            classes. May be omitted if there is only one.
+        threads : int, optional
+            Maximum number of threads.
+
+        Returns
+        -------
+        ndarray, shape (n, inputs)
+            Of images of bytes, with respect to their values in [0, 1].
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit, or the network has input layers.
+        """
+        rows, outputs = self._convert_for_inputs(X), self.size[-1]
+        if output is None and outputs > 1:
+            raise ValueError(f"output must be given for a network with {outputs} outputs")
+        index = np.zeros((), np.int64) if output is None else np.asarray(output)
+        if index.dtype.kind not in "iu" or index.shape not in ((), (len(rows),)):
+            raise TypeError(
+                f"output must be an integer, or one for each of the {len(rows)} samples; got "
+                f"{index.dtype}, shape {index.shape}"
+            )
+        if index.size and not 0 <= index.min() <= index.max() < outputs:
+            raise ValueError(f"output must be from 0 to {outputs - 1}; got {output!r}")
+        seed = np.zeros((len(rows), outputs), self.dtype)
+        seed[np.arange(len(rows)), index] = 1
+        return self._differentiate(rows, seed, 0, 1, threads)[:, 0].copy()
+
+    def jacobian(self, X, *, threads=None):
+        """Return the derivatives of all outputs with respect to all inputs, for each sample.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, inputs)
+            As in `fit`.
+        threads : int, optional
+            Maximum number of threads.
+
+        Returns
+        -------
+        ndarray, shape (n, outputs, inputs)
+            Of images of bytes, with respect to their values in [0, 1].
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit, or the network has input layers.
+        """
+        rows = self._convert_for_inputs(X)
+        return self._differentiate(rows, None, 0, self.size[-1], threads)
+
+    def _convert_for_inputs(self, X):
+        architecture = self.state.architecture
+        if architecture.encoders:
+            raise ValueError(
+                "input_layers must be empty for derivatives with respect to the inputs"
+            )
+        return convert_samples(X, architecture, check_finite=False)
+
+    def _make_inputs(self, n_samples, count):
+        # Return memory for derivatives with respect to the inputs, (n_samples, count, padded).
+        width = compute_padded_width(self.size[0], self.dtype)
+        return aligned_zeros(n_samples * count * width, self.dtype).reshape(n_samples, count, width)
+
+    def _differentiate(self, rows, seed, first, count, threads):
+        # Return derivatives with respect to the inputs, shape (n, count, inputs), checked.
+        inputs = self._make_inputs(len(rows), count)
+        if len(rows):
+            compute_derivatives(self.state.program, rows, seed, inputs, None, None,
+                                resolve_threads(threads), first, count)  # fmt: skip
+        found = inputs[:, :, : self.size[0]]
+        if not np.isfinite(found).all():
+            rows.check_finite(self.dtype)
+            self.state.check_finite()
+        return found
+
+
+def convert_seed(output_gradient, shape, dtype):
+    """Return the gradient with respect to the outputs as a C-contiguous array.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it has another shape, or does not hold real numbers.
+    """
+    check_unmasked("output_gradient", output_gradient)
+    array = np.asarray(output_gradient)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"output_gradient must hold real numbers; got {array.dtype}")
+    if array.shape != shape:
+        raise ValueError(f"output_gradient must have shape {shape}; got {array.shape}")
+    return np.ascontiguousarray(array, dtype)
