@@ -40,7 +40,8 @@ LAYERS = [
     _quantization.ranges""",
     "datasets datasets.digits datasets.download datasets.idx datasets.mnist datasets.tables",
     """_training _training.arguments _training.checkpoint _training.derivative_methods
-    _training.epochs _training.evaluation _training.exchange _training.history _training.initialization _training.inputs
+    _training.epochs _training.evaluation _training.exchange _training.history
+    _training.initialization _training.inputs
     _training.lbfgs _training.loop _training.prediction_methods _training.progress _training.ranks
     _training.reference_methods _training.run_state _training.shard_metrics
     _training.shard_sources _training.sharding _training.sources _training.splits

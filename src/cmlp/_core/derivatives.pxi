@@ -15,9 +15,9 @@ cdef void begin_output_delta(const DerivativeJob *d, int64_t first, int64_t m,
         if d.seed != NULL:
             memcpy(row, d.seed + (job.done + i) * width, width)
         elif job.itemsize == 4:
-            (<float *> row)[d.first_output + number] = 1
+            (<float *> row)[number] = 1
         else:
-            (<double *> row)[d.first_output + number] = 1
+            (<double *> row)[number] = 1
 
 
 cdef void backward_inputs(const DerivativeJob *d, int64_t first, int64_t m,

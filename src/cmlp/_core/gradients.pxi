@@ -39,8 +39,96 @@ cdef void begin_running(const Job *job) noexcept:
             compute_running_factors(&job.layers[l], <double *> NULL)
 
 
+cdef Workspace prepare_derivatives(Program program, DerivativeJob *derivatives,
+                                   const cmlp_rows *rows, int64_t longest, int threads):
+    # Fill in everything but what is to be computed.
+    cdef TrainingJob *training = &derivatives.training
+    cdef Workspace workspace
+    memset(derivatives, 0, sizeof(DerivativeJob))
+    workspace = program.prepare_job(&training.job, rows, None, None,
+                                    min(rows.n, CMLP_GRADIENT_BATCH_ROWS), longest, False, threads,
+                                    True)
+    training.scales_late = program.rounds
+    training.first_trained = find_lowest_tensor(program)
+    training.optimizer.accumulate = 1
+    training.update_factor = training.steps = 1
+    begin_running(&training.job)
+    return workspace
+
+
+cdef object run_derivatives(DerivativeJob *derivatives):
+    cdef Job *job = &derivatives.training.job
+    cdef bint uses_blas = job.blas != NULL
+    if uses_blas:
+        enter_single_threaded()
+    try:
+        with nogil:
+            job.team = begin_team(job.threads)
+            differentiate(derivatives)
+            end_team(job.team)
+    finally:
+        if uses_blas:
+            leave_single_threaded()
+    check_columns(job)
+
+
+def differentiate_few(Program program not None, array):
+    """Return the derivatives of all outputs of a few samples with little overhead, or None.
+
+    Parameters
+    ----------
+    program : Program
+    array : object
+        As for `Program.predict_few`.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_outputs, n_inputs), or None
+        None if the caller must call `compute_derivatives`, or if a derivative is not finite.
+    """
+    cdef Py_buffer buffer
+    cdef cmlp_rows rows
+    if program.reads_codes or program.encoders or not hold_rows(
+            array, program.inputs, &buffer, &rows):
+        return None
+    try:
+        return compute_jacobians(program, &rows)
+    finally:
+        PyBuffer_Release(&buffer)
+
+
+cdef object compute_jacobians(Program program, const cmlp_rows *rows):
+    cdef DerivativeJob derivatives
+    cdef Workspace workspace
+    cdef int64_t width = program.inputs * program.itemsize, i
+    cdef void *memory = NULL
+    cdef char *to
+    if rows.n > CMLP_INFERENCE_BATCH_ROWS:
+        return None
+    workspace = prepare_derivatives(program, &derivatives, rows, 0, 2)
+    try:
+        if derivatives.training.job.threads > 1:
+            return None
+        derivatives.count = program.head.outputs
+        derivatives.ld = (width + CMLP_PAD - 1) // CMLP_PAD * CMLP_PAD // program.itemsize
+        if posix_memalign(&memory, CMLP_PAD,
+                          rows.n * derivatives.count * derivatives.ld * program.itemsize):
+            raise MemoryError
+        derivatives.inputs = <char *> memory
+        run_derivatives(&derivatives)
+        out = np.empty((rows.n, derivatives.count, program.inputs), program.dtype)
+        to = address_array(out, 3)
+        for i in range(rows.n * derivatives.count):
+            memcpy(to + i * width, at(derivatives.inputs, i * derivatives.ld, program.itemsize),
+                   width)
+        return out if program.are_finite(to, rows.n * derivatives.count * program.inputs) else None
+    finally:
+        free(memory)
+        program.release_workspace(workspace)
+
+
 def compute_derivatives(Program program not None, Rows rows not None, seed, inputs, out,
-                        gradient_block, int threads, int64_t first_output=0, int64_t count=1):
+                        gradient_block, int threads, int64_t count=1):
     """Compute derivatives of the outputs, as in inference.
 
     Parameters
@@ -50,7 +138,7 @@ def compute_derivatives(Program program not None, Rows rows not None, seed, inpu
     rows : Rows
     seed : ndarray, shape (n_samples, n_outputs), or None
         The gradient of a scalar with respect to the outputs; C-contiguous. None: unit vectors, the
-        gradients of outputs first_output .. first_output + count.
+        gradients of the first `count` outputs.
     inputs : ndarray, shape (n_samples, count, ld), or None
         Receives the gradients with respect to the inputs; aligned, ld padded.
     out : ndarray, shape (n_samples, n_outputs), or None
@@ -59,45 +147,26 @@ def compute_derivatives(Program program not None, Rows rows not None, seed, inpu
         The gradient with respect to the parameters is added to it; with `seed` only.
     threads : int
         Upper limit.
-    first_output, count : int
-        See `seed`; count is 1 with it.
+    count : int, default 1
+        Number of gradients for each sample.
     """
     cdef DerivativeJob derivatives
-    cdef Job *job = &derivatives.training.job
     cdef Workspace workspace
-    cdef bint uses_blas
     cdef char *into = NULL
-    memset(&derivatives, 0, sizeof(derivatives))
     if gradient_block is not None:
         into = program.address_block("gradient_block", gradient_block)
-    workspace = program.prepare_training(
-        &derivatives.training, rows, None, None, min(rows.view.n, CMLP_GRADIENT_BATCH_ROWS), False,
-        False, threads)
+    workspace = prepare_derivatives(program, &derivatives, &rows.view, rows.longest, threads)
     try:
-        begin_running(job)
-        derivatives.training.column_layers = 0
-        derivatives.training.update_factor = derivatives.training.steps = 1
-        derivatives.first_output, derivatives.count = first_output, count
+        derivatives.count = count
         derivatives.updates = into != NULL
         if into != NULL:
-            attach_gradient(job, into, 0)
+            attach_gradient(&derivatives.training.job, into, 0)
         if seed is not None:
             derivatives.seed = address_array(seed, 2)
         if inputs is not None:
             derivatives.inputs, derivatives.ld = address_array(inputs, 3), inputs.shape[2]
         if out is not None:
             derivatives.out = address_array(out, 2)
-        uses_blas = job.blas != NULL
-        if uses_blas:
-            enter_single_threaded()
-        try:
-            with nogil:
-                job.team = begin_team(job.threads)
-                differentiate(&derivatives)
-                end_team(job.team)
-        finally:
-            if uses_blas:
-                leave_single_threaded()
-        check_columns(job)
+        run_derivatives(&derivatives)
     finally:
         program.release_workspace(workspace)

@@ -57,6 +57,6 @@ def compute_derivatives(
     out: NDArray[floating] | None,
     gradient_block: NDArray[floating] | None,
     threads: int,
-    first_output: int = 0,
     count: int = 1,
 ) -> None: ...
+def differentiate_few(program: Program, array: Any) -> NDArray[floating] | None: ...

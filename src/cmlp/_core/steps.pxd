@@ -233,7 +233,7 @@ cdef struct TrainingJob:
 cdef struct InferenceJob:
     Job job
     int layers                  # number of layers to compute
-    char *out                   # (total, outputs of the last of them); NULL: only losses and metrics
+    char *out                   # (total, outputs of the last of these); NULL: losses, metrics
     bint checks_finite          # whether the samples are searched for NaN and infinity
     bint has_non_finite         # set by any thread that found some
 
@@ -241,9 +241,7 @@ cdef struct InferenceJob:
 cdef struct DerivativeJob:
     TrainingJob training
     const char *seed            # (total, outputs): gradient with respect to the outputs; NULL: none
-    # Without a seed: unit vectors from this output on.
-    int64_t first_output
-    int64_t count               # number of gradients for each sample
+    int64_t count               # gradients for each sample; without a seed, of the first outputs
     char *inputs                # (total, count, ld), padded: with respect to the inputs, or NULL
     int64_t ld
     char *out                   # (total, outputs), contiguous: receives the outputs; or NULL

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cmlp._core.program import compute_derivatives
+from cmlp._core.program import compute_derivatives, differentiate_few
 from cmlp._model.gradient import Gradient
 from cmlp._model.parameters import aligned_zeros, compute_padded_width
 from cmlp._training.arguments import convert_targets
@@ -169,7 +169,7 @@ class DerivativeMethods:
             raise ValueError(f"output must be from 0 to {outputs - 1}; got {output!r}")
         seed = np.zeros((len(rows), outputs), self.dtype)
         seed[np.arange(len(rows)), index] = 1
-        return self._differentiate(rows, seed, 0, 1, threads)[:, 0].copy()
+        return self._differentiate(rows, seed, 1, threads)[:, 0]
 
     def jacobian(self, X, *, threads=None):
         """Return the derivatives of all outputs with respect to all inputs, for each sample.
@@ -191,8 +191,11 @@ class DerivativeMethods:
         TypeError, ValueError
             If an argument does not fit, or the network has input layers.
         """
+        found = differentiate_few(self._program, X) if threads is None else None
+        if found is not None:
+            return found
         rows = self._convert_for_inputs(X)
-        return self._differentiate(rows, None, 0, self.size[-1], threads)
+        return self._differentiate(rows, None, self.size[-1], threads)
 
     def _convert_for_inputs(self, X):
         architecture = self.state.architecture
@@ -207,13 +210,13 @@ class DerivativeMethods:
         width = compute_padded_width(self.size[0], self.dtype)
         return aligned_zeros(n_samples * count * width, self.dtype).reshape(n_samples, count, width)
 
-    def _differentiate(self, rows, seed, first, count, threads):
+    def _differentiate(self, rows, seed, count, threads):
         # Return derivatives with respect to the inputs, shape (n, count, inputs), checked.
         inputs = self._make_inputs(len(rows), count)
         if len(rows):
             compute_derivatives(self.state.program, rows, seed, inputs, None, None,
-                                resolve_threads(threads), first, count)  # fmt: skip
-        found = inputs[:, :, : self.size[0]]
+                                resolve_threads(threads), count)  # fmt: skip
+        found = inputs[:, :, : self.size[0]].copy()
         if not np.isfinite(found).all():
             rows.check_finite(self.dtype)
             self.state.check_finite()
