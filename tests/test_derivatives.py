@@ -1,12 +1,14 @@
 """Outputs of hidden layers, gradients, Jacobians and vector-Jacobian products of networks."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import oracle
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 
-from cmlp import Network, layers
+from cmlp import LBFGS, SGD, Adam, AdamW, Lion, NAdam, Network, layers
 
 EPS = 1e-6
 OUTPUTS = {"softmax": "cross_entropy", "identity": "mse", "sigmoid": "quadratic"}
@@ -66,7 +68,9 @@ def test_derivatives_equal_finite_differences(rng, activation, output, normaliza
     assert_array_equal(net.input_gradient(X, 2), jacobian[:, 2])
 
     y = make_targets(net, rng, 11)
+    before = net.state.parameters.block.copy()
     gradient = net.gradient(X, y)
+    assert_array_equal(net.state.parameters.block, before)
     for name, view in gradient.to_dict().items():
         differentiate_parameters(net, lambda: net.gradient(X, y).loss, name, view, rng)
     if normalization == "batch":
@@ -95,6 +99,47 @@ def test_the_gradient_is_that_of_the_oracle_and_of_a_step(rng):
     parts = [net.gradient(X[i : i + 1], y[i : i + 1]).weight[0] for i in range(700)]
     want = np.average(parts, axis=0, weights=weights)
     assert_allclose(weighted.weight[0], want, rtol=1e-7, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [SGD(0.1), Adam(0.01), AdamW(0.01, weight_decay=0.1), SGD(0.1, momentum=0.9, clip_norm=0.1),
+     NAdam(0.01, lr_factors={"bias": 0.0}), Adam(0.01, average=0.9), Lion()],
+    ids=repr,
+)  # fmt: skip
+@pytest.mark.parametrize("max_norm", [None, 0.5])
+def test_steps_by_gradients_are_those_of_partial_fit(rng, optimizer, max_norm):
+    net, expected = (make_network(dropout=0.0, max_norm=max_norm) for _ in range(2))
+    X, y = rng.normal(size=(20, 5)), rng.integers(0, 3, 20)
+    for _ in range(3):
+        with (
+            net.state.optimizer.use_averages(net.state.parameters)
+            if (optimizer.average and net.state.optimizer)
+            else nullcontext()
+        ):
+            gradient = net.gradient(X, y)
+        assert net.apply(gradient, optimizer) is net
+        expected.partial_fit(X, y, batch_size=20, optimizer=optimizer, shuffle=False)
+    for one, two in zip(net.weight + net.bias, expected.weight + expected.bias, strict=True):
+        assert_allclose(one, two, rtol=1e-9, atol=1e-11)
+    net.partial_fit(X, y, batch_size=20, shuffle=False)
+    expected.partial_fit(X, y, batch_size=20, shuffle=False)
+    assert_allclose(net.weight[0], expected.weight[0], rtol=1e-9, atol=1e-11)
+
+
+def test_wrong_gradients_are_refused(rng):
+    net, other = make_network(), make_network(sizes=(5, 9, 6, 3))
+    X, y = rng.normal(size=(4, 5)), [0, 1, 2, 0]
+    before = net.state.parameters.block.copy()
+    with pytest.raises(TypeError, match="gradient must be a Gradient; got list"):
+        net.apply([1])
+    with pytest.raises(ValueError, match="gradient must be that of a network with the same layers"):
+        net.apply(other.gradient(X, y))
+    for optimizer in (Adam(accumulate=2), SGD(penalty=0.1), LBFGS()):
+        with pytest.raises(ValueError, match="no penalty and accumulate nothing"):
+            net.apply(net.gradient(X, y), optimizer)
+    assert_array_equal(net.state.parameters.block, before)
+    assert "weight_0" in repr(net.gradient(X, y))
 
 
 def test_a_loss_in_python_and_input_layers(rng):

@@ -39,7 +39,8 @@ LAYERS = [
     """quantized _quantization _quantization.calibration _quantization.methods
     _quantization.ranges""",
     "datasets datasets.digits datasets.download datasets.idx datasets.mnist datasets.tables",
-    """_training _training.arguments _training.checkpoint _training.derivative_methods
+    """_training _training.apply _training.arguments _training.checkpoint
+    _training.derivative_methods
     _training.epochs _training.evaluation _training.exchange _training.history
     _training.initialization _training.inputs
     _training.lbfgs _training.loop _training.prediction_methods _training.progress _training.ranks

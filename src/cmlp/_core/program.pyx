@@ -312,8 +312,8 @@ cdef class Program:
                                           threads)
         try:
             attach_gradient(job, into, momentum)
-            training.update_factor = 1
-            training.steps = 1
+            training.update_factor = training.steps = 1
+            training.limits_norms = False
             training.whole_weight = sum_weights(job, 0, job.total)
             job.deadline = INFINITY
             run_training(&training)

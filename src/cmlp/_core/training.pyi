@@ -31,6 +31,10 @@ class OptimizerKernel:
         mean_rate: float = 0,
     ) -> None: ...
 
+def apply_optimizer(
+    program: Program, rows: Rows, optimizer: OptimizerKernel, rate: float
+) -> None: ...
+
 class EpochRun:
     @property
     def done(self) -> int: ...

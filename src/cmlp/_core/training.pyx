@@ -10,9 +10,11 @@ from cmlp._core.inputs cimport MetricSums, Rows, Targets
 from cmlp._core.kernels cimport CMLP_TIME_SLICE_SECONDS
 from cmlp._core.kernels import OPTIMIZERS
 from cmlp._core.program cimport Program, Workspace, address_array, run_training
+from cmlp._core.pool cimport begin_team, end_team
 from cmlp._core.steps cimport (
     BACKWARD, FORWARD, MAX_STATES, MAX_TENSORS, Job, Layer, ParameterGroup, Tensor,
-    TrainingJob, address, at, compute_delta_factor, count_square_blocks, sum_weights)
+    TrainingJob, address, apply_gradient, at, compute_delta_factor, count_square_blocks,
+    sum_weights)
 
 cdef extern from "random.h" nogil:
     void cmlp_shuffle(uint32_t *order, uint32_t n, uint64_t seed, uint32_t epoch)
@@ -442,3 +444,34 @@ cdef class EpochRun:
     def has_diverged(self):
         """Whether the loss of the last batch, or its gradient from a callable, is not finite."""
         return self.training.has_diverged
+
+
+def apply_optimizer(Program program not None, Rows rows not None,
+                    OptimizerKernel optimizer not None, double rate):
+    """Take one step of an optimizer by the gradient in its block, which becomes zero.
+
+    Parameters
+    ----------
+    program : Program
+    rows : Rows
+        One sample, which is not read.
+    optimizer : OptimizerKernel
+        Not plain; accumulates nothing and has no penalty.
+    rate : float
+        Learning rate.
+    """
+    cdef TrainingJob training
+    cdef double[::1] squares
+    cdef Workspace workspace = program.prepare_training(&training, rows, None, None, 1, False,
+                                                        False, 1)
+    try:
+        optimizer.attach(&training, program)
+        squares = np.empty(count_square_blocks(&training.job))
+        training.squares = &squares[0]
+        training.rate, training.update_factor, training.whole_weight = rate, 1, 1
+        with nogil:
+            training.job.team = begin_team(1)
+            apply_gradient(&training)
+            end_team(training.job.team)
+    finally:
+        program.release_workspace(workspace)

@@ -5,6 +5,7 @@ import numpy as np
 from cmlp._core.program import compute_derivatives, differentiate_few
 from cmlp._model.gradient import Gradient
 from cmlp._model.parameters import aligned_zeros, compute_padded_width
+from cmlp._training.apply import apply_gradient
 from cmlp._training.arguments import convert_targets
 from cmlp._training.inputs import convert_samples
 from cmlp._utils.threads import resolve_threads
@@ -196,6 +197,32 @@ class DerivativeMethods:
             return found
         rows = self._convert_for_inputs(X)
         return self._differentiate(rows, None, self.size[-1], threads)
+
+    def apply(self, gradient, optimizer=None):
+        """Take one step of an optimizer by a given gradient.
+
+        As in `partial_fit`, the optimizer's state persists between calls with equal optimizers.
+
+        Parameters
+        ----------
+        gradient : Gradient
+            Of this network, or of another one with the same layers. Not searched for NaN.
+        optimizer : Optimizer or str, optional
+            As in `fit`, without `penalty` and `accumulate`. By default that of the last call of
+            `partial_fit` or `apply`, at first ``Adam(lr=1e-3)``.
+
+        Returns
+        -------
+        Network
+            The network itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit; the network is unchanged.
+        """
+        apply_gradient(self.state, gradient, optimizer)
+        return self
 
     def _convert_for_inputs(self, X):
         architecture = self.state.architecture
