@@ -13,14 +13,15 @@ from conftest import assert_same_state
 from dask_clusters import start_cluster
 from sklearn.base import clone
 
-from cmlp import TrainingDiverged, schedules, tabular
+from cmlp import SGD, TrainingDiverged, schedules, tabular
 from cmlp.dask import RealMLPClassifier, RealMLPRegressor, tables
 from cmlp.dask.clients import find_client
 from cmlp.dask.cluster import ClusterRun
-from cmlp.dask.partitions import Fold, LoadedBlocks, Partition
+from cmlp.dask.partitions import Fold, LoadedBlocks, Partition, summarize_blocks
+from cmlp.dask.rounds import Plan, Round, compute_settings, list_chunks
 from cmlp.dask.scores import ValidationValue
 from cmlp.dask.tables import learn_encoder, learn_real_targets
-from cmlp.tabular.targets import RealTargets
+from cmlp.tabular.targets import ClassTargets, RealTargets, weigh_classes
 
 RNG = np.random.default_rng(0)
 N_ROWS = 300
@@ -126,7 +127,7 @@ def test_each_row_is_held_out_by_one_fold():
     assert sorted(held_out) == list(range(10))
     assert len(seeds) == 4
     assert partition.select(Fold(-1, 1)).n_training == 10
-    assert partition.select(Fold(0, 20)).held_out is None
+    assert sum(partition.select(Fold(i, 20)).held_out is None for i in range(20)) == 10
 
 
 @pytest.mark.parametrize("metric", ["error", "log_loss", "auc", "rmse", "mae"])
@@ -215,6 +216,64 @@ def test_validation_data_weights_classes_and_calibration(client):
     assert estimator.temperature_ != 1
     assert "val_loss" in estimator.histories_[0].epochs[0]
     np.testing.assert_array_equal(estimator.classes_, ["high", "low"])
+
+
+def test_schedules_count_the_steps_of_all_rounds():
+    class Recorder:
+        def factors(self, steps, epoch, steps_per_epoch, epochs):
+            self.seen = [*getattr(self, "seen", []), *steps]
+            return np.ones(len(steps))
+
+    partition = Partition((np.zeros((95, 1)),), 1, np.zeros(95, np.int32), None, None, None, 3)
+    for local_steps, drop_last, per_round in ((5, True, 5), (None, True, 9), (14, False, 14)):
+        schedule = Recorder()
+        plan = Plan(None, SGD(), 10, True, local_steps, 6, 1, None, drop_last=drop_last)
+        for number in range(6):
+            turn = Round(number, number, 0.1, 1.0, schedule)
+            for order, _, _, steps, first in list_chunks(partition, plan, number):
+                compute_settings(plan, turn, first, -(-len(order) // 10), steps)
+        assert schedule.seen == list(range(6 * per_round))
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {"b": 2.0}])
+def test_class_weights_are_those_of_the_local_estimator(class_weight):
+    labels = np.where(np.arange(300) % 4 == 0, "b", "a")
+    weights = np.where(labels == "b", 3.0, 1.0)
+    summary = summarize_blocks(LoadedBlocks(np.zeros((300, 1)), labels, weights), "", True)
+    estimator = RealMLPClassifier(class_weight=class_weight)
+    found = estimator._weigh_classes(ClassTargets(np.array(["a", "b"])), [summary])
+    expected = weigh_classes(class_weight, labels, np.ones(300))
+    np.testing.assert_allclose(found[(labels == "b").astype(int)], expected)
+
+
+def test_an_interrupt_ends_all_folds(client, monkeypatch):
+    calls = []
+
+    def interrupt(run, turn, validates):
+        calls.append(turn)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ClusterRun, "run_round", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        RealMLPClassifier(**SMALL, cv=3).fit(split(X), split(LABELS))
+    assert len(calls) == 1
+
+
+def test_records_have_the_last_learning_rate_of_a_round(client):
+    options = SMALL | {"max_epochs": 4}
+    cluster = RealMLPClassifier(**options).fit(split(X, 1), split(LABELS, 1))
+    local = tabular.RealMLPClassifier(**options).fit(X, LABELS)
+    np.testing.assert_allclose(cluster.histories_[0]["lr"], local.histories_[0]["lr"], rtol=1e-12)
+
+
+def test_few_values_are_not_lost_in_a_sample(client, monkeypatch):
+    monkeypatch.setattr(tables, "SAMPLE_ROWS", 20)
+    table = pd.DataFrame({"few": np.nan, "all": np.arange(400.0)})
+    table.loc[[7, 300], "few"] = [1.0, 5.0]
+    run, futures = load(client, *[(table[i : i + 200], np.zeros(200), None) for i in (0, 200)])
+    encoder = learn_encoder(run, futures, 400, ("from_dtype", 3.0, "float32"), 0)
+    assert encoder.factors_[0] == 0.5  # of the range, or of the quartiles 2 and 4
+    assert 1 <= encoder.medians_[0] <= 5
 
 
 def test_limits_end_training(client, capsys):
@@ -308,6 +367,10 @@ def test_quantiles_and_deviations(client):
         ({}, {"y": split(LABELS, 2)}, ValueError, "X and y must have the same chunks"),
         ({}, {"X": X.to_numpy()}, TypeError, "X must be a Dask array or data frame"),
         ({}, {"weights": pd.Series(0.0, X.index)}, ValueError, "sample_weight must be positive"),
+        ({"class_weight": "even"}, {}, ValueError, "class_weight must be a dict, 'balanced'"),
+        ({"class_weight": {"high": -1}}, {}, ValueError, "class_weight.* must be finite and not"),
+        ({}, {"y": LABELS.map({"high": 1.0, "low": np.nan})}, ValueError,
+         "y must hold labels, none of them missing; got NaN in partition"),
     ],
 )  # fmt: skip
 def test_wrong_input_is_refused(client, arguments, change, error, message):
@@ -321,6 +384,22 @@ def test_wrong_input_is_refused(client, arguments, change, error, message):
     with pytest.raises(error, match=message):
         estimator.fit(frames["X"], frames["y"], frames.get("weights"), **options)
     assert not hasattr(estimator, "networks_")
+
+
+def test_scores_of_wrong_data_are_refused(client):
+    frame, y = split(X), split(Y)
+    estimator = RealMLPRegressor(**SMALL).fit(frame, y)
+    for target, weights, message in (
+        (split(Y.where(Y.min() < Y)), None, "y must hold finite numbers"),
+        (split(Y.to_frame().assign(b=1.0)), None, r"y must have the shape \(100,\); got"),
+        (y, split(pd.Series(0.0, X.index)), "X must have samples whose sample_weight is positive"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            estimator.score(frame, target, weights)
+    array = da.from_array(X[["size", "count"]].fillna(0).to_numpy(), chunks=(100, 2))
+    masked = da.ma.masked_where(array[:, 0] > 1, array[:, 0])
+    with pytest.raises((TypeError, ValueError), match=r"y of partition \d must not have masked"):
+        RealMLPRegressor(**SMALL).fit(array, masked)
 
 
 def test_unknown_labels_and_divergence_leave_the_estimator_as_it_was(client):

@@ -191,6 +191,15 @@ def test_arguments_of_arguments():
         assert estimator.optimizer is optimizer
 
 
+def test_all_arguments_are_set_or_none():
+    estimator = MLPRegressor(optimizer=Adam(0.5), alpha=0.1)
+    with pytest.raises(ValueError, match="lr must be positive"):
+        estimator.set_params(alpha=2.0, optimizer__lr=-1)
+    assert estimator.alpha == 0.1
+    estimator.set_params(optimizer__lr=0.2, optimizer="sgd")
+    assert estimator.optimizer == SGD(0.2)
+
+
 def test_an_estimator_takes_names():
     by_name, by_object = (
         MLPClassifier((8,), optimizer=o, schedule=s, max_iter=3, random_state=0).fit(X, Y)

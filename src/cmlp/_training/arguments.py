@@ -193,9 +193,13 @@ def prepare_training(network, X, y, options, *, optimizer_state=None, earlier_ta
 def choose_optimizer(optimizer, state):
     """Return the optimizer of a run; by default that of the checkpoint, if it resumes one."""
     if optimizer is None and state.checkpoint is not None:
-        return parse_optimizer(
-            checkpoint.from_snapshot(state.checkpoint, state).signature["optimizer"]
-        )
+        text = checkpoint.from_snapshot(state.checkpoint, state).signature["optimizer"]
+        try:
+            return parse_optimizer(text)
+        except ValueError:
+            raise ValueError(
+                f"optimizer must be given to resume this checkpoint, which has {text}"
+            ) from None
     return resolve_optimizer(optimizer)
 
 

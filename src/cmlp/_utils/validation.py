@@ -40,7 +40,8 @@ def find_similar(name, names):
 
     lower = {each.lower(): each for each in reversed([*names])}
     near = get_close_matches(name.lower(), lower, 1)
-    near += [each for each in reversed(lower) if each.startswith(name.lower())]
+    if name:
+        near += [each for each in reversed(lower) if each.startswith(name.lower())]
     return lower[near[0]] if near else None
 
 

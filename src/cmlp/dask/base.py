@@ -111,6 +111,8 @@ class ClusterEstimator:
             sums = self.client.gather(self.client.compute(sums))
         else:
             sums = dask.compute(*sums)  # by the active client, or in this process
+        if not any(part is not None and part[0].any() for part in sums):
+            raise ValueError("X must have samples whose sample_weight is positive; got none")
         return compute_score(sums, is_classifier(self))
 
 

@@ -15,7 +15,7 @@ from cmlp._core.inputs import Rows, Targets
 from cmlp._model.state import SPLIT_EPOCH
 from cmlp._training.inputs import as_weights, check_range, is_scipy_sparse, prepare_rows
 from cmlp._training.sources import make_shuffled_order
-from cmlp._utils.validation import convert_dtype
+from cmlp._utils.validation import check_unmasked, convert_dtype
 
 CLASS_TARGETS = ("binary", "multiclass", "multilabel-indicator")
 
@@ -47,6 +47,8 @@ class Summary(NamedTuple):
         The different labels, for a classifier without multilabel targets.
     class_weights : ndarray of float64 or None
         For each of them, the number of its samples, or the sum of their weights.
+    class_counts : ndarray of int or None
+        For each of them, the number of its samples.
     """
 
     n_samples: int
@@ -54,6 +56,7 @@ class Summary(NamedTuple):
     n_outputs: int | None
     classes: np.ndarray | None
     class_weights: np.ndarray | None
+    class_counts: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,8 @@ class Partition:
         n_samples, training, held_out = len(self.target_array), None, None
         if fold.number >= 0:
             order = make_shuffled_order(self.seed, SPLIT_EPOCH, n_samples)
-            start, stop = (i * n_samples // fold.parts for i in (fold.number, fold.number + 1))
+            number = (fold.number + self.seed) % fold.parts  # differs between small partitions
+            start, stop = (i * n_samples // fold.parts for i in (number, number + 1))
             training = np.delete(order, slice(start, stop))
             held_out = order[start:stop].copy() if stop > start else None
         return Partition(
@@ -229,6 +233,7 @@ def load_blocks(X, y, sample_weight, label, dtype):
     """
     if dtype is not None and hasattr(X, "to_numpy"):
         X = X.to_numpy(dtype=dtype)
+    check_unmasked(f"y of {label}", y)
     y = np.asarray(y)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
@@ -238,6 +243,7 @@ def load_blocks(X, y, sample_weight, label, dtype):
             f"X and y must have the same number of rows; got {n_samples} and {len(y)} in {label}"
         )
     if sample_weight is not None:
+        check_unmasked(f"sample_weight of {label}", sample_weight)
         sample_weight = as_weights(
             f"sample_weight of {label}", np.asarray(sample_weight), n_samples
         )
@@ -257,6 +263,8 @@ def summarize_blocks(blocks, label, is_classifier):
     shape = (*blocks.X.shape, n_outputs)
     if not is_classifier or not len(y):
         return Summary(*shape, None, None)
+    if y.dtype.kind == "f" and np.isnan(y).any():
+        raise ValueError(f"y must hold labels, none of them missing; got NaN in {label}")
     kind = "multiclass" if y.dtype.kind in "OUST" else type_of_target(y)
     if kind not in CLASS_TARGETS:
         raise ValueError(
@@ -266,7 +274,9 @@ def summarize_blocks(blocks, label, is_classifier):
         return Summary(*shape, None, None)
     check_labels(y, label)
     classes, codes = np.unique(y, return_inverse=True)
-    return Summary(*shape, classes, np.bincount(codes, weights, len(classes)).astype(np.float64))
+    counts = np.bincount(codes, minlength=len(classes))
+    sums = counts if weights is None else np.bincount(codes, weights, len(classes))
+    return Summary(*shape, classes, sums.astype(np.float64), counts)
 
 
 def check_labels(y, label):

@@ -105,4 +105,9 @@ def score_block(estimator, X, y, sample_weight, is_classifier):
         y = y[:, 0]
     if sample_weight is not None:
         sample_weight = as_weights("sample_weight", np.asarray(sample_weight), n_samples)
-    return measure_predictions(estimator.predict(X), y, sample_weight, is_classifier)
+    if not is_classifier and not (y.dtype.kind in "biuf" and np.isfinite(y).all()):
+        raise ValueError("y must hold finite numbers")
+    predictions = estimator.predict(X)
+    if predictions.shape != y.shape:
+        raise ValueError(f"y must have the shape {predictions.shape}; got {y.shape} in a partition")
+    return measure_predictions(predictions, y, sample_weight, is_classifier)

@@ -63,6 +63,12 @@ class Plan:
     dropout_schedule: Any = None
     drop_last: bool = False
 
+    def count_steps(self, n_samples):
+        """Return the number of steps of an epoch."""
+        if self.drop_last and n_samples >= self.batch_size:
+            return n_samples // self.batch_size
+        return -(-n_samples // self.batch_size)
+
 
 @dataclass(frozen=True)
 class Round:
@@ -164,11 +170,11 @@ def train_partition(partition, replica, plan, turn, is_first=True):
         optimizer_state.blocks["state_0"] *= turn.momentum_factor
     sums = np.zeros(4) if is_first else replica.sums.copy()
     partition = partition.select(plan.fold)
-    for order, epoch, first, steps in list_chunks(partition, plan, turn.position):
+    for order, epoch, first, steps, offset in list_chunks(partition, plan, turn.position):
         n_samples = partition.n_training if order is None else len(order)
         batch_size = min(plan.batch_size, n_samples)
         taken = -(-n_samples // batch_size)
-        settings = compute_settings(plan, turn, first, taken, steps)
+        settings = compute_settings(plan, turn, offset, taken, steps)
         with EpochRun(
             state.program, partition.rows, partition.targets, order, batch_size, settings,
             plan.threads, optimizer=optimizer_state.kernel,
@@ -183,7 +189,7 @@ def train_partition(partition, replica, plan, turn, is_first=True):
 
 
 def list_chunks(partition, plan, position):
-    """Yield (order, epoch, first step, steps of the epoch) of the steps of a round.
+    """Yield (order, epoch, first step, steps of the epoch, steps done before) of a round's steps.
 
     Parameters
     ----------
@@ -193,11 +199,10 @@ def list_chunks(partition, plan, position):
         Number of earlier rounds.
     """
     n_samples, batch_size = partition.n_training, plan.batch_size
-    steps = -(-n_samples // batch_size)
-    if plan.drop_last and n_samples >= batch_size:
-        steps = n_samples // batch_size
+    steps = plan.count_steps(n_samples)
     count = steps if plan.local_steps is None else plan.local_steps
-    done, end = position * count, (position + 1) * count
+    begin, end = position * count, (position + 1) * count
+    done = begin
     while done < end:
         epoch, first = divmod(done, steps)
         taken = min(steps - first, end - done)
@@ -211,12 +216,18 @@ def list_chunks(partition, plan, position):
             order = np.arange(n_samples, dtype=np.uint32)
         if is_part:
             order = order[first * batch_size : (first + taken) * batch_size].copy()
-        yield order, epoch, first, steps
+        yield order, epoch, first, steps, done - begin
         done += taken
 
 
 def compute_settings(plan, turn, first, count, steps):
-    """Return the `StepSettings` of `count` steps."""
+    """Return the `StepSettings` of `count` steps of a round, from step `first` of the round on.
+
+    Parameters
+    ----------
+    steps : int
+        Number of steps of an epoch of the partition.
+    """
     schedules = turn.schedule, plan.decay_schedule, plan.dropout_schedule
     if all(schedule is None for schedule in schedules):
         return StepSettings(turn.rate)

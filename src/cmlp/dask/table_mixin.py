@@ -108,7 +108,7 @@ class ClusterTables(ClusterEstimator):
             resolve_metric(self.val_metric, is_classifier(self), loss), self.dtype,
             self.compute_dtype, self.weight_decay_mode, self.early_stopping,
             None if self.time_limit is None else start + self.time_limit, self.local_steps,
-            self.replicas, self._resolve_threads(), bool(self.verbose),
+            self.replicas, self._resolve_threads(), bool(self.verbose), held_out is not None,
         )  # fmt: skip
         preparation = TablePreparation(
             trainer.make_network(0).state.architecture, encoder, columns, targets,

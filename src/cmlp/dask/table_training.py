@@ -58,7 +58,11 @@ class RoundMonitor:
 
 
 class TableLoop(TrainingLoop):
-    """A `TrainingLoop` that does not continue with earlier parameters after divergence."""
+    """A `TrainingLoop` that does not end with earlier parameters after an exception."""
+
+    def handle_interrupt(self):
+        """Raise the interrupt, which ends `fit`."""
+        raise  # called while it is handled
 
     def handle_divergence(self, error):
         """Raise the error."""
@@ -88,6 +92,7 @@ class TableTrainer:
     threads : int
         Threads of a task.
     prints : bool
+    has_validation_data : bool
     """
 
     run: Any
@@ -105,6 +110,7 @@ class TableTrainer:
     replicas: int | None
     threads: int
     prints: bool
+    has_validation_data: bool
 
     def make_network(self, seed):
         """Return a network that is not initialized from data."""
@@ -137,6 +143,8 @@ class TableTrainer:
             raise ValueError("sample_weight must be positive for at least one row to train on")
         validates = stop_round is None
         if validates and not self.run.n_validation:
+            if self.has_validation_data:
+                raise ValueError("validation_data must have rows; got empty partitions")
             raise ValueError(
                 "validation_fraction and cv must leave rows to validate with in at least one "
                 "partition; got partitions that are too small"

@@ -115,7 +115,8 @@ def with_label(label, function, *args):
     try:
         return function(*args)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{error} ({label})") from error
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{error} ({label})") from error
 
 
 # Tasks.

@@ -7,11 +7,10 @@ from dask import is_dask_collection
 
 from cmlp import tabular as local
 from cmlp._utils.validation import look_up
-from cmlp.dask.partitions import weigh_classes
 from cmlp.dask.table_mixin import ClusterTables
 from cmlp.dask.tables import learn_real_targets
 from cmlp.tabular.base import store_arguments
-from cmlp.tabular.targets import ClassTargets
+from cmlp.tabular.targets import ClassTargets, check_class_weight
 
 
 class RealMLPClassifier(ClusterTables, local.RealMLPClassifier):  # type: ignore[misc]  # no groups
@@ -69,18 +68,36 @@ class RealMLPClassifier(ClusterTables, local.RealMLPClassifier):  # type: ignore
         store_arguments(self, locals())
 
     def _learn_targets(self, run, futures, summaries):
-        if self.calibrate is not None:
-            look_up("calibrate", self.calibrate, {"temperature": None})
         for number, summary in summaries.items():
             if summary.n_outputs is not None:
                 raise ValueError(
                     f"y must have the shape (n_rows,); got {summary.n_outputs} columns in "
                     f"partition {number}"
                 )
-        return ClassTargets(np.unique(np.concatenate([s.classes for s in summaries.values()])))
+        labels = [summary.classes for summary in summaries.values()]
+        try:
+            return ClassTargets(np.unique(np.concatenate(labels)))
+        except TypeError:
+            raise TypeError(
+                "y must hold labels of one type in all partitions; got "
+                f"{', '.join(sorted({str(part.dtype) for part in labels}))}"
+            ) from None
+
+    def _check_arguments(self, settings, validation_data):
+        super()._check_arguments(settings, validation_data)
+        if self.calibrate is not None:
+            look_up("calibrate", self.calibrate, {"temperature": None})
+        check_class_weight(self.class_weight)
 
     def _weigh_classes(self, targets, summaries):
-        return weigh_classes(self.class_weight, targets.classes, summaries)
+        if self.class_weight is None:
+            return None
+        if isinstance(self.class_weight, dict):
+            return np.array([self.class_weight.get(label, 1.0) for label in targets.classes], float)
+        counts = np.zeros(len(targets.classes))
+        for summary in summaries:
+            counts[np.searchsorted(targets.classes, summary.classes)] += summary.class_counts
+        return counts.sum() / len(counts) / counts
 
     def predict_proba(self, X):
         """Predict the probabilities of the classes, lazily for Dask collections.

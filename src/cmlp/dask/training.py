@@ -6,7 +6,7 @@ import warnings
 from sklearn.exceptions import ConvergenceWarning
 
 from cmlp._training.history import History
-from cmlp.dask.rounds import Replica, Round
+from cmlp.dask.rounds import Replica, Round, compute_settings
 from cmlp.errors import TrainingDiverged
 from cmlp.optimizers import SGD
 from cmlp.schedules import start_schedule
@@ -75,6 +75,7 @@ class TrainingLoop:
     def start(self, plan, replicas):
         """Give the cluster the network's parameters and the optimizer's state."""
         state, optimizer_state = self.network.state, self.learning_rate.optimizer_state
+        self.plan = plan
         optimizer_state.begin(state.parameters)
         self.run.start(Replica.capture(state, optimizer_state), plan, replicas)
 
@@ -93,7 +94,7 @@ class TrainingLoop:
             while len(self.history.epochs) < rounds and not self.is_stopped:
                 self.train_round()
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=5)
+            self.handle_interrupt()
         except TrainingDiverged as error:
             self.handle_divergence(error)
         self.run.replica.result().load(state, optimizer_state)
@@ -118,7 +119,7 @@ class TrainingLoop:
         record = {"loss": found.loss / found.weight}
         if self.learning_rate.optimizer_state.optimizer.penalty is not None:
             record["penalty"] = found.penalty / found.weight
-        record |= {"lr": turn.rate, "seconds": seconds,
+        record |= {"lr": self.get_last_rate(turn), "seconds": seconds,
                    "samples_per_second": found.n_samples / max(seconds, 1e-9)}  # fmt: skip
         self.score = found.score
         view = AveragedNetwork(self.run, self.network.state.score_name)
@@ -130,6 +131,14 @@ class TrainingLoop:
             self.run.replica.result().load_averages(self.network.state)
             answers = [c.on_epoch_end(self.network, number, record) for c in self.callbacks]
             self.is_stopped |= any(answer is True for answer in answers)
+
+    def get_last_rate(self, turn):
+        """Return the learning rate of the last step of a round, on its largest partition."""
+        plan = self.plan
+        n_samples = max(n_samples for n_samples, *_ in self.run.sizes)
+        steps = plan.count_steps(n_samples)
+        last = (plan.local_steps or steps) - 1
+        return compute_settings(plan, turn, last, 1, steps).get_rate(0)
 
     def make_round(self, number):
         """Return the arguments of a round's tasks."""
@@ -153,6 +162,10 @@ class TrainingLoop:
         factor = self.get_momentum_factor() if self.schedule is None else 1.0
         if factor != 1:
             self.learning_rate.optimizer_state.blocks["state_0"] *= factor
+
+    def handle_interrupt(self):
+        """Keep the result of the last round, as scikit-learn does."""
+        warnings.warn("Training interrupted by user.", stacklevel=6)
 
     def handle_divergence(self, error):
         """Stop; raise `ValueError` unless there are earlier parameters to restore."""

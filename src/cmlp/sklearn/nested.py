@@ -15,6 +15,19 @@ def get_named(name, value):
     return NAMED[name].get(value, value) if isinstance(value, str) else value
 
 
+def replace_arguments(name, value, values):
+    """Return the optimizer or schedule `value` with other arguments, a dict."""
+    value = get_named(name, value)
+    if not isinstance(value, Record):
+        raise ValueError(
+            f"{name} must be an object of cmlp or its name to set "
+            f"{name}__{next(iter(values))}; got {value!r}"
+        )
+    for argument in values:
+        look_up(f"an argument of {name}", argument, {each.name: None for each in fields(value)})
+    return replace(value, **values)
+
+
 class NestedArguments:
     """Give an estimator the arguments of its optimizer and its schedule.
 
@@ -56,24 +69,16 @@ class NestedArguments:
         """
         nested = {key: value for key, value in params.items()
                   if "__" in key and key.partition("__")[0] in NAMED}  # fmt: skip
-        super().set_params(**{key: params[key] for key in params.keys() - nested.keys()})
+        own = {key: value for key, value in params.items() if key not in nested}
         changes: dict[str, dict] = {}
         for key, value in nested.items():
             name, _, argument = key.partition("__")
             changes.setdefault(name, {})[argument] = value
-        replaced = {name: self._replace(name, values) for name, values in changes.items()}
+        replaced = {
+            name: replace_arguments(name, own.get(name, getattr(self, name)), values)
+            for name, values in changes.items()
+        }
+        super().set_params(**own)
         for name, value in replaced.items():
             setattr(self, name, value)
         return self
-
-    def _replace(self, name, values):
-        # Return the optimizer or schedule with other arguments.
-        value = get_named(name, getattr(self, name))
-        if not isinstance(value, Record):
-            raise ValueError(
-                f"{name} must be an object of cmlp or its name to set "
-                f"{name}__{next(iter(values))}; got {value!r}"
-            )
-        for argument in values:
-            look_up(f"an argument of {name}", argument, {each.name: None for each in fields(value)})
-        return replace(value, **values)

@@ -34,7 +34,9 @@ def learn_scale(values, extremes=None):
     present = values[~np.isnan(values)]
     has_missing = len(present) < len(values)
     if len(present) == 0:
-        return 0.0, 0.0, has_missing
+        if extremes is None:
+            return 0.0, 0.0, has_missing
+        present = np.array(extremes)
     lowest, highest = extremes or (float(present.min()), float(present.max()))
     shrink = SHRINK if max(-lowest, highest) > LARGE else 1.0
     present *= shrink

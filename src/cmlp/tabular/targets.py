@@ -153,7 +153,10 @@ def convert_real(y, name):
             f"{name} must hold real numbers, shape (n_samples,) or (n_samples, n_targets); "
             f"got {array.dtype}, shape {array.shape}"
         )
-    array = array.astype(np.float64)
+    try:
+        array = array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must hold real numbers: {error}") from None
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must not hold NaN or infinity")
     return array
@@ -183,6 +186,16 @@ def check_weights(sample_weight, n_samples):
     return weights
 
 
+def check_class_weight(class_weight):
+    """Raise `ValueError` unless it is a dict of weights, "balanced" or None."""
+    if class_weight is None or (isinstance(class_weight, str) and class_weight == "balanced"):
+        return
+    if not isinstance(class_weight, dict):
+        raise ValueError(f"class_weight must be a dict, 'balanced' or None; got {class_weight!r}")
+    for label, weight in class_weight.items():
+        check_non_negative(f"class_weight[{label!r}]", weight)
+
+
 def weigh_classes(class_weight, y, sample_weight):
     """Return the product of the weights of samples and of their classes, float64, or None.
 
@@ -192,12 +205,8 @@ def weigh_classes(class_weight, y, sample_weight):
     y : ndarray, shape (n_samples,)
     sample_weight : ndarray of float64, shape (n_samples,), or None
     """
+    check_class_weight(class_weight)
     if class_weight is None:
         return sample_weight
-    if isinstance(class_weight, str) and class_weight != "balanced":
-        raise ValueError(f"class_weight must be a dict, 'balanced' or None; got {class_weight!r}")
-    if isinstance(class_weight, dict):
-        for label, weight in class_weight.items():
-            check_non_negative(f"class_weight[{label!r}]", weight)
     weights = compute_sample_weight(class_weight, y)
     return weights if sample_weight is None else weights * sample_weight

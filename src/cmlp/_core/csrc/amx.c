@@ -43,6 +43,14 @@ INLINE void begin_tiles(void)
     _tile_loadconfig(&config);
 }
 
+/* Load tile t, a literal, from rows that are `stride` bytes apart.  In GCC 12 the intrinsic does not
+ * tell that it reads memory: the barrier keeps the stores before it. */
+#define LOAD_TILE(t, from, stride)           \
+    do {                                     \
+        __asm__ volatile("" ::: "memory");   \
+        _tile_loadd(t, from, stride);        \
+    } while (0)
+
 /* Copy a tile of units; rows from `rows` on and units from `units` on become 0. */
 INLINE void copy_tile(int64_t rows, int64_t units, const REAL *a, int64_t lda, REAL *tile)
 {
@@ -53,14 +61,14 @@ INLINE void copy_tile(int64_t rows, int64_t units, const REAL *a, int64_t lda, R
     }
 }
 
-/* Load tile t from rows of units.  A macro, because t must be a literal. */
+/* Load tile t from rows of units, of which some may be beyond the end. */
 #define LOAD_UNITS(t, rows, units, a, lda)                                 \
     do {                                                                   \
         if ((rows) >= TILE && (units) >= TILE) {                           \
-            _tile_loadd(t, a, (lda) * (int64_t)sizeof(REAL));              \
+            LOAD_TILE(t, a, (lda) * (int64_t)sizeof(REAL));              \
         } else {                                                           \
             copy_tile(rows, units, a, lda, edge);                          \
-            _tile_loadd(t, edge, TILE * sizeof(REAL));                     \
+            LOAD_TILE(t, edge, TILE * sizeof(REAL));                     \
         }                                                                  \
     } while (0)
 
@@ -73,11 +81,11 @@ INLINE void add_products(const int is_tall, const int is_wide, int64_t rows, con
     for (int64_t t = 0; t < p->k; t += TILE) {
         const REAL *a = p->a + t, *b = p->b + t * p->ldb;
         const int64_t units = p->k - t;
-        _tile_loadd(6, b, stride);
+        LOAD_TILE(6, b, stride);
         LOAD_UNITS(4, rows, units, a, p->a_row);
         _tile_dpbf16ps(0, 4, 6);
         if (is_wide) {
-            _tile_loadd(7, b + TILE, stride);
+            LOAD_TILE(7, b + TILE, stride);
             _tile_dpbf16ps(1, 4, 7);
         }
         if (is_tall) {
@@ -94,13 +102,13 @@ INLINE void load_sums(const int is_tall, const int is_wide, const REAL *from, in
 {
     const int64_t stride = ld * (int64_t)sizeof(REAL);
     const REAL *below = from + TILE * ld;
-    _tile_loadd(0, from, stride);
+    LOAD_TILE(0, from, stride);
     if (is_wide)
-        _tile_loadd(1, from + TILE, stride);
+        LOAD_TILE(1, from + TILE, stride);
     if (is_tall)
-        _tile_loadd(2, below, stride);
+        LOAD_TILE(2, below, stride);
     if (is_tall && is_wide)
-        _tile_loadd(3, below + TILE, stride);
+        LOAD_TILE(3, below + TILE, stride);
 }
 
 /* Store the tiles of sums to rows that are `ld` reals apart. */
@@ -295,7 +303,8 @@ INLINE void pack_sample_rows(int64_t samples, int64_t rows, const REAL *a, int64
     }
 }
 
-/* The update by at most BF16_SAMPLES samples; see cmlp_bf16_kernels. */
+/* The update by at most BF16_SAMPLES samples; see cmlp_bf16_kernels.  Reads up to 2 * LANES elements of
+ * each row of units beyond its columns, so the last row must be followed by that padding. */
 NOINLINE void update_by_tiles(int64_t m, int64_t n, int64_t k, const REAL *a, int64_t lda,
                               const REAL *d, int64_t ldd, REAL factor, REAL *w, int64_t ldw)
 {

@@ -37,8 +37,10 @@ static inline const cmlp_kernels *cmlp_table(const char *isa, int itemsize)
         return wide ? &cmlp_avx512_8 : &cmlp_avx512_bf16_4;
     if (!strcmp(isa, "amx")) {
         static cmlp_kernels amx;
-        amx = cmlp_avx512_bf16_4;
-        amx.bf16 = &cmlp_amx_4;
+        if (amx.bf16 == NULL) {
+            amx = cmlp_avx512_bf16_4;
+            amx.bf16 = &cmlp_amx_4;
+        }
         return wide ? &cmlp_avx512_8 : &amx;
     }
 #endif
