@@ -55,11 +55,12 @@ def draw(results, path, reference, measure):
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for peer, (seconds, ratio) in place_peers(fits, reference, measure).items():
         color = "C0" if peer.startswith("cmlp") else "0.4"
-        # Labels on the left and below stay within the plot and apart.
-        is_slow = peer.startswith("pytabkit") or peer == "sklearn-trees"
+        # Labels on the left stay within the plot, those below apart from others.
+        is_slow, is_below = peer.startswith("pytabkit"), peer == "sklearn-trees"
         axes.plot(seconds, ratio, "o", color=color)
         axes.annotate(
-            PEERS[peer].title, (seconds, ratio), xytext=(-5, -13) if is_slow else (5, 5),
+            PEERS[peer].title, (seconds, ratio),
+            xytext=(-5 if is_slow else 5, -13 if is_slow or is_below else 5),
             textcoords="offset points", ha="right" if is_slow else "left", color=color, fontsize=9,
         )  # fmt: skip
     axes.set_xscale("log")
