@@ -179,7 +179,7 @@ def test_training_is_as_accurate_as_on_one_machine(client):
     local = tabular.RealMLPRegressor("fast", random_state=0).fit(table, y)
     losses = [1 - estimator.score(test, y_test) for estimator in (cluster, local)]
     assert losses[0] < 1.3 * losses[1]
-    assert losses[1] < 0.1
+    assert losses[1] < 0.2
 
 
 @pytest.mark.parametrize("options", [{}, {"replicas": 2, "local_steps": 5, "cv": 2}])
