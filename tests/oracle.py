@@ -526,7 +526,7 @@ def multiply_bfloat16(a, b, start):
 
 
 def multiply_bfloat16_tiles(a, b, start):
-    """Return start + a @ b with a and b rounded, as TDPBF16PS sums: see csrc/amx.c."""
+    """Return start + a @ b with a and b rounded, as TDPBF16PS sums: see csrc/bfloat16_tiles.h."""
     a, b = round_bfloat16(a), round_bfloat16(b)
     sums = flush(np.array(np.broadcast_to(start, (a.shape[0], b.shape[1])), np.float32))
     for t in range(0, a.shape[1], 32):

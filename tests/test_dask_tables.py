@@ -73,7 +73,7 @@ def assert_same_encoder(encoder, expected):
         np.testing.assert_array_equal(array, expected_arrays[name])
 
 
-# What the partitions have in common.
+# The encoder, the targets and the metrics of all partitions.
 
 
 def test_the_encoder_of_partitions_is_that_of_the_table(client):

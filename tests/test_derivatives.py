@@ -1,5 +1,7 @@
 """Outputs of hidden layers, gradients, Jacobians and vector-Jacobian products of networks."""
 
+import copy
+import pickle
 from contextlib import nullcontext
 
 import numpy as np
@@ -127,6 +129,26 @@ def test_steps_by_gradients_are_those_of_partial_fit(rng, optimizer, max_norm):
     assert_allclose(net.weight[0], expected.weight[0], rtol=1e-9, atol=1e-11)
 
 
+def test_gradients_travel_and_are_averaged(rng):
+    net, expected = make_network(dropout=0.0), make_network(dropout=0.0)
+    X, y = rng.normal(size=(20, 5)), rng.integers(0, 3, 20)
+    parts = [net.gradient(X[i : i + 10], y[i : i + 10]) for i in (0, 10)]
+    first, second = pickle.loads(pickle.dumps(parts[0])), copy.deepcopy(parts[1])
+    mean = (first + second) * 0.5
+    whole = net.gradient(X, y)
+    assert_allclose(mean.weight[1], whole.weight[1], rtol=1e-10, atol=1e-14)
+    first.weight[0][:] = 7
+    assert (7 * np.ones_like(first.weight[0]) == first.to_dict()["weight_0"]).all()
+    assert not (parts[0].weight[0] == 7).any()
+    net.apply(mean, SGD(0.1))
+    expected.apply(whole, SGD(0.1))
+    assert_allclose(net.weight[0], expected.weight[0], rtol=1e-10)
+    with pytest.raises(ValueError, match="gradients must be those of networks with the same"):
+        first + make_network(sizes=(5, 4, 3)).gradient(X, y)
+    with pytest.raises(TypeError):
+        first * "2"
+
+
 def test_wrong_gradients_are_refused(rng):
     net, other = make_network(), make_network(sizes=(5, 9, 6, 3))
     X, y = rng.normal(size=(4, 5)), [0, 1, 2, 0]
@@ -227,7 +249,7 @@ def test_outputs_of_hidden_layers(rng):
         (lambda n, X: n.transform(X * np.nan), ValueError, "X must .*finite"),
         (lambda n, X: n.input_gradient(X), ValueError, "output must be given for a network with 3"),
         (lambda n, X: n.input_gradient(X, 3), ValueError, "output must be from 0 to 2"),
-        (lambda n, X: n.input_gradient(X, [0]), TypeError, "output must be an integer, or one for"),
+        (lambda n, X: n.input_gradient(X, [0]), ValueError, "output must be an integer, or one"),
         (lambda n, X: n.input_gradient(X, 0.5), TypeError, "output must be an integer"),
         (lambda n, X: n.jacobian(X * np.inf), ValueError, "X must .*finite"),
         (lambda n, X: n.vjp(X, np.zeros((4, 2))), ValueError,

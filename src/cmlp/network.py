@@ -349,8 +349,8 @@ class Network(
                     sync_every=None):  # fmt: skip
         """Train on all of X once; the next call continues.
 
-        Unlike in `fit`, the optimizer's state persists between calls with equal optimizers. Without
-        `optimizer`, the next call continues with that of the last one.
+        Unlike in `fit`, the optimizer's state persists between calls with equal optimizers. A call
+        without `optimizer` continues with the optimizer of the last one.
 
         Parameters
         ----------

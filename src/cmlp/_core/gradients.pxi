@@ -41,7 +41,7 @@ cdef void begin_running(const Job *job) noexcept:
 
 cdef Workspace prepare_derivatives(Program program, DerivativeJob *derivatives,
                                    const cmlp_rows *rows, int64_t longest, int threads):
-    # Fill in everything but what is to be computed.
+    # Fill in a job for these samples; the caller adds the seed and the memory of the results.
     cdef TrainingJob *training = &derivatives.training
     cdef Workspace workspace
     memset(derivatives, 0, sizeof(DerivativeJob))

@@ -129,12 +129,12 @@ class Architecture(Record):
             raise ValueError("input_noise and input_dropout must be 0 with OneHot or Embedding, "
                              "which read the codes of categories")  # fmt: skip
 
-    @property
+    @cached_property
     def dense(self):
         """The dense layers, a tuple."""
         return tuple(layer for layer in self.layers if isinstance(layer, Dense))
 
-    @property
+    @cached_property
     def encoders(self):
         """The input layers that compute other columns, a tuple."""
         return tuple(layer for layer in self.layers if isinstance(layer, Encoder))
@@ -157,7 +157,7 @@ class Architecture(Record):
             columns = layer.count_outputs(columns)
         return columns
 
-    @property
+    @cached_property
     def sizes(self):
         """Numbers of columns: of X, then of each dense layer's outputs; a tuple of int."""
         return (self.inputs, *(layer.units for layer in self.dense))

@@ -1,10 +1,14 @@
 """`Gradient`: derivatives with respect to all parameters of a network."""
 
+from numbers import Real
+
 from cmlp._model.parameters import LayerViews
 
 
 class Gradient:
     """The gradient of a number with respect to all parameters of a network.
+
+    Gradients of networks with the same layers can be added, and multiplied by numbers.
 
     Parameters
     ----------
@@ -35,6 +39,24 @@ class Gradient:
     bias = property(lambda self: self._get_views("bias"))
     scale = property(lambda self: self._get_views("scale"))
     alpha = property(lambda self: self._get_views("alpha"))
+
+    def __add__(self, other):
+        if not isinstance(other, Gradient):
+            return NotImplemented
+        if other.tensors.tensors != self.tensors.tensors:
+            raise ValueError("gradients must be those of networks with the same layers to be added")
+        result = Gradient(self.tensors.make_zeros())
+        result.tensors.block[:] = self.tensors.block + other.tensors.block
+        return result
+
+    def __mul__(self, factor):
+        if not isinstance(factor, Real):
+            return NotImplemented
+        result = Gradient(self.tensors.make_zeros())
+        result.tensors.block[:] = self.tensors.block * self.tensors.dtype.type(factor)
+        return result
+
+    __rmul__ = __mul__
 
     def to_dict(self):
         """Return the derivatives by the names that files use, such as ``"weight_0"``; views."""

@@ -6,6 +6,7 @@ sequentially. Rows in memory are padded with zeros to whole vectors of the wides
 Gradients, optimizer state and averages are blocks of the same layout.
 """
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -72,7 +73,11 @@ class TensorBlock:
         self.block = aligned_zeros(sum(sizes), dtype)
         starts = [sum(sizes[:i]) for i in range(len(sizes))]
         self.offsets = dict(zip(self.tensors, starts, strict=True))
-        self.views = self.view_block(self.block)
+
+    @cached_property
+    def views(self):
+        """Views of `block`; see the class."""
+        return self.view_block(self.block)
 
     def view_block(self, block):
         """Return views of another block of this layout, as in `views`; a dict."""
@@ -94,7 +99,18 @@ class TensorBlock:
 
     def make_zeros(self):
         """Return a block of the same layout whose elements are zero."""
-        return TensorBlock(self.tensors, self.dtype)
+        other = object.__new__(TensorBlock)
+        other.tensors, other.dtype, other.offsets = self.tensors, self.dtype, self.offsets
+        other.block = aligned_zeros(self.block.size, self.dtype)
+        return other
+
+    def __getstate__(self):
+        return self.tensors, self.dtype, self.block
+
+    def __setstate__(self, state):
+        tensors, dtype, block = state
+        self.__init__(tensors, dtype)
+        self.block[:] = block
 
     def get_views(self, name):
         """Return the views of the tensors with this name, in order of their layers."""

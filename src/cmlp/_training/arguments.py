@@ -191,7 +191,7 @@ def prepare_training(network, X, y, options, *, optimizer_state=None, earlier_ta
 
 
 def choose_optimizer(optimizer, state):
-    """Return the optimizer of a run; by default that of the checkpoint, if it resumes one."""
+    """Return the optimizer of a run; None selects the checkpoint's if the run resumes one."""
     if optimizer is None and state.checkpoint is not None:
         text = checkpoint.from_snapshot(state.checkpoint, state).signature["optimizer"]
         try:

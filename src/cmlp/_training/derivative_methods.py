@@ -126,13 +126,13 @@ class DerivativeMethods:
                 "parameters are those of training; see gradient"
             )
         rows = convert_samples(X, architecture, check_finite=False)
-        seed = convert_seed(output_gradient, (len(rows), self.size[-1]), self.dtype)
+        seed = convert_seed(output_gradient, (len(rows), architecture.outputs), self.dtype)
         tensors = self.state.parameters.make_zeros()
         inputs = None if architecture.encoders else self._make_inputs(len(rows), 1)
         if len(rows):
             compute_derivatives(self.state.program, rows, seed, inputs, None, tensors.block,
                                 resolve_threads(threads))  # fmt: skip
-        return Gradient(tensors), None if inputs is None else inputs[:, 0, : self.size[0]].copy()
+        return Gradient(tensors), None if inputs is None else self._drop_padding(inputs)[:, 0]
 
     def input_gradient(self, X, output=None, *, threads=None):
         """Return the gradient of one output with respect to the inputs, for each sample.
@@ -161,8 +161,9 @@ class DerivativeMethods:
         if output is None and outputs > 1:
             raise ValueError(f"output must be given for a network with {outputs} outputs")
         index = np.zeros((), np.int64) if output is None else np.asarray(output)
-        if index.dtype.kind not in "iu" or index.shape not in ((), (len(rows),)):
-            raise TypeError(
+        is_integer = index.dtype.kind in "iu"
+        if not is_integer or index.shape not in ((), (len(rows),)):
+            raise (ValueError if is_integer else TypeError)(
                 f"output must be an integer, or one for each of the {len(rows)} samples; got "
                 f"{index.dtype}, shape {index.shape}"
             )
@@ -208,8 +209,8 @@ class DerivativeMethods:
         gradient : Gradient
             Of this network, or of another one with the same layers. Not searched for NaN.
         optimizer : Optimizer or str, optional
-            As in `fit`, without `penalty` and `accumulate`. By default that of the last call of
-            `partial_fit` or `apply`, at first ``Adam(lr=1e-3)``.
+            As in `fit`, without `penalty` and `accumulate`. None selects the optimizer of the last
+            call of `partial_fit` or `apply`, at first ``Adam(lr=1e-3)``.
 
         Returns
         -------
@@ -234,8 +235,11 @@ class DerivativeMethods:
 
     def _make_inputs(self, n_samples, count):
         # Return memory for derivatives with respect to the inputs, (n_samples, count, padded).
-        width = compute_padded_width(self.size[0], self.dtype)
+        width = compute_padded_width(self.state.architecture.inputs, self.dtype)
         return aligned_zeros(n_samples * count * width, self.dtype).reshape(n_samples, count, width)
+
+    def _drop_padding(self, inputs):
+        return np.ascontiguousarray(inputs[:, :, : self.state.architecture.inputs])
 
     def _differentiate(self, rows, seed, count, threads):
         # Return derivatives with respect to the inputs, shape (n, count, inputs), checked.
@@ -243,7 +247,7 @@ class DerivativeMethods:
         if len(rows):
             compute_derivatives(self.state.program, rows, seed, inputs, None, None,
                                 resolve_threads(threads), count)  # fmt: skip
-        found = inputs[:, :, : self.size[0]].copy()
+        found = self._drop_padding(inputs)
         if not np.isfinite(found).all():
             rows.check_finite(self.dtype)
             self.state.check_finite()

@@ -36,7 +36,7 @@ class History(Mapping):
         return iter(self.names)
 
     def __len__(self):
-        """Return the number of quantities; that of the epochs is ``len(history.epochs)``."""
+        """Return the number of quantities; there are ``len(history.epochs)`` epochs."""
         return len(self.names)
 
     def __repr__(self):

@@ -6,6 +6,7 @@ from numbers import Integral
 
 import dask
 import distributed
+import numpy as np
 from dask import delayed, is_dask_collection
 from sklearn.base import _clone_parametrized, is_classifier
 from sklearn.utils._param_validation import Interval
@@ -114,6 +115,31 @@ class ClusterEstimator:
         if not any(part is not None and part[0].any() for part in sums):
             raise ValueError("X must have samples whose sample_weight is positive; got none")
         return compute_score(sums, is_classifier(self))
+
+
+class ClusterClassifier:
+    """The probabilities of a classifier of a cluster; it precedes `ClusterEstimator`."""
+
+    def predict_proba(self, X):
+        """Predict the probabilities of the classes, lazily for Dask collections.
+
+        Parameters
+        ----------
+        X : array-like, table, sparse matrix, or Dask array or data frame
+            Of shape (n_samples, n_features).
+
+        Returns
+        -------
+        ndarray, Dask array or Dask data frame, shape (n_samples, n_classes)
+            In the order of `classes_`, which are the columns of a data frame.
+        """
+        return self._predict_any(X, "predict_proba")
+
+    def predict_log_proba(self, X):
+        """Predict the logarithms of the probabilities; see `predict_proba`."""
+        if is_dask_collection(X):
+            return np.log(self.predict_proba(X))
+        return super().predict_log_proba(X)
 
 
 def find_common(what, name, values):

@@ -152,7 +152,7 @@ class ClusterRun:
         self.add(found, sizes)
 
     def select(self, fold):
-        """Hold out a `Fold` of each partition instead of what the preparation has held out."""
+        """Hold out a `Fold` of each partition, instead of the rows held out before."""
         futures = dict(enumerate(self.prepared))
         sizes = self.submit_each(f"sizes-{fold.number}", get_partition_sizes, futures, fold)
         self.partitions, self.sizes, self.validation, self.n_validation = [], [], [], 0

@@ -3,16 +3,15 @@
 from typing import ClassVar
 
 import numpy as np
-from dask import is_dask_collection
 from sklearn.preprocessing import LabelBinarizer
 
 from cmlp import sklearn as local
-from cmlp.dask.base import CONSTRAINTS
+from cmlp.dask.base import CONSTRAINTS, ClusterClassifier
 from cmlp.dask.mixin import ClusterMixin
 from cmlp.dask.partitions import weigh_classes
 
 
-class MLPClassifier(ClusterMixin, local.MLPClassifier):  # type: ignore[misc]  # no ranks in fit
+class MLPClassifier(ClusterClassifier, ClusterMixin, local.MLPClassifier):  # type: ignore[misc]  # no ranks in fit
     """`cmlp.sklearn.MLPClassifier` for Dask arrays and data frames.
 
     A round trains a copy of the network on each partition, where the partition is, and averages
@@ -93,26 +92,6 @@ class MLPClassifier(ClusterMixin, local.MLPClassifier):  # type: ignore[misc]  #
         if classes is None and not hasattr(self, "classes_"):
             raise ValueError("classes must be passed on the first call to partial_fit.")
         return self._fit_collections(X, y, sample_weight, is_incremental=True, classes=classes)
-
-    def predict_proba(self, X):
-        """Predict the probabilities of the classes, lazily for Dask collections.
-
-        Parameters
-        ----------
-        X : array-like, sparse matrix, or Dask array or data frame, shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray, Dask array or Dask data frame, shape (n_samples, n_classes)
-            In the order of `classes_`, which are the columns of a data frame.
-        """
-        return self._predict_any(X, "predict_proba")
-
-    def predict_log_proba(self, X):
-        """Predict the logarithms of the probabilities; see `predict_proba`."""
-        if is_dask_collection(X):
-            return np.log(self.predict_proba(X))
-        return super().predict_log_proba(X)
 
     def _learn_targets(self, summaries, n_outputs, continues, classes):
         if n_outputs is not None:

@@ -126,7 +126,7 @@ class TableTrainer:
         ----------
         seed : int
         fold : Fold or None
-            What is held out; None: what the preparation has held out.
+            The rows to hold out; None: those that `ClusterRun.prepare` has held out.
         later : int, default 0
             Number of networks that follow, which share the time that is left.
         stop_round : int, optional

@@ -1,4 +1,4 @@
-"""What the partitions of a table have in common: encoder and targets, learned on the cluster.
+"""The encoder and the targets that the partitions of a table share, learned on the cluster.
 
 Functions named `describe_...`, `measure_...` and `sample_...` are tasks; they are pure and return
 little.
@@ -28,7 +28,7 @@ SAMPLE_ROWS, SAMPLE_VALUES = 2**16, 2**22
 
 
 class ColumnDescription(NamedTuple):
-    """What the type of a column in one partition says.
+    """A column of one partition, described by its type.
 
     Attributes
     ----------
@@ -215,8 +215,8 @@ def learn_encoder(run, loaded, n_rows, arguments, seed):
 
     Notes
     -----
-    Medians and quartiles are those of a sample if there are more than `SAMPLE_ROWS` rows;
-    extremes, categories and missing values are those of all rows.
+    All rows count for extremes, categories and missing values; if there are more than
+    `SAMPLE_ROWS`, a sample of them for medians and quartiles.
     """
     described = run.submit_each("columns", describe_columns, loaded)
     names = described[0][0]

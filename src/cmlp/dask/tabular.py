@@ -7,19 +7,21 @@ from dask import is_dask_collection
 
 from cmlp import tabular as local
 from cmlp._utils.validation import look_up
+from cmlp.dask.base import ClusterClassifier
 from cmlp.dask.table_mixin import ClusterTables
 from cmlp.dask.tables import learn_real_targets
 from cmlp.tabular.base import store_arguments
 from cmlp.tabular.targets import ClassTargets, check_class_weight
 
 
-class RealMLPClassifier(ClusterTables, local.RealMLPClassifier):  # type: ignore[misc]  # no groups
+class RealMLPClassifier(ClusterClassifier, ClusterTables, local.RealMLPClassifier):  # type: ignore[misc]  # no groups
     """`cmlp.tabular.RealMLPClassifier` for tables in a Dask cluster.
 
     A round trains a copy of the network on each partition, where the partition is, and averages
-    the copies; rounds take the place of epochs. Medians and quartiles are those of a sample of
-    65,536 rows if the table has more, all other statistics those of the whole table. With the same
-    data, partitioning and `random_state`, the result has the same bits for any number of workers.
+    the copies; `max_epochs`, `early_stopping` and schedules count rounds. All statistics of the
+    columns are exact, but for medians and quartiles of tables with more than 65,536 rows: these
+    come from a sample of that size. With the same data, partitioning and `random_state`, the
+    result has the same bits for any number of workers.
 
     Parameters
     ----------
@@ -98,26 +100,6 @@ class RealMLPClassifier(ClusterTables, local.RealMLPClassifier):  # type: ignore
         for summary in summaries:
             counts[np.searchsorted(targets.classes, summary.classes)] += summary.class_counts
         return counts.sum() / len(counts) / counts
-
-    def predict_proba(self, X):
-        """Predict the probabilities of the classes, lazily for Dask collections.
-
-        Parameters
-        ----------
-        X : table, array-like, or Dask data frame or array, shape (n_rows, n_features)
-
-        Returns
-        -------
-        ndarray, Dask array or Dask data frame, shape (n_rows, n_classes)
-            In the order of `classes_`, which are the columns of a data frame.
-        """
-        return self._predict_any(X, "predict_proba")
-
-    def predict_log_proba(self, X):
-        """Predict the logarithms of the probabilities; see `predict_proba`."""
-        if is_dask_collection(X):
-            return np.log(self.predict_proba(X))
-        return super().predict_log_proba(X)
 
 
 class RealMLPRegressor(ClusterTables, local.RealMLPRegressor):  # type: ignore[misc]  # no groups

@@ -4,7 +4,7 @@
  * The entries of a sample are units (bfloat16.h): `column` is the index of the unit in the dense row
  * of units, `value` the unit.
  *
- * Compiled with AMX, the sums are those of amx.c.
+ * Compiled with AMX, the sums have the order of bfloat16_tiles.h.
  */
 #ifndef CMLP_BFLOAT16_SPARSE_H
 #define CMLP_BFLOAT16_SPARSE_H
@@ -404,18 +404,17 @@ static void bf16_sparse_accumulate(int64_t m, int64_t n, int64_t first, int64_t 
     end_flush(mode);
 }
 
-#ifndef __AMX_BF16__
-static const cmlp_bf16_kernels bf16_kernels = {
-    .units_per_pair = UNITS_PER_PAIR,
-    .round_rows = round_rows,
-    .affine = bf16_affine,
-    .affine_backward = bf16_affine_backward,
-    .accumulate = bf16_accumulate,
-    .round_entries = bf16_round_entries,
-    .sparse_affine = bf16_sparse_affine,
-    .sparse_accumulate = bf16_sparse_accumulate,
-};
-#endif
+#define BF16_KERNELS                                \
+    {                                               \
+        .units_per_pair = UNITS_PER_PAIR,           \
+        .round_rows = round_rows,                   \
+        .affine = bf16_affine,                      \
+        .affine_backward = bf16_affine_backward,    \
+        .accumulate = bf16_accumulate,              \
+        .round_entries = bf16_round_entries,        \
+        .sparse_affine = bf16_sparse_affine,        \
+        .sparse_accumulate = bf16_sparse_accumulate \
+    }
 
 #endif
 #endif

@@ -23,6 +23,10 @@
 #include "quantized.h"
 #endif
 
+#if CMLP_REAL_BYTES == 4
+static const cmlp_bf16_kernels bf16_kernels = BF16_KERNELS;
+#endif
+
 const cmlp_kernels CMLP_TABLE = {
     .vector_bytes = VECTOR_BYTES,
     .activations = activation_infos,
