@@ -218,6 +218,20 @@ def test_validation_data_weights_classes_and_calibration(client):
     np.testing.assert_array_equal(estimator.classes_, ["high", "low"])
 
 
+def test_filters_keep_rows_and_targets_together(client, tmp_path):
+    X.assign(y=Y).to_parquet(tmp_path / "table.parquet")
+    frame = dd.read_parquet(tmp_path / "table.parquet").repartition(npartitions=4)
+    frame = frame[frame["size"] > 1]
+    kept = X["size"] > 1
+    weights = frame["count"] + 1.0
+    options = SMALL | {"max_epochs": 40, "init": "normal"}
+    estimator = RealMLPRegressor(**options).fit(frame[[*X.columns]], frame["y"], weights)
+    found = estimator.score(frame[[*X.columns]], frame["y"], weights)
+    local = estimator.to_local()
+    assert found == pytest.approx(local.score(X[kept], Y[kept], X["count"][kept] + 1.0))
+    assert found > 0.5
+
+
 def test_schedules_count_the_steps_of_all_rounds():
     class Recorder:
         def factors(self, steps, epoch, steps_per_epoch, epochs):

@@ -105,8 +105,8 @@ class ClusterEstimator:
         local = share_estimator(self.to_local())
         name = f"cmlp-score-{uuid.uuid4().hex}"
         sums = [
-            delayed(score_block)(local, *parts, is_classifier(self), dask_key_name=(name, i))
-            for i, parts in enumerate(zip(blocks.X, blocks.y, blocks.sample_weight, strict=True))
+            delayed(score_block)(local, part, is_classifier(self), dask_key_name=(name, i))
+            for i, part in enumerate(blocks.parts)
         ]
         if self.client is not None:
             sums = self.client.gather(self.client.compute(sums))

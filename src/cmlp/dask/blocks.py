@@ -18,17 +18,16 @@ class Blocks(NamedTuple):
 
     Attributes
     ----------
-    X, y : list of dask.delayed.Delayed
-    sample_weight : list of Delayed, or list of None
+    parts : list
+        A tuple of the blocks of X, y and the sample weights (None without) for each partition, or
+        a dask.delayed.Delayed of one.
     columns : pandas.DataFrame or None
         An empty data frame with the columns of X, if X is a data frame.
     dtype : numpy.dtype or None
         float32 if X is float32, else float64, as in scikit-learn; None for a table.
     """
 
-    X: list
-    y: list
-    sample_weight: list
+    parts: list
     columns: Any
     dtype: np.dtype | None
 
@@ -56,11 +55,31 @@ class Blocks(NamedTuple):
             parts["sample_weight"] = split_rows("sample_weight", sample_weight, (1,))
         for name, (blocks, sizes) in parts.items():
             check_alignment(name, blocks, sizes, *parts["X"])
-        count = len(parts["X"][0])
-        weights = parts["sample_weight"][0] if sample_weight is not None else [None] * count
+        given = [value for value in (X, y, sample_weight) if value is not None]
+        if all(isinstance(value, FRAMES) for value in given):
+            joined = join_frames(*given)
+        else:
+            weights = parts.get("sample_weight", ([None] * len(parts["X"][0]), None))
+            joined = list(zip(parts["X"][0], parts["y"][0], weights[0], strict=True))
         columns = make_meta(X) if isinstance(X, FRAMES) else None
-        return cls(parts["X"][0], parts["y"][0], weights, columns,
-                   None if is_table else choose_dtype(X))  # fmt: skip
+        return cls(joined, columns, None if is_table else choose_dtype(X))
+
+
+def join_frames(*frames):
+    """Return a Delayed of a tuple of the blocks of data frames for each partition.
+
+    Dask optimizes a data frame with its filters and repartitions. Those of X and y would get
+    other partitions if they were computed apart.
+    """
+    joined = dd.map_partitions(
+        pack_blocks, *frames, meta=(None, object), align_dataframes=False, enforce_metadata=False
+    )
+    return joined.to_delayed()
+
+
+def pack_blocks(X, y, sample_weight=None):
+    """Return the blocks of a partition as a tuple."""
+    return X, y, sample_weight
 
 
 def split_rows(name, value, dimensions):

@@ -107,9 +107,9 @@ class ClusterRun:
         name = f"cmlp-{kind.strip()}load-{self.token}"
         tasks = [
             delayed(load_blocks)(
-                *parts, f"{kind}partition {i}", blocks.dtype, dask_key_name=(name, i)
+                part, f"{kind}partition {i}", blocks.dtype, dask_key_name=(name, i)
             )
-            for i, parts in enumerate(zip(blocks.X, blocks.y, blocks.sample_weight, strict=True))
+            for i, part in enumerate(blocks.parts)
         ]
         loaded = [futures_of(task)[0] for task in self.client.persist(tasks)]
         summaries = [

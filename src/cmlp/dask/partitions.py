@@ -213,14 +213,14 @@ def make_seed(seed, index):
     return int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0])
 
 
-def load_blocks(X, y, sample_weight, label, dtype):
+def load_blocks(part, label, dtype):
     """Return the blocks of a partition as `LoadedBlocks`; arrays are not copied.
 
     Parameters
     ----------
-    X : ndarray, sparse matrix or pandas.DataFrame
-    y : ndarray, pandas.Series or DataFrame
-    sample_weight : ndarray, Series or None
+    part : tuple
+        X, an ndarray, sparse matrix or pandas.DataFrame; y, an ndarray, pandas.Series or DataFrame;
+        sample_weight, an ndarray, Series or None.
     label : str
         The partition's name in messages, such as ``"partition 0"``.
     dtype : numpy.dtype or None
@@ -231,6 +231,7 @@ def load_blocks(X, y, sample_weight, label, dtype):
     ValueError
         If the numbers of rows differ, or a weight is not finite or negative.
     """
+    X, y, sample_weight = part
     if dtype is not None and hasattr(X, "to_numpy"):
         X = X.to_numpy(dtype=dtype)
     check_unmasked(f"y of {label}", y)

@@ -93,8 +93,9 @@ def predict_lazily(estimator, X, method):
     )  # fmt: skip
 
 
-def score_block(estimator, X, y, sample_weight, is_classifier):
-    """Return the sums of the score of a block; see `cmlp.dask.scores`."""
+def score_block(estimator, part, is_classifier):
+    """Return the sums of the score of a partition; see `cmlp.dask.scores` and `load_blocks`."""
+    X, y, sample_weight = part
     n_samples = X.shape[0]
     y = np.asarray(y)
     if len(y) != n_samples:
