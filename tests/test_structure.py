@@ -33,7 +33,8 @@ LAYERS = [
     """sklearn sklearn.estimators sklearn.mixin sklearn.nested sklearn.optimizers sklearn.parameters
     sklearn.labels sklearn.ranks sklearn.schedules sklearn.sources sklearn.stopping
     sklearn.threadpool sklearn.validation""",
-    "ensemble dask.ensembles dask.clients config",
+    """ensemble dask.ensembles dask.clients config plot plot.classifiers plot.curves plot.diagram
+    plot.images plot.models plot.regressors""",
     "reference",
     "network",
     """quantized _quantization _quantization.calibration _quantization.methods
@@ -55,15 +56,17 @@ LAYERS = [
     formats.quantized_archive formats.safetensors formats.sklearn_mlp formats.torch
     formats.torch_modules""",
     "layers",
-    """_model _model.architecture _model.attributes _model.gradient _model.layers _model.layers.base
+    """_model _model.architecture _model.attributes _model.description _model.gradient _model.html
+    _model.layers _model.layers.base
     _model.layers.dense _model.layers.encoders _model.layers.input_dropout _model.layers.input_noise
     _model.optimizer_choice _model.optimizer_state _model.parameter_groups _model.parameters
     _model.quantized _model.state _model.tasks""",
     "callbacks",
-    "plot",
+    "plot.figures plot.lines",
     "activations initializers losses metrics normalizations optimizers schedules",
     "lbfgs",
-    "_utils _utils.fields _utils.schema _utils.threads _utils.validation errors _version",
+    """_utils _utils.fields _utils.html _utils.schema _utils.threads _utils.validation errors
+    _version""",
     """_core _core.blas _core.hooks _core.inputs _core.kernels _core.pool _core.program
     _core.quantized _core.sharded _core.steps _core.training""",
 ]

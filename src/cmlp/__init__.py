@@ -18,7 +18,7 @@ from cmlp.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, RM
 from cmlp.reference import MLP, Model
 
 if TYPE_CHECKING:
-    from cmlp import datasets, schedules
+    from cmlp import datasets, plot, schedules
     from cmlp.quantized import QuantizedNetwork
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "losses",
     "metrics",
     "normalizations",
+    "plot",
     "schedules",
     "show_config",
 ]
@@ -59,7 +60,7 @@ def __dir__():
 
 def __getattr__(name):
     # Imported on first use because they take a considerable part of the time of `import cmlp`.
-    if name in ("datasets", "schedules"):
+    if name in ("datasets", "plot", "schedules"):
         from importlib import import_module
 
         return import_module(f"cmlp.{name}")

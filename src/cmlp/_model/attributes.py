@@ -47,6 +47,12 @@ class TaskAttributes:
         """The metric that `score` returns: ``"accuracy"`` or ``"r2"``."""
         return self.state.score_name
 
+    def _repr_html_(self):
+        # The table that notebooks show.
+        from cmlp._model.html import render_network
+
+        return render_network(type(self).__name__, self.state)
+
 
 class NetworkAttributes(TaskAttributes):
     """A mixin of `Network`: its state and what follows from it.

@@ -69,6 +69,8 @@ class ModelState:
         targets of the last `fit` chose; see `cmlp._model.tasks`.
     training : dict or None
         Record of the last training run: optimizer, epochs, samples, last quantities.
+    history : cmlp.History or None
+        What the last call of `fit` or `partial_fit` returned; files do not store it.
     optimizer : OptimizerState or None
         State of the optimizer of `partial_fit`.
     checkpoint : TrainingSnapshot or None
@@ -84,6 +86,7 @@ class ModelState:
         self.epoch = 0
         self.task = architecture.tasks[0]
         self.training: dict | None = None
+        self.history = None
         self.optimizer: OptimizerState | None = None
         self.checkpoint: TrainingSnapshot | None = None
         self.program = self._compile()
@@ -193,6 +196,7 @@ class ModelState:
         """Copy everything from another state of the same architecture, into the same arrays."""
         self.restore(other.snapshot())
         self.epoch, self.task, self.training = other.epoch, other.task, other.training
+        self.history = other.history
         self.optimizer, self.checkpoint = other.optimizer, other.checkpoint
 
     def share(self, *, epoch, optimizer, checkpoint):
@@ -216,8 +220,8 @@ class ModelState:
     def __getstate__(self):
         arrays = {name: np.array(view) for name, view in self.to_arrays().items()}
         return {"architecture": self.architecture, "arrays": arrays, "epoch": self.epoch,
-                "task": self.task, "training": self.training, "optimizer": self.optimizer,
-                "checkpoint": self.checkpoint}  # fmt: skip
+                "task": self.task, "training": self.training, "history": self.history,
+                "optimizer": self.optimizer, "checkpoint": self.checkpoint}  # fmt: skip
 
     def __setstate__(self, state):
         self.__init__(state["architecture"])
@@ -225,4 +229,5 @@ class ModelState:
             view[:] = state["arrays"][name]
         self.epoch, self.training = state["epoch"], state["training"]
         self.optimizer, self.checkpoint = state["optimizer"], state["checkpoint"]
-        self.task = state.get("task", self.task)  # pickles of earlier revisions have none
+        # Pickles of earlier revisions have neither.
+        self.task, self.history = state.get("task", self.task), state.get("history")

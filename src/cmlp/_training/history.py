@@ -57,6 +57,11 @@ class History(Mapping):
         """Return the quantities as a dict of lists with one value for each epoch."""
         return {name: self[name] for name in self.names}
 
+    def _repr_html_(self):
+        from cmlp._utils.html import render_history
+
+        return render_history(self.epochs)
+
     def to_frame(self):
         """Return the quantities as a data frame with a row for each epoch.
 
@@ -82,6 +87,8 @@ class History(Mapping):
     def plot(self, names=None, ax=None):
         """Plot quantities over the epochs with Matplotlib (the extra ``plot``).
 
+        `cmlp.plot.learning_curve` compares several histories, and has further options.
+
         Parameters
         ----------
         names : sequence of str, optional
@@ -98,6 +105,6 @@ class History(Mapping):
         ImportError
             If Matplotlib is not installed.
         """
-        from cmlp.plot import plot_history
+        from cmlp.plot.lines import Run, draw_runs
 
-        return plot_history(self.epochs, names, ax)
+        return draw_runs("plot", [Run("", self.epochs)], names, ax, argument="names", best=False)

@@ -191,7 +191,7 @@ class FullBatchRun(TrainingRun):
         if not (is_finite and self.state.program.is_finite()):
             raise TrainingDiverged(len(self.history.epochs), 0)
         self.notify("on_train_end", self.history)
-        self.state.training = self.summarize()
+        self.state.training, self.state.history = self.summarize(), self.history
         return self.history
 
     def record_iteration(self, epoch):

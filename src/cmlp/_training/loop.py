@@ -127,7 +127,7 @@ class TrainingRun:
             self.is_consistent, is_trained = False, True
             self.optimizer_state.end(parameters)
             self.notify("on_train_end", self.history)
-            self.state.training = self.summarize()
+            self.state.training, self.state.history = self.summarize(), self.history
         except BaseException as error:
             if not is_trained:  # Ctrl-C may have left the averages of a validation in the network
                 self.optimizer_state.begin(parameters)
