@@ -103,8 +103,10 @@ def test_learning_curve_draws_losses_and_metrics_and_marks_the_best_epoch():
     assert ax.get_lines()[0].get_xdata().tolist() == [1, 2, 3]
     (marked,) = ax.collections
     assert marked.get_offsets().tolist() == [[2, 1.5]]
-    texts = [text.get_text() for text in get_twin(ax).get_legend().get_texts()]
-    assert texts == ["loss", "val_loss", "best epoch 2: 1.5", "accuracy", "val_accuracy"]
+    other = plot.learning_curve(HISTORY, ax=pyplot.figure().subplots())
+    for legend in (ax.figure.legends[0], get_twin(other).get_legend()):
+        texts = [text.get_text() for text in legend.get_texts()]
+        assert texts == ["loss", "val_loss (best: 1.5, epoch 2)", "accuracy", "val_accuracy"]
     assert (ax.get_ylabel(), get_twin(ax).get_ylabel()) == ("loss", "accuracy")
 
 
@@ -438,6 +440,10 @@ def test_of_many_units_those_with_the_greatest_norm_are_drawn(classifier):
     )
 
 
+BROKEN = network()
+BROKEN.weight[0][1, 2] = np.nan
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -447,6 +453,7 @@ def test_of_many_units_those_with_the_greatest_norm_are_drawn(classifier):
         ({"shape": (3, 4), "units": [8]}, "units must be at most 7; got 8"),
         ({"shape": (3, 4), "units": []}, "units must have at least one index"),
         ({"shape": (3, 4), "limit": 0}, "limit must be positive"),
+        ({"model": BROKEN, "shape": (3, 4)}, "model must have finite weights; got NaN"),
         ({"model": LogisticRegression()}, "a fitted estimator of cmlp; got LogisticRegression"),
         ({"model": MLPClassifier()}, "a fitted estimator of cmlp; got MLPClassifier"),
         ({"model": Network([2, 3], input_layers=[layers.Scale()])}, "must have no input layers"),

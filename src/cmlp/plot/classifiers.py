@@ -4,7 +4,7 @@ import numpy as np
 
 from cmlp._utils.validation import check_bool, check_integer, look_up
 from cmlp.plot.figures import COLORS, fit_font_size, get_axes_size, make_axes
-from cmlp.plot.models import predict_classes
+from cmlp.plot.models import predict_classes, unwrap
 
 # Value of `normalize` -> axis over which the fractions sum to 1.
 NORMALIZED = {"true": 1, "pred": 0, "all": None}
@@ -157,7 +157,7 @@ def calibration_curve(model, X, y, n_bins=10, *, strategy="uniform", pos_label=N
         A class: the confidence is its probability, also if there are several classes. For a
         network, the index of the class.
     label : str, optional
-        Name of the line in the legend; by default the name of the model's class.
+        Name of the line in the legend; by default the class of the network or of the estimator.
     histogram : bool, default True
         Whether to draw the histogram, into axes for which `ax` becomes smaller.
     ax : matplotlib.axes.Axes, optional
@@ -194,7 +194,7 @@ def calibration_curve(model, X, y, n_bins=10, *, strategy="uniform", pos_label=N
         edges = np.unique(np.quantile(confidence, edges))
     counts, means, rates = average_bins(confidence, is_right, edges)
     error = counts / counts.sum() @ np.abs(means - rates)
-    label = type(model).__name__ if label is None else label
+    label = type(unwrap(model)).__name__ if label is None else label
     ax = make_axes("calibration_curve", ax)
     color = COLORS[sum(line.get_marker() == "o" for line in ax.get_lines()) % len(COLORS)]
     if color == COLORS[0]:
@@ -203,7 +203,7 @@ def calibration_curve(model, X, y, n_bins=10, *, strategy="uniform", pos_label=N
     ax.plot(means[has_samples], rates[has_samples], "o-", color=color,
             label=f"{label} (ECE {error:.4f})")  # fmt: skip
     ax.set(xlabel=names[0], ylabel=names[1], xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    ax.legend(loc="upper left")
+    ax.legend()
     if histogram:
         draw_histogram(ax, counts, edges, color)
     return ax

@@ -16,9 +16,6 @@ COLUMN, LARGEST = 1.25, 30.0
 # Radius of a circle, in units of the distance between the centers of two.
 RADIUS = 0.36
 
-# Distance between two columns, in units of the height of the tallest one, at most.
-ASPECT = 0.45
-
 
 class Column(NamedTuple):
     """A column of the diagram.
@@ -152,7 +149,7 @@ def draw_columns(ax, columns, max_units):
             transOffset=ax.transData, facecolors=column.color, edgecolors="black", zorder=2,
         ))  # fmt: skip
         if is_cut:
-            ax.scatter([x] * 3, np.array([-0.25, 0, 0.25]) / tallest, 4, "0.3", zorder=2)
+            ax.scatter([x] * 3, np.array([-0.25, 0, 0.25]) / tallest, 4, "0.5", zorder=2)
         ax.text(x, 0.53, column.title, ha="center", va="bottom", fontsize=size)
         ax.text(x, -0.53, "\n".join(column.lines), ha="center", va="top", fontsize=size)
         before = y

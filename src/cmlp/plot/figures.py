@@ -103,7 +103,12 @@ def get_axes_size(ax):
     return box.width * width * points, box.height * height * points
 
 
-def fit_font_size(points, characters, most=10.0):
-    """Return the font size in points in which a line of text is at most `points` wide."""
+def fit_font_size(points, characters):
+    """Return the font size in which a line is at most `points` wide: Matplotlib's or a smaller one.
+
+    Sizes are in points.
+    """
+    from matplotlib import rcParams
+
     # A character of Matplotlib's default font is 0.6 times as wide as the font is high.
-    return min(most, points / (0.6 * max(characters, 1)))
+    return min(rcParams["font.size"], points / (0.6 * max(characters, 1)))

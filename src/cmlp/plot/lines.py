@@ -138,21 +138,30 @@ def draw_runs(function, runs, names=None, ax=None, *, argument="keys", log=False
     marked = choose_marked(runs, names, best)
     if log:
         check_log(runs, losses)
-    ax = make_axes(function, ax)
+    is_new, ax = ax is None, make_axes(function, ax)
     second = ax.twinx() if len(losses) < len(names) else ax
     bases = list(dict.fromkeys(map(get_base, names)))
-    artists = []
+    lines, texts = [], []
     for i, run in enumerate(runs):
         label = f"{run.label}, " if len(runs) > 1 else ""
         for name in (name for name in names if name in run.names):
             color = COLORS[(i * len(bases) + bases.index(get_base(name))) % len(COLORS)]
             target = ax if name in losses else second
-            artists += draw_line(target, run, name, label, color)
+            lines += draw_line(target, run, name, label, color)
+            texts.append(label + name)
             if name == marked:
-                artists += mark_best(target, run, name, best is True, color)
+                texts[-1] += mark_best(target, run, name, best is True, color)
     if log:
         ax.set_yscale("log")
-    finish_axes(ax, second, losses, names, artists)
+    finish_axes(ax, second, losses, names)
+    if second is ax:
+        ax.legend(lines, texts)
+    elif is_new:
+        ax.figure.legend(lines, texts, loc="outside lower center", ncols=2, fontsize="small")
+    else:
+        # The location "best" ignores the lines of the axes on the left. Losses fall and scores
+        # rise, so that there is space between them.
+        second.legend(lines, texts, loc="center right", fontsize="small")
     return ax
 
 
@@ -183,17 +192,17 @@ def draw_line(ax, run, name, label, color):
 
 
 def mark_best(ax, run, name, knows_epoch, color):
-    """Mark the best epoch of a run by a circle, if there is one, and return a list of it."""
+    """Mark the best epoch of a run by a circle, if there is one, and return it in words."""
     epoch = run.best_epoch if knows_epoch and run.best_epoch is not None else run.find_best(name)
     if epoch is None:
-        return []
+        return ""
     value = run.read(name)[epoch]
-    label = f"best epoch {epoch + 1}: {value:.4g}"
-    return [ax.scatter([epoch + 1], [value], color=color, edgecolor="black", zorder=3, label=label)]
+    ax.scatter([epoch + 1], [value], color=color, edgecolor="black", zorder=3)
+    return f" (best: {value:.4g}, epoch {epoch + 1})"
 
 
-def finish_axes(ax, second, losses, names, artists):
-    """Label the axes, and add a legend of all artists."""
+def finish_axes(ax, second, losses, names):
+    """Label the axes."""
     from matplotlib.ticker import MaxNLocator
 
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -202,7 +211,3 @@ def finish_axes(ax, second, losses, names, artists):
         if shown:
             bases = dict.fromkeys(map(get_base, shown))
             each.set_ylabel("loss" if all(map(is_loss, bases)) else ", ".join(bases))
-    # The lines of the axes on the right would cover a legend of those on the left. Losses fall and
-    # scores rise, so that there is space between them on the right.
-    loc = "center right" if second is not ax else "best"
-    second.legend(artists, [artist.get_label() for artist in artists], loc=loc)

@@ -106,7 +106,8 @@ def predict_classes(model, X, y, labels=None, *, with_probabilities=False):
         model = model.network
     compute = predict_by_network if isinstance(model, NETWORKS) else predict_by_estimator
     classes, true, predicted, probabilities = compute(model, X, y, with_probabilities)
-    names = [str(each) for each in classes]
+    # Otherwise Matplotlib reads text between two dollar signs as a formula.
+    names = [str(each).replace("$", r"\$") for each in classes]
     if labels is not None:
         names = [str(label) for label in to_list("labels", labels, "names")]
         if len(names) != len(classes):
