@@ -293,17 +293,9 @@ def test_control_groups_limit_threads(tmp_path, monkeypatch):
 
 def test_importing_cmlp_imports_no_heavy_package():
     heavy = (
-        "scipy",
-        "tqdm",
-        "ssl",
-        "sklearn",
-        "torch",
-        "matplotlib",
-        "asyncio",
-        "cmlp.datasets",
-        "cmlp.plot",
-        "cmlp._model.html",
-    )
+        "scipy", "tqdm", "ssl", "sklearn", "torch", "matplotlib", "asyncio", "cmlp.datasets",
+        "cmlp.plot", "cmlp._model.html",
+    )  # fmt: skip
     done = run_code(f"import cmlp, sys; print([m for m in {heavy} if m in sys.modules])")
     assert done.stdout == "[]\n"
 

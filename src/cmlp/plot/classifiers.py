@@ -3,7 +3,7 @@
 import numpy as np
 
 from cmlp._utils.validation import check_bool, check_integer, look_up
-from cmlp.plot.figures import COLORS, fit_font_size, get_axes_size, make_axes
+from cmlp.plot.figures import COLORS, fit_font_size, get_axes_size, make_axes, resolve_colors
 from cmlp.plot.models import predict_classes, unwrap
 
 # Value of `normalize` -> axis over which the fractions sum to 1.
@@ -66,6 +66,7 @@ def confusion_matrix(model, X, y, labels=None, normalize=None, *, cmap="Blues", 
     if normalize is not None:
         look_up("normalize", normalize, NORMALIZED)
     check_bool("colorbar", colorbar)
+    cmap = resolve_colors("confusion_matrix", cmap)
     found = predict_classes(model, X, y, labels)
     counts = count_pairs(found.true, found.predicted, len(found.classes))
     values = counts

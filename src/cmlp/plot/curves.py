@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from cmlp._training.history import History
 from cmlp._utils.validation import check_bool, to_list
 from cmlp.plot.lines import Run, draw_runs
@@ -113,9 +115,11 @@ def to_records(name, columns):
     }
     if len(lengths) > 1:
         raise ValueError(f"{name} must have lists of the same length; got {sorted(lengths)}")
-    return [
-        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
-    ]
+    try:
+        table = np.array([*columns.values()], np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must hold numbers; got {columns!r}") from None
+    return [dict(zip(columns, values, strict=True)) for values in table.T.tolist()]
 
 
 def list_runs_of_model(name, model, label):

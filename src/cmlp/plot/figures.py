@@ -16,6 +16,20 @@ def import_pyplot(function):
     return import_optional("matplotlib.pyplot", f"{function}()", "Matplotlib", "plot")
 
 
+def resolve_colors(function, cmap):
+    """Return a `matplotlib.colors.Colormap`, given by name or as it is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `cmap` is neither.
+    """
+    pyplot = import_pyplot(function)
+    if isinstance(cmap, str) and cmap not in pyplot.colormaps():
+        raise ValueError(f"cmap must be the name of a colormap of Matplotlib; got {cmap!r}")
+    return pyplot.get_cmap(cmap)
+
+
 def check_axes(name, ax):
     """Raise `TypeError` unless `ax` is an instance of `matplotlib.axes.Axes`."""
     from matplotlib.axes import Axes

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from cmlp._utils.validation import check_bool, check_integer, check_positive, to_list
-from cmlp.plot.figures import fit_font_size, get_axes_size, make_grid
+from cmlp.plot.figures import fit_font_size, get_axes_size, make_grid, resolve_colors
 from cmlp.plot.models import get_network, predict_classes
 
 # Number of units whose weights are drawn unless `units` selects some.
@@ -56,6 +56,7 @@ def first_layer_weights(model, shape=(28, 28), units=None, *, cmap="RdBu_r", lim
     (3, 3)
     """
     check_bool("colorbar", colorbar)
+    cmap = resolve_colors("first_layer_weights", cmap)
     network = get_network(model)
     if network.state.architecture.encoders:
         raise ValueError(
@@ -173,7 +174,7 @@ def confident_mistakes(model, X, y, shape=(28, 28), n=16, labels=None, *, cmap="
     >>> plot.confident_mistakes(net, X, y, shape=(8, 8), n=6).shape
     (2, 3)
     """
-    n = check_integer("n", n)
+    n, cmap = check_integer("n", n), resolve_colors("confident_mistakes", cmap)
     found = predict_classes(model, X, y, labels, with_probabilities=True)
     top = found.probabilities[np.arange(len(found.true)), found.predicted]
     mistakes = np.flatnonzero(found.true != found.predicted)
