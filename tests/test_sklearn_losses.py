@@ -119,6 +119,18 @@ def test_probabilities_of_a_class_against_the_rest_that_all_vanish():
     np.testing.assert_array_equal(estimator.predict_proba(X), 1 / 3)
 
 
+def test_the_loss_cannot_change_in_between():
+    X, y = CLASSES
+    estimator = MLPClassifier(6, loss="hinge", max_iter=2, warm_start=True).fit(X, y)
+    estimator.set_params(loss="log_loss")
+    for fit in (estimator.fit, estimator.partial_fit):
+        with pytest.raises(ValueError, match="loss must be that of the earlier fit"):
+            fit(X, y)
+    assert not hasattr(estimator, "predict_proba")  # as it was fitted
+    assert hasattr(estimator.set_params(warm_start=False).fit(X, y), "predict_proba")
+    assert not hasattr(estimator, "decision_function")
+
+
 def test_scores_are_calibrated():
     X, y = CLASSES
     estimator = MLPClassifier(

@@ -2,6 +2,7 @@
 
 import inspect
 from dataclasses import MISSING, field, fields
+from functools import cache
 
 import numpy as np
 
@@ -98,8 +99,10 @@ def list_values(instance):
     return [getattr(instance, field.name) for field in fields(instance)]
 
 
+@cache
 def list_defaults(kind):
     """Return the arguments of a class and their default values, a dict."""
+    # Of 40 arguments, it takes 90 us.
     parameters = inspect.signature(kind.__init__).parameters.values()
     return {each.name: each.default for each in parameters if each.name != "self"}
 

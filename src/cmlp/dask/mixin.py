@@ -163,6 +163,7 @@ class ClusterMixin(ClusterEstimator):
             self._run_seed = int(self._random_state.randint(2**31))
         self._input_dtype = blocks.dtype
         network = self._synchronize()
+        self._check_same_loss()
         if not is_incremental or "_optimizer" not in vars(self):
             self._optimizer = start_learning_rate(
                 self, OptimizerState(choose_optimizer(self), network.state.parameters)

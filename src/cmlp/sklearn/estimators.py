@@ -25,13 +25,14 @@ from cmlp.sklearn.mixin import EngineMixin
 
 
 def predicts_scores(classifier):
-    """Return whether a classifier has `decision_function`."""
-    return has_scores(classifier.loss)
+    """Return whether a classifier has `decision_function`: by its last fit, or its argument."""
+    fitted = vars(classifier).get("out_activation_")
+    return has_scores(classifier.loss) if fitted is None else fitted == "identity"
 
 
 def predicts_probabilities(classifier):
     """Return whether a classifier has `predict_proba`."""
-    return not has_scores(classifier.loss)
+    return not predicts_scores(classifier)
 
 
 class MLPClassifier(EngineMixin, neural_network.MLPClassifier):

@@ -243,6 +243,7 @@ class EngineMixin(NestedArguments, PredictionMixin):
         # Return the rows and weighted targets that the compiled code reads.
         X, y, sample_weight = samples
         network = self._network
+        self._check_same_loss()
         # scikit-learn has checked that X is finite, in its own dtype.
         rows = prepare_rows(
             X, network.state.architecture, batch_size=batch_size,
@@ -253,6 +254,14 @@ class EngineMixin(NestedArguments, PredictionMixin):
             sample_weight = np.array(sample_weight, np.float64)
             check_range(sample_weight, network.dtype)
         return rows, targets.set_weights(sample_weight)
+
+    def _check_same_loss(self):
+        # Raise ValueError if `loss` has been changed since the fit that training continues.
+        if self._network.state.architecture.loss != self._choose_loss()[0]:
+            raise ValueError(
+                "loss must be that of the earlier fit with warm_start or partial_fit; got "
+                f"{self.loss!r}"
+            )
 
     def _make_targets(self, y):
         # Return binarized labels, or real targets, as the compiled code reads them.
