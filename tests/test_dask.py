@@ -74,6 +74,8 @@ def assert_same_coefs(estimator, other):
         {"batch_norm": True, "class_weight": "balanced", "batch_size": 96},
         {"class_weight": {"ant": 3.0}, "dtype": "float64", "activation": ["tanh", "relu"],
          "hidden_layer_sizes": (9, 5)},
+        {"loss": "squared_hinge", "normalization": "layer", "initializer": "he_normal",
+         "max_norm": 1.0, "early_stopping": False},
     ],
     ids=lambda arguments: "-".join(arguments) or "adam",
 )  # fmt: skip
@@ -353,6 +355,34 @@ def test_predictions_are_lazy_and_those_of_the_local_estimator(reference):
     )
 
 
+def test_losses_and_hidden_layers(client):
+    frame = dd.from_pandas(pd.DataFrame(X, columns=list("abcdefghij")), npartitions=3)
+    scored = MLPClassifier(6, loss="hinge", max_iter=3, random_state=0, early_stopping=True)
+    scored.fit(split(X), split(LABELS))
+    assert not hasattr(scored, "predict_proba")
+    local = scored.to_local()
+    np.testing.assert_array_equal(
+        scored.decision_function(split(X)).compute(), local.decision_function(X)
+    )
+    np.testing.assert_array_equal(scored.predict(split(X)).compute(), local.predict(X))
+    assert scored.score(split(X), split(LABELS)) == local.score(X, LABELS)
+    np.testing.assert_array_equal(scored.transform(split(X)).compute(), local.transform(X))
+    targets = dd.from_pandas(pd.Series(TARGETS[:, 0]), npartitions=3)
+    normal = MLPRegressor("gaussian_nll", 6, max_iter=3, random_state=0).fit(frame, targets)
+    rows = frame.compute()
+    for lazy, expected in zip(normal.predict(frame, return_std=True),
+                              normal.predict(rows, return_std=True), strict=True):  # fmt: skip
+        np.testing.assert_array_equal(lazy.compute(), expected)
+    hidden = normal.set_output(transform="pandas").transform(frame)
+    assert list(hidden.columns) == [f"mlpregressor{i}" for i in range(6)]
+    pd.testing.assert_frame_equal(hidden.compute(), normal.transform(rows))
+    quantiles = MLPRegressor("pinball", 6, quantiles=(0.1, 0.9), max_iter=3, random_state=0)
+    found = quantiles.fit(frame, targets).predict(frame).compute()
+    np.testing.assert_array_equal(found, quantiles.predict(rows))
+    with pytest.raises(ValueError, match="loss must not be 'pinball' for the score"):
+        quantiles.score(frame, targets)
+
+
 def test_estimators_are_cloned_and_pickled(reference, client):
     other = pickle.loads(pickle.dumps(reference))
     assert other.client is None
@@ -387,6 +417,11 @@ WITHOUT_NAN[50, 3] = np.nan
         ({}, (split(X), split(LABELS), split(0 * WEIGHTS)), ValueError, "sample_weight must be"),
         ({"solver": "lbfgs"}, (split(X), split(LABELS)), ValueError, "solver must be 'adam' or"),
         ({"local_steps": 0}, (split(X), split(LABELS)), ValueError, "'local_steps' parameter"),
+        ({"metrics": "f1"}, (split(X), split(LABELS)), ValueError, "metrics must be None on a"),
+        ({"decay_schedule": "cosine"}, (split(X), split(LABELS)), ValueError,
+         "decay_schedule must be None on a cluster"),
+        ({"normalization": "layer", "batch_norm": True}, (split(X), split(LABELS)), ValueError,
+         "normalization must be None with batch_norm=True"),
         ({"client": "here"}, (split(X), split(LABELS)), ValueError, "'client' parameter"),
         ({"callbacks": callbacks.Checkpoint("x.npz")}, (split(X), split(LABELS)), ValueError,
          "callbacks must not need steps within a round or checkpoints"),

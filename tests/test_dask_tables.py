@@ -336,6 +336,7 @@ def test_predictions_are_lazy_and_those_of_the_local_estimator(client, tmp_path)
         classifier.predict_log_proba(frame).compute(), np.log(expected), rtol=1e-6
     )
     assert classifier.score(frame, split(LABELS)) == pytest.approx(local.score(X, LABELS))
+    np.testing.assert_array_equal(classifier.transform(frame).compute(), local.transform(X))
     classifier.save(tmp_path / "model.npz")
     loaded = tabular.RealMLPClassifier.load(tmp_path / "model.npz")
     np.testing.assert_array_equal(loaded.predict_proba(X), expected)

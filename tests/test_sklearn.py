@@ -84,9 +84,10 @@ def test_arguments_and_defaults_equal_scikit_learns():
         given, own = theirs.get_params(), ours.get_params()
         assert {name: own[name] for name in given} == given
         extras = set(own) - set(given)
-        assert extras - {"class_weight"} == {
+        assert extras - {"class_weight", "loss", "label_smoothing", "quantiles"} == {
             "optimizer", "schedule", "dropout", "batch_norm", "callbacks", "dtype", "compute_dtype",
-            "n_jobs", "threads",
+            "n_jobs", "threads", "decay_schedule", "dropout_schedule", "input_dropout",
+            "input_noise", "max_norm", "initializer", "normalization", "metrics", "transform_layer",
         }  # fmt: skip
 
 

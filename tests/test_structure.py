@@ -30,9 +30,10 @@ LAYERS = [
     tabular.onnx_pipeline tabular.pandas_columns tabular.polars_columns tabular.scaling
     tabular.selection tabular.settings tabular.tables tabular.targets tabular.torch_pipeline
     tabular.training""",
-    """sklearn sklearn.estimators sklearn.mixin sklearn.nested sklearn.optimizers sklearn.parameters
-    sklearn.labels sklearn.ranks sklearn.schedules sklearn.sources sklearn.stopping
-    sklearn.threadpool sklearn.validation""",
+    """sklearn sklearn.constraints sklearn.estimators sklearn.labels sklearn.losses sklearn.mixin
+    sklearn.nested sklearn.optimizers sklearn.parameters sklearn.pickling sklearn.prediction
+    sklearn.ranks sklearn.schedules sklearn.sources sklearn.stopping sklearn.threadpool
+    sklearn.validation""",
     """ensemble dask.ensembles dask.clients config plot plot.classifiers plot.curves plot.diagram
     plot.images plot.models plot.regressors""",
     "reference",

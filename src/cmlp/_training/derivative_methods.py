@@ -39,11 +39,7 @@ class DerivativeMethods:
         TypeError, ValueError
             If an argument does not fit or X is not finite.
         """
-        check_integer("layer", layer, -self.num_layers)
-        if layer >= self.num_layers:
-            raise ValueError(
-                f"layer must be from -{self.num_layers} to {self.num_layers - 1}; got {layer}"
-            )
+        check_layer("layer", layer, self.num_layers)
         architecture = self.state.architecture
         rows = convert_samples(X, architecture)
         number = int(layer) % self.num_layers
@@ -252,6 +248,13 @@ class DerivativeMethods:
             rows.check_finite(self.dtype)
             self.state.check_finite()
         return found
+
+
+def check_layer(name, layer, count):
+    """Raise `TypeError` or `ValueError` unless `layer` is the index of one of `count` layers."""
+    check_integer(name, layer, -count)
+    if layer >= count:
+        raise ValueError(f"{name} must be from -{count} to {count - 1}; got {layer}")
 
 
 def convert_seed(output_gradient, shape, dtype):

@@ -1,6 +1,8 @@
-"""Dataclasses that are cheap to import, and fields with a validator."""
+"""Dataclasses that are cheap to import, fields with a validator, and arguments as attributes."""
 
+import inspect
 from dataclasses import MISSING, field, fields
+from functools import cache
 
 import numpy as np
 
@@ -95,3 +97,17 @@ def to_hashable(value):
 def list_values(instance):
     """Return the values of a dataclass instance in the order of its fields."""
     return [getattr(instance, field.name) for field in fields(instance)]
+
+
+@cache
+def list_defaults(kind):
+    """Return the arguments of a class and their default values, a dict."""
+    # Of 40 arguments, it takes 90 us.
+    parameters = inspect.signature(kind.__init__).parameters.values()
+    return {each.name: each.default for each in parameters if each.name != "self"}
+
+
+def store_arguments(estimator, arguments):
+    """Set the arguments of `__init__`, a dict such as ``locals()``, as attributes."""
+    for name in list_defaults(type(estimator)):
+        setattr(estimator, name, arguments[name])

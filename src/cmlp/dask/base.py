@@ -79,6 +79,23 @@ class ClusterEstimator:
         """
         return self._predict_any(X, "predict")
 
+    def transform(self, X):
+        """Return the outputs of the layer `transform_layer`, lazily for Dask collections.
+
+        Parameters
+        ----------
+        X : array-like, table, sparse matrix, or Dask array or data frame
+            Of shape (n_samples, n_features).
+
+        Returns
+        -------
+        ndarray, Dask array or Dask data frame, shape (n_samples, n_units)
+        """
+        if not is_dask_collection(X):
+            return super().transform(X)
+        check_is_fitted(self)
+        return predict_lazily(self.to_local().set_output(transform="default"), X, "transform")
+
     def _predict_any(self, X, method):
         # `method` of a local estimator, or for collections a function of it and a block.
         if not is_dask_collection(X):
@@ -140,6 +157,62 @@ class ClusterClassifier:
         if is_dask_collection(X):
             return np.log(self.predict_proba(X))
         return super().predict_log_proba(X)
+
+
+class ClusterRegressor:
+    """The predictions of a regressor of a cluster; it precedes `ClusterEstimator`."""
+
+    def predict(self, X, return_std=False):
+        """Predict for arrays and tables, or lazily for Dask collections.
+
+        Parameters
+        ----------
+        X : table, array-like, or Dask data frame or array, shape (n_rows, n_features)
+        return_std : bool, default False
+            As for the local estimator. Of Dask collections, means and standard
+            deviations are computed apart.
+
+        Returns
+        -------
+        ndarray, or Dask array or series; for several outputs a Dask data frame for a data frame
+        std
+            Only with `return_std`.
+        """
+        if return_std and is_dask_collection(X):
+            return self._predict_any(X, "predict"), self._predict_any(X, predict_std)
+        if is_dask_collection(X):
+            return self._predict_any(X, "predict")
+        return self._local_class.predict(self, X, return_std)
+
+    def score(self, X, y, sample_weight=None):
+        """Return R^2 of the predictions; of Dask collections, only sums are collected.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            Dask collections as in `fit`, or as for the local estimator.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            For the loss `pinball` and Dask collections: quantiles have another score.
+        """
+        has_quantiles = self.loss == "pinball" or getattr(self.loss, "quantiles", ())
+        if is_dask_collection(X) and has_quantiles:
+            raise ValueError(
+                "loss must not be 'pinball' for the score of Dask collections; "
+                "sklearn.metrics.d2_pinball_score takes computed predictions"
+            )
+        return super().score(X, y, sample_weight)
+
+
+def predict_std(estimator, X):
+    """Return the standard deviations that a local estimator predicts."""
+    return estimator.predict(X, return_std=True)[1]
 
 
 def find_common(what, name, values):

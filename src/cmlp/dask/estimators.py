@@ -4,11 +4,14 @@ from typing import ClassVar
 
 import numpy as np
 from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils.metaestimators import available_if
 
 from cmlp import sklearn as local
-from cmlp.dask.base import CONSTRAINTS, ClusterClassifier
+from cmlp._utils.fields import store_arguments
+from cmlp.dask.base import CONSTRAINTS, ClusterClassifier, ClusterRegressor
 from cmlp.dask.mixin import ClusterMixin
 from cmlp.dask.partitions import weigh_classes
+from cmlp.sklearn.estimators import predicts_probabilities, predicts_scores
 
 
 class MLPClassifier(ClusterClassifier, ClusterMixin, local.MLPClassifier):  # type: ignore[misc]  # no ranks in fit
@@ -56,24 +59,13 @@ class MLPClassifier(ClusterClassifier, ClusterMixin, local.MLPClassifier):  # ty
                  max_iter=200, shuffle=True, random_state=None, tol=1e-4, verbose=False,
                  warm_start=False, momentum=0.9, nesterovs_momentum=True, early_stopping=False,
                  validation_fraction=0.1, beta_1=0.9, beta_2=0.999, epsilon=1e-8,
-                 n_iter_no_change=10, max_fun=15000, optimizer=None, schedule=None, dropout=0.0,
-                 batch_norm=False, class_weight=None, callbacks=None, dtype=None,
-                 compute_dtype=None, n_jobs=None, threads=None, client=None, local_steps=None,
-                 replicas=None):  # fmt: skip
-        super().__init__(
-            hidden_layer_sizes, activation, solver=solver, alpha=alpha, batch_size=batch_size,
-            learning_rate=learning_rate, learning_rate_init=learning_rate_init, power_t=power_t,
-            max_iter=max_iter, shuffle=shuffle, random_state=random_state, tol=tol, verbose=verbose,
-            warm_start=warm_start, momentum=momentum, nesterovs_momentum=nesterovs_momentum,
-            early_stopping=early_stopping, validation_fraction=validation_fraction, beta_1=beta_1,
-            beta_2=beta_2, epsilon=epsilon, n_iter_no_change=n_iter_no_change, max_fun=max_fun,
-            optimizer=optimizer, schedule=schedule, dropout=dropout, batch_norm=batch_norm,
-            class_weight=class_weight, callbacks=callbacks, dtype=dtype,
-            compute_dtype=compute_dtype, n_jobs=n_jobs, threads=threads,
-        )  # fmt: skip
-        self.client = client
-        self.local_steps = local_steps
-        self.replicas = replicas
+                 n_iter_no_change=10, max_fun=15000, loss="log_loss", label_smoothing=0.0,
+                 optimizer=None, schedule=None, decay_schedule=None, dropout_schedule=None,
+                 dropout=0.0, input_dropout=0.0, input_noise=0.0, max_norm=None, initializer=None,
+                 normalization=None, batch_norm=False, class_weight=None, callbacks=None,
+                 metrics=None, transform_layer=-2, dtype=None, compute_dtype=None, n_jobs=None,
+                 threads=None, client=None, local_steps=None, replicas=None):  # fmt: skip
+        store_arguments(self, locals())
 
     def partial_fit(self, X, y, sample_weight=None, classes=None):
         """Train for one round; the next call continues, with the optimizer's state.
@@ -92,6 +84,25 @@ class MLPClassifier(ClusterClassifier, ClusterMixin, local.MLPClassifier):  # ty
         if classes is None and not hasattr(self, "classes_"):
             raise ValueError("classes must be passed on the first call to partial_fit.")
         return self._fit_collections(X, y, sample_weight, is_incremental=True, classes=classes)
+
+    @available_if(predicts_probabilities)
+    def predict_proba(self, X):
+        """Predict the probabilities of the classes, lazily for Dask collections.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, or Dask array or data frame, shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray, Dask array or Dask data frame, shape (n_samples, n_classes)
+        """
+        return super().predict_proba(X)
+
+    @available_if(predicts_scores)
+    def decision_function(self, X):
+        """Return the scores of the classes, lazily for Dask collections; see `predict_proba`."""
+        return self._predict_any(X, "decision_function")
 
     def _learn_targets(self, summaries, n_outputs, continues, classes):
         if n_outputs is not None:
@@ -119,7 +130,7 @@ class MLPClassifier(ClusterClassifier, ClusterMixin, local.MLPClassifier):  # ty
         return weigh_classes(self.class_weight, self.classes_, summaries)
 
 
-class MLPRegressor(ClusterMixin, local.MLPRegressor):  # type: ignore[misc]  # no ranks in fit
+class MLPRegressor(ClusterRegressor, ClusterMixin, local.MLPRegressor):  # type: ignore[misc]  # no ranks in fit
     """`cmlp.sklearn.MLPRegressor` for Dask arrays and data frames; see `MLPClassifier`.
 
     Parameters
@@ -157,21 +168,10 @@ class MLPRegressor(ClusterMixin, local.MLPRegressor):  # type: ignore[misc]  # n
                  learning_rate_init=0.001, power_t=0.5, max_iter=200, shuffle=True,
                  random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
                  nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9,
-                 beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000, optimizer=None,
-                 schedule=None, dropout=0.0, batch_norm=False, callbacks=None, dtype=None,
-                 compute_dtype=None, n_jobs=None, threads=None, client=None, local_steps=None,
-                 replicas=None):  # fmt: skip
-        super().__init__(
-            loss, hidden_layer_sizes, activation, solver=solver, alpha=alpha, batch_size=batch_size,
-            learning_rate=learning_rate, learning_rate_init=learning_rate_init, power_t=power_t,
-            max_iter=max_iter, shuffle=shuffle, random_state=random_state, tol=tol, verbose=verbose,
-            warm_start=warm_start, momentum=momentum, nesterovs_momentum=nesterovs_momentum,
-            early_stopping=early_stopping, validation_fraction=validation_fraction, beta_1=beta_1,
-            beta_2=beta_2, epsilon=epsilon, n_iter_no_change=n_iter_no_change, max_fun=max_fun,
-            optimizer=optimizer, schedule=schedule, dropout=dropout, batch_norm=batch_norm,
-            callbacks=callbacks, dtype=dtype, compute_dtype=compute_dtype, n_jobs=n_jobs,
-            threads=threads,
-        )  # fmt: skip
-        self.client = client
-        self.local_steps = local_steps
-        self.replicas = replicas
+                 beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000, quantiles=0.5,
+                 optimizer=None, schedule=None, decay_schedule=None, dropout_schedule=None,
+                 dropout=0.0, input_dropout=0.0, input_noise=0.0, max_norm=None, initializer=None,
+                 normalization=None, batch_norm=False, callbacks=None, metrics=None,
+                 transform_layer=-2, dtype=None, compute_dtype=None, n_jobs=None, threads=None,
+                 client=None, local_steps=None, replicas=None):  # fmt: skip
+        store_arguments(self, locals())

@@ -71,7 +71,7 @@ class ClusterMixin(ClusterEstimator):
     def _fit_collections(self, X, y, sample_weight, validation_data=None, is_incremental=False,
                          classes=None):  # fmt: skip
         self._validate_params()
-        callbacks = self._check_arguments(is_incremental)
+        callbacks = self._check_arguments(is_incremental, validation_data is not None)
         run = ClusterRun(find_client(self.client))
         blocks, held_out = Blocks.align(X, y, sample_weight), None
         if validation_data is not None:
@@ -101,8 +101,20 @@ class ClusterMixin(ClusterEstimator):
         work.__setstate__({**arguments, **(copy.deepcopy(fitted) if is_fitted else {})})
         return work
 
-    def _check_arguments(self, is_incremental):
+    def _check_arguments(self, is_incremental, has_validation):
         # Return the callbacks; raise ValueError for arguments that are not supported.
+        self._check_combinations()
+        for name in ("metrics", "decay_schedule", "dropout_schedule"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} must be None on a cluster; got {getattr(self, name)!r}")
+        loss, _ = self._choose_loss()
+        if loss.call:
+            raise ValueError("loss must not be a callable on a cluster")
+        if loss.quantiles and (self.early_stopping or has_validation):
+            raise ValueError(
+                "early_stopping must be False, and validation_data None, on a cluster with the "
+                "loss 'pinball'"
+            )
         if self.solver == "lbfgs" and self.optimizer is None:
             raise ValueError("solver must be 'adam' or 'sgd' on a cluster; got 'lbfgs'")
         if is_incremental and self.early_stopping:
@@ -151,6 +163,7 @@ class ClusterMixin(ClusterEstimator):
             self._run_seed = int(self._random_state.randint(2**31))
         self._input_dtype = blocks.dtype
         network = self._synchronize()
+        self._check_same_loss()
         if not is_incremental or "_optimizer" not in vars(self):
             self._optimizer = start_learning_rate(
                 self, OptimizerState(choose_optimizer(self), network.state.parameters)
@@ -199,7 +212,7 @@ class ClusterMixin(ClusterEstimator):
         return Plan(
             architecture, self._optimizer.optimizer_state.optimizer, batch_size,
             bool(self.shuffle), self.local_steps, self.max_iter,
-            self.threads or threads, EstimatorScore(self.out_activation_),
+            self.threads or threads, EstimatorScore(is_classifier(self)),
         )  # fmt: skip
 
     # Training.

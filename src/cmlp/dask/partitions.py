@@ -109,7 +109,7 @@ class Preparation:
                     f"{name} must have labels among the classes {self.classes}; got "
                     f"{y[~is_known][0]!r}"
                 )
-            if self.out_activation == "softmax":
+            if len(self.classes) > 2:
                 return codes.astype(np.int32)
             return (codes == 1).astype(dtype)[:, None]
         if y.dtype.kind not in "biuf":

@@ -53,7 +53,12 @@ def label_rows(values, index, estimator, method):
     """Return predictions as a series, or as a data frame with a column for each output."""
     if values.ndim == 1:
         return pd.Series(values, index=index)
-    columns = estimator.classes_ if method == "predict_proba" else range(values.shape[1])
+    if method == "predict_proba":
+        columns = estimator.classes_
+    elif method == "transform":
+        columns = estimator.get_feature_names_out()
+    else:
+        columns = range(values.shape[1])
     return pd.DataFrame(values, index=index, columns=list(columns))
 
 

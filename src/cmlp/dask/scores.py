@@ -22,23 +22,22 @@ class EstimatorScore:
 
     Attributes
     ----------
-    out_activation : str
-        scikit-learn's `out_activation_`.
+    is_classifier : bool
     """
 
-    out_activation: str
+    is_classifier: bool
 
     def measure(self, state, partition, threads):
         """Return the sums of a partition for the outputs of a `ModelState`."""
         rows, weights = partition.held_out, partition.sample_weight
         return measure_outputs(
-            self.out_activation, compute_held_out(state, partition, threads),
+            state.architecture, self.is_classifier, compute_held_out(state, partition, threads),
             partition.target_array[rows], None if weights is None else weights[rows],
         )  # fmt: skip
 
     def combine(self, parts):
         """Return the score of the sums of the partitions."""
-        return compute_score(parts, self.out_activation in ("softmax", "logistic"))
+        return compute_score(parts, self.is_classifier)
 
 
 @dataclass(frozen=True)
@@ -92,13 +91,13 @@ def compute_held_out(state, partition, threads):
     return outputs
 
 
-def measure_outputs(out_activation, outputs, targets, weights):
+def measure_outputs(architecture, is_classifier, outputs, targets, weights):
     """Return the sums of a partition.
 
     Parameters
     ----------
-    out_activation : str
-        scikit-learn's `out_activation_`.
+    architecture : Architecture
+    is_classifier : bool
     outputs : ndarray, shape (n, n_outputs)
     targets : ndarray
         Labels (n,), or values (n, n_outputs).
@@ -106,13 +105,13 @@ def measure_outputs(out_activation, outputs, targets, weights):
     """
     if not np.isfinite(outputs).all():
         return (np.array([np.nan]),) * 4  # training is about to diverge
-    if out_activation == "exp":
-        outputs = np.exp(outputs)
-    if out_activation == "softmax":
+    if not is_classifier:
+        predictions = architecture.loss.predict(outputs)
+        return measure_predictions(predictions, targets, weights, is_classifier=False)
+    if targets.ndim == 1:
         return measure_predictions(outputs.argmax(axis=1), targets, weights)
-    if out_activation == "logistic":
-        return measure_predictions(outputs > 0.5, targets > 0.5, weights)
-    return measure_predictions(outputs, targets, weights, is_classifier=False)
+    is_member = outputs > architecture.decision_threshold
+    return measure_predictions(is_member, targets > 0.5, weights)
 
 
 def measure_predictions(predictions, targets, weights, is_classifier=True):

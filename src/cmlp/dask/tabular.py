@@ -3,14 +3,13 @@
 from typing import ClassVar
 
 import numpy as np
-from dask import is_dask_collection
 
 from cmlp import tabular as local
+from cmlp._utils.fields import store_arguments
 from cmlp._utils.validation import look_up
-from cmlp.dask.base import ClusterClassifier
+from cmlp.dask.base import ClusterClassifier, ClusterRegressor
 from cmlp.dask.table_mixin import ClusterTables
 from cmlp.dask.tables import learn_real_targets
-from cmlp.tabular.base import store_arguments
 from cmlp.tabular.targets import ClassTargets, check_class_weight
 
 
@@ -65,7 +64,7 @@ class RealMLPClassifier(ClusterClassifier, ClusterTables, local.RealMLPClassifie
                  weight_decay=None, decay_schedule=None, weight_decay_mode="once",
                  class_weight=None, val_metric=None, validation_fraction=0.2, cv=None, n_refit=0,
                  early_stopping=None, time_limit=None, calibrate=None, dtype="float32",
-                 compute_dtype=None, random_state=None, n_jobs=None, verbose=0,
+                 compute_dtype=None, random_state=None, n_jobs=None, verbose=0, transform_layer=-2,
                  client=None, local_steps=None, replicas=None):  # fmt: skip
         store_arguments(self, locals())
 
@@ -102,7 +101,7 @@ class RealMLPClassifier(ClusterClassifier, ClusterTables, local.RealMLPClassifie
         return counts.sum() / len(counts) / counts
 
 
-class RealMLPRegressor(ClusterTables, local.RealMLPRegressor):  # type: ignore[misc]  # no groups
+class RealMLPRegressor(ClusterRegressor, ClusterTables, local.RealMLPRegressor):  # type: ignore[misc]  # no groups
     """`cmlp.tabular.RealMLPRegressor` for tables in a Dask cluster; see `RealMLPClassifier`.
 
     Parameters
@@ -132,7 +131,8 @@ class RealMLPRegressor(ClusterTables, local.RealMLPRegressor):  # type: ignore[m
                  weight_decay=None, decay_schedule=None, weight_decay_mode="once", val_metric=None,
                  validation_fraction=0.2, cv=None, n_refit=0, early_stopping=None,
                  time_limit=None, dtype="float32", compute_dtype=None, random_state=None,
-                 n_jobs=None, verbose=0, client=None, local_steps=None, replicas=None):  # fmt: skip
+                 n_jobs=None, verbose=0, transform_layer=-2, client=None, local_steps=None,
+                 replicas=None):  # fmt: skip
         store_arguments(self, locals())
 
     def _learn_targets(self, run, futures, summaries):
@@ -141,54 +141,3 @@ class RealMLPRegressor(ClusterTables, local.RealMLPRegressor):  # type: ignore[m
 
     def _weigh_classes(self, targets, summaries):
         return None
-
-    def predict(self, X, return_std=False):
-        """Predict for arrays and tables, or lazily for Dask collections.
-
-        Parameters
-        ----------
-        X : table, array-like, or Dask data frame or array, shape (n_rows, n_features)
-        return_std : bool, default False
-            As in `cmlp.tabular.RealMLPRegressor`. Of Dask collections, means and standard
-            deviations are computed apart.
-
-        Returns
-        -------
-        ndarray, or Dask array or series; for several outputs a Dask data frame for a data frame
-        std
-            Only with `return_std`.
-        """
-        if return_std and is_dask_collection(X):
-            return self._predict_any(X, "predict"), self._predict_any(X, predict_std)
-        if is_dask_collection(X):
-            return self._predict_any(X, "predict")
-        return local.RealMLPRegressor.predict(self, X, return_std)
-
-    def score(self, X, y, sample_weight=None):
-        """Return R^2 of the predictions; of Dask collections, only sums are collected.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            Dask collections as in `fit`, or as in `cmlp.tabular.RealMLPRegressor`.
-
-        Returns
-        -------
-        float
-
-        Raises
-        ------
-        ValueError
-            For ``loss="pinball"`` and Dask collections: quantiles have another score.
-        """
-        if is_dask_collection(X) and self.loss == "pinball":
-            raise ValueError(
-                "loss must not be 'pinball' for the score of Dask collections; "
-                "sklearn.metrics.d2_pinball_score takes computed predictions"
-            )
-        return super().score(X, y, sample_weight)
-
-
-def predict_std(estimator, X):
-    """Return the standard deviations that a local estimator predicts."""
-    return estimator.predict(X, return_std=True)[1]

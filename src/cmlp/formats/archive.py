@@ -211,3 +211,31 @@ class ArchiveReader:
         """Raise ValueError if the file has members that have not been read."""
         if self.unread:
             raise self.make_error(f"it has unknown members: {sorted(self.unread)}")
+
+
+def pack_memory(header, arrays):
+    """Return what `pack` has returned as a dict of a text and arrays, which shares no memory."""
+    copies = {name: np.array(array) for name, array in arrays.items()}
+    return {"header": json.dumps(header, default=to_plain), "arrays": copies}
+
+
+class MemoryReader(ArchiveReader):
+    """The header and the arrays in what `pack_memory` has returned.
+
+    Parameters
+    ----------
+    packed : dict
+    """
+
+    def __init__(self, packed):
+        super().__init__("the pickle")
+        self.header, self.arrays = json.loads(packed["header"]), packed["arrays"]
+        self.unread = set(self.arrays)
+
+    def read(self, name, shape, dtype):
+        """Return the array `name`; raise ValueError unless it has this shape and dtype."""
+        self.mark_read(name, name)
+        array = self.arrays[name]
+        if array.shape != tuple(shape) or array.dtype != dtype:
+            raise self.make_error(f"{name!r} must be of {dtype}, shape {shape}")
+        return array

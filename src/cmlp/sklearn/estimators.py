@@ -1,16 +1,38 @@
 """The estimators: scikit-learn's arguments, and those that cmlp adds."""
 
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 from sklearn import neural_network
+from sklearn.metrics import r2_score
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.validation import validate_data
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, validate_data
 
+from cmlp._utils.fields import store_arguments
+from cmlp._utils.validation import check_unmasked
+from cmlp.sklearn.constraints import OF_CLASSIFIERS, OF_REGRESSORS
 from cmlp.sklearn.labels import binarize_labels, is_label_array
-from cmlp.sklearn.mixin import CONSTRAINTS, EngineMixin
+from cmlp.sklearn.losses import (
+    choose_class_loss,
+    choose_real_loss,
+    has_scores,
+    measure_quantiles,
+)
+from cmlp.sklearn.mixin import EngineMixin
+
+
+def predicts_scores(classifier):
+    """Return whether a classifier has `decision_function`: by its last fit, or its argument."""
+    fitted = vars(classifier).get("out_activation_")
+    return has_scores(classifier.loss) if fitted is None else fitted == "identity"
+
+
+def predicts_probabilities(classifier):
+    """Return whether a classifier has `predict_proba`."""
+    return not predicts_scores(classifier)
 
 
 class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
@@ -21,22 +43,47 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
     hidden_layer_sizes, activation, solver, alpha, ... : as in scikit-learn
         `activation` also accepts any hidden activation of cmlp, or a list with one for each hidden
         layer.
+    loss : str or cmlp.losses.Loss, default "log_loss"
+        ``"log_loss"``, which ``"cross_entropy"`` is another name of, ``"binary_cross_entropy"``,
+        ``"quadratic"``, ``"hinge"`` or ``"squared_hinge"``. Those other than log_loss train one
+        class against the rest: `predict_proba` divides their probabilities by the sum. The hinge
+        losses have scores, `decision_function`, instead of probabilities.
+    label_smoothing : float, default 0
+        Of the cross-entropies, as in `cmlp.losses.cross_entropy`.
     optimizer : cmlp.optimizers.Optimizer or str, optional
         Used instead of `solver` and its arguments. `alpha` is its L2 penalty, unless the optimizer
         has a `penalty` or a `weight_decay` of its own.
-    schedule : cmlp.schedules.Schedule or callable, optional
+    schedule : cmlp.schedules.Schedule, str or callable, optional
         Used instead of `learning_rate`. A callable maps (step, epoch) to the factor of the
         optimizer's learning rate.
+    decay_schedule, dropout_schedule : Schedule, str or callable, optional
+        Factors of the optimizer's ``weight_decay`` and of `dropout`, as in `cmlp.Network.fit`.
     dropout : float or list of float, default 0
         The dropout rate of the hidden layers: one for all, or one for each.
+    input_dropout, input_noise : float, default 0
+        The dropout rate of the inputs, and the standard deviation of normal noise that training
+        adds to them.
+    max_norm : float, optional
+        Maximum norm of the weights into a unit.
+    initializer : str, float or callable, optional
+        Initial weights: ``"auto"``, ``"he_normal"``, ``"orthogonal"`` and so on, as `init` of
+        `cmlp.Network`; by default those of scikit-learn.
+    normalization : {"batch", "layer"}, BatchNorm, LayerNorm or list of them, optional
+        Normalization of the hidden layers: one for all, or one, or None, for each.
     batch_norm : bool, default False
-        Whether the hidden layers have batch normalization.
+        Whether the hidden layers have batch normalization: ``normalization="batch"``.
     class_weight : dict or "balanced", optional
         Weights of the classes, as in other classifiers of scikit-learn. They multiply
         `sample_weight`, which ``"balanced"`` also counts the samples of a class with. Not
         supported for multilabel targets.
     callbacks : sequence of callables or of cmlp.callbacks.Callback, optional
         Called after each epoch with (network, epoch, record).
+    metrics : str or list of str, optional
+        Metrics of `cmlp.metrics`, such as ``"f1"``, which `history_` has for each epoch; with
+        validation data also of these, as ``"val_f1"``.
+    transform_layer : int, default -2
+        The layer whose outputs `transform` returns: -1 is the output layer, -2 the last hidden
+        layer, 0 the first.
     dtype : {"float32", "float64"}, optional
         The dtype of the parameters and of all arithmetic; by default that of X, as in
         scikit-learn. float32 is twice as fast as float64.
@@ -66,8 +113,7 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
 
     _parameter_constraints: ClassVar[dict] = {
         **neural_network.MLPClassifier._parameter_constraints,
-        **CONSTRAINTS,
-        "class_weight": [dict, StrOptions({"balanced"}), None],
+        **OF_CLASSIFIERS,
     }
 
     def __init__(self, hidden_layer_sizes=(100,), activation="relu", *, solver="adam",
@@ -76,28 +122,13 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
                  random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
                  nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1,
                  beta_1=0.9, beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000,
-                 optimizer=None, schedule=None, dropout=0.0, batch_norm=False, class_weight=None,
-                 callbacks=None, dtype=None, compute_dtype=None, n_jobs=None,
+                 loss="log_loss", label_smoothing=0.0, optimizer=None, schedule=None,
+                 decay_schedule=None, dropout_schedule=None, dropout=0.0, input_dropout=0.0,
+                 input_noise=0.0, max_norm=None, initializer=None, normalization=None,
+                 batch_norm=False, class_weight=None, callbacks=None, metrics=None,
+                 transform_layer=-2, dtype=None, compute_dtype=None, n_jobs=None,
                  threads=None):  # fmt: skip
-        super().__init__(
-            hidden_layer_sizes, activation, solver=solver, alpha=alpha, batch_size=batch_size,
-            learning_rate=learning_rate, learning_rate_init=learning_rate_init, power_t=power_t,
-            max_iter=max_iter, shuffle=shuffle, random_state=random_state, tol=tol,
-            verbose=verbose, warm_start=warm_start, momentum=momentum,
-            nesterovs_momentum=nesterovs_momentum, early_stopping=early_stopping,
-            validation_fraction=validation_fraction, beta_1=beta_1, beta_2=beta_2,
-            epsilon=epsilon, n_iter_no_change=n_iter_no_change, max_fun=max_fun,
-        )  # fmt: skip
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.dropout = dropout
-        self.batch_norm = batch_norm
-        self.class_weight = class_weight
-        self.callbacks = callbacks
-        self.dtype = dtype
-        self.compute_dtype = compute_dtype
-        self.n_jobs = n_jobs
-        self.threads = threads
+        store_arguments(self, locals())
 
     def predict(self, X):
         """Predict the classes.
@@ -112,14 +143,21 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
             Or 0 and 1, shape (n_samples, n_classes), if the targets are multilabel.
         """
         outputs = self._predict_few(X)
-        if outputs is None:
-            return super().predict(X)
-        if self.out_activation_ == "softmax":
+        return super().predict(X) if outputs is None else self._choose_classes(outputs)
+
+    def _predict(self, X, check_input=True):
+        return self._choose_classes(self._forward_pass_fast(X, check_input=check_input))
+
+    def _choose_classes(self, outputs):
+        # Return the classes or labels that outputs predict.
+        if self._is_multiclass():
             return self.classes_[outputs.argmax(axis=1)]
         if outputs.shape[1] == 1:
             outputs = outputs.ravel()
-        return self._label_binarizer.inverse_transform(outputs)
+        threshold = 0.0 if self.out_activation_ == "identity" else None  # of scores
+        return self._label_binarizer.inverse_transform(outputs, threshold)
 
+    @available_if(predicts_probabilities)
     def predict_proba(self, X):
         """Predict the probabilities of the classes.
 
@@ -131,11 +169,50 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
         -------
         ndarray, shape (n_samples, n_classes)
             In the order of `classes_`.
+
+        Raises
+        ------
+        AttributeError
+            With the loss ``"hinge"`` or ``"squared_hinge"``.
         """
         outputs = self._predict_few(X)
         if outputs is None:
-            return super().predict_proba(X)
-        return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
+            check_is_fitted(self)
+            outputs = self._forward_pass_fast(X)
+        if outputs.shape[1] == 1:
+            return np.hstack([1 - outputs, outputs])
+        if self.out_activation_ == "logistic" and not self._has_labels():
+            return normalize_rows(outputs)
+        return outputs
+
+    @available_if(predicts_probabilities)
+    def predict_log_proba(self, X):
+        """Predict the logarithms of the probabilities; see `predict_proba`."""
+        return super().predict_log_proba(X)
+
+    @available_if(predicts_scores)
+    def decision_function(self, X):
+        """Return the scores of the classes; only with the loss ``"hinge"`` or ``"squared_hinge"``.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray, shape (n_samples,) or (n_samples, n_classes)
+            Greater for a class that is more probable. Of two classes, the scores of the second.
+        """
+        check_is_fitted(self)
+        outputs = self._forward_pass_fast(X)
+        return outputs.ravel() if outputs.shape[1] == 1 else outputs
+
+    def _choose_loss(self):
+        # Return the loss and the output activation of the network; before targets are known, those
+        # of several classes.
+        is_multiclass = "_label_binarizer" not in self.__dict__ or self._is_multiclass()
+        loss = choose_class_loss(self.loss, self.label_smoothing, is_multiclass)
+        return loss, loss.output
 
     def _validate_input(self, X, y, incremental, reset):
         ranks = self._get_ranks()
@@ -158,7 +235,7 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
         if self.class_weight is None:
             return sample_weight
         # y is one-hot with several classes, and 0 and 1 in one column with two.
-        if self.out_activation_ == "logistic" and y.shape[1] > 1:
+        if self._has_labels():
             raise ValueError("class_weight is not supported for multilabel targets")
         index = y.argmax(axis=1) if y.shape[1] > 1 else y[:, 0].astype(int)
         if sample_weight is None:
@@ -181,21 +258,46 @@ class MLPRegressor(EngineMixin, neural_network.MLPRegressor):
 
     Parameters
     ----------
-    loss, hidden_layer_sizes, activation, solver, alpha, ... : as in scikit-learn
+    loss : str, cmlp.losses.Loss or callable, default "squared_error"
+        ``"squared_error"`` and ``"poisson"`` as in scikit-learn, which are ``"quadratic"`` and
+        ``"poisson_deviance"`` of cmlp, ``"mse"``, ``"mae"``, ``"huber"``, ``"log_cosh"``,
+        ``"pinball"``, which predicts quantiles, ``"gaussian_nll"``, which predicts means and
+        standard deviations, one of `cmlp.losses`, or a loss in Python as for `cmlp.Network`.
+    quantiles : float or sequence of float, default 0.5
+        In ascending order; only for the loss ``"pinball"``. They never cross.
+    hidden_layer_sizes, activation, solver, alpha, ... : as in scikit-learn
         `activation` also accepts any hidden activation of cmlp, or a list with one for each hidden
         layer.
     optimizer : cmlp.optimizers.Optimizer or str, optional
         Used instead of `solver` and its arguments. `alpha` is its L2 penalty, unless the optimizer
         has a `penalty` or a `weight_decay` of its own.
-    schedule : cmlp.schedules.Schedule or callable, optional
+    schedule : cmlp.schedules.Schedule, str or callable, optional
         Used instead of `learning_rate`. A callable maps (step, epoch) to the factor of the
         optimizer's learning rate.
+    decay_schedule, dropout_schedule : Schedule, str or callable, optional
+        Factors of the optimizer's ``weight_decay`` and of `dropout`, as in `cmlp.Network.fit`.
     dropout : float or list of float, default 0
         The dropout rate of the hidden layers: one for all, or one for each.
+    input_dropout, input_noise : float, default 0
+        The dropout rate of the inputs, and the standard deviation of normal noise that training
+        adds to them.
+    max_norm : float, optional
+        Maximum norm of the weights into a unit.
+    initializer : str, float or callable, optional
+        Initial weights: ``"auto"``, ``"he_normal"``, ``"orthogonal"`` and so on, as `init` of
+        `cmlp.Network`; by default those of scikit-learn.
+    normalization : {"batch", "layer"}, BatchNorm, LayerNorm or list of them, optional
+        Normalization of the hidden layers: one for all, or one, or None, for each.
     batch_norm : bool, default False
-        Whether the hidden layers have batch normalization.
+        Whether the hidden layers have batch normalization: ``normalization="batch"``.
     callbacks : sequence of callables or of cmlp.callbacks.Callback, optional
         Called after each epoch with (network, epoch, record).
+    metrics : str or list of str, optional
+        Metrics of `cmlp.metrics`, such as ``"f1"``, which `history_` has for each epoch; with
+        validation data also of these, as ``"val_f1"``.
+    transform_layer : int, default -2
+        The layer whose outputs `transform` returns: -1 is the output layer, -2 the last hidden
+        layer, 0 the first.
     dtype : {"float32", "float64"}, optional
         The dtype of the parameters and of all arithmetic; by default that of X, as in
         scikit-learn. float32 is twice as fast as float64.
@@ -218,7 +320,7 @@ class MLPRegressor(EngineMixin, neural_network.MLPRegressor):
 
     _parameter_constraints: ClassVar[dict] = {
         **neural_network.MLPRegressor._parameter_constraints,
-        **CONSTRAINTS,
+        **OF_REGRESSORS,
     }
 
     def __init__(self, loss="squared_error", hidden_layer_sizes=(100,), activation="relu", *,
@@ -227,40 +329,92 @@ class MLPRegressor(EngineMixin, neural_network.MLPRegressor):
                  random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
                  nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1,
                  beta_1=0.9, beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000,
-                 optimizer=None, schedule=None, dropout=0.0, batch_norm=False, callbacks=None,
-                 dtype=None, compute_dtype=None, n_jobs=None, threads=None):  # fmt: skip
-        super().__init__(
-            loss, hidden_layer_sizes, activation, solver=solver, alpha=alpha,
-            batch_size=batch_size, learning_rate=learning_rate,
-            learning_rate_init=learning_rate_init, power_t=power_t, max_iter=max_iter,
-            shuffle=shuffle, random_state=random_state, tol=tol, verbose=verbose,
-            warm_start=warm_start, momentum=momentum, nesterovs_momentum=nesterovs_momentum,
-            early_stopping=early_stopping, validation_fraction=validation_fraction,
-            beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, n_iter_no_change=n_iter_no_change,
-            max_fun=max_fun,
-        )  # fmt: skip
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.dropout = dropout
-        self.batch_norm = batch_norm
-        self.callbacks = callbacks
-        self.dtype = dtype
-        self.compute_dtype = compute_dtype
-        self.n_jobs = n_jobs
-        self.threads = threads
+                 quantiles=0.5, optimizer=None, schedule=None, decay_schedule=None,
+                 dropout_schedule=None, dropout=0.0, input_dropout=0.0, input_noise=0.0,
+                 max_norm=None, initializer=None, normalization=None, batch_norm=False,
+                 callbacks=None, metrics=None, transform_layer=-2, dtype=None, compute_dtype=None,
+                 n_jobs=None, threads=None):  # fmt: skip
+        store_arguments(self, locals())
 
-    def predict(self, X):
+    def predict(self, X, return_std=False):
         """Predict the targets.
 
         Parameters
         ----------
         X : array-like or sparse matrix, shape (n_samples, n_features)
+        return_std : bool, default False
+            Whether to return standard deviations too; only with the loss ``"gaussian_nll"``.
 
         Returns
         -------
-        ndarray, shape (n_samples,) or (n_samples, n_outputs)
+        ndarray, shape (n_samples,), (n_samples, n_targets) or (n_samples, n_quantiles)
+            With several targets and quantiles, first all targets of the lowest quantile.
+        std : ndarray, shape (n_samples,) or (n_samples, n_targets)
+            Only with `return_std`.
+
+        Raises
+        ------
+        ValueError
+            If X does not fit, or if `return_std` is true for another loss.
         """
+        if return_std:
+            check_is_fitted(self)
+            loss = self.network_.state.architecture.loss
+            loss.check_std()
+            raw = self._compute_outputs(X)
+            pair = self._convert_outputs(raw), self._convert_dtype(loss.predict_std(raw))
+            return tuple(each.ravel() if each.shape[1] == 1 else each for each in pair)
         outputs = self._predict_few(X)
         if outputs is None:
             return super().predict(X)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
+
+    def score(self, X, y, sample_weight=None):
+        """Return the R^2 of the predictions, or of quantiles the D^2.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+        y : array-like, shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like, shape (n_samples,), optional
+
+        Returns
+        -------
+        float
+            With the loss `pinball`, the mean over the quantiles of
+            `sklearn.metrics.d2_pinball_score`.
+        """
+        check_is_fitted(self)
+        loss = self.network_.state.architecture.loss
+        if not loss.quantiles:
+            return super().score(X, y, sample_weight)
+        check_unmasked("y", y)
+        check_unmasked("sample_weight", sample_weight)
+        return measure_quantiles(loss, y, self.predict(X), sample_weight)
+
+    def _score(self, X, y, sample_weight=None):
+        loss = self._network.state.architecture.loss
+        measure = partial(measure_quantiles, loss) if loss.quantiles else r2_score
+        return self._score_with_function(X, y, sample_weight, measure)
+
+    def _validate_input(self, X, y, incremental, reset):
+        X, y = super()._validate_input(X, y, incremental, reset)
+        if self._choose_loss()[0].bounds[0] == 0 and y.min() < 0:
+            raise ValueError(f"y must not be negative for loss={self.loss!r}; got {y.min()}")
+        return X, y
+
+    def _choose_loss(self):
+        return choose_real_loss(self.loss, self.quantiles), "identity"
+
+
+def normalize_rows(outputs):
+    """Return the probabilities of one class against the rest as those of all classes.
+
+    Parameters
+    ----------
+    outputs : ndarray, shape (n_samples, n_classes)
+        Between 0 and 1. If all of a sample are 0, the classes are equally probable.
+    """
+    sums = outputs.sum(axis=1, keepdims=True)
+    shares = np.full_like(outputs, 1 / outputs.shape[1])
+    return np.divide(outputs, sums, out=shares, where=sums > 0)

@@ -4,57 +4,43 @@ import operator
 import warnings
 from functools import partial
 from itertools import pairwise
-from numbers import Integral, Real
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import validate_data
 
 from cmlp._core.inputs import Targets
 from cmlp._model.optimizer_state import OptimizerState
+from cmlp._model.tasks import TASKS
 from cmlp._training import lbfgs
-from cmlp._training.evaluation import compute_outputs
+from cmlp._training.arguments import start_schedules
+from cmlp._training.evaluation import make_validation
 from cmlp._training.inputs import check_range, convert_rows, prepare_rows, split_pair
 from cmlp._training.loop import TrainingRun
 from cmlp._training.progress import choose_progress
+from cmlp._utils.fields import list_defaults
 from cmlp._utils.threads import resolve_jobs, resolve_threads
 from cmlp._utils.validation import check_unmasked, convert_dtype
-from cmlp.activations import ACTIVATIONS, Activation
 from cmlp.callbacks import resolve_callbacks
 from cmlp.errors import TrainingDiverged
-from cmlp.formats.sklearn_mlp import SKLEARN_OUTPUTS, get_task, to_cmlp_activation
+from cmlp.formats.sklearn_mlp import to_cmlp_activation
 from cmlp.lbfgs import LBFGS
+from cmlp.metrics import resolve_metrics
 from cmlp.network import Network
-from cmlp.optimizers import OPTIMIZERS, Optimizer
-from cmlp.schedules import start_schedule
+from cmlp.sklearn.losses import OUT_ACTIVATIONS
 from cmlp.sklearn.nested import NestedArguments
 from cmlp.sklearn.optimizers import choose_optimizer
 from cmlp.sklearn.parameters import expose_parameters, load_parameters
+from cmlp.sklearn.pickling import pack_fitted, unpack_fitted
+from cmlp.sklearn.prediction import PredictionMixin
 from cmlp.sklearn.schedules import start_learning_rate
 from cmlp.sklearn.sources import ScikitSource
 from cmlp.sklearn.stopping import TrainingMonitor
 from cmlp.sklearn.validation import WeightedSamples, split_samples
 
-HIDDEN_ACTIVATIONS = {name for name, activation in ACTIVATIONS.items() if activation.hidden}
 
-# Constraints of the arguments that cmlp adds or extends, in scikit-learn's format.
-CONSTRAINTS = {
-    "activation": [StrOptions(HIDDEN_ACTIVATIONS | {"logistic"}), list, tuple, Activation],
-    "optimizer": [Optimizer, StrOptions({*OPTIMIZERS}), None],
-    "schedule": "no_validation",
-    "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
-    "batch_norm": ["boolean"],
-    "callbacks": "no_validation",
-    "dtype": [StrOptions({"float32", "float64"}), None],
-    "compute_dtype": [StrOptions({"bfloat16", "float32", "float64"}), None],
-    "n_jobs": [Integral, None],
-    "threads": [Interval(Integral, 1, None, closed="left"), None],
-}
-
-
-class EngineMixin(NestedArguments):
+class EngineMixin(NestedArguments, PredictionMixin):
     """Train and evaluate a scikit-learn multilayer perceptron with cmlp.
 
     In an estimator's bases it precedes scikit-learn's class, and it overrides that class's private
@@ -113,13 +99,20 @@ class EngineMixin(NestedArguments):
     def _initialize(self, y, layer_units, dtype):
         if ranks := self._get_ranks():
             ranks.share_random_state()
+        loss, output = self._choose_loss()
+        layer_units = [*layer_units[:-1], layer_units[-1] * loss.blocks]
         super()._initialize(y, layer_units, dtype)
+        self.out_activation_ = "exp" if loss.log_link else OUT_ACTIVATIONS[output]
+        self.__dict__.pop("_blocks", None)
+        if loss.blocks > 1:
+            self._blocks = loss.blocks
         # The network of an earlier fit has other sizes, or running statistics of other data.
         self.__dict__.pop("_optimizer", None)
         self._network = self._make_network(layer_units, self._choose_dtype(dtype))
-        # scikit-learn's initial values are those before normalization.
-        self._network.weight = [coef.T for coef in self.coefs_]
-        self._network.bias = [intercept[:, None] for intercept in self.intercepts_]
+        if self.initializer is None:
+            # scikit-learn's initial values are those before normalization.
+            self._network.weight = [coef.T for coef in self.coefs_]
+            self._network.bias = [intercept[:, None] for intercept in self.intercepts_]
         self._input_dtype = dtype
         self._expose_parameters()
 
@@ -134,6 +127,8 @@ class EngineMixin(NestedArguments):
         return np.dtype(self.dtype or dtype)
 
     def _init_coef(self, fan_in, fan_out, dtype):
+        if self.initializer is not None:
+            return np.zeros((fan_in, fan_out), dtype), np.zeros(fan_out, dtype)
         # scikit-learn's bound of the initial weights depends only on whether `activation` is
         # "logistic". A list or an Activation has the bound of the other names.
         activation = self.activation
@@ -144,20 +139,36 @@ class EngineMixin(NestedArguments):
             self.activation = activation
 
     def _make_network(self, sizes, dtype):
-        loss, output = SKLEARN_OUTPUTS[self.out_activation_]
+        loss, output = self._choose_loss()
         if isinstance(self.activation, (list, tuple)):
             activation = [to_cmlp_activation(name) for name in self.activation]
         else:
             activation = to_cmlp_activation(self.activation)
-        seed = self._random_state.randint(2**31) if np.any(self.dropout) else 0
+        is_random = (
+            self.initializer is not None or np.any(self.dropout) or self.input_dropout
+            or self.input_noise
+        )  # fmt: skip
         network = Network(
-            sizes, activation=activation, output=output, loss=loss, init="zeros", dtype=dtype,
-            dropout=self.dropout, normalization="batch" if self.batch_norm else None, seed=seed,
+            sizes, activation=activation, output=output, loss=loss,
+            init="zeros" if self.initializer is None else self.initializer, dtype=dtype,
+            dropout=self.dropout, input_dropout=self.input_dropout, input_noise=self.input_noise,
+            normalization="batch" if self.batch_norm else self.normalization,
+            max_norm=self.max_norm, seed=self._random_state.randint(2**31) if is_random else 0,
             compute_dtype=self.compute_dtype,
         )  # fmt: skip
-        if task := get_task(self):
-            network.task = task
+        if self._has_labels():
+            network.task = "multilabel"
         return network
+
+    def _has_labels(self):
+        # Return whether each output is a label that is present or not.
+        binarizer = self.__dict__.get("_label_binarizer")
+        return binarizer is not None and binarizer.y_type_.startswith("multilabel")
+
+    def _is_multiclass(self):
+        # Return whether the targets are classes, with an output for each.
+        binarizer = self.__dict__.get("_label_binarizer")
+        return binarizer is not None and binarizer.y_type_ == "multiclass"
 
     def _synchronize(self):
         # Return the network. If `coefs_` or `intercepts_` have been assigned to, copy them into
@@ -185,10 +196,17 @@ class EngineMixin(NestedArguments):
         self.coefs_, self.intercepts_ = expose_parameters(network, dtype)
         self._exposed = [*self.coefs_, *self.intercepts_]
 
-    def __setstate__(self, state):
-        super().__setstate__(state)
-        if "_network" in self.__dict__:  # a pickled view is an array of its own
+    def __getstate__(self):
+        if "_network" in self.__dict__:
             self._synchronize()
+        return pack_fitted(super().__getstate__())
+
+    def __setstate__(self, state):
+        # An estimator that an earlier version has pickled lacks later arguments.
+        super().__setstate__(list_defaults(type(self)) | unpack_fitted(state))
+        if "_network" in self.__dict__:
+            if "coefs_" in self.__dict__:  # a pickled view is an array of its own
+                self._synchronize()
             self._expose_parameters()
 
     # Training.
@@ -197,24 +215,20 @@ class EngineMixin(NestedArguments):
         # scikit-learn's `fit` and `partial_fit` call this. Its own checks ignore masks.
         for name, value in {"X": X, "y": y, "sample_weight": sample_weight}.items():
             check_unmasked(name, value)
+        self._check_combinations()
+        if self._choose_loss()[0].call and sample_weight is not None:
+            raise ValueError("sample_weight must be None with a loss that is a callable")
         return super()._fit(X, y, sample_weight, incremental)
 
-    def score(self, X, y, sample_weight=None):
-        """Return scikit-learn's score: the accuracy or the R^2 of the predictions for X.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix, shape (n_samples, n_features)
-        y : array-like, shape (n_samples,) or (n_samples, n_outputs)
-        sample_weight : array-like, shape (n_samples,), optional
-
-        Returns
-        -------
-        float
-        """
-        for name, value in {"y": y, "sample_weight": sample_weight}.items():
-            check_unmasked(name, value)
-        return super().score(X, y, sample_weight)
+    def _check_combinations(self):
+        # Raise ValueError for arguments that do not fit each other or are not known.
+        if self.batch_norm and self.normalization is not None:
+            raise ValueError(
+                f"normalization must be None with batch_norm=True; got {self.normalization!r}"
+            )
+        self._choose_loss()
+        start_schedules(self)
+        resolve_metrics(self.metrics or (), TASKS)
 
     def _resolve_threads(self):
         if self.threads is not None:
@@ -229,19 +243,31 @@ class EngineMixin(NestedArguments):
         # Return the rows and weighted targets that the compiled code reads.
         X, y, sample_weight = samples
         network = self._network
+        self._check_same_loss()
         # scikit-learn has checked that X is finite, in its own dtype.
         rows = prepare_rows(
             X, network.state.architecture, batch_size=batch_size,
             threads=self._resolve_threads(), check_finite=X.dtype != network.dtype,
         )  # fmt: skip
-        if self.out_activation_ == "softmax":
-            targets = Targets(y.argmax(axis=1).astype(np.int32))
-        else:
-            targets = Targets(convert_dtype("y", y, network.dtype))
+        targets = self._make_targets(y)
         if sample_weight is not None:
             sample_weight = np.array(sample_weight, np.float64)
             check_range(sample_weight, network.dtype)
         return rows, targets.set_weights(sample_weight)
+
+    def _check_same_loss(self):
+        # Raise ValueError if `loss` has been changed since the fit that training continues.
+        if self._network.state.architecture.loss != self._choose_loss()[0]:
+            raise ValueError(
+                "loss must be that of the earlier fit with warm_start or partial_fit; got "
+                f"{self.loss!r}"
+            )
+
+    def _make_targets(self, y):
+        # Return binarized labels, or real targets, as the compiled code reads them.
+        if self._is_multiclass():
+            return Targets(y.argmax(axis=1).astype(np.int32))
+        return Targets(convert_dtype("y", y, self._network.dtype))
 
     def _fit_stochastic(self, X, y, sample_weight, activations, deltas, coef_grads,
                         intercept_grads, layer_units, incremental):  # fmt: skip
@@ -267,8 +293,11 @@ class EngineMixin(NestedArguments):
             ranks.share_score(score) if ranks else score, incremental,
             prints=self.verbose == 1 and (ranks is None or ranks.is_first),
         )  # fmt: skip
+        validate = self._make_validation(held_out)
         try:
-            stopped = self._train(make_run, source, monitor, 1 if incremental else self.max_iter)
+            stopped = self._train(
+                make_run, source, monitor, validate, 1 if incremental else self.max_iter
+            )
         finally:
             self._no_improvement_count = monitor.rule.count
             self._expose_parameters()  # also after an exception of a callback
@@ -286,10 +315,13 @@ class EngineMixin(NestedArguments):
         ranks, n_samples = self._get_ranks(), samples.X.shape[0]
         if ranks is None:
             batch_size = self._resolve_batch_size(n_samples)
-            return TrainingRun, ScikitSource(
+            source = ScikitSource(
                 *self._prepare_data(samples, batch_size), batch_size,
                 self._random_state if self.shuffle else None,
             )  # fmt: skip
+            if self._network.state.architecture.loss.call:
+                source.values = samples.y
+            return TrainingRun, source
         batch_size = self._resolve_batch_size(ranks.count_samples(n_samples))
         source, shards = ranks.make_source(
             self._network, self._optimizer.optimizer_state.optimizer,
@@ -297,16 +329,36 @@ class EngineMixin(NestedArguments):
         )  # fmt: skip
         return partial(ranks.make_run, shards=shards), source
 
-    def _train(self, make_run, source, monitor, epochs):
+    def _make_validation(self, held_out):
+        # Return a function that computes `metrics` of the validation data after an epoch, or None.
+        if held_out is None or not self.metrics:
+            return None
+        X, y, _ = held_out
+        if "_label_binarizer" in self.__dict__:
+            if not (self._has_labels() or np.isin(y, self.classes_).all()):
+                raise ValueError(f"y of validation_data must have classes of {self.classes_}")
+            y = self._label_binarizer.transform(y)
+        network, y = self._network, y.reshape(len(y), -1)
+        architecture = network.state.architecture
+        return make_validation(
+            network.state, convert_rows(X, architecture.inputs, architecture.dtype),
+            self._make_targets(y), y if architecture.loss.call else None, None,
+            resolve_metrics(self.metrics, (network.task,)), self._resolve_threads(),
+        )  # fmt: skip
+
+    def _train(self, make_run, source, monitor, validate, epochs):
         # Return whether a stopping rule or a callback has ended training.
         optimizer_state = self._optimizer.optimizer_state
         ranks = self._get_ranks()
         shows = self.verbose and self.verbose > 1 and (ranks is None or ranks.is_first)
+        schedules = start_schedules(self)
+        if self.schedule is None:
+            schedules["schedule"] = self._optimizer
         run = make_run(
-            self._network, source, validate=None, epochs=epochs,
-            optimizer=optimizer_state.optimizer, optimizer_state=optimizer_state,
-            schedule=self._optimizer if self.schedule is None else start_schedule(self.schedule),
-            callbacks=[monitor, *resolve_callbacks(self.callbacks or (), None)], metrics=(),
+            self._network, source, validate=validate, epochs=epochs,
+            optimizer=optimizer_state.optimizer, optimizer_state=optimizer_state, **schedules,
+            callbacks=[monitor, *resolve_callbacks(self.callbacks or (), None)],
+            metrics=resolve_metrics(self.metrics or (), (self._network.task,)),
             progress=choose_progress(None, 1 if shows else 0, epochs, source.n_samples),
             threads=self._resolve_threads(),
         )  # fmt: skip
@@ -371,7 +423,7 @@ class EngineMixin(NestedArguments):
         network = self._synchronize()
         self._input_dtype = X.dtype
         self._check_lbfgs_arguments()
-        self._set_packed_layout(layer_units)
+        self._set_packed_layout(network.size)
         samples = WeightedSamples(X, y, self._combine_weights(y, sample_weight))
         rows, targets = self._prepare_data(samples, X.shape[0])
         total = len(rows) if samples.sample_weight is None else samples.sample_weight.sum()
@@ -393,10 +445,15 @@ class EngineMixin(NestedArguments):
         self.loss_ = result.fun
 
     def _check_lbfgs_arguments(self):
-        values = {name: getattr(self, name) for name in ("optimizer", "schedule", "callbacks")}
+        values = {name: getattr(self, name) for name in (
+            "optimizer", "schedule", "decay_schedule", "dropout_schedule", "callbacks", "max_norm",
+        )}  # fmt: skip
         values["validation_data"] = self.__dict__.get("_validation_data")
         values["comm or shards"] = self._get_ranks()
-        values["dropout"] = self.dropout if np.any(self.dropout) else None
+        for name in ("dropout", "input_dropout", "input_noise"):
+            values[name] = getattr(self, name) if np.any(getattr(self, name)) else None
+        values["metrics"] = self.metrics or None
+        values["a loss that is a callable"] = self._choose_loss()[0].call
         for name, value in values.items():
             if value is not None:
                 raise ValueError(f"solver='lbfgs' does not support {name}")
@@ -410,43 +467,3 @@ class EngineMixin(NestedArguments):
             (*span, shape) for span, shape in zip(spans[: len(shapes)], shapes, strict=True)
         ]
         self._intercept_indptr = spans[len(shapes) :]
-
-    # Prediction.
-
-    def _forward_pass_fast(self, X, check_input=True):
-        if check_input:
-            check_unmasked("X", X)
-            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-            return self._convert_outputs(self._synchronize()(X, threads=self._resolve_threads()))
-        # The validation data of a fit, which are finite.
-        state = self._synchronize().state
-        rows = convert_rows(X, state.architecture.inputs, state.architecture.dtype)
-        outputs = compute_outputs(state, rows, self._resolve_threads(), check_finite=False)
-        if not np.isfinite(outputs).all():
-            raise FloatingPointError
-        return self._convert_outputs(outputs)
-
-    def _convert_outputs(self, outputs):
-        # Return the network's outputs as predictions, in the dtype of X.
-        if self.out_activation_ == "exp":
-            outputs = np.exp(outputs)
-        dtype = self.__dict__.get("_input_dtype")
-        if dtype is None or outputs.dtype == dtype:
-            return outputs
-        return outputs.astype(dtype)
-
-    def _predict_few(self, X):
-        # Return the predictions for a few samples without scikit-learn's checks, which take much
-        # longer than the prediction. Return None if X requires them (it is not a plain, finite
-        # array of float32 or float64 of the right shape, or the estimator was fitted with feature
-        # names), and if X is large.
-        fitted = self.__dict__
-        if type(X) is not np.ndarray or X.dtype.char not in "fd":
-            return None
-        if "_network" not in fitted or "feature_names_in_" in fitted:
-            return None
-        try:
-            outputs = self._synchronize().state.program.predict_few(X)
-        except ValueError:  # NaN or infinity, for which scikit-learn has its own message
-            return None
-        return None if outputs is None else self._convert_outputs(outputs)

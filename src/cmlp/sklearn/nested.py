@@ -4,19 +4,24 @@ from dataclasses import fields, replace
 
 from cmlp._utils.fields import Record
 from cmlp._utils.validation import look_up
+from cmlp.normalizations import NORMALIZATIONS
 from cmlp.optimizers import OPTIMIZERS
 from cmlp.schedules import NAMES
 
-NAMED = {"optimizer": {name: kind() for name, kind in OPTIMIZERS.items()}, "schedule": NAMES}
+NAMED = {
+    "optimizer": {name: kind() for name, kind in OPTIMIZERS.items()},
+    "normalization": {name: kind() for name, kind in NORMALIZATIONS.items()},
+    **dict.fromkeys(("schedule", "decay_schedule", "dropout_schedule"), NAMES),
+}
 
 
 def get_named(name, value):
-    """Return the optimizer or schedule of an argument; a name of none is returned as it is."""
+    """Return the object that an argument names; other values are returned as they are."""
     return NAMED[name].get(value, value) if isinstance(value, str) else value
 
 
 def replace_arguments(name, value, values):
-    """Return the optimizer or schedule `value` with other arguments, a dict."""
+    """Return the object `value` of an argument with other arguments, a dict."""
     value = get_named(name, value)
     if not isinstance(value, Record):
         raise ValueError(
@@ -29,7 +34,7 @@ def replace_arguments(name, value, values):
 
 
 class NestedArguments:
-    """Give an estimator the arguments of its optimizer and its schedule.
+    """Give an estimator the arguments of its optimizer, normalization and schedules.
 
     These are frozen: `set_params` replaces them.
     """
@@ -40,7 +45,8 @@ class NestedArguments:
         Parameters
         ----------
         deep : bool, default True
-            Whether to return those of `optimizer` and `schedule` too, as ``optimizer__lr``.
+            Whether to return those of `optimizer`, `normalization` and the schedules too, as
+            ``optimizer__lr``.
         """
         params = super().get_params(deep)
         for name in NAMED if deep else ():
@@ -51,7 +57,7 @@ class NestedArguments:
         return params
 
     def set_params(self, **params):
-        """Set arguments of the estimator, and of its optimizer and schedule.
+        """Set arguments of the estimator, and of its optimizer, normalization and schedules.
 
         Parameters
         ----------

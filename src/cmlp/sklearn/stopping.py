@@ -1,6 +1,7 @@
 """scikit-learn's records of training, and its rules for stopping."""
 
 from cmlp.callbacks import Callback
+from cmlp.sklearn.losses import is_averaged
 
 # Activations of the last layer (`out_activation_`) whose loss scikit-learn averages over the
 # outputs; cmlp sums over them.
@@ -94,7 +95,9 @@ class TrainingMonitor(Callback):
         if self.prints:
             print(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
         if self.validate is not None:
-            record[f"val_{network.score_name}"] = self.record_score(network)
+            has_quantiles = e.loss == "pinball" or getattr(e.loss, "quantiles", ())
+            name = "d2" if has_quantiles else network.score_name
+            record[f"val_{name}"] = self.record_score(network)
         if not e.early_stopping:
             self.rule.update(e.loss_)
             e.best_loss_ = self.rule.best
@@ -103,10 +106,11 @@ class TrainingMonitor(Callback):
 
     def convert_loss(self, record):
         """Return the loss of an epoch as scikit-learn defines it."""
-        if self.estimator.out_activation_ not in AVERAGED_OUTPUTS:
+        e = self.estimator
+        if e.out_activation_ not in AVERAGED_OUTPUTS or not is_averaged(e.loss):
             return record["loss"]
         penalty = record.get("penalty", 0.0)
-        return (record["loss"] - penalty) / self.estimator.n_outputs_ + penalty
+        return (record["loss"] - penalty) / e.n_outputs_ + penalty
 
     def record_score(self, network):
         """Record the score of the validation data and return it."""

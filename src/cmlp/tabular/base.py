@@ -1,13 +1,13 @@
 """`RealMLP`: the base class of the classifier and the regressor."""
 
-import inspect
 import time
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length
 
+from cmlp._training.derivative_methods import check_layer
 from cmlp._utils.threads import resolve_jobs
 from cmlp.tabular.best_epoch import find_best_epoch, resolve_metric
 from cmlp.tabular.encoding import TableEncoder
@@ -21,14 +21,10 @@ from cmlp.tabular.targets import check_weights
 from cmlp.tabular.training import Samples, Trainer
 
 
-def store_arguments(estimator, arguments):
-    """Set the arguments of `__init__`, a dict such as ``locals()``, as attributes."""
-    for name in inspect.signature(type(estimator).__init__).parameters:
-        if name != "self":
-            setattr(estimator, name, arguments[name])
-
-
-class RealMLP(EstimatorExports, EstimatorFiles, BaseEstimator):
+class RealMLP(
+    EstimatorExports, EstimatorFiles, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
+    BaseEstimator,
+):  # fmt: skip
     """Base of the estimators.
 
     A subclass has the class attribute `_task`, the methods `_check_targets`, `_make_targets`,
@@ -93,6 +89,39 @@ class RealMLP(EstimatorExports, EstimatorFiles, BaseEstimator):
         self._set_fitted(encoder, columns, targets, settings.values.get("clamp_output", False))
         self._adopt(trained, parts, trainer)
         return self
+
+    def transform(self, X):
+        """Return the outputs of a layer of all networks: by default, of the last hidden layer.
+
+        Parameters
+        ----------
+        X : DataFrame of pandas or Polars, pyarrow.Table, array-like; (n_rows, n_features)
+            With the columns of `fit`.
+
+        Returns
+        -------
+        ndarray of the dtype of the networks, shape (n_rows, n_networks * n_units)
+            The outputs of the layer `transform_layer`, after its activation: those of the first
+            network, then those of the next one. A data frame after
+            ``set_output(transform="pandas")``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `TableEncoder.transform`, and if there is no such layer.
+        """
+        X, threads = self.encode(X), self._resolve_threads()
+        layer = self.transform_layer
+        for network in self.networks_:
+            check_layer("transform_layer", layer, network.num_layers)
+        return np.hstack([each.transform(X, layer, threads=threads) for each in self.networks_])
+
+    @property
+    def _n_features_out(self):
+        # The number of columns of `transform`; scikit-learn makes their names.
+        for network in self.networks_:
+            check_layer("transform_layer", self.transform_layer, network.num_layers)
+        return sum(network.size[1:][self.transform_layer] for network in self.networks_)
 
     def _prepare_targets(self, X, y, sample_weight):
         # Return y as an array, what encodes it, and the weights of the rows.
@@ -203,4 +232,5 @@ class RealMLP(EstimatorExports, EstimatorFiles, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = tags.input_tags.categorical = tags.input_tags.string = True
         tags.non_deterministic = False
+        tags.transformer_tags.preserves_dtype = []
         return tags

@@ -6,8 +6,9 @@ from sklearn.metrics import d2_pinball_score
 from sklearn.utils.validation import column_or_1d
 
 from cmlp import losses
+from cmlp._utils.fields import store_arguments
 from cmlp._utils.validation import check_unmasked, look_up
-from cmlp.tabular.base import RealMLP, store_arguments
+from cmlp.tabular.base import RealMLP
 from cmlp.tabular.calibration import apply_temperature, fit_temperature
 from cmlp.tabular.settings import CLASSIFICATION, REGRESSION
 from cmlp.tabular.targets import ClassTargets, RealTargets, convert_real, weigh_classes
@@ -104,6 +105,9 @@ class RealMLPClassifier(ClassifierMixin, RealMLP):
         `cmlp.Network`.
     verbose : int, default 0
         1 shows the progress of a single network.
+    transform_layer : int, default -2
+        The layer whose outputs `transform` returns: -1 is the output layer, -2 the last hidden
+        layer, 0 the first dense layer.
 
     Attributes
     ----------
@@ -152,7 +156,8 @@ class RealMLPClassifier(ClassifierMixin, RealMLP):
                  weight_decay=None, decay_schedule=None, weight_decay_mode="once",
                  class_weight=None, val_metric=None, validation_fraction=0.2, cv=None, n_refit=0,
                  early_stopping=None, time_limit=None, calibrate=None, dtype="float32",
-                 compute_dtype=None, random_state=None, n_jobs=None, verbose=0):  # fmt: skip
+                 compute_dtype=None, random_state=None, n_jobs=None, verbose=0,
+                 transform_layer=-2):  # fmt: skip
         store_arguments(self, locals())
 
     def _make_targets(self, y, sample_weight):
@@ -301,7 +306,7 @@ class RealMLPRegressor(RegressorMixin, RealMLP):
                  weight_decay=None, decay_schedule=None, weight_decay_mode="once", val_metric=None,
                  validation_fraction=0.2, cv=None, n_refit=0, early_stopping=None,
                  time_limit=None, dtype="float32", compute_dtype=None, random_state=None,
-                 n_jobs=None, verbose=0):  # fmt: skip
+                 n_jobs=None, verbose=0, transform_layer=-2):  # fmt: skip
         store_arguments(self, locals())
 
     def _make_targets(self, y, sample_weight):

@@ -10,6 +10,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from cmlp import formats
 from cmlp._model.state import ModelState
+from cmlp._training.history import History
+from cmlp._utils.fields import list_defaults
 from cmlp._utils.schema import (
     Anything,
     Boolean,
@@ -21,7 +23,7 @@ from cmlp._utils.schema import (
     Real,
     Text,
 )
-from cmlp.formats.archive import ArchiveReader, pack, unpack
+from cmlp.formats.archive import ArchiveReader, MemoryReader, pack, pack_memory, unpack
 from cmlp.formats.finite import check_finite
 from cmlp.network import Network
 from cmlp.tabular.encoding import TableEncoder
@@ -55,8 +57,15 @@ DOUBLE = np.dtype(np.float64)
 PLAIN = int, float, str, type(None)
 
 
+# Attributes of a fitted estimator that a file stores, or that follow from it.
+STORED = (
+    "encoder_", "networks_", "best_epochs_", "temperature_", "n_features_in_", "feature_names_in_",
+    "_columns", "_targets", "_clamps",
+)  # fmt: skip
+
+
 class EstimatorFiles:
-    """A mixin of the estimators: `save` and `load`."""
+    """A mixin of the estimators: `save`, `load` and pickles."""
 
     def save(self, path):
         """Write the fitted estimator to a file; an existing file is replaced atomically.
@@ -108,6 +117,41 @@ class EstimatorFiles:
                 if str(error).startswith(reader.path):
                     raise
                 raise reader.make_error(error) from None
+
+    # A pickle has the header and the arrays of a file instead of objects of cmlp, which tools that
+    # load files without executing code (skops) would ask the user to trust.
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        if "histories_" in state:
+            state["histories_"] = [history.epochs for history in state["histories_"]]
+        if not all(map(is_plain_network, state.get("networks_", [None]))):
+            return state
+        try:
+            packed = pack_memory(*pack_estimator(self))
+        except ValueError:  # labels or parameters that files do not store
+            return state
+        for name in STORED:
+            state.pop(name, None)
+        return {**state, "_packed": packed}
+
+    def __setstate__(self, state):
+        state = list_defaults(type(self)) | state
+        packed, histories = state.pop("_packed", None), state.get("histories_", ())
+        super().__setstate__(state)
+        if packed is not None:
+            reader = MemoryReader(packed)
+            load_fitted(self, reader, SCHEMA.check("tabular", reader.header["tabular"]))
+        for i, epochs in enumerate(histories):
+            if isinstance(epochs, list):
+                histories[i] = History()
+                histories[i].epochs = epochs
+
+
+def is_plain_network(network):
+    """Return whether a file stores all of a network; False for None."""
+    state = getattr(network, "state", None)
+    return isinstance(state, ModelState) and state.optimizer is None and state.checkpoint is None
 
 
 def to_json(value):
@@ -244,6 +288,27 @@ def unpack_estimator(cls, reader):
         if name not in names:
             raise ValueError(f"tabular.arguments.{name} is not a known key")
     estimator = cls(**{name: from_json(value) for name, value in section["arguments"].items()})
+    load_fitted(estimator, reader, section)
+    reader.check_all_read()
+    return estimator
+
+
+def load_fitted(estimator, reader, section):
+    """Set the attributes of an estimator that a file stores.
+
+    Parameters
+    ----------
+    estimator : RealMLP
+        Has the arguments of the file.
+    reader : ArchiveReader
+    section : dict
+        Of the header, with the types and keys of `SCHEMA`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the contents of the file are invalid.
+    """
     encoder = unpack_encoder(reader, section["encoder"])
     columns = InputColumns(encoder, section["max_one_hot"])
     targets = unpack_targets(estimator, reader, section)
@@ -255,8 +320,6 @@ def unpack_estimator(cls, reader):
     ]
     if not estimator.networks_ or len(estimator.best_epochs_) != len(estimator.networks_):
         raise ValueError("tabular.networks and best_epochs must have equal lengths, at least one")
-    reader.check_all_read()
-    return estimator
 
 
 def unpack_encoder(reader, fields):

@@ -158,6 +158,7 @@ def check_training(estimator):
     look_up("weight_decay_mode", estimator.weight_decay_mode, {"once": None, "twice": None})
     check_integer("n_refit", estimator.n_refit, 0)
     check_fraction("validation_fraction", estimator.validation_fraction)
+    check_integer("transform_layer", estimator.transform_layer, -(2**31))
     if estimator.time_limit is not None:
         check_positive("time_limit", estimator.time_limit)
     if estimator.early_stopping is not None:

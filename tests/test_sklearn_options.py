@@ -1,0 +1,192 @@
+"""Options of `Network` as arguments of the estimators: initialization, regularization, metrics."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.datasets import make_classification, make_multilabel_classification, make_regression
+from sklearn.metrics import f1_score
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from cmlp import AdamW, schedules
+from cmlp.normalizations import BatchNorm, LayerNorm
+from cmlp.sklearn import MLPClassifier, MLPRegressor
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+CLASSES = make_classification(180, 12, n_informative=6, n_classes=3, random_state=0)
+VALUES = make_regression(150, 12, noise=1, random_state=0)
+VALUES[1][:] /= 100
+
+
+def fit_initial(**options):
+    """Return an estimator whose parameters are the initial ones."""
+    X, y = CLASSES
+    return MLPClassifier((40, 30), max_iter=1, batch_size=180, learning_rate_init=1e-300,
+                         **{"random_state": 0, **options}).fit(X, y)  # fmt: skip
+
+
+def test_initializers():
+    for name, variance in (("he_normal", 2 / 40), ("lecun_uniform", 1 / 40),
+                           ("auto", 2 / 40), ("glorot_uniform", 2 / 70)):  # fmt: skip
+        estimator = fit_initial(initializer=name)
+        assert estimator.coefs_[1].var() == pytest.approx(variance, rel=0.15), name
+        assert np.abs(estimator.intercepts_[1]).max() < 1e-200
+    orthogonal = fit_initial(initializer="orthogonal").coefs_[1]
+    np.testing.assert_allclose(orthogonal.T @ orthogonal, np.eye(30), atol=1e-12)
+    assert (fit_initial(initializer=0.25).coefs_[0] == 0.25).all()
+    ramp = fit_initial(initializer=lambda rng, i, o: np.arange(i * o).reshape(o, i) / 1e4)
+    np.testing.assert_allclose(ramp.coefs_[0].T.ravel(), np.arange(480) / 1e4, atol=1e-200)
+    one, same, other = (fit_initial(initializer="he_normal", random_state=i) for i in (1, 1, 2))
+    assert (one.coefs_[0] == same.coefs_[0]).all()
+    assert (one.coefs_[0] != other.coefs_[0]).any()
+    assert one.score(*CLASSES) == fit_initial(initializer="he_normal", random_state=1).score(
+        *CLASSES
+    )
+
+
+def test_normalizations():
+    X, y = CLASSES
+    options = {"max_iter": 20, "random_state": 0, "learning_rate_init": 0.01}
+    one = MLPClassifier(16, normalization="batch", **options).fit(X, y)
+    other = MLPClassifier(16, batch_norm=True, **options).fit(X, y)
+    assert (one.predict_proba(X) == other.predict_proba(X)).all()
+    assert (one.coefs_[0] == other.coefs_[0]).all()
+    for kind in ("layer", LayerNorm(1e-3), [None, LayerNorm()], [BatchNorm(0.2), "layer"]):
+        estimator = MLPClassifier((16, 8), normalization=kind, **options).fit(X, y)
+        assert estimator.score(X, y) > 0.65
+        expected = estimator.predict_proba(X)
+        np.testing.assert_allclose(estimator.network_.predict_proba(X), expected)
+        assert estimator.coefs_[1].shape == (16, 8)
+        estimator.coefs_ = [coef.copy() for coef in estimator.coefs_]
+        np.testing.assert_allclose(estimator.predict_proba(X), expected, atol=1e-12)
+        estimator.partial_fit(X, y)
+    scaled = MLPClassifier(16, normalization="layer", solver="lbfgs", max_iter=30, random_state=0)
+    assert scaled.fit(X, y).score(X, y) > 0.9
+    with pytest.raises(ValueError, match="normalization must be None with batch_norm=True"):
+        MLPClassifier(batch_norm=True, normalization="layer").fit(X, y)
+    with pytest.raises(ValueError, match="The 'normalization' parameter"):
+        MLPClassifier(normalization="instance").fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"input_noise": 0.5}, {"input_dropout": 0.2}, {"max_norm": 0.5}, {"activation": "prelu"},
+     {"activation": "parametric_mish"}, {"dropout": 0.3, "dropout_schedule": "flat_cos"},
+     {"optimizer": AdamW(weight_decay=0.5), "decay_schedule": schedules.FlatCosine()},
+     {"optimizer": AdamW(lr_factors={"bias": 0.0}, decay_factors={"bias": 0.0})}],
+    ids=str,
+)  # fmt: skip
+def test_options_have_an_effect(options):
+    X, y = VALUES
+    fixed = {"hidden_layer_sizes": 16, "random_state": 0, "max_iter": 15}
+    plain = {name: value for name, value in options.items() if not name.endswith("schedule")}
+    if options == plain:
+        plain = {}
+    one, same = (MLPRegressor(**fixed, **options).fit(X, y) for _ in range(2))
+    other = MLPRegressor(**fixed, **plain).fit(X, y)
+    assert (one.coefs_[0] == same.coefs_[0]).all()
+    assert (one.coefs_[0] != other.coefs_[0]).any()
+    assert np.isfinite(clone(one).fit(X, y).loss_)
+    if "max_norm" in options:
+        assert np.linalg.norm(one.coefs_[0], axis=0).max() < 0.5 + 1e-9
+    if "lr_factors" in repr(options):  # parameter groups
+        initial = MLPRegressor(**{**fixed, "max_iter": 1}, **options).fit(X, y)
+        assert (one.intercepts_[0] == initial.intercepts_[0]).all()
+
+
+def test_names_of_schedules():
+    X, y = VALUES
+    by_name = MLPRegressor(hidden_layer_sizes=8, schedule="cosine", random_state=0, max_iter=5).fit(
+        X, y
+    )
+    other = MLPRegressor(
+        hidden_layer_sizes=8, schedule=schedules.Cosine(), random_state=0, max_iter=5
+    ).fit(X, y)
+    assert by_name.history_["lr"] == other.history_["lr"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"input_noise": -1.0}, "The 'input_noise' parameter"),
+        ({"input_dropout": 1.0}, "The 'input_dropout' parameter"),
+        ({"max_norm": 0}, "The 'max_norm' parameter"),
+        ({"initializer": "he"}, "The 'initializer' parameter"),
+        ({"initializer": np.inf}, "init must be .*finite"),
+        ({"metrics": "f2"}, "metrics must be one of"),
+        ({"metrics": ["rmse"]}, "metrics of a classifier must be one of"),
+        ({"metrics": 3}, "The 'metrics' parameter"),
+        ({"decay_schedule": schedules.ReduceOnPlateau()}, "decay_schedule must not depend"),
+        ({"transform_layer": 0.5}, "The 'transform_layer' parameter"),
+    ],
+    ids=str,
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        MLPClassifier(max_iter=2, **options).fit(*CLASSES)
+
+
+def test_sparse_samples_do_not_have_noise():
+    X, y = CLASSES
+    with pytest.raises(ValueError, match=r"X must be dense with input_noise; pass X.toarray\(\)"):
+        MLPClassifier(input_noise=0.1).fit(sparse.csr_array(X), y)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"input_noise": 0.1}, {"input_dropout": 0.1}, {"max_norm": 1.0}, {"metrics": "f1"},
+     {"decay_schedule": "cosine"}, {"dropout_schedule": "cosine"}],
+    ids=str,
+)  # fmt: skip
+def test_lbfgs_refuses_unsupported_options(options):
+    [name] = options
+    with pytest.raises(ValueError, match=f"solver='lbfgs' does not support {name}"):
+        MLPClassifier(solver="lbfgs", **options).fit(*CLASSES)
+
+
+def test_metrics_of_each_epoch():
+    X, y = CLASSES
+    held_out = make_classification(90, 12, n_informative=6, n_classes=3, random_state=0)
+    estimator = MLPClassifier(16, metrics=["f1", "top_2"], max_iter=6, random_state=0)
+    estimator.fit(X, y, validation_data=held_out)
+    history = estimator.history_
+    assert {"f1", "top_2", "val_f1", "val_top_2", "val_loss", "val_accuracy"} < {*history}
+    expected = f1_score(held_out[1], estimator.predict(held_out[0]), average="macro")
+    assert history["val_f1"][-1] == pytest.approx(expected)
+    assert history["val_accuracy"] == estimator.validation_scores_
+    plain = MLPClassifier(16, max_iter=6, random_state=0).fit(X, y)
+    assert plain.loss_curve_ == estimator.loss_curve_  # metrics do not change the results
+    stopped = MLPClassifier(16, metrics="recall", early_stopping=True, max_iter=6).fit(X, y)
+    assert len(stopped.history_["val_recall"]) == 6
+    labels = make_multilabel_classification(100, 5, n_classes=3, random_state=0)
+    multilabel = MLPClassifier(8, metrics="f1_samples", max_iter=3).fit(
+        *labels, validation_data=labels
+    )
+    assert "val_f1_samples" in multilabel.history_
+    regressor = MLPRegressor(hidden_layer_sizes=8, metrics=["rmse", "r2"], max_iter=3).fit(
+        *VALUES, validation_data=VALUES
+    )
+    error = VALUES[1] - regressor.predict(VALUES[0])
+    assert regressor.history_["val_rmse"][-1] == pytest.approx(np.sqrt(np.mean(error**2)))
+    regressor.partial_fit(*VALUES)
+    assert "rmse" in regressor.history_
+
+
+def test_arguments_of_arguments():
+    X, y = CLASSES
+    pipeline = make_pipeline(StandardScaler(), MLPClassifier(8, normalization="batch", max_iter=5,
+                                                             decay_schedule="cosine",
+                                                             optimizer="adamw"))  # fmt: skip
+    assert pipeline.get_params()["mlpclassifier__normalization__momentum"] == 0.1
+    grid = {"mlpclassifier__normalization__momentum": [0.1, 0.5],
+            "mlpclassifier__decay_schedule__warmup": [0, 0.2]}  # fmt: skip
+    grid = {name: values for name, values in grid.items() if name in pipeline.get_params()}
+    search = GridSearchCV(pipeline, grid, cv=2).fit(X, y)
+    assert len(search.cv_results_["params"]) == 2 ** len(grid)
+    estimator = MLPClassifier(normalization="batch").set_params(normalization__momentum=0.3)
+    assert estimator.normalization == BatchNorm(0.3)
+    with pytest.raises(ValueError, match="normalization must be an object of cmlp or its name"):
+        MLPClassifier().set_params(normalization__momentum=0.3)
