@@ -19,6 +19,7 @@ from cmlp._training.evaluation import compute_outputs
 from cmlp._training.inputs import check_range, convert_rows, prepare_rows, split_pair
 from cmlp._training.loop import TrainingRun
 from cmlp._training.progress import choose_progress
+from cmlp._training.scikit_tasks import CallbackSupportMixin, FitTasks
 from cmlp._utils.threads import resolve_jobs, resolve_threads
 from cmlp._utils.validation import check_unmasked, convert_dtype
 from cmlp.activations import ACTIVATIONS, Activation
@@ -54,7 +55,7 @@ CONSTRAINTS = {
 }
 
 
-class EngineMixin(NestedArguments):
+class EngineMixin(CallbackSupportMixin, NestedArguments):
     """Train and evaluate a scikit-learn multilayer perceptron with cmlp.
 
     In an estimator's bases it precedes scikit-learn's class, and it overrides that class's private
@@ -197,7 +198,34 @@ class EngineMixin(NestedArguments):
         # scikit-learn's `fit` and `partial_fit` call this. Its own checks ignore masks.
         for name, value in {"X": X, "y": y, "sample_weight": sample_weight}.items():
             check_unmasked(name, value)
-        return super()._fit(X, y, sample_weight, incremental)
+        ranks = self._get_ranks()
+        has_tasks = not incremental and (ranks is None or ranks.is_first)
+        if not (has_tasks and self.__dict__.get("_skl_callbacks")):
+            return super()._fit(X, y, sample_weight, incremental)
+        # L-BFGS reports the beginning of an iteration after the last one, too.
+        epochs = self.max_iter + (self.solver == "lbfgs")
+        self._tasks = FitTasks(
+            self, self._init_callback_context(max_subtasks=epochs), (X, y, sample_weight), 1,
+            epochs, self._reconstruct,
+        )  # fmt: skip
+        try:
+            super()._fit(X, y, sample_weight, incremental)
+            self._tasks.finish()
+        finally:
+            del self._tasks
+        return self
+
+    def _make_tasks(self):
+        # Return the callbacks that report epochs to scikit-learn's callbacks, a list.
+        tasks = self.__dict__.get("_tasks")
+        return [] if tasks is None else tasks.make_callbacks()
+
+    def _reconstruct(self, network):
+        # Return the attributes of an estimator that predicts by a copy of the network.
+        network = network.copy()
+        coefs, intercepts = expose_parameters(network, self._input_dtype)
+        return {"_network": network, "coefs_": coefs, "intercepts_": intercepts,
+                "_exposed": [*coefs, *intercepts]}  # fmt: skip
 
     def score(self, X, y, sample_weight=None):
         """Return scikit-learn's score: the accuracy or the R^2 of the predictions for X.
@@ -306,7 +334,9 @@ class EngineMixin(NestedArguments):
             self._network, source, validate=None, epochs=epochs,
             optimizer=optimizer_state.optimizer, optimizer_state=optimizer_state,
             schedule=self._optimizer if self.schedule is None else start_schedule(self.schedule),
-            callbacks=[monitor, *resolve_callbacks(self.callbacks or (), None)], metrics=(),
+            callbacks=[
+                monitor, *resolve_callbacks(self.callbacks or (), None), *self._make_tasks()
+            ], metrics=(),
             progress=choose_progress(None, 1 if shows else 0, epochs, source.n_samples),
             threads=self._resolve_threads(),
         )  # fmt: skip
@@ -381,16 +411,30 @@ class EngineMixin(NestedArguments):
             network.state, rows, targets, optimizer, self._resolve_threads()
         )
 
-        def print_loss(epoch):
+        tasks, self.n_iter_, is_stopped = self._make_tasks(), 0, False
+
+        def finish_iteration(epoch):
+            nonlocal is_stopped
+            self.n_iter_, self.loss_ = epoch + 1, objective.last_loss
             if self.verbose:
                 print(f"Iteration {epoch + 1}, loss = {objective.last_loss:.8f}")
+            is_stopped = any(task.on_epoch_end(network, epoch, {}) for task in tasks)
+            if is_stopped:
+                raise StopIteration
+            for task in tasks:
+                task.on_epoch_begin(network, epoch + 1)
 
+        for task in tasks:
+            task.on_epoch_begin(network, 0)
         try:
-            result = lbfgs.minimize(objective, optimizer, self.max_iter, print_loss)
+            result = lbfgs.minimize(objective, optimizer, self.max_iter, finish_iteration)
         finally:
             self._expose_parameters()
-        self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
-        self.loss_ = result.fun
+        if not is_stopped:
+            self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
+            self.loss_ = result.fun
+            for task in tasks:
+                task.on_epoch_end(network, self.n_iter_, {})
 
     def _check_lbfgs_arguments(self):
         values = {name: getattr(self, name) for name in ("optimizer", "schedule", "callbacks")}
