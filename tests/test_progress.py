@@ -79,7 +79,7 @@ def test_one_bar_over_many_short_epochs(clock, drawn):
 
 def test_few_short_epochs_have_bars(clock, drawn):
     run(Bars(5, 100), clock, 5, 0.01)
-    assert {line[:9] for line in drawn if line.endswith(" s")} == {
+    assert {line[:9] for line in drawn if line.endswith(" ms")} == {
         f"epoch {i}/5" for i in range(1, 6)
     }
 

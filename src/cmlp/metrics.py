@@ -281,10 +281,10 @@ def join_average(metric, average, task):
     return metric if average == "binary" else f"{metric}_{average}"
 
 
-# What the function of a `Metric` is called with.
+# Kinds of predictions that a `Metric` may need.
 NEEDS = ("predictions", "proba", "outputs")
 
-# Endings of the names of quantities of which smaller values are better.
+# Endings of names: smaller values of these quantities are better.
 MINIMIZED = ("loss", "error", "deviance", "mae", "mse", "rmse")
 
 # Quantities of the history that have these names whatever the metrics.
@@ -295,8 +295,8 @@ class Metric:
     """A metric that is a function of targets and predictions, called after each epoch.
 
     ``fit(..., metrics=f1_score)`` is short for ``metrics=Metric(f1_score)``. The history has its
-    value for the training data under `name`, and for validation data under ``"val_" + name``. Both
-    are those of the parameters after the epoch. Every sample counts once, whatever its weight.
+    value for the training data under `name`, and for validation data under ``"val_" + name``, both
+    computed with the parameters after the epoch. Every sample counts once, whatever its weight.
 
     Parameters
     ----------

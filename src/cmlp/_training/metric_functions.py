@@ -79,7 +79,7 @@ def measure_functions(state, source, functions, threads, validate, is_sharded):
     Raises
     ------
     ValueError
-        If there are no data for a function.
+        If a function lacks data.
     """
     trained = [metric for metric in functions if metric.train]
     if isinstance(source, BatchSource) or is_sharded:

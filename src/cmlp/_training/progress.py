@@ -264,6 +264,8 @@ def format_number(value):
 
 def format_seconds(seconds):
     """Return a time as text."""
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
     return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
 
 

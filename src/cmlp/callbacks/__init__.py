@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cmlp._utils.validation import check_count, to_list
 from cmlp.callbacks.base import Callback, Function
 from cmlp.callbacks.checkpoint import Checkpoint, link_or_copy
@@ -64,6 +66,11 @@ def resolve_callbacks(callbacks, early_stopping):
     if early_stopping is True:
         early_stopping = EarlyStopping()
     elif not isinstance(early_stopping, EarlyStopping):
+        if not isinstance(early_stopping, (int, np.integer)):
+            raise TypeError(
+                "early_stopping must be a whole number, True, False or an EarlyStopping; got "
+                f"{early_stopping!r}"
+            )
         early_stopping = EarlyStopping(patience=check_count("early_stopping", early_stopping))
     return [*resolved, early_stopping]
 

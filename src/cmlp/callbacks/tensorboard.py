@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from importlib import import_module
 
 from cmlp._utils.validation import check_bool, check_count, import_optional
@@ -81,8 +82,11 @@ class TensorBoard(Callback):
         # A run that begins with a later epoch is resumed: TensorBoard hides what earlier files have
         # of this epoch and later ones.
         if part not in self._writers:
-            directory = os.path.join(self.log_dir, part)
-            self._writers[part] = self._make(directory, purge_step=epoch or None)
+            self._writers[part] = self._make(
+                os.path.join(self.log_dir, part), purge_step=epoch or None,
+                # The names of files that are created within a second would be equal.
+                filename_suffix=f".{os.getpid()}.{time.time_ns()}",
+            )  # fmt: skip
         return self._writers[part]
 
     def _close(self):
