@@ -155,6 +155,9 @@ def test_several_networks_have_a_logger_each(data, tmp_path):
     paths = [tmp_path / f"{i}.csv" for i in range(2)]
     fit_many([network(), network()], *data, epochs=2, callbacks=[[CSVLogger(p)] for p in paths])
     assert [len(read(path)) for path in paths] == [3, 3]
+    for make in (CSVLogger, TensorBoard):
+        with pytest.raises(ValueError, match="callbacks must be a list with one list for each net"):
+            fit_many([network(), network()], *data, callbacks=[make(paths[0])])
 
 
 # TensorBoard.

@@ -15,9 +15,13 @@ class Callback:
     writes_files : bool, default True
         False on the ranks of a communicator that must not write files, all but the first; set
         before `on_train_begin`.
+    has_own_files : bool, default False
+        Whether it writes files that several networks cannot share, so that `fit_many` needs an
+        instance for each network.
     """
 
     reads_network = writes_files = True
+    has_own_files = False
 
     def on_train_begin(self, network):
         """Handle the start of training, before the first epoch."""

@@ -35,7 +35,7 @@ class CSVLogger(Callback):
         When training starts, if the directory does not exist.
     """
 
-    reads_network = False
+    reads_network, has_own_files = False, True
 
     def __init__(self, path, separator=",", append=False):
         self.path = os.fspath(path)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from cmlp._utils.fields import check_fields, checked_field
 from cmlp._utils.schema import Anything, Fields, Integer, Nullable, Real
@@ -39,8 +40,8 @@ class EarlyStopping(Callback):
         Epoch of the best value.
     stopped_epoch : int or None
         Epoch after which training was stopped.
-    is_minimized : bool
-        Whether smaller values are better.
+    is_minimized : bool or None
+        Whether smaller values are better; None before training.
 
     Raises
     ------
@@ -54,9 +55,10 @@ class EarlyStopping(Callback):
     restore_best: bool = True
     mode: str = checked_field(check_mode, "auto")
 
+    is_minimized: ClassVar[bool | None] = None  # training sets the instance's
+
     def __post_init__(self):
         check_fields(self)
-        self.is_minimized = is_minimized(self.monitor, self.mode)
 
     def on_train_begin(self, network):
         """Reset the best value."""
@@ -99,6 +101,8 @@ class EarlyStopping(Callback):
 
     def on_epoch_end(self, network, epoch, record):
         """Compare the epoch with the best one; return whether to stop."""
+        if self.is_minimized is None:
+            self.is_minimized = is_minimized(self.monitor, self.mode)  # type: ignore[misc]
         value = get_minimized_value(record, self.monitor, self.is_minimized)
         if value < self._least - self.min_delta or self.best_epoch < 0:
             self._least, self.best, self.best_epoch = value, record[self.monitor], epoch

@@ -37,6 +37,8 @@ class TensorBoard(Callback):
         When training starts, if neither package is installed.
     """
 
+    has_own_files = True
+
     def __init__(self, log_dir="logs", histogram_freq=0, write_text=True):
         self.log_dir = os.fspath(log_dir)
         check_bool("write_text", write_text)
