@@ -541,3 +541,8 @@ def test_folds_of_a_tabular_estimator_train_on_the_cluster(client):
     assert there.best_epochs_ == here.best_epochs_
     with pytest.raises(ValueError, match="time_limit must be None with client"):
         RealMLPClassifier(time_limit=1).fit(X, LABELS, client=client)
+
+
+def test_estimators_of_a_cluster_do_not_have_callbacks_of_scikit_learn():
+    for kind in (MLPClassifier, MLPRegressor):
+        assert not hasattr(kind(), "set_callbacks")

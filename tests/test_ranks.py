@@ -403,3 +403,30 @@ def test_estimators_with_wrong_arguments_end_all_ranks(labels):
             raise error
     with pytest.raises(ValueError, match="requires comm"):
         MLPClassifier().fit(*labels, distribute=True)
+
+
+def test_metrics_that_are_functions(data, tmp_path):
+    X, y = data
+    path = tmp_path / "log.csv"
+
+    def agreement(y_true, y_pred):
+        return np.mean(y_true == y_pred)
+
+    def train(comm):
+        net = make()
+        history = net.fit(X, y, epochs=2, batch_size=50, comm=comm, distribute=True,
+                          validation_data=(X[:60], y[:60]), metrics=agreement,
+                          callbacks=callbacks.CSVLogger(path))  # fmt: skip
+        rank = comm.Get_rank()
+        own = slice(200) if rank == 0 else slice(200, None)
+        scores = [net.score(X, y, metric=agreement, comm=comm, distribute=True),
+                  net.score(X[own], y[own], metric=agreement, comm=comm),
+                  net.score(X, y)]  # fmt: skip
+        return history.to_dict(), scores
+
+    first, second = run_ranks(2, train)
+    assert first[0]["val_agreement"] == second[0]["val_agreement"] == first[0]["val_accuracy"]
+    assert "agreement" not in first[0]
+    for _, scores in (first, second):
+        assert len(set(scores)) == 1
+    assert len(path.read_text().splitlines()) == 3  # by rank 0

@@ -32,10 +32,10 @@ LAYERS = [
     tabular.training""",
     """sklearn sklearn.constraints sklearn.estimators sklearn.labels sklearn.losses sklearn.mixin
     sklearn.nested sklearn.optimizers sklearn.parameters sklearn.pickling sklearn.prediction
-    sklearn.ranks sklearn.schedules sklearn.sources sklearn.stopping sklearn.threadpool
-    sklearn.validation""",
-    """ensemble dask.ensembles dask.clients config plot plot.classifiers plot.curves plot.diagram
-    plot.images plot.models plot.regressors""",
+    sklearn.ranks sklearn.schedules sklearn.sources sklearn.stopping sklearn.tasks
+    sklearn.threadpool sklearn.validation""",
+    """ensemble dask.ensembles dask.clients config learning_rates plot plot.classifiers plot.curves
+    plot.diagram plot.images plot.models plot.regressors""",
     "reference",
     "network",
     """quantized _quantization _quantization.calibration _quantization.methods
@@ -45,8 +45,10 @@ LAYERS = [
     _training.derivative_methods
     _training.epochs _training.evaluation _training.exchange _training.history
     _training.initialization _training.inputs
-    _training.lbfgs _training.loop _training.prediction_methods _training.progress _training.ranks
-    _training.reference_methods _training.run_state _training.shard_metrics
+    _training.lbfgs _training.loop _training.metric_functions _training.prediction_methods
+    _training.progress _training.ranks
+    _training.reference_methods _training.run_state _training.scikit_tasks
+    _training.shard_metrics
     _training.shard_sources _training.sharding _training.sources _training.splits
     _training.step_settings""",
     """formats formats.archive formats.atomic formats.base formats.builder formats.c
@@ -62,7 +64,8 @@ LAYERS = [
     _model.layers.dense _model.layers.encoders _model.layers.input_dropout _model.layers.input_noise
     _model.optimizer_choice _model.optimizer_state _model.parameter_groups _model.parameters
     _model.quantized _model.state _model.tasks""",
-    "callbacks",
+    """callbacks callbacks.base callbacks.checkpoint callbacks.csv_logger callbacks.early_stopping
+    callbacks.mlflow callbacks.records callbacks.tensorboard""",
     "plot.figures plot.lines",
     "activations initializers losses metrics normalizations optimizers schedules",
     "lbfgs",

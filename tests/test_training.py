@@ -381,8 +381,8 @@ def test_history(data):
 
 def test_arguments_that_must_be_sequences_or_paths(tmp_path, data):
     for options, message in (
-        ({"metrics": 3}, "metrics must be a sequence of names; got 3"),
-        ({"metrics": None}, "metrics must be a sequence of names; got None"),
+        ({"metrics": 3}, "metrics must be a sequence of names and functions; got 3"),
+        ({"metrics": None}, "metrics must be a sequence of names and functions; got None"),
         ({"callbacks": None}, "callbacks must be a sequence of instances of Callback"),
     ):
         with pytest.raises(TypeError, match=message):

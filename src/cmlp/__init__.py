@@ -19,6 +19,7 @@ from cmlp.reference import MLP, Model
 
 if TYPE_CHECKING:
     from cmlp import datasets, plot, schedules
+    from cmlp.learning_rates import find_learning_rate
     from cmlp.quantized import QuantizedNetwork
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "activations",
     "callbacks",
     "datasets",
+    "find_learning_rate",
     "fit_many",
     "losses",
     "metrics",
@@ -68,4 +70,8 @@ def __getattr__(name):
         from cmlp.quantized import QuantizedNetwork
 
         return QuantizedNetwork
+    if name == "find_learning_rate":
+        from cmlp.learning_rates import find_learning_rate
+
+        return find_learning_rate
     raise AttributeError(f"module 'cmlp' has no attribute {name!r}")

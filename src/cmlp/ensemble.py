@@ -53,7 +53,7 @@ def fit_many(networks, X, y, *, sparse="auto", threads=None, return_exceptions=F
         each network (rows for all networks are an array); shuffle, drop_last, validation_data,
         sample_weight, class_weight, early_stopping, callbacks, metrics, restore_good. Each network
         gets copies of `Callback` instances, unless `callbacks` is a list with one list for each
-        network; functions are called from several threads.
+        network, as callbacks that write files need; functions are called from several threads.
 
     Returns
     -------
@@ -116,6 +116,8 @@ def select_options(options, i, count):
             )
         own["callbacks"] = own["callbacks"][i]
     elif "callbacks" in own:
+        if count > 1:
+            check_shared(own["callbacks"])
         own["callbacks"] = copy_callbacks(own["callbacks"])
     if "early_stopping" in own:
         own["early_stopping"] = copy_callbacks(own["early_stopping"])
@@ -126,6 +128,16 @@ def is_list_of_lists(value):
     """Return whether a value is a list or tuple, not empty, of lists or tuples."""
     kinds = list, tuple
     return isinstance(value, kinds) and bool(value) and all(isinstance(v, kinds) for v in value)
+
+
+def check_shared(callbacks):
+    """Raise `ValueError` if several networks would write the files of one callback."""
+    for callback in callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]:
+        if getattr(callback, "has_own_files", False):
+            raise ValueError(
+                "callbacks must be a list with one list for each network if they have a "
+                f"{type(callback).__name__}, which writes files"
+            )
 
 
 def copy_callbacks(callbacks):

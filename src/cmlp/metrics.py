@@ -35,15 +35,18 @@ suffix, such as ``"f1_micro"``, they are averaged as scikit-learn does:
 ``"micro"``       the ratio of the sums over all classes or labels
 ``"samples"``     multilabel only: the mean over samples
 ================  =============================================================================
+
+A function of (y_true, y_pred), such as those of `sklearn.metrics`, is a metric too; see `Metric`.
 """
 
 import re
 from functools import partial
+from numbers import Real
 
 import numpy as np
 
 from cmlp._core.inputs import MetricSums
-from cmlp._utils.validation import look_up, to_list
+from cmlp._utils.validation import check_bool, look_up, to_list
 
 
 def accuracy(metrics):
@@ -278,13 +281,159 @@ def join_average(metric, average, task):
     return metric if average == "binary" else f"{metric}_{average}"
 
 
+# Kinds of predictions that a `Metric` may need.
+NEEDS = ("predictions", "proba", "outputs")
+
+# Endings of names: smaller values of these quantities are better.
+MINIMIZED = ("loss", "error", "deviance", "mae", "mse", "rmse")
+
+# Quantities of the history that have these names whatever the metrics.
+RESERVED = ("loss", "penalty", "lr", "seconds", "samples_per_second")
+
+
+class Metric:
+    """A metric that is a function of targets and predictions, called after each epoch.
+
+    ``fit(..., metrics=f1_score)`` is short for ``metrics=Metric(f1_score)``. The history has its
+    value for the training data under `name`, and for validation data under ``"val_" + name``, both
+    computed with the parameters after the epoch. Every sample counts once, whatever its weight.
+
+    Parameters
+    ----------
+    function : callable
+        Called with (y_true, y_pred), as the functions of `sklearn.metrics`; returns a number.
+        `y_true` are the labels of a classifier, int (n,), or (n, outputs) for the task multilabel;
+        and the targets of a regressor, (n,) if there is one, else (n, targets).
+    name : str, optional
+        By default the function's ``__name__``.
+    needs : {"predictions", "proba", "outputs"}, default "predictions"
+        What `y_pred` is. ``"predictions"``: what `Network.predict` returns, labels of a classifier;
+        of several quantiles, the one that other metrics use. ``"proba"``: `Network.predict_proba`.
+        ``"outputs"``: the network's outputs, such as the scores of a hinge loss. The last two have
+        shape (n, outputs), and (n,) if there is one output: for two classes, the values of class 1.
+    greater_is_better : bool, optional
+        Which way `EarlyStopping` and `ReduceOnPlateau` compare its values. By default False if the
+        name ends in "loss", "error", "deviance", "mae", "mse" or "rmse", else True.
+    train : bool, default True
+        Whether to compute it for the training data too, which takes one more pass over them. They
+        must be arrays, without `shards` and `comm`; otherwise only validation data count.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not one of these, or the function has no name.
+    """
+
+    def __init__(self, function, name=None, *, needs="predictions", greater_is_better=None,
+                 train=True):  # fmt: skip
+        if not callable(function) or isinstance(function, type):
+            raise TypeError(f"function must be a callable of (y_true, y_pred); got {function!r}")
+        if type(function).__module__ == "sklearn.metrics._scorer":
+            raise TypeError(
+                "function must be a callable of (y_true, y_pred), such as "
+                f"sklearn.metrics.f1_score; got a scorer: {function!r}"
+            )
+        look_up("needs", needs, dict.fromkeys(NEEDS))
+        if greater_is_better is not None:
+            check_bool("greater_is_better", greater_is_better)
+        check_bool("train", train)
+        self.function, self.name, self.needs = function, find_name(function, name), needs
+        self.greater_is_better, self.train = greater_is_better, train
+
+    def __call__(self, y_true, y_pred):
+        """Return the value as a float; raise TypeError unless the function returns a number."""
+        value = self.function(y_true, y_pred)
+        if np.ndim(value) or not isinstance(value, (Real, np.number, np.ndarray)):
+            raise TypeError(f"metric {self.name!r} must return a number; got {value!r}")
+        return float(value)
+
+    def __repr__(self):
+        return f"Metric({self.name}, needs={self.needs!r})"
+
+
+def find_name(function, name):
+    """Return the name of a `Metric`, by default its function's; raise if it is not allowed."""
+    if name is None:
+        inner = function
+        while isinstance(inner, partial):
+            inner = inner.func
+        name = getattr(inner, "__name__", type(inner).__name__)
+        if not name.isidentifier():
+            raise ValueError(
+                f"name must be given for a function without one: Metric(function, name=...); got "
+                f"{function!r}"
+            )
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a string; got {name!r}")
+    known = any(name in metrics for metrics in METRICS.values())
+    if not name or name in RESERVED or known or re.fullmatch(r"val_.*|top_\d+", name):
+        raise ValueError(
+            f"name must not be empty, begin with val_, or be that of another quantity of the "
+            f"history or of cmlp.metrics; got {name!r}"
+        )
+    return name
+
+
+def split_metrics(metrics):
+    """Return the names among `metrics`, a list, and the functions, a tuple of `Metric`.
+
+    Parameters
+    ----------
+    metrics : str, Metric, callable, or sequence of them
+
+    Raises
+    ------
+    TypeError, ValueError
+        If two functions have the same name, or as `Metric`.
+    """
+    if isinstance(metrics, (str, Metric)) or callable(metrics):
+        metrics = [metrics]
+    metrics = to_list("metrics", metrics, "names and functions")
+    names = [each for each in metrics if not (isinstance(each, Metric) or callable(each))]
+    functions = tuple(
+        each if isinstance(each, Metric) else Metric(each)
+        for each in metrics
+        if isinstance(each, Metric) or callable(each)
+    )
+    found = [each.name for each in functions]
+    for name in found:
+        if found.count(name) > 1:
+            raise ValueError(
+                f"metrics must have different names; got {name!r} twice: use Metric(function, name)"
+            )
+    return names, functions
+
+
 def check_monitor(argument, value):
     """Raise `TypeError` unless `value` is a string, the name of a quantity of the history."""
     if not isinstance(value, str):
         raise TypeError(f"{argument} must be a name of the history; got {value!r}")
 
 
-def get_minimized_value(record, monitor):
+def check_mode(argument, value):
+    """Raise unless `value` is "auto", "min" or "max"."""
+    look_up(argument, value, dict.fromkeys(("auto", "min", "max")))
+
+
+def is_minimized(monitor, mode="auto", functions=()):
+    """Return whether smaller values of a quantity of the history are better.
+
+    Parameters
+    ----------
+    monitor : str
+    mode : {"auto", "min", "max"}
+        With "auto" a `Metric` decides, otherwise the name; see `MINIMIZED`.
+    functions : sequence of Metric
+    """
+    if mode != "auto":
+        return mode == "min"
+    for metric in functions:
+        if monitor.removeprefix("val_") == metric.name and metric.greater_is_better is not None:
+            return not metric.greater_is_better
+    return monitor.endswith(MINIMIZED)
+
+
+def get_minimized_value(record, monitor, is_minimized):
     """Return a monitored quantity, negated unless smaller is better.
 
     Parameters
@@ -292,7 +441,9 @@ def get_minimized_value(record, monitor):
     record : dict from str to float
         The record of an epoch.
     monitor : str
-        A quantity; if its name ends in "loss", smaller is better, else larger.
+        A quantity.
+    is_minimized : bool
+        Whether smaller values are better.
 
     Raises
     ------
@@ -304,4 +455,4 @@ def get_minimized_value(record, monitor):
             f"monitor must be in the history, which has {', '.join(record)}; got {monitor!r}; "
             "val_ quantities require validation_data or validation_split"
         )
-    return record[monitor] if monitor.endswith("loss") else -record[monitor]
+    return record[monitor] if is_minimized else -record[monitor]

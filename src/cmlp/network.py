@@ -273,11 +273,12 @@ class Network(
             Callbacks of `cmlp.callbacks`, or callables of (network, epoch, record), called after
             each epoch; training stops when one returns True. `cmlp.callbacks.Checkpoint` writes
             files for `resume`.
-        metrics : str or sequence of str
+        metrics : str, Metric, callable, or sequence of them
             Metrics of `cmlp.metrics`: ``"accuracy"``, ``"top_3"``, ``"precision"``, ``"recall"``,
             ``"f1"``, ``"f1_micro"`` and so on, or ``"r2"``, ``"mae"``, ``"mse"``, ``"rmse"``;
             computed while training from the outputs before each step and, with validation data,
-            after each epoch.
+            after each epoch. A function of (y_true, y_pred), such as `sklearn.metrics.f1_score`, or
+            a `cmlp.metrics.Metric` is called after each epoch, for both.
         restore_good : bool, default False
             Whether to restore, if training diverges, the parameters after the last epoch with
             finite losses and parameters.

@@ -37,7 +37,7 @@ from cmlp._utils.validation import (
     check_unit_interval,
     look_up,
 )
-from cmlp.metrics import check_monitor, get_minimized_value
+from cmlp.metrics import check_mode, check_monitor, get_minimized_value, is_minimized
 
 
 def check_cycles(argument, value):
@@ -324,7 +324,7 @@ class ReduceOnPlateau(Schedule):
     Parameters
     ----------
     monitor : str, default "val_loss"
-        A quantity of the history. If its name ends in "loss", smaller is better, else larger.
+        A quantity of the history.
     factor : float, default 0.1
         Positive and finite.
     patience : int, default 10
@@ -335,6 +335,8 @@ class ReduceOnPlateau(Schedule):
         Number of epochs after a reduction that are not counted as without improvement.
     least : float, default 0
         Lower bound of the factor; from 0 to 1.
+    mode : {"auto", "min", "max"}, default "auto"
+        As of `cmlp.callbacks.EarlyStopping`.
     """
 
     monitor: str = checked_field(check_monitor, "val_loss")
@@ -343,6 +345,7 @@ class ReduceOnPlateau(Schedule):
     min_delta: float = checked_field(check_non_negative, 1e-4)
     cooldown: int = checked_field(check_count, 0)
     least: float = checked_field(check_unit_interval, 0.0)
+    mode: str = checked_field(check_mode, "auto")
 
     def begin(self):
         """Return a `Plateau`, which tracks one call of `fit`."""
@@ -370,10 +373,13 @@ class Plateau:
         Number of epochs without improvement.
     cooling : int
         Number of epochs left of the cooldown.
+    is_minimized : bool
+        Whether smaller values are better.
     """
 
     def __init__(self, settings):
-        self.settings, self.monitor = settings, settings.monitor
+        self.settings, self.monitor, self.mode = settings, settings.monitor, settings.mode
+        self.is_minimized = is_minimized(self.monitor, self.mode)
         self.factor, self.best, self.waited, self.cooling = 1.0, math.inf, 0, 0
 
     def factors(self, steps, epoch, steps_per_epoch, epochs):
@@ -401,7 +407,7 @@ class Plateau:
             If the record does not have the monitored quantity.
         """
         settings = self.settings
-        value = get_minimized_value(record, self.monitor)
+        value = get_minimized_value(record, self.monitor, self.is_minimized)
         if value < self.best - settings.min_delta:
             self.best, self.waited = value, 0
         elif self.cooling == 0:

@@ -22,6 +22,7 @@ from cmlp._training.inputs import (
     split_pair,
 )
 from cmlp._training.loop import TrainingRun
+from cmlp._training.metric_functions import check_functions, measure_functions
 from cmlp._training.progress import choose_progress
 from cmlp._training.sources import ArraySource, BatchSource
 from cmlp._training.splits import check_validation_split, is_given, split_rows
@@ -35,7 +36,7 @@ from cmlp._utils.validation import (
 )
 from cmlp.callbacks import Checkpoint, resolve_callbacks
 from cmlp.lbfgs import LBFGS
-from cmlp.metrics import resolve_metrics
+from cmlp.metrics import is_minimized, resolve_metrics, split_metrics
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -93,6 +94,7 @@ class TaskChoice:
         Metrics that the task must have.
     task : str or None
         The task that earlier calls with parts of the same data set chose.
+    functions : tuple of cmlp.metrics.Metric, default ()
 
     Attributes
     ----------
@@ -102,9 +104,14 @@ class TaskChoice:
         Whether this run has had targets.
     """
 
-    def __init__(self, architecture, metrics, task=None):
+    def __init__(self, architecture, metrics, task=None, functions=()):
         self.architecture, self.metrics, self.task = architecture, metrics, task
-        self.is_chosen = False
+        self.functions, self.is_chosen = functions, False
+
+    @property
+    def has_metrics(self):
+        """Whether metrics compare outputs with targets."""
+        return bool(self.metrics or self.functions)
 
     def observe(self, targets, values, name="y"):
         """Choose the task by targets for the engine, and `values` for a loss in Python.
@@ -224,9 +231,11 @@ def prepare_parts(network, X, y, options, optimizer, earlier_task=None, shows=Tr
     schedules = start_schedules(options)
     schedule = schedules["schedule"]
     callbacks = resolve_callbacks(options.callbacks, options.early_stopping)
-    metrics = resolve_metrics(options.metrics, architecture.tasks)
+    names, functions = split_metrics(options.metrics)
+    metrics = resolve_metrics(names, architecture.tasks)
+    check_functions(functions, architecture)
     task_choice = TaskChoice(
-        architecture, metrics, earlier_task if state.checkpoint is None else state.task
+        architecture, metrics, earlier_task if state.checkpoint is None else state.task, functions
     )
     threads = resolve_threads(options.threads)
     if options.epochs > SPLIT_EPOCH - state.epoch:
@@ -237,15 +246,19 @@ def prepare_parts(network, X, y, options, optimizer, earlier_task=None, shows=Tr
     if y is None:
         source = make_batch_source(architecture, X, options, task_choice)
         source.check(schedules.values(), optimizer)
-        validate = prepare_validation(state, options.validation_data, metrics, threads)
+        validate = prepare_validation(state, options.validation_data, task_choice, threads, None)
     else:
         source, validate = make_array_source(state, X, y, options, task_choice, threads)
-    if validate is None:
-        check_monitors([schedule, *callbacks])
+    check_monitors([schedule, *callbacks], functions, validate is not None)
+    if functions:
+        validate = measure_functions(
+            state, source, functions, threads, validate, is_sharded=options.is_sharded
+        )
     progress, verbose = (options.progress, options.verbose) if shows else (False, None)
     return source, {
         "validate": validate, "epochs": options.epochs, "optimizer": optimizer,
         **schedules, "callbacks": callbacks, "metrics": metrics, "threads": threads,
+        "functions": tuple(metric.name for metric in functions),
         "restore_good": options.restore_good, "task_choice": task_choice,
         "progress": choose_progress(progress, verbose, options.epochs, source.n_samples),
     }  # fmt: skip
@@ -277,13 +290,13 @@ def start_schedules(options):
 
 def make_array_source(state, X, y, options, task_choice, threads):
     """Return the `ArraySource` for the arrays X and y, and the validation function or None."""
-    architecture, metrics = state.architecture, task_choice.metrics
+    architecture = state.architecture
     rows = convert_samples(X, architecture)
     if len(rows) == 0:
         raise ValueError(f"X must have at least one sample; got shape (0, {rows.width})")
     weights = options.sample_weight, options.class_weight
     targets, values = convert_targets(
-        architecture, rows, y, weights=weights, for_metrics=bool(metrics)
+        architecture, rows, y, weights=weights, for_metrics=task_choice.has_metrics
     )
     task_choice.observe(targets, values)
     rows = prepare_rows(
@@ -294,10 +307,13 @@ def make_array_source(state, X, y, options, task_choice, threads):
         raise ValueError("validation_data and validation_split must not be given together")
     if held_out is None:
         validate = prepare_validation(
-            state, options.validation_data, metrics, threads, task_choice.task
+            state, options.validation_data, task_choice, threads, task_choice.task
         )
     else:
-        validate = make_validation(state, rows, targets, values, held_out, metrics, threads)
+        validate = make_validation(
+            state, rows, targets, values, held_out, task_choice.metrics, threads,
+            task_choice.functions,
+        )  # fmt: skip
     shuffle = bool(options.shuffle)
     source = ArraySource(
         rows, targets, values, subset, options.batch_size, shuffle, options.drop_last
@@ -334,7 +350,7 @@ def make_batch_source(architecture, X, options, task_choice):
         rows = convert_samples(X, architecture, "X" + suffix)
         weights = weights[0] if weights else None
         targets, values = convert_targets(
-            architecture, rows, y, suffix, (weights, None), for_metrics=bool(task_choice.metrics)
+            architecture, rows, y, suffix, (weights, None), for_metrics=task_choice.has_metrics
         )
         if len(rows) == 0:
             raise ValueError(
@@ -413,24 +429,28 @@ def convert_targets(architecture, rows, y, suffix="", weights=None, for_metrics=
     return targets, values
 
 
-def prepare_validation(state, validation_data, metrics, threads, task=None):
+def prepare_validation(state, validation_data, task_choice, threads, task):
     """Return the validation function for `validation_data`; None if it is None.
 
-    The data must suit the task, unless that is not known yet.
+    The data must suit the task, unless that is None: not known yet.
     """
     if validation_data is None:
         return None
     X, y = split_pair("validation_data", validation_data)
     architecture, suffix = state.architecture, " of validation_data"
     rows = convert_samples(X, architecture, "X" + suffix)
-    targets, values = convert_targets(architecture, rows, y, suffix, for_metrics=bool(metrics))
+    targets, values = convert_targets(
+        architecture, rows, y, suffix, for_metrics=task_choice.has_metrics
+    )
     if len(rows) == 0:
         raise ValueError(
             f"X of validation_data must have at least one sample; got shape (0, {rows.width})"
         )
-    if task is not None and (values is None or metrics):
+    if task is not None and (values is None or task_choice.has_metrics):
         check_targets(architecture.tasks, task, targets.array, "y" + suffix)
-    return make_validation(state, rows, targets, values, None, metrics, threads)
+    return make_validation(
+        state, rows, targets, values, None, task_choice.metrics, threads, task_choice.functions
+    )
 
 
 def check_full_batch(architecture, source, common, options):
@@ -454,9 +474,17 @@ def check_full_batch(architecture, source, common, options):
         raise ValueError("LBFGS does not support per-batch callbacks or Checkpoint")
 
 
-def check_monitors(watchers):
-    """Raise `ValueError` if a schedule or callback monitors validation data that is not given."""
+def check_monitors(watchers, functions, has_validation):
+    """Tell schedules and callbacks whether smaller values of what they monitor are better.
+
+    Raises
+    ------
+    ValueError
+        If one monitors validation data that are not given.
+    """
     for watcher in watchers:
         monitor = getattr(watcher, "monitor", "")
-        if monitor.startswith("val_"):
+        if monitor.startswith("val_") and not has_validation:
             raise ValueError(f"monitor={monitor!r} requires validation_data or validation_split")
+        if hasattr(watcher, "is_minimized"):
+            watcher.is_minimized = is_minimized(monitor, watcher.mode, functions)

@@ -39,7 +39,8 @@ SCHEMA = Fields(
              "callbacks": Items(Text())},
             {"samples": Integer(1), "batch_size": Integer(1), "shuffle": Boolean(),
              "shards": Integer(1), "sync_every": Integer(1), "steps": Nullable(Integer(1)),
-             "decay_schedule": Text(), "dropout_schedule": Text()},
+             "decay_schedule": Text(), "dropout_schedule": Text(),
+             "metric_functions": Items(Text())},
         ),
         "place": Fields(
             {"epoch": Integer(), "part": Integer(), "begun": Integer(), "trained": Integer(),

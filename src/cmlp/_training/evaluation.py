@@ -6,6 +6,7 @@ import numpy as np
 
 from cmlp._core.inputs import Rows
 from cmlp._model.tasks import check_targets
+from cmlp._training.metric_functions import compute_functions
 from cmlp._utils.threads import resolve_threads
 from cmlp.metrics import Metrics
 
@@ -53,7 +54,7 @@ def compute_outputs(state, rows, threads=None, *, check_finite=True, tick=None):
     return out
 
 
-def evaluate(state, rows, targets, values, order, names, threads):
+def evaluate(state, rows, targets, values, order, names, threads, functions=()):
     """Return the mean loss and the metrics over rows.
 
     Parameters
@@ -67,25 +68,32 @@ def evaluate(state, rows, targets, values, order, names, threads):
     names : sequence of str
         Metrics.
     threads : int
+    functions : sequence of cmlp.metrics.Metric, default ()
 
     Returns
     -------
     loss : float
     metrics : Metrics
+    found : dict from str to float
+        The values of `functions`.
     """
     architecture = state.architecture
     metrics = Metrics(names, state.task, architecture.targets)
     loss_function, out = architecture.loss, None
-    if loss_function.call:
+    if loss_function.call or functions:
         n_samples = len(rows) if order is None else len(order)
         out = np.empty((n_samples, architecture.outputs), architecture.dtype)
     loss = state.program.infer(rows, targets, order, out, threads, False, metrics.sums)
     if loss_function.call:
         loss, _ = loss_function(out, values if order is None else values[order])
-    return loss, metrics
+    found = {}
+    if functions:
+        array = targets.array if order is None else targets.array[order]
+        found = compute_functions(architecture, state.task, functions, array, out)
+    return loss, metrics, found
 
 
-def make_validation(state, rows, targets, values, order, metrics, threads):
+def make_validation(state, rows, targets, values, order, metrics, threads, functions=()):
     """Return a function that computes the validation quantities of an epoch.
 
     Parameters
@@ -94,6 +102,7 @@ def make_validation(state, rows, targets, values, order, metrics, threads):
         As in `evaluate`.
     metrics : sequence of str
         Names of metrics, in addition to the network's score.
+    functions : sequence of cmlp.metrics.Metric, default ()
 
     Returns
     -------
@@ -109,10 +118,13 @@ def make_validation(state, rows, targets, values, order, metrics, threads):
         if checked_task != state.task:
             score = () if state.architecture.loss.call else (state.score_name,)
             names = tuple(dict.fromkeys([*score, *metrics]))
-            if names:
+            if names or functions:
                 check_targets(state.architecture.tasks, state.task, targets.array, "y to validate")
             checked_task = state.task
-        loss, found = evaluate(state, rows, targets, values, order, names, threads)
-        return {"val_loss": loss, **found.results("val_")}
+        loss, found, values_of_functions = evaluate(
+            state, rows, targets, values, order, names, threads, functions
+        )
+        others = {f"val_{name}": value for name, value in values_of_functions.items()}
+        return {"val_loss": loss, **found.results("val_"), **others}
 
     return validate

@@ -184,8 +184,14 @@ class FullBatchRun(TrainingRun):
         self.start = time.perf_counter()
         self.discard_averages()
         self.notify("on_train_begin")
-        with self.progress:
-            result = minimize(self.objective, self.optimizer, self.epochs, self.record_iteration)
+        try:
+            with self.progress:
+                result = minimize(
+                    self.objective, self.optimizer, self.epochs, self.record_iteration
+                )
+        except BaseException as error:
+            self.notify("on_error", self, error)
+            raise
         # SciPy ends without an iteration if the first loss or gradient is not finite.
         is_finite = result is None or (np.isfinite(result.fun) and np.isfinite(result.jac).all())
         if not (is_finite and self.state.program.is_finite()):

@@ -12,6 +12,9 @@ from cmlp._utils.schema import FiniteArray
 from cmlp.errors import TrainingDiverged
 from cmlp.metrics import Metrics
 
+# Name of a property in `TrainingRun.signature` -> its name in messages.
+SHOWN_NAMES = {"metric_functions": "the functions in metrics"}
+
 
 class TrainingRun:
     """One call of `fit`.
@@ -30,6 +33,8 @@ class TrainingRun:
         See `cmlp.schedules.start_schedule`.
     callbacks : list of cmlp.callbacks.Callback
     metrics : tuple of str
+    functions : tuple of str, default ()
+        Names of metrics that are functions, which `validate` computes.
     progress : cmlp._training.progress.Progress
     threads : int
     restore_good : bool
@@ -60,12 +65,13 @@ class TrainingRun:
 
     def __init__(self, network, source, *, validate, epochs, optimizer, optimizer_state, schedule,
                  callbacks, metrics, progress, threads, restore_good=False, task_choice=None,
-                 decay_schedule=None, dropout_schedule=None):  # fmt: skip
+                 decay_schedule=None, dropout_schedule=None, functions=()):  # fmt: skip
         self.network, self.state, self.source = network, network.state, source
         self.validate, self.epochs = validate, epochs
         self.optimizer, self.optimizer_state, self.schedule = optimizer, optimizer_state, schedule
         self.decay_schedule, self.dropout_schedule = decay_schedule, dropout_schedule
         self.callbacks, self.metrics, self.progress = callbacks, metrics, progress
+        self.functions = functions
         self.threads, self.restore_good = threads, restore_good
         self.history, self.position = History(), Position()
         self.first_epoch = self.state.epoch
@@ -78,6 +84,7 @@ class TrainingRun:
         self.metric_sums = self.make_metrics()
 
     writes_files = True  # whether callbacks may write files
+    is_first_rank = True  # whether this process is the only one, or the first of several
 
     def make_metrics(self):
         """Return metrics whose sums are zero."""
@@ -118,6 +125,7 @@ class TrainingRun:
             self.state.check_finite()
         try:
             self.begin()
+            self.progress.epoch = self.position.epoch
             with self.progress:
                 while self.position.epoch < self.epochs and not self.is_stopped:
                     if is_unwatched(self):
@@ -141,6 +149,9 @@ class TrainingRun:
         """Prepare network and callbacks for the first step."""
         self.optimizer_state.begin(self.state.parameters)
         self.discard_averages()
+        for callback in self.callbacks:
+            if callback.writes_files != self.is_first_rank:
+                callback.writes_files = self.is_first_rank
         self.notify("on_train_begin")
         if self.callback_states is not None:
             for callback, callback_state in zip(self.callbacks, self.callback_states, strict=True):
@@ -305,7 +316,8 @@ class TrainingRun:
             if is_unfinished and not is_stopped:
                 self.notify("on_pause", self)
             if self.progress.update is not None:
-                self.progress.update(before.trained - before.done + epoch_run.done)
+                mean = epoch_run.loss / epoch_run.weight if epoch_run.weight > 0 else None
+                self.progress.update(before.trained - before.done + epoch_run.done, mean)
         self.observed = None
         return is_stopped
 
@@ -338,6 +350,7 @@ class TrainingRun:
             "schedule": None if self.schedule is None else type(self.schedule).__name__,
             **self.name_schedules(),
             "metrics": list(self.metrics),
+            **({"metric_functions": list(self.functions)} if self.functions else {}),
             "callbacks": [type(callback).__name__ for callback in self.callbacks],
         }
 
@@ -379,6 +392,7 @@ class TrainingRun:
         for name in {**saved.signature, **signature}:
             before, value = saved.signature.get(name), signature.get(name)
             if value != before:
+                name = SHOWN_NAMES.get(name, name)
                 raise ValueError(
                     f"{name} must be {before!r}, as in the interrupted training; got {value!r}"
                 )

@@ -3,9 +3,10 @@
 from cmlp._model.tasks import check_targets, convert_outputs, drop_single_column
 from cmlp._training.arguments import convert_targets
 from cmlp._training.inputs import convert_samples
+from cmlp._training.metric_functions import check_functions, compute_functions
 from cmlp._training.progress import make_prediction_progress
 from cmlp._utils.threads import resolve_threads
-from cmlp.metrics import Metrics, join_average, resolve_metrics
+from cmlp.metrics import Metrics, join_average, resolve_metrics, split_metrics
 
 
 class PredictionMethods:
@@ -125,8 +126,8 @@ class PredictionMethods:
         X, y : array_like
             As in `Network.fit`; y suits the network's task. With several outputs, R^2 is the mean
             over the targets; if the task is multilabel, a sample is correct if all its labels are.
-        metric : str, optional
-            One of `cmlp.metrics`.
+        metric : str, Metric or callable, optional
+            One of `cmlp.metrics`, or a function of (y_true, y_pred) as in `fit`.
         average : {"macro", "weighted", "micro", "samples", "binary"}, optional
             Of precision, recall and F1, as in scikit-learn: ``metric="f1", average="micro"`` is
             ``metric="f1_micro"``. By default ``"binary"`` (of class 1) if the task is binary, else
@@ -145,15 +146,17 @@ class PredictionMethods:
         """
         architecture, task = self.state.architecture, self.state.task
         metric = self.score_name if metric is None else metric
+        if distribute and comm is None:
+            raise ValueError("distribute=True requires comm")
+        if callable(metric) and average is None:
+            return self._score_by_function(X, y, metric, threads, comm, distribute)
         if average is not None:
             metric = join_average(metric, average, task)
         names = resolve_metrics(metric, (task,))
         threads = resolve_threads(threads)
-        if comm is None and not distribute:
+        if comm is None:
             metrics = self._measure(X, y, names, threads)
             return metrics.value(names[0])
-        if comm is None:
-            raise ValueError("distribute=True requires comm")
         from cmlp._training.ranks import measure_on_ranks
 
         metrics = measure_on_ranks(
@@ -162,12 +165,35 @@ class PredictionMethods:
         )  # fmt: skip
         return metrics.value(names[0])
 
+    def _score_by_function(self, X, y, metric, threads, comm, distribute):
+        architecture, (_, functions) = self.state.architecture, split_metrics(metric)
+        check_functions(functions, architecture)
+        threads = resolve_threads(threads)
+
+        def compute(X, y):
+            rows, targets, _ = self._convert_samples(X, y)
+            return targets.array, self._infer(rows, threads, None)
+
+        if comm is None:
+            found = compute(X, y)
+        else:
+            from cmlp._training.ranks import join_outputs
+
+            found = join_outputs(compute, X, y, comm, distribute)
+        values = compute_functions(architecture, self.state.task, functions, *found)
+        return values[functions[0].name]
+
     def _measure(self, X, y, names, threads):
         # Return the `Metrics` of samples.
+        rows, targets, values = self._convert_samples(X, y)
+        return self._evaluate(rows, targets, values, names, threads)
+
+    def _convert_samples(self, X, y):
+        # Return samples as rows, targets and the targets for a loss in Python.
         architecture = self.state.architecture
         rows = convert_samples(X, architecture)
         targets, values = convert_targets(architecture, rows, y, for_metrics=True)
         if len(rows) == 0:
             raise ValueError(f"X must have at least one sample; got shape (0, {rows.width})")
         check_targets(architecture.tasks, self.state.task, targets.array)
-        return self._evaluate(rows, targets, values, names, threads)
+        return rows, targets, values

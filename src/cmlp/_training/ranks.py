@@ -92,14 +92,36 @@ def measure_on_ranks(measure, make_metrics, X, y, comm, distribute):
     distribute : bool
     """
     with join_ranks(comm) as exchange:
-        if distribute:
-            cuts = divide(exchange, count_rows(X))
-            if cuts[-1] != count_rows(y):
-                raise ValueError(f"y must have {cuts[-1]} samples, like X; got shape {np.shape(y)}")
-            rows = slice(cuts[exchange.rank], cuts[exchange.rank + 1])
-            X, y = take_rows(X, rows), take_rows(y, rows)
+        X, y = take_part(exchange, X, y, distribute)
         part, total = measure(X, y).sums, make_metrics()
         shift = exchange.share(part.arrays.get("first", np.zeros(1)))
         sums = ShardMetrics(total, [part], shift)
         sums.add(exchange.sum_vector(sums.collect()))
         return total
+
+
+def take_part(exchange, X, y, distribute):
+    """Return the samples of this rank: with `distribute` a part of those that all ranks have."""
+    if not distribute:
+        return X, y
+    cuts = divide(exchange, count_rows(X))
+    if cuts[-1] != count_rows(y):
+        raise ValueError(f"y must have {cuts[-1]} samples, like X; got shape {np.shape(y)}")
+    rows = slice(cuts[exchange.rank], cuts[exchange.rank + 1])
+    return take_rows(X, rows), take_rows(y, rows)
+
+
+def join_outputs(compute, X, y, comm, distribute):
+    """Return targets and outputs for the samples of all ranks, in the order of the ranks.
+
+    Parameters
+    ----------
+    compute : callable
+        Returns targets and outputs, two arrays, for samples (X, y).
+    X, y, comm, distribute
+        As for `measure_on_ranks`.
+    """
+    with join_ranks(comm) as exchange:
+        own = compute(*take_part(exchange, X, y, distribute))
+        parts = [exchange.share_object(own, rank) for rank in range(exchange.size)]
+        return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))

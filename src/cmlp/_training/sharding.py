@@ -90,7 +90,12 @@ class ShardedTraining(TrainingRun):
         """Whether callbacks may write files: on one rank only, when all have the same network."""
         epoch_run = self.position.epoch_run
         is_synchronized = epoch_run is None or epoch_run.is_synchronized
-        return is_synchronized and (self.exchange is None or self.exchange.rank == 0)
+        return is_synchronized and self.is_first_rank
+
+    @property
+    def is_first_rank(self):
+        """Whether this process has all shards, or is rank 0."""
+        return self.exchange is None or self.exchange.rank == 0
 
     def run(self):
         """Train and return the `History`; see `TrainingRun.run`.
@@ -368,6 +373,7 @@ def check_ranks(exchange, network, source, options, common):
         "the number of epochs trained": network.state.epoch,
         **{name: getattr(options, name) for name in SAME},
         "optimizer": common["optimizer"].describe(), "metrics": common["metrics"],
+        "the functions in metrics": common["functions"],
         **{name: type(each).__name__ for name, each in zip(SCHEDULES, schedules, strict=True)},
         "the number of batches with a schedule": source.steps if has_schedule else 0,
         "the task that y chooses": common["task_choice"].task,

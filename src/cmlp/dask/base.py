@@ -44,6 +44,14 @@ class ClusterEstimator:
         return other.set_params(client=self.client)
 
     @property
+    def set_callbacks(self):
+        """Not available: scikit-learn's callbacks do not observe a cluster."""
+        raise AttributeError(
+            f"{type(self).__name__} does not support scikit-learn's callbacks; use the argument "
+            "callbacks of MLPClassifier and MLPRegressor, which are called after each round"
+        )
+
+    @property
     def client_(self):
         """The `distributed.Client` that `fit` uses: `client`, or the active one."""
         return find_client(self.client)

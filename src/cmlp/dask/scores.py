@@ -60,7 +60,7 @@ class ValidationValue:
             return None
         if self.metric == "loss":
             parts = partition.rows, partition.targets
-            loss, _ = evaluate(state, *parts, None, rows, (), threads)
+            loss, _, _ = evaluate(state, *parts, None, rows, (), threads)
             return weights.sum(), loss
         outputs, targets = compute_held_out(state, partition, threads), partition.target_array[rows]
         if self.metric == "auc":

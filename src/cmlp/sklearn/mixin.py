@@ -37,10 +37,11 @@ from cmlp.sklearn.prediction import PredictionMixin
 from cmlp.sklearn.schedules import start_learning_rate
 from cmlp.sklearn.sources import ScikitSource
 from cmlp.sklearn.stopping import TrainingMonitor
+from cmlp.sklearn.tasks import TaskMixin
 from cmlp.sklearn.validation import WeightedSamples, split_samples
 
 
-class EngineMixin(NestedArguments, PredictionMixin):
+class EngineMixin(TaskMixin, NestedArguments, PredictionMixin):
     """Train and evaluate a scikit-learn multilayer perceptron with cmlp.
 
     In an estimator's bases it precedes scikit-learn's class, and it overrides that class's private
@@ -218,7 +219,12 @@ class EngineMixin(NestedArguments, PredictionMixin):
         self._check_combinations()
         if self._choose_loss()[0].call and sample_weight is not None:
             raise ValueError("sample_weight must be None with a loss that is a callable")
-        return super()._fit(X, y, sample_weight, incremental)
+        ranks = self._get_ranks()
+        has_tasks = not incremental and (ranks is None or ranks.is_first)
+        if not (has_tasks and self.__dict__.get("_skl_callbacks")):
+            return super()._fit(X, y, sample_weight, incremental)
+        with self._report_tasks((X, y, sample_weight)):
+            return super()._fit(X, y, sample_weight, incremental)
 
     def _check_combinations(self):
         # Raise ValueError for arguments that do not fit each other or are not known.
@@ -357,7 +363,9 @@ class EngineMixin(NestedArguments, PredictionMixin):
         run = make_run(
             self._network, source, validate=validate, epochs=epochs,
             optimizer=optimizer_state.optimizer, optimizer_state=optimizer_state, **schedules,
-            callbacks=[monitor, *resolve_callbacks(self.callbacks or (), None)],
+            callbacks=[
+                monitor, *resolve_callbacks(self.callbacks or (), None), *self._make_tasks()
+            ],
             metrics=resolve_metrics(self.metrics or (), (self._network.task,)),
             progress=choose_progress(None, 1 if shows else 0, epochs, source.n_samples),
             threads=self._resolve_threads(),
@@ -433,16 +441,30 @@ class EngineMixin(NestedArguments, PredictionMixin):
             network.state, rows, targets, optimizer, self._resolve_threads()
         )
 
-        def print_loss(epoch):
+        tasks, self.n_iter_, is_stopped = self._make_tasks(), 0, False
+
+        def finish_iteration(epoch):
+            nonlocal is_stopped
+            self.n_iter_, self.loss_ = epoch + 1, objective.last_loss
             if self.verbose:
                 print(f"Iteration {epoch + 1}, loss = {objective.last_loss:.8f}")
+            is_stopped = any(task.on_epoch_end(network, epoch, {}) for task in tasks)
+            if is_stopped:
+                raise StopIteration
+            for task in tasks:
+                task.on_epoch_begin(network, epoch + 1)
 
+        for task in tasks:
+            task.on_epoch_begin(network, 0)
         try:
-            result = lbfgs.minimize(objective, optimizer, self.max_iter, print_loss)
+            result = lbfgs.minimize(objective, optimizer, self.max_iter, finish_iteration)
         finally:
             self._expose_parameters()
-        self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
-        self.loss_ = result.fun
+        if not is_stopped:
+            self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
+            self.loss_ = result.fun
+            for task in tasks:
+                task.on_epoch_end(network, self.n_iter_, {})
 
     def _check_lbfgs_arguments(self):
         values = {name: getattr(self, name) for name in (

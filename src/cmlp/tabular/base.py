@@ -8,6 +8,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length
 
 from cmlp._training.derivative_methods import check_layer
+from cmlp._training.scikit_tasks import CallbackSupportMixin, FitTasks, with_callbacks
 from cmlp._utils.threads import resolve_jobs
 from cmlp.tabular.best_epoch import find_best_epoch, resolve_metric
 from cmlp.tabular.encoding import TableEncoder
@@ -22,8 +23,8 @@ from cmlp.tabular.training import Samples, Trainer
 
 
 class RealMLP(
-    EstimatorExports, EstimatorFiles, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
-    BaseEstimator,
+    CallbackSupportMixin, EstimatorExports, EstimatorFiles, ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin, BaseEstimator,
 ):  # fmt: skip
     """Base of the estimators.
 
@@ -31,6 +32,7 @@ class RealMLP(
     `_make_loss` and `_predict_held_out`, and the public ones.
     """
 
+    @with_callbacks
     def fit(self, X, y, sample_weight=None, *, validation_data=None, groups=None, client=None):
         """Fit the model.
 
@@ -47,7 +49,8 @@ class RealMLP(
             Groups of rows that folds keep together; only with `cv`.
         client : distributed.Client, optional
             Train the networks on the workers of a Dask cluster, each in a task; the result has the
-            same bits. Not with `time_limit`. Requires the extra ``dask``.
+            same bits. Not with `time_limit` and scikit-learn's callbacks. Requires the extra
+            ``dask``.
 
         Returns
         -------
@@ -69,6 +72,9 @@ class RealMLP(
             )
         if client is not None and self.time_limit is not None:
             raise ValueError("time_limit must be None with client")
+        has_callbacks, data = bool(self.__dict__.get("_skl_callbacks")), (X, y, sample_weight)
+        if client is not None and has_callbacks:
+            raise ValueError("client must be None with scikit-learn's callbacks")
         X = prepare_table(X)
         y, targets, weights = self._prepare_targets(X, y, sample_weight)
         encoder = TableEncoder(
@@ -79,15 +85,23 @@ class RealMLP(
             columns.join(encoder.transform(X), encoder.dtype), targets.encode(y, "y"), weights
         )
         trainer = self._make_trainer(settings, columns, targets, samples, client, start)
+        fitted = encoder, columns, targets, settings.values.get("clamp_output", False)
         if validation_data is None:
             folds = self._split(samples, settings.cv, groups, trainer.random_state)
             parts = [(test, samples.take(test)) for _, test in folds]
-            trained = trainer.train_folds(folds)
         else:
+            folds = None
             parts = [(None, self._encode_validation(validation_data, encoder, columns, targets))]
+        if has_callbacks:
+            trainer.tasks = self._begin_tasks(data, len(parts), settings.max_epochs, fitted)
+        if folds is None:
             trained = trainer.train_validated(parts[0][1])
-        self._set_fitted(encoder, columns, targets, settings.values.get("clamp_output", False))
+        else:
+            trained = trainer.train_folds(folds)
+        self._set_fitted(*fitted)
         self._adopt(trained, parts, trainer)
+        if has_callbacks:
+            trainer.tasks.finish()
         return self
 
     def transform(self, X):
@@ -122,6 +136,17 @@ class RealMLP(
         for network in self.networks_:
             check_layer("transform_layer", self.transform_layer, network.num_layers)
         return sum(network.size[1:][self.transform_layer] for network in self.networks_)
+
+    def _begin_tasks(self, data, networks, epochs, fitted):
+        # Return the tasks of `fit` for scikit-learn's callbacks.
+        networks += self.n_refit
+
+        def reconstruct(network):
+            own = {"networks_": [network.copy()], "temperature_": 1.0}
+            return {**self._list_fitted(*fitted), **own}
+
+        context = self._init_callback_context(max_subtasks=epochs if networks == 1 else networks)
+        return FitTasks(self, context, data, networks, epochs, reconstruct)
 
     def _prepare_targets(self, X, y, sample_weight):
         # Return y as an array, what encodes it, and the weights of the rows.
@@ -167,13 +192,17 @@ class RealMLP(
 
     def _set_fitted(self, encoder, columns, targets, clamps):
         # Set what predictions need beside the networks.
-        self.encoder_, self._columns = encoder, columns
-        self._targets, self._clamps = targets, clamps
-        self.n_features_in_ = encoder.n_features_in_
-        if hasattr(encoder, "feature_names_in_"):
-            self.feature_names_in_ = encoder.feature_names_in_
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
+        self.__dict__.pop("feature_names_in_", None)
+        self.__dict__.update(self._list_fitted(encoder, columns, targets, clamps))
+
+    def _list_fitted(self, encoder, columns, targets, clamps):
+        # Return what predictions need beside the networks, a dict of attributes.
+        names = {"feature_names_in_": getattr(encoder, "feature_names_in_", None)}
+        return {
+            "encoder_": encoder, "_columns": columns, "_targets": targets, "_clamps": clamps,
+            "n_features_in_": encoder.n_features_in_,
+            **{name: value for name, value in names.items() if value is not None},
+        }  # fmt: skip
 
     def _adopt(self, trained, parts, trainer):
         # Set the networks, and what follows from the rows that they were not trained on.

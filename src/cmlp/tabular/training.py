@@ -57,6 +57,8 @@ class Trainer:
     client : distributed.Client or None
     random_state : numpy.random.RandomState
     verbose : int
+    tasks : cmlp._training.scikit_tasks.FitTasks or None, default None
+        What reports the epochs to scikit-learn's callbacks.
     """
 
     settings: Any
@@ -75,6 +77,7 @@ class Trainer:
     client: Any
     random_state: Any
     verbose: int
+    tasks: Any = None
 
     def train_folds(self, folds):
         """Train a network for each fold.
@@ -144,16 +147,20 @@ class Trainer:
             make_optimizer(network, self.settings, self.weight_decay_mode) for network in networks
         ]
         X, y = self.samples.X, self.samples.targets
+        watchers = [[callback] for callback in callbacks]
+        if self.tasks is not None:
+            for own, task in zip(watchers, self.tasks.make_callbacks(len(networks)), strict=True):
+                own.append(task)
         options = self.list_options() | {"validation_data": validation_data}
         if len(networks) == 1 and self.client is None:
             history = networks[0].fit(
                 X, y, batch_size=sizes[0], optimizer=optimizers[0], validation_split=splits[0],
-                callbacks=callbacks, progress=bool(self.verbose), threads=self.threads, **options,
+                callbacks=watchers[0], progress=bool(self.verbose), threads=self.threads, **options,
             )  # fmt: skip
             return networks, [history]
         histories = fit_many(
             networks, X, y, batch_size=sizes, optimizer=optimizers, validation_split=splits,
-            callbacks=[[callback] for callback in callbacks], client=self.client,
+            callbacks=watchers, client=self.client,
             threads=self.threads if self.client is None else None, **options,
         )  # fmt: skip
         return networks, histories
