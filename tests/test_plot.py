@@ -471,8 +471,11 @@ def test_wrong_arguments_of_first_layer_weights_leave_no_figure(options, message
 
 
 def count_circles(ax):
-    return [len(c.get_offsets()) for c in ax.collections if hasattr(c, "get_units")
-            or type(c).__name__ == "EllipseCollection"]  # fmt: skip
+    return [
+        len(collection.get_offsets())
+        for collection in ax.collections
+        if type(collection).__name__ == "EllipseCollection"
+    ]
 
 
 def test_the_diagram_has_circles_and_connections():

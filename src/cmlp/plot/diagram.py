@@ -50,7 +50,7 @@ def architecture(model, *, max_units=10, show_parameters=True, ax=None):
     model : Network, QuantizedNetwork or fitted estimator of cmlp
         Of several networks, which have the same layers, one is drawn.
     max_units : int, default 10
-        Maximum number of circles of a layer, at least 3; dots stand for the other units.
+        Maximum number of circles of a layer, from 3 to 100; dots stand for the other units.
     show_parameters : bool, default True
         Whether to state the number of parameters.
     ax : matplotlib.axes.Axes, optional
@@ -74,7 +74,7 @@ def architecture(model, *, max_units=10, show_parameters=True, ax=None):
     >>> plot.architecture(net).get_title()
     'Network, 101,770 parameters, loss cross_entropy'
     """
-    max_units = check_integer("max_units", max_units, 3, 1000)
+    max_units = check_integer("max_units", max_units, 3, 100)
     check_bool("show_parameters", show_parameters)
     network = get_network(model)
     layers = describe_layers(network.state)
@@ -102,14 +102,16 @@ def list_columns(state, layers, show_parameters):
         lines = [f"{layer.outputs:,}"]
         lines += [layer.activation] if layer.activation else []
         if layer.normalization:
-            lines.append(f"{layer.normalization.split('(')[0]} norm".replace("Norm norm", "Norm"))
+            name = layer.normalization.split("(")[0]
+            lines.append(name if name.endswith("Norm") else f"{name} norm")
         lines += [f"dropout {layer.dropout:g}"] if layer.dropout else []
         if show_parameters:
             lines.append(f"{layer.parameters:,} params")
-        title = (
-            layer.kind if not is_dense else "outputs" if is_last else f"hidden {layer.dense_index}"
-        )
-        color = COLORS[2] if not is_dense else COLORS[1] if is_last else COLORS[0]
+        title, color = f"hidden {layer.dense_index}", COLORS[0]
+        if not is_dense:
+            title, color = layer.kind, COLORS[2]
+        elif is_last:
+            title, color = "outputs", COLORS[1]
         found.append(Column(title, lines, layer.outputs, color, is_dense))
     return found
 

@@ -7,6 +7,7 @@ import numpy as np
 from cmlp._utils.validation import check_bool, check_integer, check_positive, to_list
 from cmlp.plot.figures import fit_font_size, get_axes_size, make_grid, resolve_colors
 from cmlp.plot.models import get_network, predict_classes
+from cmlp.quantized import QuantizedNetwork
 
 # Number of units whose weights are drawn unless `units` selects some.
 MAX_UNITS = 64
@@ -88,7 +89,7 @@ def first_layer_weights(model, shape=(28, 28), units=None, *, cmap="RdBu_r", lim
 
 def read_weights(network):
     """Return the weights of the first layer, ndarray, shape (units, inputs)."""
-    if hasattr(network, "layers"):
+    if isinstance(network, QuantizedNetwork):
         first = network.layers[0]
         return first.weight * first.weight_scale[:, None]
     return network.weight[0]

@@ -161,11 +161,8 @@ def predict_by_estimator(model, X, y, with_probabilities):
     if not hasattr(model, method):
         raise TypeError(f"model must have the method {method}; got {type(model).__name__}")
     found = getattr(model, method)(X)
-    if (
-        isinstance(classes, list)
-        or isinstance(found, list)
-        or np.ndim(found) > 1 + (with_probabilities)
-    ):
+    dimensions = 2 if with_probabilities else 1
+    if isinstance(classes, list) or isinstance(found, list) or np.ndim(found) != dimensions:
         raise TypeError("model must be a classifier of a single label for each sample")
     found, classes = np.asarray(found), np.asarray(classes).tolist()
     check_samples(found)
