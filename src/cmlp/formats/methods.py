@@ -259,3 +259,23 @@ class FileMethods:
             If scikit-learn is not installed.
         """
         return cls._from_foreign(formats.get_format("sklearn").read(estimator))
+
+    def fold_batch_norm(self):
+        """Return a copy of the network whose batch normalizations are folded into its weights.
+
+        Its predictions are the same. Training it does not normalize: fold before `freeze` where the
+        layers above shall be trained on the outputs that predictions have.
+
+        Returns
+        -------
+        Network
+
+        Raises
+        ------
+        ValueError
+            If a parameter is not finite.
+        """
+        # Imported here because few programs need it.
+        from cmlp.formats.folding import fold_batch_norms
+
+        return self._from_foreign(fold_batch_norms(self.state))
