@@ -31,7 +31,7 @@ LAYERS = [
     tabular.selection tabular.settings tabular.tables tabular.targets tabular.torch_pipeline
     tabular.training""",
     """sklearn sklearn.estimators sklearn.mixin sklearn.nested sklearn.optimizers
-    sklearn.parameters sklearn.labels sklearn.ranks
+    sklearn.parameters sklearn.labels sklearn.onnx_converter sklearn.ranks sklearn.registration
     sklearn.schedules sklearn.sources sklearn.stopping sklearn.threadpool
     sklearn.validation""",
     "ensemble dask.ensembles dask.clients config",
@@ -51,7 +51,7 @@ LAYERS = [
     """formats formats.archive formats.atomic formats.base formats.builder formats.c
     formats.c_encoders formats.c_functions formats.c_quantized formats.c_source formats.c_text
     formats.finite formats.folding formats.header formats.keras
-    formats.methods formats.npy formats.npz formats.onnx
+    formats.methods formats.npy formats.npz formats.onnx formats.onnx_double
     formats.onnx_encoders formats.onnx_export formats.onnx_graph formats.onnx_import
     formats.onnx_patterns formats.onnx_quantized formats.onnx_tensors formats.quantized_archive
     formats.safetensors formats.sklearn_mlp formats.torch
@@ -217,10 +217,10 @@ def test_no_modules_import_each_other():
 
 
 def test_the_search_for_imports_finds_them():
-    text = "import cmlp\nfrom . import base\ndef f():\n from cmlp import network, nothing\n"
+    text = "import cmlp\nfrom . import base\ndef f():\n    from cmlp import network, nothing\n"
     found = [name for name, _, _ in iterate_imports(ast.parse(text), ["datasets"])]
     assert found == ["__init__", "datasets", "network", "__init__"]
-    text = "from cmlp._core.kernels cimport (\n a,\n)\ncimport cmlp._core.blas\n"
+    text = "from cmlp._core.kernels cimport (\n    a,\n)\ncimport cmlp._core.blas\n"
     assert list(iterate_cython_imports(text)) == [
         ("_core.kernels", 1, False), ("_core.blas", 4, False)
     ]  # fmt: skip
