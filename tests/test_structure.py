@@ -54,7 +54,7 @@ LAYERS = [
     formats.methods formats.npy formats.npz formats.onnx formats.onnx_double
     formats.onnx_encoders formats.onnx_export formats.onnx_graph formats.onnx_import
     formats.onnx_patterns formats.onnx_quantized formats.onnx_tensors formats.quantized_archive
-    formats.safetensors formats.sklearn_mlp formats.torch
+    formats.safetensors formats.sklearn_affine formats.sklearn_mlp formats.torch
     formats.torch_modules""",
     "layers",
     """_model _model.architecture _model.attributes _model.gradient _model.layer_methods
