@@ -32,7 +32,7 @@ LAYERS = [
     tabular.training""",
     """sklearn sklearn.estimators sklearn.mixin sklearn.nested sklearn.optimizers
     sklearn.parameters sklearn.labels sklearn.onnx_converter sklearn.ranks sklearn.registration
-    sklearn.schedules sklearn.sources sklearn.stopping sklearn.threadpool
+    sklearn.schedules sklearn.sources sklearn.stopping sklearn.threadpool sklearn.unavailable
     sklearn.validation""",
     "ensemble dask.ensembles dask.clients config",
     "reference",

@@ -8,6 +8,7 @@ scale, and are copies. Arrays of other layers are views of the network's paramet
 import numpy as np
 
 from cmlp.formats.folding import fold_layers
+from cmlp.normalizations import BatchNorm
 
 # Smallest gain (scale / standard deviation) of a unit that `load_parameters` divides weights by.
 # A unit with a smaller one, such as a scale of 0, gets new statistics.
@@ -75,4 +76,4 @@ def load_parameters(network, coefs, intercepts):
 def find_normalized(network):
     """Return the indices of the layers with batch normalization, a list of int."""
     kinds = network.state.architecture.normalization
-    return [l for l, kind in enumerate(kinds) if kind is not None]
+    return [l for l, kind in enumerate(kinds) if isinstance(kind, BatchNorm)]
