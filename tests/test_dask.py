@@ -55,7 +55,8 @@ def forget_sizes(array):
 
 
 def assert_same_coefs(estimator, other):
-    for a, b in zip(estimator.coefs_ + estimator.intercepts_, other.coefs_ + other.intercepts_,
+    one, two = estimator.network_, other.network_
+    for a, b in zip([*one.weight, *one.bias], [*two.weight, *two.bias],
                     strict=True):  # fmt: skip
         np.testing.assert_array_equal(a, b)
 

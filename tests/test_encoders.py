@@ -328,7 +328,7 @@ def test_what_is_not_supported(rng):
         net.quantize(X)
     with pytest.raises(ValueError, match="shards and comm do not support input_layers"):
         net.fit(X, y, shards=2)
-    assert set(layers.__all__) == {"Embedding", "OneHot", "Periodic", "Scale"}
+    assert set(layers.__all__) == {"Dense", "Embedding", "OneHot", "Periodic", "Scale"}
 
 
 def restate(torch, arrays, x):

@@ -31,9 +31,9 @@ LAYERS = [
     tabular.selection tabular.settings tabular.tables tabular.targets tabular.torch_pipeline
     tabular.training""",
     """sklearn sklearn.constraints sklearn.estimators sklearn.labels sklearn.losses sklearn.mixin
-    sklearn.nested sklearn.optimizers sklearn.parameters sklearn.pickling sklearn.prediction
-    sklearn.ranks sklearn.schedules sklearn.sources sklearn.stopping sklearn.tasks
-    sklearn.threadpool sklearn.validation""",
+    sklearn.nested sklearn.onnx_converter sklearn.optimizers sklearn.parameters sklearn.pickling
+    sklearn.prediction sklearn.ranks sklearn.registration sklearn.schedules sklearn.sources
+    sklearn.stopping sklearn.tasks sklearn.threadpool sklearn.unavailable sklearn.validation""",
     """ensemble dask.ensembles dask.clients config learning_rates plot plot.classifiers plot.curves
     plot.diagram plot.images plot.models plot.regressors""",
     "reference",
@@ -53,15 +53,17 @@ LAYERS = [
     _training.step_settings""",
     """formats formats.archive formats.atomic formats.base formats.builder formats.c
     formats.c_encoders formats.c_functions formats.c_quantized formats.c_source formats.c_text
-    formats.finite formats.folding formats.header formats.keras formats.methods formats.npy
-    formats.npz formats.onnx formats.onnx_encoders formats.onnx_export formats.onnx_graph
-    formats.onnx_import formats.onnx_patterns formats.onnx_quantized formats.onnx_tensors
-    formats.quantized_archive formats.safetensors formats.sklearn_mlp formats.torch
+    formats.finite formats.folding formats.header formats.keras
+    formats.methods formats.npy formats.npz formats.onnx formats.onnx_double
+    formats.onnx_encoders formats.onnx_export formats.onnx_graph formats.onnx_import
+    formats.onnx_patterns formats.onnx_quantized formats.onnx_tensors formats.quantized_archive
+    formats.safetensors formats.sklearn_affine formats.sklearn_mlp formats.torch
     formats.torch_modules""",
     "layers",
     """_model _model.architecture _model.attributes _model.description _model.gradient _model.html
-    _model.layers _model.layers.base
-    _model.layers.dense _model.layers.encoders _model.layers.input_dropout _model.layers.input_noise
+    _model.layer_methods _model.layers _model.layers.base _model.layers.dense
+    _model.layers.encoders _model.layers.input_dropout _model.layers.input_noise
+    _model.network_layers
     _model.optimizer_choice _model.optimizer_state _model.parameter_groups _model.parameters
     _model.quantized _model.state _model.tasks""",
     """callbacks callbacks.base callbacks.checkpoint callbacks.csv_logger callbacks.early_stopping

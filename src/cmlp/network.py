@@ -4,6 +4,7 @@ import copy
 
 from cmlp._model.architecture import Architecture
 from cmlp._model.attributes import NetworkAttributes
+from cmlp._model.layer_methods import LayerMethods
 from cmlp._model.optimizer_choice import resolve_optimizer
 from cmlp._model.state import ModelState
 from cmlp._quantization.methods import QuantizationMethods
@@ -23,8 +24,8 @@ from cmlp.lbfgs import LBFGS
 
 
 class Network(
-    NetworkAttributes, PredictionMethods, DerivativeMethods, FileMethods, QuantizationMethods,
-    ReferenceMethods,
+    NetworkAttributes, LayerMethods, PredictionMethods, DerivativeMethods, FileMethods,
+    QuantizationMethods, ReferenceMethods,
 ):  # fmt: skip
     """A multilayer perceptron.
 
@@ -99,6 +100,10 @@ class Network(
         Number of inputs, then number of units of each layer.
     num_layers : int
         Number of layers with weights.
+    layers, input_layers : list of layers
+        The dense layers, and those before them, with their parameters; see `from_layers`.
+    frozen : list of int
+        Indices of the layers that are not trained; see `freeze`.
     weight : list of ndarray, shape (outputs, inputs) each
         Views of the parameters: assigning to an item or into its array takes effect.
     bias : list of ndarray, shape (outputs, 1) each
@@ -409,7 +414,8 @@ class Network(
             count = sum(rows * width for rows, width in layer.tensors(inputs).values())
             total += count
             shape = f"{inputs} -> {columns}"
-            lines.append(f"{l + 1:<8}{shape:<16}{layer.label:<14}{count:>12,}")
+            frozen = "  frozen" if layer.frozen else ""
+            lines.append(f"{l + 1:<8}{shape:<16}{layer.label:<14}{count:>12,}{frozen}")
         lines.append(f"{self.task}, loss {self.loss}, {total:,} parameters, {self.dtype}")
         if architecture.rounds:
             lines.append(f"compute_dtype {self.compute_dtype}")
@@ -437,6 +443,6 @@ def name_methods(owner, *mixins):
 
 
 name_methods(
-    Network, PredictionMethods, DerivativeMethods, FileMethods, QuantizationMethods,
+    Network, LayerMethods, PredictionMethods, DerivativeMethods, FileMethods, QuantizationMethods,
     ReferenceMethods,
 )  # fmt: skip

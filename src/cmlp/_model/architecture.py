@@ -145,6 +145,11 @@ class Architecture(Record):
         return trace_codes(self.encoders, self.inputs)
 
     @property
+    def frozen(self):
+        """Positions of the layers that are not trained, a frozenset of int."""
+        return frozenset(i for i, layer in enumerate(self.layers) if layer.frozen)
+
+    @property
     def segments(self):
         """The first dense layer's inputs, as `list_segments` returns them."""
         return list_segments(self.encoders, self.inputs)

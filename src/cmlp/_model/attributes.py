@@ -13,6 +13,8 @@ FIXED_ATTRIBUTES = {
     **dict.fromkeys(("size", "num_layers"), "create a Network of other sizes"),
     **dict.fromkeys(("scale", "alpha", "running_mean", "running_variance"), ITEMS),
     **dict.fromkeys(("is_classifier", "score_name"), "assign to task"),
+    **dict.fromkeys(("layers", "input_layers"), "create a Network with Network.from_layers"),
+    "frozen": "use freeze and unfreeze",
     "state": "Network.from_state(state) returns a network with it",
 }
 

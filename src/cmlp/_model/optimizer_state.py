@@ -1,10 +1,11 @@
 """`OptimizerState`: an optimizer together with its arrays and its step counter."""
 
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 
+from cmlp._core import kernels
 from cmlp._core.training import OptimizerKernel
-from cmlp._model.parameter_groups import make_groups
+from cmlp._model.parameter_groups import check_trainable, make_groups
 from cmlp._model.parameters import TensorBlock
 from cmlp._utils.schema import Anything, Boolean, Fields, FiniteArray, Group, Integer, Real, Text
 from cmlp._utils.validation import check_normal
@@ -44,38 +45,73 @@ class OptimizerState:
     Raises
     ------
     ValueError
-        If an argument of the optimizer vanishes in the dtype of the parameters.
+        If an argument of the optimizer vanishes in the dtype of the parameters, or names a tensor
+        or a layer that the network does not have.
     """
 
     def __init__(self, optimizer, parameters):
         check_dtype(optimizer, parameters.dtype)
         self.optimizer, self.is_averaged = optimizer, False
-        self.blocks = {}
-        if optimizer.kernel != "sgd":
-            for name in ("gradient", *self._list_moment_names()):
-                self.blocks[name] = parameters.make_zeros().block
-            for name in self._list_moment_names()[:1]:
-                self.blocks[name][:] = optimizer.initial_state
+        self._make_groups(parameters)
+        self.blocks = self._make_blocks(parameters)
         if optimizer.average is not None:
             self.blocks["average"] = parameters.make_zeros().block
             self.blocks["average"][:] = parameters.block
-        self._layout = parameters.tensors, parameters.dtype
-        groups, indices = make_groups(optimizer, parameters.tensors)
-        self._groups = groups, {parameters.offsets[t]: index for t, index in indices.items()}
         self._make_kernel()
 
-    def _list_moment_names(self):
+    @property
+    def _kernel_name(self):
+        # Plain gradient descent adds to all weights at once. With frozen ones it is "momentum"
+        # with a momentum of 0.
+        name = self.optimizer.kernel
+        return "momentum" if name == "sgd" and self._layout[2] else name
+
+    def _make_groups(self, parameters):
+        self._layout = parameters.tensors, parameters.dtype, parameters.frozen
         optimizer = self.optimizer
-        return [f"{optimizer.moment_storage}_{i}" for i in range(optimizer.states)]
+        if self._kernel_name != optimizer.kernel:
+            optimizer = replace(optimizer, dampening=0.0)  # which is for momentum only
+        groups, indices = make_groups(optimizer, parameters.tensors, parameters.frozen)
+        self._groups = groups, {parameters.offsets[t]: index for t, index in indices.items()}
+
+    def _make_blocks(self, parameters):
+        names = ["gradient", *self._list_moment_names()] if self._kernel_name != "sgd" else []
+        blocks = {name: parameters.make_zeros().block for name in names}
+        for name in names[1:2]:
+            blocks[name][:] = self.optimizer.initial_state
+        return blocks
+
+    def update_frozen(self, parameters):
+        """Prepare for training the layers that are not frozen now; the arrays remain.
+
+        Raises
+        ------
+        ValueError
+            If all layers are frozen.
+        """
+        check_trainable(parameters.tensors, parameters.frozen)
+        if parameters.frozen == self._layout[2]:
+            return
+        position = self.position
+        self._make_groups(parameters)
+        if self.optimizer.kernel == "sgd":
+            self.blocks = self._make_blocks(parameters)
+        self._make_kernel()
+        self.position = position
+
+    def _list_moment_names(self):
+        name = self._kernel_name
+        states = 0 if name == "sgd" else kernels.OPTIMIZERS[name].states
+        return [f"{self.optimizer.moment_storage}_{i}" for i in range(states)]
 
     def _make_kernel(self):
         optimizer = self.optimizer
         self.kernel = OptimizerKernel(
-            optimizer.kernel, *self._groups, clip_value=optimizer.clip_value or 0,
+            self._kernel_name, *self._groups, clip_value=optimizer.clip_value or 0,
             clip_norm=optimizer.clip_norm or 0,
             penalty=-1 if optimizer.penalty is None else optimizer.penalty,
             accumulate=optimizer.accumulate, gradient=self.blocks.get("gradient"),
-            states=[self.blocks[name] for name in self._list_moment_names()] if self.blocks else (),
+            states=[self.blocks[name] for name in self._list_moment_names()],
             mean=self.blocks.get("average"), mean_rate=1 - (optimizer.average or 0),
         )  # fmt: skip
 

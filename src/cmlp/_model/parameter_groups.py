@@ -33,13 +33,15 @@ class ParameterGroup(NamedTuple):
     is_penalized: bool
 
 
-def make_groups(optimizer, tensors):
+def make_groups(optimizer, tensors, frozen=frozenset()):
     """Return the groups of an optimizer, and the index of each tensor's group.
 
     Parameters
     ----------
     optimizer : Optimizer
     tensors : sequence of Tensor
+    frozen : frozenset of int
+        `Tensor.layer` of the tensors that are not trained.
 
     Returns
     -------
@@ -56,8 +58,16 @@ def make_groups(optimizer, tensors):
     groups, indices = {}, {}
     for tensor in tensors:
         group = make_group(optimizer, tensor)
+        if tensor.layer in frozen:
+            group = group._replace(rate_factor=0.0)
         indices[tensor] = groups.setdefault(group, len(groups))
     return list(groups), indices
+
+
+def check_trainable(tensors, frozen):
+    """Raise `ValueError` if all tensors are frozen."""
+    if frozen and all(tensor.layer in frozen for tensor in tensors):
+        raise ValueError("the network must have a layer that is not frozen; call unfreeze first")
 
 
 def make_group(optimizer, tensor):

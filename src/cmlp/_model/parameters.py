@@ -55,6 +55,8 @@ class TensorBlock:
         In the order in which they are stored.
     dtype : numpy.dtype
         float32 or float64.
+    frozen : frozenset of int
+        `Tensor.layer` of the tensors that are not trained; may be assigned to.
 
     Attributes
     ----------
@@ -66,8 +68,8 @@ class TensorBlock:
         Index of each tensor's first element in `block`.
     """
 
-    def __init__(self, tensors, dtype):
-        self.tensors, self.dtype = tuple(tensors), dtype
+    def __init__(self, tensors, dtype, frozen=frozenset()):
+        self.tensors, self.dtype, self.frozen = tuple(tensors), dtype, frozen
         widths = [compute_padded_width(tensor.rows, dtype) for tensor in self.tensors]
         sizes = [t.columns * w for t, w in zip(self.tensors, widths, strict=True)]
         self.block = aligned_zeros(sum(sizes), dtype)
@@ -101,6 +103,7 @@ class TensorBlock:
         """Return a block of the same layout whose elements are zero."""
         other = object.__new__(TensorBlock)
         other.tensors, other.dtype, other.offsets = self.tensors, self.dtype, self.offsets
+        other.frozen = self.frozen
         other.block = aligned_zeros(self.block.size, self.dtype)
         return other
 

@@ -1,7 +1,7 @@
 """`ModelState`: all data of a network, the interface between `Network` and everything else."""
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from cmlp._model.parameters import TensorBlock
 from cmlp._model.tasks import check_task
 from cmlp._utils.validation import convert_dtype
 from cmlp.errors import NonFiniteParameters
+from cmlp.normalizations import BatchNorm
 
 # Epochs are numbered by 32-bit integers; the last number seeds the validation split.
 SPLIT_EPOCH = 2**32 - 1
@@ -81,7 +82,7 @@ class ModelState:
 
     def __init__(self, architecture):
         self.architecture = architecture
-        self.parameters = TensorBlock(architecture.tensors, architecture.dtype)
+        self.parameters = TensorBlock(architecture.tensors, architecture.dtype, architecture.frozen)
         self.statistics = TensorBlock(architecture.statistics, architecture.dtype)
         self.epoch = 0
         self.task = architecture.tasks[0]
@@ -158,11 +159,27 @@ class ModelState:
         by_key = {tensor.key: view for tensor, view in views.items()}
         return {key: by_key[key] for key in self.architecture.shapes}
 
+    def freeze(self, positions, frozen=True):
+        """Freeze layers of the architecture, or train them again.
+
+        Parameters
+        ----------
+        positions : iterable of int
+            Indices of layers with parameters in `Architecture.layers`.
+        frozen : bool, default True
+        """
+        layers = list(self.architecture.layers)
+        for position in positions:
+            layers[position] = replace(layers[position], frozen=frozen)
+        self.architecture = replace(self.architecture, layers=tuple(layers))
+        self.parameters.frozen = self.architecture.frozen
+        self.program = self._compile()
+
     def _compile(self):
         hooks.use()
         layers = [
-            (layer, {**self.parameters.get_offsets(position),
-                     **self.statistics.get_offsets(position)})
+            (fix_statistics(layer), {**self.parameters.get_offsets(position),
+                                     **self.statistics.get_offsets(position)})
             for position, layer in enumerate(self.architecture.layers)
         ]  # fmt: skip
         return Program(
@@ -231,3 +248,10 @@ class ModelState:
         self.optimizer, self.checkpoint = state["optimizer"], state["checkpoint"]
         # Pickles of earlier revisions have neither.
         self.task, self.history = state.get("task", self.task), state.get("history")
+
+
+def fix_statistics(layer):
+    """Return a layer as the engine needs it: if frozen, with running statistics that stay."""
+    if not (layer.frozen and isinstance(getattr(layer, "normalization", None), BatchNorm)):
+        return layer
+    return replace(layer, normalization=replace(layer.normalization, momentum=0.0))

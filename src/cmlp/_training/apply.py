@@ -46,10 +46,11 @@ def apply_gradient(state, gradient, optimizer):
 def take_step(state, gradient, optimizer_state):
     """Change the parameters, and the state of the optimizer."""
     optimizer, parameters = optimizer_state.optimizer, state.parameters
-    if optimizer.kernel == "sgd" and not state.architecture.max_norm:
+    optimizer_state.update_frozen(parameters)
+    if optimizer_state.kernel.is_plain and not state.architecture.max_norm:
         parameters.block -= gradient.tensors.block * parameters.dtype.type(optimizer.lr)
         return
-    if optimizer.kernel == "sgd":
+    if optimizer_state.kernel.is_plain:
         # Imported here because few calls need it.
         from cmlp._training.sharding import separate_gradient
 

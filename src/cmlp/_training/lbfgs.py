@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 
+from cmlp._model.parameter_groups import check_trainable
 from cmlp._training.loop import TrainingRun
 from cmlp._utils.validation import import_optional
 from cmlp.errors import TrainingDiverged
@@ -34,11 +35,13 @@ class Objective:
         parameters, self._gradient = state.parameters, state.parameters.make_zeros()
         names = dict.fromkeys(tensor.name for tensor in parameters.tensors)
         tensors = [t for name in names for t in parameters.tensors if t.name == name]
-        self.decay = np.concatenate([
-            np.full(t.rows * t.columns, optimizer.weight_decay
-                    if t.name == "weight" or optimizer.decay_bias else 0.0)
-            for t in tensors
-        ])  # fmt: skip
+        check_trainable(tensors, parameters.frozen)
+        sizes = [t.rows * t.columns for t in tensors]
+        is_trained = [t.layer not in parameters.frozen for t in tensors]
+        self.is_trained = None if all(is_trained) else np.repeat(is_trained, sizes)
+        is_decayed = [trained and (t.name == "weight" or optimizer.decay_bias)
+                      for t, trained in zip(tensors, is_trained, strict=True)]  # fmt: skip
+        self.decay = np.repeat(np.where(is_decayed, optimizer.weight_decay, 0.0), sizes)
         # Parameters and gradient of the last evaluation, without padding, and pairs of views to
         # copy them by: one of a block's tensor, one of the vector's part.
         self._vector, self._flat_gradient, self._scratch = np.empty((3, self.decay.size))
@@ -63,7 +66,11 @@ class Objective:
         if not np.array_equal(x, self._vector):
             self.set_parameters(x)
         if self.state.statistics.block.size:
+            frozen = [(view, view.copy()) for tensor, view in self.state.statistics.views.items()
+                      if tensor.layer in self.state.parameters.frozen]  # fmt: skip
             self._compute_gradient(momentum=1.0)
+            for view, values in frozen:
+                view[:] = values
 
     def compute_loss(self, x):
         """Return the loss, decay included, and compute its gradient in the same pass."""
@@ -74,6 +81,8 @@ class Objective:
         decayed = np.multiply(self.decay, x)
         self.last_loss = loss + float(np.multiply(decayed, x, out=self._scratch).sum()) / 2
         self.last_gradient = np.add(self._flat_gradient, decayed, out=decayed)
+        if self.is_trained is not None:
+            self.last_gradient *= self.is_trained
         return self.last_loss
 
     def get_gradient(self, x):

@@ -3,6 +3,7 @@
 import time
 
 from cmlp._core.training import EpochRun
+from cmlp._model.optimizer_state import OptimizerState
 from cmlp._training import checkpoint
 from cmlp._training.epochs import is_unwatched, run_epochs
 from cmlp._training.history import History
@@ -11,6 +12,7 @@ from cmlp._training.step_settings import StepSettings, compute_settings
 from cmlp._utils.schema import FiniteArray
 from cmlp.errors import TrainingDiverged
 from cmlp.metrics import Metrics
+from cmlp.optimizers import SGD
 
 # Name of a property in `TrainingRun.signature` -> its name in messages.
 SHOWN_NAMES = {"metric_functions": "the functions in metrics"}
@@ -147,6 +149,7 @@ class TrainingRun:
 
     def begin(self):
         """Prepare network and callbacks for the first step."""
+        self.optimizer_state.update_frozen(self.state.parameters)
         self.optimizer_state.begin(self.state.parameters)
         self.discard_averages()
         for callback in self.callbacks:
@@ -191,6 +194,7 @@ class TrainingRun:
         state, epoch = self.state, self.position.epoch
         if self.position.chunk == 0 and self.position.to_numbers().done == 0:
             self.notify("on_epoch_begin", epoch)
+        self.optimizer_state.update_frozen(state.parameters)  # callbacks may freeze layers
         finite = state.snapshot() if self.restore_good else None
         try:
             is_stopped = self.train_epoch()
@@ -476,9 +480,15 @@ def train_plain_epoch(state, rows, targets, order, batch_size, rate, threads, *,
     TrainingDiverged
         If the loss of a batch, or a parameter after the last one, is not finite.
     """
+    kernel = None
+    if state.parameters.frozen:
+        optimizer_state = OptimizerState(SGD(rate), state.parameters)
+        optimizer_state.update_frozen(state.parameters)
+        kernel = optimizer_state.kernel
     with EpochRun(
-        state.program, rows, targets, order, batch_size, StepSettings(rate), threads, noise=noise
-    ) as epoch_run:
+        state.program, rows, targets, order, batch_size, StepSettings(rate), threads, noise=noise,
+        optimizer=kernel,
+    ) as epoch_run:  # fmt: skip
         while epoch_run.run():
             pass
         if epoch_run.has_diverged or not state.program.is_finite():

@@ -76,6 +76,7 @@ class TrainingLoop:
         """Give the cluster the network's parameters and the optimizer's state."""
         state, optimizer_state = self.network.state, self.learning_rate.optimizer_state
         self.plan = plan
+        optimizer_state.update_frozen(state.parameters)
         optimizer_state.begin(state.parameters)
         self.run.start(Replica.capture(state, optimizer_state), plan, replicas)
 

@@ -3,11 +3,13 @@
 Noise and dropout act in training only, so exports leave them out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cmlp._model.layers import Encoder
+from cmlp._model.architecture import Architecture
+from cmlp._model.layers import Dense, Encoder
+from cmlp._model.state import ModelState
 from cmlp.activations import Activation
 from cmlp.formats.finite import check_finite
 from cmlp.normalizations import BatchNorm, LayerNorm
@@ -208,3 +210,29 @@ def check_parameter(l, activation):
             f"the parameter of {activation.name} of layer {l} must be in the range of float32; "
             f"got {activation.parameter:g}"
         )
+
+
+def fold_batch_norms(state):
+    """Return a copy of a state whose batch normalizations are folded into weights and biases."""
+    arrays = {name: np.array(array, np.float64) for name, array in state.to_arrays().items()}
+    layers, number = list(state.architecture.layers), 0
+    folded = fold_layers(state)
+    for position, layer in enumerate(layers):
+        if isinstance(layer, Dense):
+            if isinstance(layer.normalization, BatchNorm):
+                layers[position] = replace(layer, normalization=None)
+                arrays[f"weight_{number}"] = folded[number].weight
+                arrays[f"bias_{number}"] = folded[number].bias[:, None]
+            number += 1
+    return rebuild(state, state.architecture.inputs, layers, arrays)
+
+
+def rebuild(state, inputs, layers, arrays):
+    """Return a state with other layers and arrays, and the loss and the task of `state`."""
+    old = state.architecture
+    check_finite(arrays, old.dtype)
+    architecture = Architecture.from_layers(
+        inputs, layers, loss=old.loss, init=old.init, dtype=old.dtype, seed=old.seed,
+        compute_dtype=old.compute_dtype,
+    )  # fmt: skip
+    return ModelState.from_arrays(architecture, arrays, epoch=state.epoch, task=state.task)

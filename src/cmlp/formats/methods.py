@@ -241,21 +241,85 @@ class FileMethods:
         return cls._from_foreign(formats.get_format("keras").read(model, loss=loss))
 
     @classmethod
-    def from_sklearn(cls, estimator):
-        """Return a copy of the network of a fitted `MLPClassifier` or `MLPRegressor`.
+    def from_sklearn(cls, estimator, *, dtype=None):
+        """Return the network of a fitted `MLPClassifier`, `MLPRegressor`, or pipeline with one.
+
+        Affine transformers of a pipeline are folded into the first layer, and those of a
+        `TransformedTargetRegressor` into the last one; ``docs/formats.md`` lists them. The network
+        then reads what the pipeline reads, and does not have noise, dropout of the inputs and
+        `max_norm` of these layers, as they would act on other numbers.
 
         Parameters
         ----------
-        estimator : MLPClassifier or MLPRegressor
-            Of scikit-learn or of `cmlp.sklearn`.
+        estimator : MLPClassifier, MLPRegressor, Pipeline, TransformedTargetRegressor or search
+            The perceptron in it is of scikit-learn or of `cmlp.sklearn`. Of a search such as
+            `GridSearchCV` its best estimator is read.
+        dtype : str or numpy.dtype, optional
+            By default that of the estimator's weights. float32 loses digits of columns whose mean
+            is much greater than their deviation.
+
+        Returns
+        -------
+        Network
+            An independent copy. Its classes are indices of `estimator.classes_`.
 
         Raises
         ------
         TypeError
             If it is another object.
+        ValueError
+            If a transformer cannot be folded, which is named, or a parameter is not finite.
         sklearn.exceptions.NotFittedError
             If it is not fitted.
         ImportError
             If scikit-learn is not installed.
         """
-        return cls._from_foreign(formats.get_format("sklearn").read(estimator))
+        return cls._from_foreign(formats.get_format("sklearn").read(estimator, dtype=dtype))
+
+    def fold_batch_norm(self):
+        """Return a copy of the network whose batch normalizations are folded into its weights.
+
+        Its predictions are the same. Training it does not normalize: fold before `freeze` where the
+        layers above shall be trained on the outputs that predictions have.
+
+        Returns
+        -------
+        Network
+
+        Raises
+        ------
+        ValueError
+            If a parameter is not finite.
+        """
+        # Imported here because few programs need it.
+        from cmlp.formats.folding import fold_batch_norms
+
+        return self._from_foreign(fold_batch_norms(self.state))
+
+    def fold_scaler(self, scaler):
+        """Return a network that reads columns before they are scaled.
+
+        Its predictions for X are those of this network for ``scaler.transform(X)``. It has no noise
+        and dropout of the inputs, and no `max_norm` of the first layer.
+
+        Parameters
+        ----------
+        scaler : transformer or Pipeline of scikit-learn
+            Fitted and affine, as in `from_sklearn`.
+
+        Returns
+        -------
+        Network
+            A copy; this network remains as it is.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is something else or cannot be folded, or the network has `input_layers`.
+        sklearn.exceptions.NotFittedError
+            If it is not fitted.
+        """
+        # Imported here because few programs need it.
+        from cmlp.formats.sklearn_mlp import fold_scaler
+
+        return self._from_foreign(fold_scaler(self.state, scaler))

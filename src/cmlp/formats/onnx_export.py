@@ -8,8 +8,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from cmlp._utils.validation import check_integer, to_list
+from cmlp.activations import ACTIVATIONS
 from cmlp.formats.atomic import replace_file
 from cmlp.formats.folding import fold_encoders, fold_layers
+from cmlp.formats.onnx_double import DOUBLE_NODES, add_prelu
 from cmlp.formats.onnx_encoders import add_encoder
 
 MIN_OPSET = 13
@@ -124,9 +126,13 @@ class GraphBuilder:
     Attributes
     ----------
     opset : int
+    dtype : numpy.dtype
+        Of the constants, if none is given: float32.
     nodes : list of onnx.NodeProto
     constants : list of onnx.TensorProto
     """
+
+    dtype = np.dtype(np.float32)
 
     def __init__(self, opset, prefix=""):
         self.opset, self.prefix = opset, prefix
@@ -140,10 +146,10 @@ class GraphBuilder:
         )
         return output
 
-    def add_constant(self, value, dtype=np.float32):
+    def add_constant(self, value, dtype=None):
         """Add a constant; return its name."""
         name = f"{self.prefix}c{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
+        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype or self.dtype), name))
         return name
 
     def select_columns(self, x, columns):
@@ -229,12 +235,54 @@ def add_layer(graph, x, layer):
     return add_activation(graph, z, layer)
 
 
+def add_function(graph, z, activation):
+    """Add an `Activation` without learned factors; return the name of its outputs."""
+    name, k = activation.name, activation.parameter
+    nodes = DOUBLE_NODES if graph.dtype == np.float64 and name in DOUBLE_NODES else ACTIVATION_NODES
+    return nodes[name](graph, z, k)
+
+
+def add_predictions(graph, outputs, loss, n_outputs):
+    """Add the predictions of a regressor; return their name.
+
+    Parameters
+    ----------
+    graph : GraphBuilder
+    outputs : str
+        Name of the network's outputs, (samples, n_outputs).
+    loss : cmlp.losses.Loss
+        `Loss.predict` has the definition.
+    n_outputs : int
+    """
+    targets = loss.count_targets(n_outputs)
+    if loss.log_link:
+        return graph.add_node("Exp", outputs)
+    if loss.has_std:
+        return graph.select_columns(outputs, range(targets))
+    if not loss.non_crossing or loss.blocks == 1:
+        return outputs
+    steps = add_function(
+        graph, graph.select_columns(outputs, range(targets, n_outputs)), ACTIVATIONS["softplus"]
+    )
+    lowest = graph.select_columns(outputs, range(targets))
+    steps = graph.add_node("Concat", lowest, steps, axis=1)
+    if targets > 1:
+        blocks = graph.add_constant([-1, loss.blocks, targets], np.int64)
+        steps = graph.add_node("Reshape", steps, blocks)
+    quantiles = graph.add_node("CumSum", steps, graph.add_constant(1, np.int64))
+    if targets == 1:
+        return quantiles
+    return graph.add_node("Reshape", quantiles, graph.add_constant([-1, n_outputs], np.int64))
+
+
 def add_activation(graph, z, layer):
     """Add the activation of a `FoldedLayer`; return the name of its outputs."""
     if layer.activation.name == "prelu":
+        if graph.dtype == np.float64:
+            return add_prelu(graph, z, layer.alpha)
         return graph.add_node("PRelu", z, graph.add_constant(layer.alpha))
     f = layer.activation.base or layer.activation
-    a = ACTIVATION_NODES[f.name](graph, z, f.parameter)
+    a = add_function(graph, z, f)
     if layer.alpha is None:
         return a
     change = graph.add_node("Mul", graph.add_node("Sub", a, z), graph.add_constant(layer.alpha))

@@ -13,8 +13,9 @@ from cmlp._utils.validation import import_optional
 import_optional("sklearn", "cmlp.sklearn", "scikit-learn", "sklearn")
 
 from cmlp.sklearn.estimators import MLPClassifier, MLPRegressor
+from cmlp.sklearn.registration import register_skl2onnx
 from cmlp.sklearn.threadpool import register_controller
 
 register_controller()
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "register_skl2onnx"]

@@ -38,16 +38,18 @@ from cmlp.sklearn.schedules import start_learning_rate
 from cmlp.sklearn.sources import ScikitSource
 from cmlp.sklearn.stopping import TrainingMonitor
 from cmlp.sklearn.tasks import TaskMixin
+from cmlp.sklearn.unavailable import GuardedParameters, get_arrays
 from cmlp.sklearn.validation import WeightedSamples, split_samples
 
 
-class EngineMixin(TaskMixin, NestedArguments, PredictionMixin):
+class EngineMixin(TaskMixin, NestedArguments, PredictionMixin, GuardedParameters):
     """Train and evaluate a scikit-learn multilayer perceptron with cmlp.
 
     In an estimator's bases it precedes scikit-learn's class, and it overrides that class's private
     methods for initialization, training and evaluation. `coefs_` and `intercepts_` are views of the
     network's parameters, and read-only copies where the network has another dtype than X or batch
-    normalization, which is folded into them.
+    normalization, which is folded into them. They are not available where they do not describe the
+    network; see `cmlp.sklearn.unavailable`.
     """
 
     def fit(self, X, y, sample_weight=None, *, validation_data=None, comm=None, shards=None,
@@ -176,16 +178,17 @@ class EngineMixin(TaskMixin, NestedArguments, PredictionMixin):
         # the network first.
         attributes = self.__dict__
         network, exposed = attributes.get("_network"), attributes.get("_exposed", ())
-        arrays = [*self.coefs_, *self.intercepts_]
+        coefs, intercepts = get_arrays(self.coefs_), get_arrays(self.intercepts_)
+        arrays = [*coefs, *intercepts]
         is_current = len(arrays) == len(exposed) and all(map(operator.is_, arrays, exposed))
         if network is not None and is_current:
             return network
-        sizes = [coef.shape[0] for coef in self.coefs_] + [self.coefs_[-1].shape[1]]
-        dtype = self._choose_dtype(self.coefs_[0].dtype)
+        sizes = [coef.shape[0] for coef in coefs] + [coefs[-1].shape[1]]
+        dtype = self._choose_dtype(coefs[0].dtype)
         if network is None or network.size != sizes or network.dtype != dtype:
             network = self._make_network(sizes, dtype)
             attributes.pop("_optimizer", None)  # its state has the layout of other parameters
-        load_parameters(network, self.coefs_, self.intercepts_)
+        load_parameters(network, coefs, intercepts)
         self._network = network
         self._expose_parameters()
         return network
@@ -196,6 +199,7 @@ class EngineMixin(TaskMixin, NestedArguments, PredictionMixin):
         dtype = self.__dict__.get("_input_dtype", network.dtype)
         self.coefs_, self.intercepts_ = expose_parameters(network, dtype)
         self._exposed = [*self.coefs_, *self.intercepts_]
+        self._guard_parameters()
 
     def __getstate__(self):
         if "_network" in self.__dict__:

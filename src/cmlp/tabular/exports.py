@@ -116,6 +116,20 @@ class EstimatorExports:
         check_is_fitted(self)
         return self._columns.join(self.encoder_.transform(X), self.encoder_.dtype)
 
+    def onnx_parser(self):
+        """Refuse a conversion by skl2onnx, which calls this method.
+
+        Raises
+        ------
+        TypeError
+            Always.
+        """
+        name = type(self).__name__
+        raise TypeError(
+            f"skl2onnx cannot convert {name}, which reads a table; use estimator.to_onnx(path), "
+            "which exports its preprocessing too"
+        )
+
     def to_onnx(self, path, *, opset=17, dtype="float64"):
         """Write the estimator, preprocessing included, as an ONNX model (the extra ``onnx``).
 

@@ -6,7 +6,13 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from cmlp._utils.validation import look_up
-from cmlp.formats.onnx_export import GraphBuilder, add_network, check_opset, write_model
+from cmlp.formats.onnx_export import (
+    GraphBuilder,
+    add_network,
+    add_predictions,
+    check_opset,
+    write_model,
+)
 from cmlp.tabular.calibration import LEAST_PROBABILITY
 from cmlp.tabular.scaling import SATURATION
 
@@ -211,7 +217,11 @@ def add_regression(graph, model, x, real_type):
     """
     outputs = [add_network(graph, x, state) for state in model.states]
     n = model.n_predictions
-    means = [add_decoding(graph, model, add_point(graph, model.loss, each, n)) for each in outputs]
+    found = [
+        add_predictions(graph, each, model.loss, model.states[0].architecture.outputs)
+        for each in outputs
+    ]
+    means = [add_decoding(graph, model, each) for each in found]
     clamped = [add_clamps(graph, model.targets, each) for each in means] if model.clamps else means
     results = {"prediction": add_mean(graph, clamped, np.float64)}
     if model.loss.has_std:
@@ -222,18 +232,6 @@ def add_regression(graph, model, x, real_type):
             result = graph.add_node("Squeeze", result, graph.add_constant([1], np.int64))
         graph.add_node("Cast", result, output=name, to=real_type)
     return [helper.make_tensor_value_info(name, real_type, shape) for name in results]
-
-
-def add_point(graph, loss, outputs, n_predictions):
-    """Add the predictions for outputs, (rows, n_predictions), float32; see `Loss.predict`."""
-    if loss.has_std:
-        return graph.select_columns(outputs, range(n_predictions))
-    if not loss.non_crossing:
-        return outputs
-    first = graph.select_columns(outputs, [0])
-    others = graph.select_columns(outputs, range(1, n_predictions))
-    steps = graph.add_node("Concat", first, graph.add_node("Softplus", others), axis=1)
-    return graph.add_node("CumSum", steps, graph.add_constant(1, np.int64))
 
 
 def add_decoding(graph, model, values):

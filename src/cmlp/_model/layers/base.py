@@ -18,10 +18,13 @@ class Layer(Record):
         Name of the kind in files, in `LAYERS` and in the compiled engine.
     is_input_layer : bool
         Whether the layer transforms the network's input, before the first dense layer.
+    frozen : bool
+        Whether training leaves its parameters as they are; a field of the kinds that have any.
     """
 
     kind: ClassVar[str]
     is_input_layer: ClassVar[bool] = True
+    frozen: bool = False
 
     def __post_init__(self):
         check_fields(self)

@@ -7,7 +7,7 @@ import numpy as np
 
 from cmlp._model.layers.base import Layer
 from cmlp._utils.fields import checked_field
-from cmlp._utils.validation import check_fraction, check_integer, check_positive
+from cmlp._utils.validation import check_bool, check_fraction, check_integer, check_positive
 from cmlp.activations import ACTIVATIONS, PARAMETRIC, Activation, resolve_activation
 from cmlp.initializers import draw_layer
 from cmlp.normalizations import BatchNorm, LayerNorm, resolve_normalization
@@ -27,14 +27,16 @@ class Dense(Layer):
     ----------
     units : int
         Number of outputs.
-    activation : Activation
+    activation : Activation or str
         The function f; a parametric one adds the tensor `alpha`.
-    normalization : BatchNorm, LayerNorm or None
+    normalization : BatchNorm, LayerNorm, str or None
         Normalization of the pre-activations x W^T; adds the tensor `scale`.
     dropout : float, default 0
         Fraction of the outputs that training sets to zero.
     max_norm : float or None
         Maximum norm of the weights into one unit; None: no limit.
+    frozen : bool, default False
+        Whether training leaves the parameters and the running statistics as they are.
     """
 
     kind: ClassVar[str] = "dense"
@@ -45,6 +47,14 @@ class Dense(Layer):
     normalization: BatchNorm | LayerNorm | None = None
     dropout: float = checked_field(check_fraction, 0.0)
     max_norm: float | None = checked_field(check_positive, None, optional=True)
+    frozen: bool = checked_field(check_bool, False)
+
+    def __post_init__(self):
+        if not isinstance(self.activation, Activation):
+            activation = resolve_activation("activation", self.activation, ACTIVATIONS | PARAMETRIC)
+            object.__setattr__(self, "activation", activation)
+        object.__setattr__(self, "normalization", resolve_normalization(self.normalization))
+        super().__post_init__()
 
     @property
     def label(self):
@@ -82,13 +92,3 @@ class Dense(Layer):
             values["running_mean"] = np.zeros((self.units, 1))
             values["running_variance"] = np.ones((self.units, 1))
         return values
-
-    @classmethod
-    def from_header(cls, values):
-        """Return the layer with these values; see `Layer.from_header`."""
-        values = dict(values)
-        values["activation"] = resolve_activation(
-            "activation", values["activation"], ACTIVATIONS | PARAMETRIC
-        )
-        values["normalization"] = resolve_normalization(values.get("normalization"))
-        return super().from_header(values)

@@ -8,7 +8,7 @@ import numpy as np
 from cmlp._core import kernels
 from cmlp._model.layers.base import Layer
 from cmlp._utils.fields import checked_field
-from cmlp._utils.validation import check_integer, check_positive, look_up, to_list
+from cmlp._utils.validation import check_bool, check_integer, check_positive, look_up, to_list
 
 # Columns that an encoder reads or computes at most: plans list them one by one.
 MAX_COLUMNS = 2**20
@@ -231,9 +231,16 @@ class Scale(Encoder):
     """Multiply each column by a factor that training learns; 1 at first.
 
     The tensor is ``input_scale``, shape (columns, 1).
+
+    Parameters
+    ----------
+    frozen : bool, default False
+        Whether training leaves the factors as they are.
     """
 
     kind: ClassVar[str] = "scale"
+
+    frozen: bool = checked_field(check_bool, False)
 
     def count_column_outputs(self):
         """Return 1."""
@@ -311,6 +318,8 @@ class Embedding(CategoryEncoder):
         Number of categories of each column; the codes are 0 to that number.
     dim : int, default 8
         Length of the vectors.
+    frozen : bool, default False
+        Whether training leaves the vectors as they are.
     """
 
     kind: ClassVar[str] = "embedding"
@@ -318,6 +327,7 @@ class Embedding(CategoryEncoder):
     columns: tuple[int, ...] = checked_field(check_columns)
     categories: tuple[int, ...] = checked_field(check_categories)
     dim: int = checked_field(check_integer, 8)
+    frozen: bool = checked_field(check_bool, False)
 
     @property
     def outputs_per_column(self):
@@ -380,6 +390,8 @@ class Periodic(Encoder):
     sigma : float, default 0.1
         Standard deviation of the initial frequencies.
     type : {"pbld", "pblrd", "plr", "pl"}, default "pbld"
+    frozen : bool, default False
+        Whether training leaves the parameters as they are.
     """
 
     kind: ClassVar[str] = "periodic"
@@ -389,6 +401,7 @@ class Periodic(Encoder):
     outputs: int = checked_field(check_integer, 4)
     sigma: float = checked_field(check_positive, 0.1)
     type: str = checked_field(check_kind, "pbld")
+    frozen: bool = checked_field(check_bool, False)
 
     def __post_init__(self):
         super().__post_init__()
