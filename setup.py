@@ -45,6 +45,7 @@ X86 = {
 MODULES = (
     "blas", "kernels", "pool", "inputs", "steps", "program", "training", "sharded", "quantized"
 )  # fmt: skip
+SHARED = "cmlp._core._shared"
 SOURCES = {"pool": ["pool.c"]}
 # The modules that Python calls: with less optimization, they make the wheel smaller, not slower.
 CALLED = {"blas", "inputs", "kernels", "program", "training", "sharded", "quantized"}
@@ -123,10 +124,23 @@ def make_extension(name):
     )
 
 
+def make_shared_extension():
+    """Return the extension module with the code of memoryviews, which the other modules share."""
+    return Extension(
+        SHARED,
+        [str(CORE / f"{SHARED.rpartition('.')[2]}.c")],
+        define_macros=[LIMITED_API],
+        py_limited_api=True,
+        extra_compile_args=[*COMMON, *([] if DEBUG else ["-O2"])],
+        extra_link_args=LINK,
+    )
+
+
 setup(
     ext_modules=cythonize(
-        [make_extension(name) for name in MODULES],
+        [*(make_extension(name) for name in MODULES), make_shared_extension()],
         include_path=["src"],
+        shared_utility_qualified_name=SHARED,
         compiler_directives={
             "language_level": 3,
             "boundscheck": DEBUG,

@@ -75,13 +75,52 @@ def test_derivatives_equal_finite_differences(rng, activation, output, normaliza
     assert_array_equal(net.state.parameters.block, before)
     for name, view in gradient.to_dict().items():
         differentiate_parameters(net, lambda: net.gradient(X, y).loss, name, view, rng)
-    if normalization == "batch":
-        return
     seed = rng.normal(size=(11, 3))
     product, inputs = net.vjp(X, seed)
     assert_allclose(inputs, np.einsum("no,noi->ni", seed, jacobian), rtol=1e-10, atol=1e-12)
     for name, view in product.to_dict().items():
         differentiate_parameters(net, lambda: (net(X) * seed).sum(), name, view, rng)
+
+
+@pytest.mark.parametrize("normalization", [None, "batch"])
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("activation", ["tanh", "relu", "gelu", "prelu", "parametric_mish"])
+def test_few_inputs_are_differentiated_forward(rng, activation, output, normalization):
+    net = make_network(activation, output, sizes=(2, 9, 40, 17), normalization=normalization)
+    X = rng.normal(size=(600, 2))
+    jacobian = net.jacobian(X)
+    assert_allclose(jacobian[:50], differentiate_inputs(net, X[:50]), rtol=1e-5, atol=1e-8)
+    assert_array_equal(net.jacobian(X[:1]), jacobian[:1])
+    assert_array_equal(net.jacobian(X, threads=1), jacobian)
+    for output_index in 0, 16:
+        backward = net.input_gradient(X, output_index)  # one pass for the output
+        assert_allclose(jacobian[:, output_index], backward, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", [np.uint8, np.float32, np.float64])
+def test_products_of_few_samples_skip_zeros(rng, kind, dtype):
+    net = Network([90, 20, 6], activation="tanh", seed=0, dtype=dtype)
+    X = (rng.random((10, 90)) * 200 * (rng.random((10, 90)) < 0.1)).astype(kind)
+    seed = rng.normal(size=(10, 6)).astype(dtype)
+    for rows in (X, X[:1], X[::2], X * 0, np.ascontiguousarray(X.T).T):
+        few, general = net.vjp(rows, seed[: len(rows)]), net.vjp(rows, seed[: len(rows)], threads=1)
+        assert_array_equal(few[0].tensors.block, general[0].tensors.block)
+        assert_array_equal(few[1], general[1])
+    strided = np.repeat(seed, 2, axis=1)[:, ::2]
+    assert_array_equal(net.vjp(X, strided)[1], net.vjp(X, seed)[1])
+
+
+def test_gradients_do_not_share_memory(rng):
+    net = make_network()
+    X, seed = rng.normal(size=(4, 5)), rng.normal(size=(4, 3))
+    gradients = [net.vjp(X, factor * seed)[0] for factor in range(8)]
+    blocks = [gradient.tensors.block.copy() for gradient in gradients]
+    del gradients[::2]
+    again = net.vjp(X, 0 * seed)[0]
+    assert not again.tensors.block.any()
+    for gradient, block in zip(gradients, blocks[1::2], strict=True):
+        assert_array_equal(gradient.tensors.block, block)
 
 
 def test_the_gradient_is_that_of_the_oracle_and_of_a_step(rng):
@@ -258,8 +297,6 @@ def test_outputs_of_hidden_layers(rng):
         (lambda n, X: n.gradient(X, [0, 1]), ValueError, "y must have 4 samples"),
         (lambda n, X: n.gradient(X[:0], []), ValueError, "X must have at least one sample"),
         (lambda n, X: n.gradient(X, [0, 1, 2, 0], [1.0]), ValueError, "sample_weight"),
-        (lambda n, X: make_network(normalization="batch").vjp(X, np.zeros((4, 3))), ValueError,
-         "normalization must not be 'batch' for vjp"),
     ],
 )  # fmt: skip
 def test_wrong_arguments(rng, call, error, message):

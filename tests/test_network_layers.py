@@ -234,6 +234,36 @@ def test_input_layers():
     assert frozen.input_layers[0].frozen
 
 
+@pytest.mark.usefixtures("many_threads")
+@pytest.mark.parametrize("batch_size", [1, 7, 64, 300])
+@pytest.mark.parametrize("layers", [[0, 1], [1], 0], ids=repr)
+def test_frozen_batch_normalization_uses_running_statistics(layers, batch_size):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(2, 3, size=(300, 7)), rng.integers(0, 3, 300)
+    net = Network([7, 40, 20, 3], activation="tanh", loss="cross_entropy", dtype="float64", seed=0,
+                  normalization=["batch", "batch"] if layers == [0, 1] else
+                  [None, "batch"] if layers == [1] else ["batch", None])  # fmt: skip
+    net.fit(X[:100] / 2, y[:100], epochs=2, optimizer=Adam(0.01))
+    folded = net.fold_batch_norm()
+    before = net.state.statistics.block.copy()
+    for each in (net, folded):
+        each.freeze(layers)
+        each.fit(X, y, epochs=3, batch_size=batch_size, optimizer=SGD(0.01), threads=3)
+    assert (net.state.statistics.block == before).all()
+    np.testing.assert_allclose(net(X), folded(X), rtol=1e-9, atol=1e-11)
+    trained = [l for l in range(3) if l not in net.frozen]
+    for l in trained:
+        np.testing.assert_allclose(net.weight[l], folded.weight[l], rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(
+        net.gradient(X, y).weight[trained[0]], folded.gradient(X, y).weight[trained[0]],
+        rtol=1e-9, atol=1e-12,
+    )  # fmt: skip
+    copies = [net.copy(), net.copy()]
+    for each, threads in zip(copies, (1, 3), strict=True):
+        each.fit(X, y, batch_size=batch_size, epochs=2, threads=threads)
+    assert (copies[0].state.parameters.block == copies[1].state.parameters.block).all()
+
+
 def test_frozen_layers_of_an_estimator():
     estimator = MLPClassifier((6, 5), batch_norm=True, max_iter=3, random_state=0, warm_start=True,
                               n_iter_no_change=50)  # fmt: skip

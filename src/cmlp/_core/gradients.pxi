@@ -4,6 +4,7 @@ ctypedef fused real:
     float
     double
 
+
 cdef void attach_gradient(Job *job, char *into, double momentum) noexcept:
     # Let the updates of all tensors be summed into a block.
     cdef Layer *layer
@@ -28,10 +29,10 @@ cdef void compute_running_factors(const Layer *layer, real *_) noexcept:
 
 
 cdef void begin_running(const Job *job) noexcept:
-    # Prepare the backward pass through batch normalizations in inference.
+    # Prepare the backward pass through normalizations by running statistics.
     cdef int l
     for l in range(job.depth):
-        if job.layers[l].normalization != OVER_BATCH:
+        if job.layers[l].running_mean == NULL:
             continue
         if job.itemsize == 4:
             compute_running_factors(&job.layers[l], <float *> NULL)
@@ -70,6 +71,40 @@ cdef object run_derivatives(DerivativeJob *derivatives):
         if uses_blas:
             leave_single_threaded()
     check_columns(job)
+    if derivatives.lacks_memory:
+        raise MemoryError("cannot allocate the memory of the derivatives")
+
+
+cdef object run_few(Program program, const cmlp_rows *rows, int64_t longest, int64_t count,
+                    const void *seed, char *into):
+    # Return `count` gradients with respect to the inputs of each of a few samples, and add that
+    # with respect to the parameters to `into` unless it is NULL; or return None if there is work
+    # for several threads.
+    cdef DerivativeJob derivatives
+    cdef Workspace workspace = prepare_derivatives(program, &derivatives, rows, longest, 2)
+    cdef int64_t width = program.inputs * program.itemsize, gradients = rows.n * count, i
+    cdef void *memory = NULL
+    cdef char *to
+    try:
+        if derivatives.training.job.threads > 1:
+            return None
+        derivatives.count, derivatives.seed = count, <const char *> seed
+        derivatives.updates = into != NULL
+        if into != NULL:
+            attach_gradient(&derivatives.training.job, into, 0)
+        derivatives.ld = (width + CMLP_PAD - 1) // CMLP_PAD * CMLP_PAD // program.itemsize
+        if posix_memalign(&memory, CMLP_PAD, gradients * derivatives.ld * program.itemsize):
+            raise MemoryError
+        derivatives.inputs = <char *> memory
+        run_derivatives(&derivatives)
+        out = np.empty((rows.n, count, program.inputs), program.dtype)
+        to = address_array(out, 3)
+        for i in range(gradients):
+            memcpy(to + i * width, at(memory, i * derivatives.ld, program.itemsize), width)
+        return out
+    finally:
+        free(memory)
+        program.release_workspace(workspace)
 
 
 def differentiate_few(Program program not None, array):
@@ -88,43 +123,109 @@ def differentiate_few(Program program not None, array):
     """
     cdef Py_buffer buffer
     cdef cmlp_rows rows
-    if program.reads_codes or program.encoders or not hold_rows(
-            array, program.inputs, &buffer, &rows):
+    if program.encoders or not hold_rows(array, program.inputs, &buffer, &rows):
         return None
     try:
-        return compute_jacobians(program, &rows)
+        if rows.n > CMLP_INFERENCE_BATCH_ROWS:
+            return None
+        out = run_few(program, &rows, 0, program.head.outputs, NULL, NULL)
+        if out is None or not program.are_finite(address_array(out, 3), out.size):
+            return None
+        return out
     finally:
         PyBuffer_Release(&buffer)
 
 
-cdef object compute_jacobians(Program program, const cmlp_rows *rows):
-    cdef DerivativeJob derivatives
-    cdef Workspace workspace
-    cdef int64_t width = program.inputs * program.itemsize, i
+cdef int64_t compress_few(Program program, cmlp_rows *rows, void **memory) except -1:
+    # If it is faster, replace dense rows by sparse ones, in memory that the caller frees. Return
+    # the number of entries of the longest row, 0 for dense rows.
+    cdef int64_t limit = <int64_t> (CMLP_SPARSE_MAX_DENSITY * rows.n * rows.width), longest = 0, i
+    cdef int element_bytes = 1 if rows.kind == CMLP_U8 else 4 if rows.kind == CMLP_F32 else 8
+    cdef cmlp_rows sparse = rows[0]
+    cdef int64_t *start
+    if program.rounds or not CMLP_SPARSE_MIN_COLUMNS <= rows.width <= 1 << 16:
+        return 0
+    start = <int64_t *> malloc((rows.n + 1) * sizeof(int64_t) + limit * (element_bytes + 2))
+    if start == NULL:
+        raise MemoryError
+    memory[0], start[0] = start, 0
+    program.kernels.count_nonzeros(rows, 0, rows.n, start + 1)
+    for i in range(rows.n):
+        longest = max(longest, start[i + 1])
+        start[i + 1] += start[i]
+    if start[rows.n] > limit:
+        return 0
+    sparse.start, sparse.data, sparse.column_bytes = start, start + rows.n + 1, 2
+    sparse.column = at(sparse.data, start[rows.n], element_bytes)
+    if not program.kernels.compress(rows, 0, rows.n, &sparse):
+        raise ValueError("X must not change while it is converted to sparse rows")
+    rows[0] = sparse
+    return longest
+
+
+def multiply_few(Program program not None, array, seed, gradient_block):
+    """Compute the vector-Jacobian products of a few samples with little overhead.
+
+    Parameters
+    ----------
+    program : Program
+    array : object
+        As for `Program.predict_few`.
+    seed : object
+        A C-contiguous 2-D buffer of the network's dtype, as `seed` of `compute_derivatives`.
+    gradient_block : ndarray, shape of `parameters`
+        The gradient with respect to the parameters is added to it.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, 1, n_inputs), or None
+        None if the caller must call `compute_derivatives`; the block is unchanged.
+    """
+    cdef Py_buffer buffer, seeds
+    cdef cmlp_rows rows, given
     cdef void *memory = NULL
-    cdef char *to
-    if rows.n > CMLP_INFERENCE_BATCH_ROWS:
+    cdef int64_t longest
+    cdef char *into = program.address_block("gradient_block", gradient_block)
+    if program.encoders or not hold_rows(array, program.inputs, &buffer, &rows):
         return None
-    workspace = prepare_derivatives(program, &derivatives, rows, 0, 2)
     try:
-        if derivatives.training.job.threads > 1:
+        if not hold_rows(seed, program.head.outputs, &seeds, &given):
             return None
-        derivatives.count = program.head.outputs
-        derivatives.ld = (width + CMLP_PAD - 1) // CMLP_PAD * CMLP_PAD // program.itemsize
-        if posix_memalign(&memory, CMLP_PAD,
-                          rows.n * derivatives.count * derivatives.ld * program.itemsize):
-            raise MemoryError
-        derivatives.inputs = <char *> memory
-        run_derivatives(&derivatives)
-        out = np.empty((rows.n, derivatives.count, program.inputs), program.dtype)
-        to = address_array(out, 3)
-        for i in range(rows.n * derivatives.count):
-            memcpy(to + i * width, at(derivatives.inputs, i * derivatives.ld, program.itemsize),
-                   width)
-        return out if program.are_finite(to, rows.n * derivatives.count * program.inputs) else None
+        try:
+            if (rows.n > CMLP_INFERENCE_BATCH_ROWS or given.n != rows.n
+                    or seeds.itemsize != program.itemsize
+                    or given.n > 1 and given.stride != given.width * program.itemsize):
+                return None
+            longest = compress_few(program, &rows, &memory)
+            return run_few(program, &rows, longest, 1, given.data, into)
+        finally:
+            PyBuffer_Release(&seeds)
     finally:
         free(memory)
-        program.release_workspace(workspace)
+        PyBuffer_Release(&buffer)
+
+
+def descend(Program program not None, gradient_block, double rate):
+    """Take one step of plain gradient descent: subtract `rate` times a gradient.
+
+    Parameters
+    ----------
+    program : Program
+    gradient_block : ndarray, shape of `parameters`
+    rate : float
+        Learning rate.
+    """
+    cdef cmlp_optimizer optimizer
+    cdef void *states[3]
+    cdef char *gradient = program.address_block("gradient_block", gradient_block)
+    cdef char *parameters = address_array(program.parameters, 1)
+    cdef int64_t size = program.parameters.size
+    memset(&optimizer, 0, sizeof(optimizer))
+    memset(states, 0, sizeof(states))
+    optimizer.kind, optimizer.rate, optimizer.scale = OPTIMIZERS["descent"].code, rate, 1
+    with nogil:
+        program.kernels.begin_step(&optimizer)
+        program.kernels.optimize(&optimizer, 1, size, size, parameters, gradient, states)
 
 
 def compute_derivatives(Program program not None, Rows rows not None, seed, inputs, out,
@@ -134,7 +235,6 @@ def compute_derivatives(Program program not None, Rows rows not None, seed, inpu
     Parameters
     ----------
     program : Program
-        Without batch normalization if there is a `gradient_block`.
     rows : Rows
     seed : ndarray, shape (n_samples, n_outputs), or None
         The gradient of a scalar with respect to the outputs; C-contiguous. None: unit vectors, the

@@ -296,8 +296,8 @@ cdef extern from "kernels.h" nogil:
             int64_t ld, void *s) noexcept nogil
         void (*normalize_by_running)(
             int64_t m, int64_t n, double epsilon, const void *scale, const void *shift,
-            const void *running_mean, const void *running_variance, void *z,
-            int64_t ld) noexcept nogil
+            const void *running_mean, const void *running_variance, void *z, int64_t ld,
+            void *h) noexcept nogil
         void (*normalize_layer)(
             int64_t m, int64_t n, int64_t outputs, double epsilon, const void *scale,
             const void *shift, void *z, int64_t ld, void *h, void *inverse) noexcept nogil
@@ -332,7 +332,7 @@ cdef extern from "kernels.h" nogil:
 # The constants of the engine; csrc/policy.h states what each controls.
 cdef extern from "policy.h" nogil:
     const double CMLP_TIME_SLICE_SECONDS, CMLP_CLOCK_POLL_MULTIPLY_ADDS
-    const int64_t CMLP_INFERENCE_BATCH_ROWS
+    const int64_t CMLP_INFERENCE_BATCH_ROWS, CMLP_TANGENT_ROWS
     const int64_t CMLP_GRADIENT_BATCH_ROWS
     const double CMLP_QUANTIZED_THREAD_MULTIPLY_ADDS
     const int64_t CMLP_QUANTIZED_BATCH_ROWS, CMLP_QUANTIZED_ROUND_ROWS

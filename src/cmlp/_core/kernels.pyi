@@ -5,6 +5,10 @@ from numpy.typing import NDArray
 
 Real = TypeVar("Real", float32, float64)
 
+class Memory:
+    def __init__(self, size: int) -> None: ...
+    def __buffer__(self, flags: int) -> memoryview: ...
+
 class ActivationInfo:
     code: int
     parameters: int
@@ -36,7 +40,9 @@ class SparsePolicy:
 
 ISA: str
 NAMES: tuple[str, ...]
+MAX_RECYCLED_BYTES: int
 PAD: int
+PAGE_BYTES: int
 BLEND: int
 INVERSE_BLEND: int
 ENCODERS: dict[str, int]

@@ -6,6 +6,11 @@ data must start at such a multiple.
 """
 import os
 from libc.stdint cimport int32_t, int64_t
+from libc.stdlib cimport free
+from libc.string cimport memset
+from posix.stdlib cimport posix_memalign
+
+from cpython.buffer cimport PyBuffer_FillInfo
 
 ctypedef fused real:
     float
@@ -59,6 +64,8 @@ def choose(wanted=None):
 
 ISA = None
 choose(os.environ.get("CMLP_ISA"))
+
+include "memory.pxi"
 
 
 cdef const cmlp_kernels *table(int itemsize) except NULL:

@@ -75,9 +75,11 @@ cdef void activate_backward(Job *job, Layer *layer, int64_t row, int64_t m, int6
 
 
 cdef void normalize_rows_backward(Job *job, Layer *layer, int64_t row, int64_t m) noexcept nogil:
-    # Backpropagate rows of the delta through a normalization over the layer or, for derivatives, by
-    # running statistics, if there is one. The delta is then complete.
-    if layer.normalization == OVER_BATCH:
+    # Backpropagate rows of the delta through a normalization over the layer or by running
+    # statistics, if there is one. The delta is then complete.
+    if layer.normalization == OVER_BATCH or layer.normalization == BY_STATISTICS:
+        memcpy(element(job, layer.shift_delta, layer, row, 0),
+               element(job, layer.delta, layer, row, 0), m * layer.ld * job.itemsize)
         job.kernels.multiply(m, layer.n, layer.inverse, 0,
                              element(job, layer.delta, layer, row, 0), layer.ld)
     if layer.normalization == OVER_LAYER:
@@ -91,13 +93,16 @@ cdef void normalize_rows_backward(Job *job, Layer *layer, int64_t row, int64_t m
 
 cdef void normalize_columns_backward(Job *job, Layer *layer, int64_t m, int64_t column,
                                      int64_t n) noexcept nogil:
-    # Backpropagate columns of the delta through a normalization over the batch, if there is one.
-    # The delta is then complete, unless the layer is normalized by rows.
+    # Backpropagate columns of the delta through a normalization over the batch or by statistics, if
+    # there is one. The delta is then complete, unless the layer is normalized by rows.
     cdef int s = job.itemsize
     if layer.normalization == OVER_BATCH:
         job.kernels.normalize_batch_backward(
             m, n, at(layer.tensors[SCALE].value, column, s), at(layer.normal, column, s),
             at(layer.inverse, column, s), at(layer.delta, column, s), layer.ld,
             at(layer.shift_delta, column, s))
+    elif layer.normalization == BY_STATISTICS:
+        job.kernels.multiply(m, n, at(layer.inverse, column, s), 0, at(layer.delta, column, s),
+                             layer.ld)
     if layer.normalization != OVER_LAYER:
         round_delta(job, layer, 0, m, column, n)

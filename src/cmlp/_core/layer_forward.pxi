@@ -127,15 +127,16 @@ cdef void normalize_rows(Job *job, Layer *layer, int64_t row, int64_t m) noexcep
             m, layer.n, layer.outputs, layer.epsilon, layer.tensors[SCALE].value,
             layer.tensors[BIAS].value, z, layer.ld, element(job, layer.normal, layer, row, 0),
             at(layer.inverse, row, job.itemsize))
-    elif layer.normalization == OVER_BATCH:
+    elif layer.normalization != NOT_NORMALIZED:
         job.kernels.normalize_by_running(
             m, layer.n, layer.epsilon, layer.tensors[SCALE].value, layer.tensors[BIAS].value,
-            layer.running_mean, layer.running_variance, z, layer.ld)
+            layer.running_mean, layer.running_variance, z, layer.ld,
+            element(job, layer.normal, layer, row, 0) if job.trains else NULL)
 
 
 cdef void normalize_columns(Job *job, Layer *layer, int64_t m, int64_t column,
                             int64_t n) noexcept nogil:
-    # Normalize columns of the pre-activations over the m samples of the batch.
+    # Normalize columns of the pre-activations over the m samples of the batch, or by statistics.
     cdef int s = job.itemsize
     if layer.normalization == OVER_BATCH:
         job.kernels.normalize_batch(
@@ -143,6 +144,11 @@ cdef void normalize_columns(Job *job, Layer *layer, int64_t m, int64_t column,
             at(layer.tensors[BIAS].value, column, s), at(layer.running_mean, column, s),
             at(layer.running_variance, column, s), at(layer.output, column, s), layer.ld,
             at(layer.normal, column, s), at(layer.inverse, column, s))
+    elif layer.normalization == BY_STATISTICS:
+        job.kernels.normalize_by_running(
+            m, n, layer.epsilon, at(layer.tensors[SCALE].value, column, s),
+            at(layer.tensors[BIAS].value, column, s), at(layer.running_mean, column, s),
+            at(layer.running_variance, column, s), at(layer.output, column, s), layer.ld, NULL)
 
 
 cdef bint is_finite_block(const Job *job, const Layer *layer, const char *a, int64_t m,

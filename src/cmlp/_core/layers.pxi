@@ -52,13 +52,13 @@ def add_dense(Program program, specification, dict offsets):
         layer.epsilon = normalization.eps
         layer.normalization = OVER_LAYER
         if normalization.name == "batch":
-            layer.normalization = OVER_BATCH
+            layer.normalization = BY_STATISTICS if specification.frozen else OVER_BATCH
             layer.momentum = normalization.momentum
             layer.running_mean = address_elements(program.statistics, offsets["running_mean"],
                                                   layer.n)
             layer.running_variance = address_elements(
                 program.statistics, offsets["running_variance"], layer.n)
-            program.normalizes_batches = True
+            program.normalizes_batches |= not specification.frozen
     program.limits_norms = program.limits_norms or layer.max_norm > 0
     program.depth += 1
 

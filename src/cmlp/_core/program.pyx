@@ -4,7 +4,7 @@
 """
 from libc.math cimport INFINITY, NAN, sqrt
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 from posix.stdlib cimport posix_memalign
 
@@ -23,14 +23,14 @@ from cmlp._core.kernels cimport (
     CMLP_F64, CMLP_GRADIENT_BATCH_ROWS, CMLP_INFERENCE_BATCH_ROWS, CMLP_MAX_ENCODERS, CMLP_PAD,
     CMLP_PERIODIC, CMLP_PREFETCH_BATCH_BYTES, CMLP_SCALE, CMLP_SPARSE_ENTRY_COST,
     CMLP_SPARSE_MAX_DENSITY, CMLP_SPARSE_MIN_COLUMNS, CMLP_STEP_MULTIPLY_ADDS,
-    CMLP_TIME_SLICE_SECONDS, CMLP_UPDATE_BLOCK_ROWS, cmlp_encoder, cmlp_entries,
-    cmlp_input_layer, cmlp_rows, cmlp_span, dropout_of, head_of, table)
-from cmlp._core.kernels import ENCODERS, INPUT_LAYERS
+    CMLP_TIME_SLICE_SECONDS, CMLP_U8, CMLP_UPDATE_BLOCK_ROWS, cmlp_encoder, cmlp_entries,
+    cmlp_input_layer, cmlp_optimizer, cmlp_rows, cmlp_span, dropout_of, head_of, table)
+from cmlp._core.kernels import ENCODERS, INPUT_LAYERS, OPTIMIZERS
 from cmlp._core.pool cimport begin_team, end_team
 from cmlp._core.steps cimport (
-    ALPHA, BIAS, MAX_TENSORS, NOT_NORMALIZED, OVER_BATCH, OVER_LAYER, SCALE, WEIGHT, BatchInput,
-    DerivativeJob, InferenceJob, Job, Layer, Tensor, TrainingJob, accumulate_metrics, at,
-    compute_shard_gradient, count_column_layers, count_row_blocks, differentiate, has_targets,
+    ALPHA, BIAS, BY_STATISTICS, MAX_TENSORS, NOT_NORMALIZED, OVER_BATCH, OVER_LAYER, SCALE, WEIGHT,
+    BatchInput, DerivativeJob, InferenceJob, Job, Layer, Tensor, TrainingJob, accumulate_metrics,
+    at, compute_shard_gradient, count_column_layers, count_row_blocks, differentiate, has_targets,
     infer_batch, suits_blas, sum_weights, train)
 
 cdef extern from "clock.h" nogil:
@@ -66,7 +66,8 @@ cdef class Program:
         - ``"input_noise"``: ``deviation``, a standard deviation.
         - ``"input_dropout"``: ``rate``.
         - Encoders, of `kernels.ENCODERS`, after those: ``plan`` and the values of the C struct.
-        - ``"dense"``: ``units``; ``activation`` with ``code``, ``parameter`` and ``parametric``;
+        - ``"dense"``: ``frozen``, whether it is normalized by running statistics in training
+          too; ``units``; ``activation`` with ``code``, ``parameter`` and ``parametric``;
           ``dropout``, a rate; ``max_norm`` or None; ``normalization``: None, or with ``name``
           (``"batch"``, ``"layer"``), ``eps`` and, for batches, ``momentum``. Tensors:
           ``weight`` (inputs, padded units), ``bias`` (padded units,); ``scale`` (padded units,) if
@@ -254,6 +255,7 @@ cdef class Program:
         training.optimizer.accumulate = 1
         training.scales_late = self.rounds
         training.first_trained = find_lowest_tensor(self)
+        begin_running(job)
         if drops:
             job.input.layers = self.input_layers
             job.input.layer_count = self.input_layer_count

@@ -29,7 +29,8 @@ cdef enum:
 
 cdef enum Normalization:
     NOT_NORMALIZED
-    OVER_BATCH
+    OVER_BATCH          # in inference by the running statistics
+    BY_STATISTICS       # by the running statistics in training too: the layer is frozen
     OVER_LAYER
 
 # Which parts of a step a call runs. A loss in Python is called between FORWARD and BACKWARD.
@@ -246,6 +247,7 @@ cdef struct DerivativeJob:
     int64_t ld
     char *out                   # (total, outputs), contiguous: receives the outputs; or NULL
     bint updates                # whether `Tensor.into` receives the parameters' gradient
+    bint lacks_memory           # whether memory could not be allocated
 
 
 # Compute derivatives for all samples.

@@ -21,7 +21,9 @@ deferred: the next batch's forward product applies it, in a single pass over the
 """
 from libc.math cimport NAN, isfinite, sqrt
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
+from posix.stdlib cimport posix_memalign
 
 from cmlp._core.blas cimport gemm, takes_stride
 from cmlp._core.kernels cimport (
@@ -31,8 +33,8 @@ from cmlp._core.kernels cimport (
     CMLP_LARGE_PHASE_MULTIPLY_ADDS, CMLP_MARKED_ENTRIES_PER_WORD, CMLP_MARKED_ROW_BYTES,
     CMLP_MARKS, CMLP_MAX_ENCODERS, CMLP_PAD,
     CMLP_PHASE_MULTIPLY_ADDS, CMLP_ROW_BLOCK_ROWS, CMLP_SCALE, CMLP_SQUARES_BLOCK_ROWS,
-    CMLP_UPDATE_BLOCK_ROWS, cmlp_encoder, cmlp_entries, cmlp_rng_key, cmlp_rows, cmlp_targets,
-    dropout_of)
+    CMLP_TANGENT_ROWS, CMLP_UPDATE_BLOCK_ROWS, cmlp_encoder, cmlp_entries, cmlp_rng_key, cmlp_rows,
+    cmlp_targets, dropout_of)
 from cmlp._core.pool cimport Range, run_phase, split_range
 
 cdef extern from "clock.h" nogil:

@@ -15,8 +15,6 @@ from cmlp._core import kernels
 from cmlp._utils.schema import FiniteArray
 from cmlp._utils.validation import check_unmasked, convert_dtype
 
-PAGE_BYTES = 4096
-
 
 class Tensor(NamedTuple):
     """The identity and the shape of one tensor of an architecture.
@@ -202,6 +200,9 @@ def aligned_zeros(size, dtype):
     aliasing (a store and a later load whose addresses agree in the low 12 bits) made Adam's pass
     up to a third slower.
     """
-    memory = np.zeros(size * dtype.itemsize + PAGE_BYTES, np.uint8)
-    start = -memory.ctypes.data % PAGE_BYTES
-    return memory[start : start + size * dtype.itemsize].view(dtype)
+    size_bytes = size * dtype.itemsize
+    if 0 < size_bytes <= kernels.MAX_RECYCLED_BYTES:
+        return np.frombuffer(kernels.Memory(size_bytes), dtype)
+    memory = np.zeros(size_bytes + kernels.PAGE_BYTES, np.uint8)
+    start = -memory.ctypes.data % kernels.PAGE_BYTES
+    return memory[start : start + size_bytes].view(dtype)

@@ -12,7 +12,6 @@ from cmlp._model.parameters import TensorBlock
 from cmlp._model.tasks import check_task
 from cmlp._utils.validation import convert_dtype
 from cmlp.errors import NonFiniteParameters
-from cmlp.normalizations import BatchNorm
 
 # Epochs are numbered by 32-bit integers; the last number seeds the validation split.
 SPLIT_EPOCH = 2**32 - 1
@@ -178,8 +177,8 @@ class ModelState:
     def _compile(self):
         hooks.use()
         layers = [
-            (fix_statistics(layer), {**self.parameters.get_offsets(position),
-                                     **self.statistics.get_offsets(position)})
+            (layer, {**self.parameters.get_offsets(position),
+                     **self.statistics.get_offsets(position)})
             for position, layer in enumerate(self.architecture.layers)
         ]  # fmt: skip
         return Program(
@@ -248,10 +247,3 @@ class ModelState:
         self.optimizer, self.checkpoint = state["optimizer"], state["checkpoint"]
         # Pickles of earlier revisions have neither.
         self.task, self.history = state.get("task", self.task), state.get("history")
-
-
-def fix_statistics(layer):
-    """Return a layer as the engine needs it: if frozen, with running statistics that stay."""
-    if not (layer.frozen and isinstance(getattr(layer, "normalization", None), BatchNorm)):
-        return layer
-    return replace(layer, normalization=replace(layer.normalization, momentum=0.0))

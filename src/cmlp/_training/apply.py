@@ -3,6 +3,7 @@
 import numpy as np
 
 from cmlp._core.inputs import Rows
+from cmlp._core.program import descend
 from cmlp._core.training import apply_optimizer
 from cmlp._model.gradient import Gradient
 from cmlp._model.optimizer_choice import resolve_optimizer
@@ -48,7 +49,7 @@ def take_step(state, gradient, optimizer_state):
     optimizer, parameters = optimizer_state.optimizer, state.parameters
     optimizer_state.update_frozen(parameters)
     if optimizer_state.kernel.is_plain and not state.architecture.max_norm:
-        parameters.block -= gradient.tensors.block * parameters.dtype.type(optimizer.lr)
+        descend(state.program, gradient.tensors.block, optimizer.lr)
         return
     if optimizer_state.kernel.is_plain:
         # Imported here because few calls need it.

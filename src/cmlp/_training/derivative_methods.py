@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cmlp._core.program import compute_derivatives, differentiate_few
+from cmlp._core.program import compute_derivatives, differentiate_few, multiply_few
 from cmlp._model.gradient import Gradient
 from cmlp._model.parameters import aligned_zeros, compute_padded_width
 from cmlp._training.apply import apply_gradient
@@ -90,8 +90,8 @@ class DerivativeMethods:
     def vjp(self, X, output_gradient, *, threads=None):
         """Return the gradients of a number, given its gradient with respect to the outputs.
 
-        The vector-Jacobian product of the network in inference. X and the result are not searched
-        for NaN.
+        The vector-Jacobian product of the network in inference: without dropout and noise, and with
+        the running statistics of batch normalization. X and the result are not searched for NaN.
 
         Parameters
         ----------
@@ -112,18 +112,16 @@ class DerivativeMethods:
         Raises
         ------
         TypeError, ValueError
-            If an argument does not fit, or the network has batch normalization.
+            If an argument does not fit.
         """
+        tensors = self.state.parameters.make_zeros()
+        if threads is None:
+            found = multiply_few(self._program, X, output_gradient, tensors.block)
+            if found is not None:
+                return Gradient(tensors), found[:, 0]
         architecture = self.state.architecture
-        if any(layer.normalization is not None and layer.normalization.name == "batch"
-               for layer in architecture.dense):  # fmt: skip
-            raise ValueError(
-                "normalization must not be 'batch' for vjp, as its derivatives with respect to the "
-                "parameters are those of training; see gradient"
-            )
         rows = convert_samples(X, architecture, check_finite=False)
         seed = convert_seed(output_gradient, (len(rows), architecture.outputs), self.dtype)
-        tensors = self.state.parameters.make_zeros()
         inputs = None if architecture.encoders else self._make_inputs(len(rows), 1)
         if len(rows):
             compute_derivatives(self.state.program, rows, seed, inputs, None, tensors.block,

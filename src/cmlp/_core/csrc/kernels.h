@@ -383,10 +383,10 @@ typedef struct {
      * former. */
     void (*normalize_batch_backward)(int64_t m, int64_t n, const void *scale, const void *h,
                                      const void *inverse, void *d, int64_t ld, void *s);
-    /* Inference: by the running mean and variance. */
+    /* Inference: by the running mean and variance; h may be NULL. */
     void (*normalize_by_running)(int64_t m, int64_t n, double epsilon, const void *scale,
                                  const void *shift, const void *running_mean,
-                                 const void *running_variance, void *z, int64_t ld);
+                                 const void *running_variance, void *z, int64_t ld, void *h);
     /* Over the layer: mean and variance per row, of its `outputs` columns, inverse (m,); h and
      * inverse may be NULL. */
     void (*normalize_layer)(int64_t m, int64_t n, int64_t outputs, double epsilon,

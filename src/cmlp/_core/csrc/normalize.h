@@ -71,18 +71,23 @@ static void normalize_batch_backward(int64_t m, int64_t n, const void *scale, co
     }
 }
 
-/* Normalize each column of Z by the running mean and variance, (n,) each, in place: inference. */
+/* Normalize each column of Z by the running mean and variance, (n,) each, in place: inference.
+ * Stores H, unless NULL. */
 static void normalize_by_running(int64_t m, int64_t n, double epsilon, const void *scale,
                                  const void *shift, const void *running_mean,
-                                 const void *running_variance, void *z, int64_t ld)
+                                 const void *running_variance, void *z, int64_t ld, void *h)
 {
     for (int64_t j = 0; j < n; j += LANES) {
         const V mean = load((const REAL *)running_mean + j);
-        const V variance = load((const REAL *)running_variance + j);
-        const V gain = load((const REAL *)scale + j) / v_sqrt(variance + (REAL)epsilon);
+        const V root = v_sqrt(load((const REAL *)running_variance + j) + (REAL)epsilon);
+        const V gain = load((const REAL *)scale + j) / root;
         const V offset = load((const REAL *)shift + j);
-        for (int64_t i = 0; i < m; i++)
-            store(ROW_OF(z, i) + j, gain * (load(ROW_OF(z, i) + j) - mean) + offset);
+        for (int64_t i = 0; i < m; i++) {
+            V x = load(ROW_OF(z, i) + j) - mean;
+            if (h)
+                store(ROW_OF(h, i) + j, x / root);
+            store(ROW_OF(z, i) + j, gain * x + offset);
+        }
     }
 }
 

@@ -39,6 +39,11 @@
  * more often. */
 #define CMLP_GRADIENT_BATCH_ROWS 512
 
+/* Rows of the products of Jacobians in forward mode: tangents of several samples together.
+ * Larger: tangents leave the L1 cache.  Smaller: packing a panel of weights is amortized over fewer
+ * rows. */
+#define CMLP_TANGENT_ROWS 96
+
 /* --- Threads ------------------------------------------------------------------------------ */
 
 /* Maximum number of threads of a team, the caller included.  It bounds arrays of pointers. */
