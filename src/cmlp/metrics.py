@@ -287,8 +287,8 @@ NEEDS = ("predictions", "proba", "outputs")
 # Endings of names: smaller values of these quantities are better.
 MINIMIZED = ("loss", "error", "deviance", "mae", "mse", "rmse")
 
-# Quantities of the history that have these names whatever the metrics.
-RESERVED = ("loss", "penalty", "lr", "seconds", "samples_per_second")
+# Names of the history and of the files of callbacks, whatever the metrics.
+RESERVED = ("loss", "penalty", "lr", "seconds", "samples_per_second", "epoch")
 
 
 class Metric:

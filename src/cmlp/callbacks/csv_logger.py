@@ -75,9 +75,8 @@ class CSVLogger(Callback):
             return
         if self.columns is None:
             self._open([*record])
-        values = [repr(value) if isinstance(value, float) else value
-                  for value in (record.get(name, "") for name in self.columns)]  # fmt: skip
-        self._write([epoch, *values])
+        values = [record.get(name, "") for name in self.columns]
+        self._write([epoch, *(float(v) if isinstance(v, float) else v for v in values)])
 
     def _open(self, names):
         # Remove incomplete lines and those of epochs that are trained again; write a header if the

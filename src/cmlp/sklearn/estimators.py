@@ -24,7 +24,7 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
     optimizer : cmlp.optimizers.Optimizer or str, optional
         Used instead of `solver` and its arguments. `alpha` is its L2 penalty, unless the optimizer
         has a `penalty` or a `weight_decay` of its own.
-    schedule : cmlp.schedules.Schedule or callable, optional
+    schedule : cmlp.schedules.Schedule, str or callable, optional
         Used instead of `learning_rate`. A callable maps (step, epoch) to the factor of the
         optimizer's learning rate.
     dropout : float or list of float, default 0
@@ -187,7 +187,7 @@ class MLPRegressor(EngineMixin, neural_network.MLPRegressor):
     optimizer : cmlp.optimizers.Optimizer or str, optional
         Used instead of `solver` and its arguments. `alpha` is its L2 penalty, unless the optimizer
         has a `penalty` or a `weight_decay` of its own.
-    schedule : cmlp.schedules.Schedule or callable, optional
+    schedule : cmlp.schedules.Schedule, str or callable, optional
         Used instead of `learning_rate`. A callable maps (step, epoch) to the factor of the
         optimizer's learning rate.
     dropout : float or list of float, default 0

@@ -186,6 +186,9 @@ class EngineMixin(CallbackSupportMixin, NestedArguments):
         self.coefs_, self.intercepts_ = expose_parameters(network, dtype)
         self._exposed = [*self.coefs_, *self.intercepts_]
 
+    def __getstate__(self):
+        return {key: value for key, value in super().__getstate__().items() if key != "_tasks"}
+
     def __setstate__(self, state):
         super().__setstate__(state)
         if "_network" in self.__dict__:  # a pickled view is an array of its own
