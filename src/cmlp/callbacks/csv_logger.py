@@ -107,7 +107,6 @@ class CSVLogger(Callback):
     def _write(self, values):
         line = io.StringIO(newline="")
         csv.writer(line, delimiter=self.separator, lineterminator="\n").writerow(values)
-        # Unbuffered: one system call for the line.
-        with open(self.path, "ab", buffering=0) as file:
+        with open(self.path, "ab") as file:  # written as a whole when it is closed
             file.write(line.getvalue().encode())
             self.end = file.tell()
