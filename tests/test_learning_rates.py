@@ -5,7 +5,7 @@ import pytest
 
 import cmlp
 from cmlp import LBFGS, SGD, Adam, Network, find_learning_rate
-from cmlp.learning_rates import LearningRateTest, find_valley, smooth
+from cmlp.learning_rates import LearningRateTest, find_decrease, smooth
 
 
 @pytest.fixture
@@ -71,9 +71,13 @@ def test_batches_of_an_iterable(data):
     assert len(find_learning_rate(network(), batches, steps=30).lrs) <= 30
 
 
-def test_the_valley_is_the_middle_of_the_longest_decrease():
-    assert find_valley(np.array([5.0, 5, 5, 4, 3, 2, 1, 6, 7])) == 4
-    assert find_valley(np.ones(5)) == 0
+def test_suggestions_are_within_the_longest_decrease():
+    losses = np.array([5.5, 5, 5, 4, 3, 1.5, 1, 6, 7])
+    assert find_decrease(losses) == (1, 6)
+    assert find_decrease(np.ones(5)) == (0, 0)
+    found = LearningRateTest(10.0 ** np.arange(-8, 1), losses, 0)
+    suggestions = [found.valley, found.steepest, found.minimum]
+    assert suggestions == pytest.approx([1e-5, 1e-4, 1e-3])
     np.testing.assert_allclose(smooth([1.0, 1.0, 1.0], 0.9), 1)
 
 

@@ -116,13 +116,15 @@ def test_values_of_other_callbacks(data, tmp_path):
     path = tmp_path / "log.csv"
 
     def add(network, epoch, record):
+        record["norm"] = np.float64(0.1)
         record["note"] = 'a "b", c'
         if epoch:
             record["late"] = 1
 
     network().fit(*data, epochs=2, callbacks=[add, CSVLogger(path)])
     lines = read(path)
-    assert lines[0][-1] == "note"
+    assert lines[0][-2:] == ["norm", "note"]
+    assert lines[1][-2] == "0.1"
     assert lines[1][-1] == lines[2][-1] == 'a "b", c'
 
 

@@ -156,6 +156,9 @@ def test_bad_calls_change_nothing(data, options, y, fit, message):
 def test_a_metric_must_return_a_number(data):
     with pytest.raises(TypeError, match="metric 'pair' must return a number; got"):
         network().fit(*data, epochs=1, metrics=Metric(lambda y, p: [0, 1], "pair"))
+    with pytest.raises(ZeroDivisionError) as caught:
+        network().fit(*data, epochs=1, metrics=Metric(lambda y, p: 1 / 0, "quotient"))
+    assert caught.value.__notes__ == ["raised by metric 'quotient' in cmlp"]
 
 
 def test_batches_of_an_iterable_and_shards_have_validation_metrics_only(data):

@@ -57,9 +57,9 @@ def test_a_bar_for_each_long_epoch(clock, drawn):
     run(Bars(30, 100), clock, 3, 2.0)
     assert all(len(line) <= 80 for line in drawn)
     half = next(line for line in drawn if "loss 0.5000" in line)
-    assert half.startswith("epoch  1/30 |")
-    assert half.endswith("0:59 left")
-    final = [line for line in drawn if line.endswith("2.00 s")]
+    assert half.startswith("epoch  1/30  50%|")
+    assert half.endswith("| [0:59 left, loss 0.5000]")
+    final = [line for line in drawn if "100%" in line and "[2.00 s, " in line]
     assert len({line[:11] for line in final}) == 3
     assert "loss 0.1235" in final[0]
     assert "val_accuracy 0.7500" in final[0]
@@ -72,14 +72,14 @@ def test_one_bar_over_many_short_epochs(clock, drawn):
     assert display.update is None  # the engine trains the epochs one after the other
     assert len(drawn) < 20 / 0.1 + 10
     assert all(len(line) <= 80 for line in drawn)
-    assert drawn[-1].startswith("epoch 2000/2000 |")
-    assert drawn[-1].endswith("20 s")
-    assert any(line.endswith("0:10 left") for line in drawn)
+    assert drawn[-1].startswith("epoch 2000/2000 100%|")
+    assert "| [20 s, loss 0.1235  " in drawn[-1]
+    assert any("| [0:10 left, loss 0.1235  " in line for line in drawn)
 
 
 def test_few_short_epochs_have_bars(clock, drawn):
     run(Bars(5, 100), clock, 5, 0.01)
-    assert {line[:9] for line in drawn if line.endswith(" ms")} == {
+    assert {line[:9] for line in drawn if "[10 ms, " in line} == {
         f"epoch {i}/5" for i in range(1, 6)
     }
 
@@ -94,13 +94,13 @@ def interrupt(display, clock):
 def test_an_interrupted_epoch_is_left(clock, drawn):
     with pytest.raises(KeyboardInterrupt):
         interrupt(Bars(3, 100), clock)
-    assert drawn[-1].startswith("epoch 1/3 |")
+    assert drawn[-1].startswith("epoch 1/3  50%|")
     assert "loss 0.2500" in drawn[-1]
 
 
 def test_an_unknown_number_of_samples(clock, drawn):
     run(Bars(2, None), clock, 2, 1.0)
-    assert drawn[-1].startswith("epoch 2/2 50 samples loss 0.1235  ")
+    assert drawn[-1].startswith("epoch 2/2 50 samples [1.00 s, loss 0.1235  ")
 
 
 def test_a_resumed_run_counts_from_its_first_epoch(clock, drawn):
@@ -111,17 +111,17 @@ def test_a_resumed_run_counts_from_its_first_epoch(clock, drawn):
         display.finish_epoch(50, RECORD)
         clock.now = 1.5
         display.update(50, 0.1)
-    assert drawn[-1].startswith("epoch  52/100 |")
-    assert drawn[-1].endswith("0:48 left")  # 48.5 epochs of a second each
+    assert drawn[-1].startswith("epoch  52/100  50%|")
+    assert drawn[-1].endswith("[0:48 left, loss 0.1000]")  # 48.5 epochs of a second each
 
 
 @pytest.mark.parametrize(
     ("columns", "shown"),
     [
-        (200, "loss 1  accuracy 2  val_loss 3  val_r2 4  samples/s 5  0:01 left"),
-        (44, "loss 1  val_loss 3  val_r2 4  0:01 left"),
-        (30, "loss 1  val_r2 4  0:01 left"),
-        (20, "loss 1  0:01 left"),
+        (200, "0:01 left, loss 1  accuracy 2  val_loss 3  val_r2 4  samples/s 5"),
+        (44, "0:01 left, loss 1  val_loss 3  val_r2 4"),
+        (30, "0:01 left, loss 1  val_r2 4"),
+        (20, "0:01 left, loss 1"),
         (3, "0:01 left"),
     ],
 )
@@ -132,10 +132,11 @@ def test_the_least_important_quantities_are_left_out_first(columns, shown):
 
 
 def test_lines_of_many_epochs_are_few(clock, capsys):
-    for kind, epochs, lines in ((FewLines, 1000, 11), (FewLines, 100, 100), (Lines, 1000, 1000)):
+    for kind, epochs, lines in ((FewLines, 1000, 15), (FewLines, 100, 100), (Lines, 1000, 1000)):
         run(kind(epochs, 100), clock, epochs, 0.01)
         found = capsys.readouterr().out.splitlines()
         assert abs(len(found) - lines) <= 1
+        assert found[4].startswith(f"epoch 5/{epochs}")
         assert found[-1].startswith(f"epoch {epochs}/{epochs}  loss 0.1235  accuracy 0.5000")
 
 

@@ -39,7 +39,9 @@ class Recorder:
     def on_fit_task_end(self, estimator, context, *, X=None, y=None, fitted_estimator=None):
         self.events.append(("end", context.task_name, context.task_id))
         if fitted_estimator is not None:
-            self.predictions.append(fitted_estimator.predict(X))
+            found = fitted_estimator.predict(X)
+            self.predictions.append(found)
+            assert not {"_tasks", "tasks"} & set(vars(fitted_estimator))
         return context.task_name == "epoch" and context.task_id == self.stop
 
 

@@ -34,9 +34,9 @@ class LearningRateTest:
     suggestion : float
         The same as `valley`.
     valley : float
-        A learning rate in the middle of the longest decrease of the smoothed loss.
+        The middle of the longest decrease of the smoothed loss, as in fastai: a cautious choice.
     steepest : float
-        Where the smoothed loss decreases most per factor of the learning rate.
+        Where the smoothed loss decreases most, per factor of the learning rate, within that.
     minimum : float
         A tenth of the learning rate with the least smoothed loss.
     """
@@ -44,9 +44,11 @@ class LearningRateTest:
     def __init__(self, lrs, losses, smoothing):
         self.lrs, self.losses = np.array(lrs, np.float64), np.array(losses, np.float64)
         self.smoothed = smooth(self.losses, smoothing)
-        self.steepest = float(self.lrs[np.gradient(self.smoothed, np.log(self.lrs)).argmin()])
+        first, last = find_decrease(self.smoothed)
+        self.valley = self.suggestion = float(self.lrs[(first + last) // 2])
+        slopes = np.gradient(self.smoothed, np.log(self.lrs))[first : last + 1]
+        self.steepest = float(self.lrs[first + slopes.argmin()])
         self.minimum = float(self.lrs[self.smoothed.argmin()] / 10)
-        self.valley = self.suggestion = float(self.lrs[find_valley(self.smoothed)])
 
     def __repr__(self):
         return (f"LearningRateTest(suggestion={self.suggestion:.3g}, steepest={self.steepest:.3g}, "
@@ -189,10 +191,10 @@ def smooth(values, decay):
     return np.array(found)
 
 
-def find_valley(losses):
-    """Return the index in the middle of the longest decrease: fastai's suggestion "valley".
+def find_decrease(losses):
+    """Return the first and the last index of the longest decrease of losses, as fastai does.
 
-    The decrease is the longest decreasing subsequence of the losses, counted back from its end.
+    It is the longest decreasing subsequence, counted back from its end.
     """
     n_losses = len(losses)
     lengths, end = np.ones(n_losses, int), 0
@@ -201,5 +203,4 @@ def find_valley(losses):
         lengths[i] = 1 + (higher.max() if higher.size else 0)
         if lengths[i] > lengths[end]:
             end = i
-    start = end - lengths[end] + 1
-    return int(start + (end - start) // 2)
+    return int(end - lengths[end] + 1), int(end)

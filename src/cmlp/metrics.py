@@ -287,8 +287,8 @@ NEEDS = ("predictions", "proba", "outputs")
 # Endings of names: smaller values of these quantities are better.
 MINIMIZED = ("loss", "error", "deviance", "mae", "mse", "rmse")
 
-# Quantities of the history that have these names whatever the metrics.
-RESERVED = ("loss", "penalty", "lr", "seconds", "samples_per_second")
+# Names of the history and of the files of callbacks, whatever the metrics.
+RESERVED = ("loss", "penalty", "lr", "seconds", "samples_per_second", "epoch")
 
 
 class Metric:
@@ -342,7 +342,11 @@ class Metric:
 
     def __call__(self, y_true, y_pred):
         """Return the value as a float; raise TypeError unless the function returns a number."""
-        value = self.function(y_true, y_pred)
+        try:
+            value = self.function(y_true, y_pred)
+        except Exception as error:
+            error.add_note(f"raised by metric {self.name!r} in cmlp")
+            raise
         if np.ndim(value) or not isinstance(value, (Real, np.number, np.ndarray)):
             raise TypeError(f"metric {self.name!r} must return a number; got {value!r}")
         return float(value)

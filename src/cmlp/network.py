@@ -295,9 +295,11 @@ class Network(
             weights per input and batches have at least 32 samples. Each non-zero element takes 3
             to 12 bytes.
         progress : bool, optional
-            True shows a bar on a terminal, a line for each epoch elsewhere.
+            True shows bars on a terminal and in a notebook: one for each epoch, or one over many
+            short epochs. Elsewhere it prints a line for each epoch, at most one in a second if
+            there are more than 100 epochs.
         verbose : int, optional
-            As in Keras: 0 shows nothing, 1 a bar, 2 a line for each epoch.
+            As in Keras: 0 shows nothing, 1 bars, 2 a line for each epoch.
         threads : int, optional
             Maximum number of threads; by default `CMLP_NUM_THREADS`, `OMP_NUM_THREADS`, or the
             CPUs that the process may use, which are also the limit. Small networks train on one

@@ -27,7 +27,8 @@ class TrainingRun:
         The network to train; callbacks receive it.
     source : ArraySource or BatchSource
     validate : callable or None
-        Called without arguments after each epoch; returns a dict of validation quantities.
+        Called without arguments after each epoch; returns a dict of the quantities of validation
+        data and of metrics that are functions.
     epochs : int
     optimizer : cmlp.optimizers.Optimizer
     optimizer_state : OptimizerState

@@ -17,7 +17,7 @@ def compute_functions(architecture, task, functions, targets, outputs):
     targets : ndarray, shape (n,) or (n, targets)
     outputs : ndarray, shape (n, outputs)
     """
-    truth = convert_truth(architecture, task, targets)
+    truth = convert_truth(task, targets)
     given = {"proba": drop_single_column(outputs), "outputs": drop_single_column(outputs)}
     if any(metric.needs == "predictions" for metric in functions):
         loss = architecture.loss
@@ -28,7 +28,7 @@ def compute_functions(architecture, task, functions, targets, outputs):
     return {metric.name: metric(truth, given[metric.needs]) for metric in functions}
 
 
-def convert_truth(architecture, task, targets):
+def convert_truth(task, targets):
     """Return targets in the form in which `Network.predict` returns predictions."""
     if task == "regression":
         return drop_single_column(targets)

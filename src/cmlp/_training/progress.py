@@ -13,10 +13,11 @@ BAR_SECONDS = 0.1
 LINE_SECONDS = 1.0
 
 # Runs of more epochs than MOST_BARS have one bar over all epochs if the first one takes less than
-# LONG_EPOCH_SECONDS; runs of more than MOST_LINES have a line per LINE_SECONDS.
+# LONG_EPOCH_SECONDS; runs of more than MOST_LINES have a line per LINE_SECONDS after FIRST_LINES.
 MOST_BARS = 20
 LONG_EPOCH_SECONDS = 0.5
 MOST_LINES = 100
+FIRST_LINES = 5
 
 # Quantities of a record that no display shows.
 HIDDEN = ("lr", "seconds", "samples_per_second")
@@ -59,21 +60,20 @@ class Lines(Progress):
     """One line for each epoch, or for some of them if there are many short epochs."""
 
     skips = False
-    is_pending, printed = False, 0.0
+    lines, printed, is_pending = 0, 0.0, False
 
     def finish_epoch(self, epoch, record):
         """Print the record of a finished epoch, unless a line was printed just now."""
         self.epoch, self.record = epoch, record
-        now = time.perf_counter() if self.skips else 0.0
-        if self.skips and now - self.printed < LINE_SECONDS and epoch + 1 < self.epochs:
-            self.is_pending = True
-        else:
-            self.printed = now
+        is_shown = not self.skips or self.lines < FIRST_LINES or epoch + 1 == self.epochs
+        if is_shown or time.perf_counter() - self.printed >= LINE_SECONDS:
             self.print_line()
+        else:
+            self.is_pending = True
 
     def print_line(self):
         """Print the last record."""
-        self.is_pending = False
+        self.lines, self.printed, self.is_pending = self.lines + 1, time.perf_counter(), False
         print(f"epoch {self.epoch + 1}/{self.epochs}  {format_record(self.record)}", flush=True)
 
     def __exit__(self, *_):
@@ -146,18 +146,15 @@ class Bars(Progress):
             done = total or done if is_finished else done
             quantities = format_quantities(self.record) if is_finished else self.format_loss()
         head = f"epoch {epoch:{len(str(self.epochs))}}/{self.epochs} "
-        if total is None:
-            head += f"{done:,} samples "
-        tail = format_seconds(self.drawn - begun) if is_finished else self.format_left()
+        head += f"{done:,} samples " if total is None else "{percentage:3.0f}%|{bar}| "
+        seconds = format_seconds(self.drawn - begun) if is_finished else self.format_left()
         if self.bar is None:
-            self.bar = choose_tqdm()(
-                total=total, dynamic_ncols=True, bar_format=head.replace("{", "{{"), leave=True
-            )
+            self.bar = choose_tqdm()(total=total, dynamic_ncols=True, bar_format=head, leave=True)
         columns = self.bar.format_dict["ncols"]
         if columns:  # otherwise no terminal
-            columns -= len(head) + (MIN_BAR_COLUMNS + 3 if total else 0)
-        text = fit_quantities(quantities, tail, columns).replace("{", "{{").replace("}", "}}")
-        self.bar.bar_format = head + ("|{bar}| " if total else "") + text
+            columns -= len(head.replace("{percentage:3.0f}%|{bar}", "100%|")) + MIN_BAR_COLUMNS + 2
+        text = fit_quantities(quantities, seconds, columns).replace("{", "{{").replace("}", "}}")
+        self.bar.bar_format = f"{head}[{text}]" if text else head
         self.bar.total, self.bar.n = total, done
         self.bar.refresh()
 
@@ -285,24 +282,25 @@ def format_quantities(record):
     return shown if rate is None else {**shown, "samples/s": f"samples/s {rate:,.0f}"}
 
 
-def fit_quantities(quantities, tail, columns):
-    """Return the quantities that fit into a number of columns, and the tail, as text.
+def fit_quantities(quantities, seconds, columns):
+    """Return a time and the quantities that fit into a number of columns, as text.
 
     Parameters
     ----------
     quantities : dict from str to str
-    tail : str
-        Shown in any case.
+    seconds : str
+        Shown in any case; may be empty.
     columns : int or None
         None: no limit.
     """
     shown: list[str] = []
     for name in sorted(quantities, key=rank_quantity):
         names = [each for each in quantities if each in (*shown, name)]
-        line = "  ".join([*(quantities[each] for each in names), tail])
-        if columns is None or len(line) <= columns:
+        line = "  ".join(quantities[each] for each in names)
+        if columns is None or len(seconds) + 2 + len(line) <= columns:
             shown = names
-    return "  ".join([*(quantities[each] for each in shown), *([tail] if tail else [])])
+    line = "  ".join(quantities[each] for each in shown)
+    return ", ".join(filter(None, [seconds, line]))
 
 
 def rank_quantity(name):

@@ -75,9 +75,8 @@ class CSVLogger(Callback):
             return
         if self.columns is None:
             self._open([*record])
-        values = [repr(value) if isinstance(value, float) else value
-                  for value in (record.get(name, "") for name in self.columns)]  # fmt: skip
-        self._write([epoch, *values])
+        values = [record.get(name, "") for name in self.columns]
+        self._write([epoch, *(float(v) if isinstance(v, float) else v for v in values)])
 
     def _open(self, names):
         # Remove incomplete lines and those of epochs that are trained again; write a header if the
@@ -108,7 +107,6 @@ class CSVLogger(Callback):
     def _write(self, values):
         line = io.StringIO(newline="")
         csv.writer(line, delimiter=self.separator, lineterminator="\n").writerow(values)
-        # Unbuffered: one system call for the line.
-        with open(self.path, "ab", buffering=0) as file:
+        with open(self.path, "ab") as file:  # written as a whole when it is closed
             file.write(line.getvalue().encode())
             self.end = file.tell()

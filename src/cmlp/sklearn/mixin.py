@@ -206,6 +206,9 @@ class EngineMixin(TaskMixin, NestedArguments, PredictionMixin, GuardedParameters
             self._synchronize()
         return pack_fitted(super().__getstate__())
 
+    def __getstate__(self):
+        return {key: value for key, value in super().__getstate__().items() if key != "_tasks"}
+
     def __setstate__(self, state):
         # An estimator that an earlier version has pickled lacks later arguments.
         super().__setstate__(list_defaults(type(self)) | unpack_fitted(state))
