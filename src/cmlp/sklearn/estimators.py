@@ -67,7 +67,7 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
         Maximum norm of the weights into a unit.
     initializer : str, float or callable, optional
         Initial weights: ``"auto"``, ``"he_normal"``, ``"orthogonal"`` and so on, as `init` of
-        `cmlp.Network`; by default those of scikit-learn.
+        `cmlp.Network`, or ``"data"``, `cmlp.Network.initialize`. By default scikit-learn's.
     normalization : {"batch", "layer"}, BatchNorm, LayerNorm or list of them, optional
         Normalization of the hidden layers: one for all, or one, or None, for each.
     batch_norm : bool, default False
@@ -285,7 +285,7 @@ class MLPRegressor(EngineMixin, neural_network.MLPRegressor):
         Maximum norm of the weights into a unit.
     initializer : str, float or callable, optional
         Initial weights: ``"auto"``, ``"he_normal"``, ``"orthogonal"`` and so on, as `init` of
-        `cmlp.Network`; by default those of scikit-learn.
+        `cmlp.Network`, or ``"data"``, `cmlp.Network.initialize`. By default scikit-learn's.
     normalization : {"batch", "layer"}, BatchNorm, LayerNorm or list of them, optional
         Normalization of the hidden layers: one for all, or one, or None, for each.
     batch_norm : bool, default False

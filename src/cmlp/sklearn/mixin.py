@@ -113,7 +113,7 @@ class EngineMixin(NestedArguments, PredictionMixin):
             # scikit-learn's initial values are those before normalization.
             self._network.weight = [coef.T for coef in self.coefs_]
             self._network.bias = [intercept[:, None] for intercept in self.intercepts_]
-        self._input_dtype = dtype
+        self._input_dtype, self._awaits_data = dtype, self.initializer == "data"
         self._expose_parameters()
 
     def _get_ranks(self):
@@ -150,7 +150,7 @@ class EngineMixin(NestedArguments, PredictionMixin):
         )  # fmt: skip
         network = Network(
             sizes, activation=activation, output=output, loss=loss,
-            init="zeros" if self.initializer is None else self.initializer, dtype=dtype,
+            init="zeros" if self.initializer in (None, "data") else self.initializer, dtype=dtype,
             dropout=self.dropout, input_dropout=self.input_dropout, input_noise=self.input_noise,
             normalization="batch" if self.batch_norm else self.normalization,
             max_norm=self.max_norm, seed=self._random_state.randint(2**31) if is_random else 0,
@@ -226,6 +226,12 @@ class EngineMixin(NestedArguments, PredictionMixin):
             raise ValueError(
                 f"normalization must be None with batch_norm=True; got {self.normalization!r}"
             )
+        if isinstance(self.initializer, str) and self.initializer == "data":
+            for name in ("normalization", "batch_norm"):
+                if getattr(self, name):
+                    raise ValueError(f"initializer must not be 'data' with {name}")
+            if self._get_ranks():
+                raise ValueError("initializer must not be 'data' with comm or shards")
         self._choose_loss()
         start_schedules(self)
         resolve_metrics(self.metrics or (), TASKS)
@@ -269,12 +275,20 @@ class EngineMixin(NestedArguments, PredictionMixin):
             return Targets(y.argmax(axis=1).astype(np.int32))
         return Targets(convert_dtype("y", y, self._network.dtype))
 
+    def _prepare_network(self, X):
+        # Return the network to train, with initial weights if they depend on X.
+        network = self._synchronize()
+        self._input_dtype = X.dtype
+        if self.__dict__.pop("_awaits_data", False):
+            network.initialize(X, threads=self._resolve_threads())
+            self._expose_parameters()
+        return network
+
     def _fit_stochastic(self, X, y, sample_weight, activations, deltas, coef_grads,
                         intercept_grads, layer_units, incremental):  # fmt: skip
         # Called by scikit-learn's `fit` and `partial_fit`. `activations` to `intercept_grads` are
         # buffers of its own solver and not used.
-        network, ranks = self._synchronize(), self._get_ranks()
-        self._input_dtype = X.dtype
+        network, ranks = self._prepare_network(X), self._get_ranks()
         if not incremental or "_optimizer" not in self.__dict__:
             make_state = ranks.make_optimizer_state if ranks else OptimizerState
             # Named as in scikit-learn: `_optimizer.learning_rate` is the current learning rate.
@@ -420,9 +434,8 @@ class EngineMixin(NestedArguments, PredictionMixin):
 
     def _fit_lbfgs(self, X, y, sample_weight, activations, deltas, coef_grads, intercept_grads,
                    layer_units):  # fmt: skip
-        network = self._synchronize()
-        self._input_dtype = X.dtype
         self._check_lbfgs_arguments()
+        network = self._prepare_network(X)
         self._set_packed_layout(network.size)
         samples = WeightedSamples(X, y, self._combine_weights(y, sample_weight))
         rows, targets = self._prepare_data(samples, X.shape[0])
