@@ -265,8 +265,8 @@ class EngineMixin(NestedArguments, PredictionMixin):
         # Raise ValueError if `loss` has been changed since the fit that training continues.
         if self._network.state.architecture.loss != self._choose_loss()[0]:
             raise ValueError(
-                "loss must be that of the earlier fit with warm_start or partial_fit; got "
-                f"{self.loss!r}"
+                f"loss must not change with warm_start and partial_fit; got {self.loss!r} after "
+                f"{self._network.loss!r}"
             )
 
     def _make_targets(self, y):
