@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV
 
 from cmlp import losses
 from cmlp.sklearn import MLPClassifier, MLPRegressor
+from cmlp.sklearn.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -59,6 +60,14 @@ CLASS_FORMULAS = {
     "hinge": hinge,
     "squared_hinge": lambda a, y: (np.maximum(0, 1 - (2.0 * y - 1) * a) ** 2).mean(),
 }
+
+
+def test_the_estimators_have_every_loss():
+    assert {*CLASS_FORMULAS} == {*CLASSIFIER_LOSSES}
+    given = [loss for names, _ in REAL_FORMULAS.values() for loss in names]
+    assert {name for name in given if isinstance(name, str)} == {*REGRESSOR_LOSSES}
+    found = {*CLASSIFIER_LOSSES.values(), *REGRESSOR_LOSSES.values(), "poisson"}
+    assert found == {*losses.LOSSES}
 
 
 @pytest.mark.parametrize("task", TASKS)

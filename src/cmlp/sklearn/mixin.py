@@ -107,7 +107,9 @@ class EngineMixin(NestedArguments, PredictionMixin):
         if loss.blocks > 1:
             self._blocks = loss.blocks
         # The network of an earlier fit has other sizes, or running statistics of other data.
-        self.__dict__.pop("_optimizer", None)
+        # `_best_coefs` and `_best_intercepts` are copies for scikit-learn's own solver.
+        for name in ("_optimizer", "_best_coefs", "_best_intercepts"):
+            self.__dict__.pop(name, None)
         self._network = self._make_network(layer_units, self._choose_dtype(dtype))
         if self.initializer is None:
             # scikit-learn's initial values are those before normalization.
