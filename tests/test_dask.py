@@ -418,6 +418,8 @@ WITHOUT_NAN[50, 3] = np.nan
         ({}, (split(X), split(LABELS), split(0 * WEIGHTS)), ValueError, "sample_weight must be"),
         ({"solver": "lbfgs"}, (split(X), split(LABELS)), ValueError, "solver must be 'adam' or"),
         ({"local_steps": 0}, (split(X), split(LABELS)), ValueError, "'local_steps' parameter"),
+        ({"initializer": "data"}, (split(X), split(LABELS)), ValueError,
+         "initializer must not be 'data' on a cluster"),
         ({"metrics": "f1"}, (split(X), split(LABELS)), ValueError, "metrics must be None on a"),
         ({"decay_schedule": "cosine"}, (split(X), split(LABELS)), ValueError,
          "decay_schedule must be None on a cluster"),

@@ -48,8 +48,8 @@ def expect_failures(estimator):
         MLPClassifier(max_iter=50),
         MLPRegressor(max_iter=50),
         MLPClassifier(max_iter=50, solver="lbfgs", activation="tanh"),
-        MLPRegressor(max_iter=50, solver="sgd", learning_rate_init=1e-3),
-        MLPClassifier(max_iter=50, class_weight="balanced"),
+        MLPRegressor("gaussian_nll", max_iter=50, initializer="glorot_uniform"),
+        MLPClassifier(max_iter=50, class_weight="balanced", loss="hinge", normalization="layer"),
         MLPClassifier(max_iter=50, solver="lbfgs", class_weight="balanced", batch_norm=True),
         MLPClassifier(max_iter=50, dropout=0.2, activation="gelu", dtype="float32"),
         MLPClassifier(

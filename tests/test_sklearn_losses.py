@@ -1,4 +1,4 @@
-"""Losses of the estimators: their values, predictions and scores, and what is refused."""
+"""Losses of the estimators: values, predictions, scores and errors."""
 
 import pickle
 
@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV
 
 from cmlp import losses
 from cmlp.sklearn import MLPClassifier, MLPRegressor
+from cmlp.sklearn.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -59,6 +60,14 @@ CLASS_FORMULAS = {
     "hinge": hinge,
     "squared_hinge": lambda a, y: (np.maximum(0, 1 - (2.0 * y - 1) * a) ** 2).mean(),
 }
+
+
+def test_the_estimators_have_every_loss():
+    assert {*CLASS_FORMULAS} == {*CLASSIFIER_LOSSES}
+    given = [loss for names, _ in REAL_FORMULAS.values() for loss in names]
+    assert {name for name in given if isinstance(name, str)} == {*REGRESSOR_LOSSES}
+    found = {*CLASSIFIER_LOSSES.values(), *REGRESSOR_LOSSES.values(), "poisson"}
+    assert found == {*losses.LOSSES}
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -124,7 +133,7 @@ def test_the_loss_cannot_change_in_between():
     estimator = MLPClassifier(6, loss="hinge", max_iter=2, warm_start=True).fit(X, y)
     estimator.set_params(loss="log_loss")
     for fit in (estimator.fit, estimator.partial_fit):
-        with pytest.raises(ValueError, match="loss must be that of the earlier fit"):
+        with pytest.raises(ValueError, match=r"loss must not change .* after 'hinge'"):
             fit(X, y)
     assert not hasattr(estimator, "predict_proba")  # as it was fitted
     assert hasattr(estimator.set_params(warm_start=False).fit(X, y), "predict_proba")

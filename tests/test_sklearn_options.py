@@ -47,6 +47,23 @@ def test_initializers():
     )
 
 
+def test_initial_weights_by_the_data():
+    X, y = CLASSES
+    estimator = fit_initial(initializer="data")
+    hidden = X @ estimator.coefs_[0]
+    np.testing.assert_allclose(hidden.var(0), 1, rtol=1e-6)
+    fitted = [MLPClassifier(8, initializer="data", random_state=0, max_iter=5, solver=solver)
+              .fit(X, y) for solver in ("adam", "adam", "lbfgs")]  # fmt: skip
+    assert (fitted[0].coefs_[0] == fitted[1].coefs_[0]).all()
+    before = fitted[0].coefs_[0].copy()
+    fitted[0].partial_fit(X, y)  # continues
+    assert np.abs(fitted[0].coefs_[0] - before).max() < 0.1
+    for options, arguments in (({"batch_norm": True}, {}), ({"normalization": ["layer"]}, {}),
+                               ({}, {"shards": 2})):  # fmt: skip
+        with pytest.raises(ValueError, match="initializer must not be 'data' with"):
+            MLPClassifier(8, initializer="data", **options).fit(X, y, **arguments)
+
+
 def test_normalizations():
     X, y = CLASSES
     options = {"max_iter": 20, "random_state": 0, "learning_rate_init": 0.01}

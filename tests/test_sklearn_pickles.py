@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.datasets import make_classification, make_multilabel_classification, make_regression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -136,6 +137,27 @@ def test_pickles_of_earlier_versions():
     other.__setstate__(pickle.loads(pickle.dumps(earlier)))
     assert (other.predict_proba(X) == estimator.predict_proba(X)).all()
     assert other.get_params() == estimator.get_params()
+
+
+class Small(MLPClassifier):
+    """With arguments of its own."""
+
+    def __init__(self, units=4, alpha=0.1):
+        super().__init__(units, alpha=alpha, max_iter=3, random_state=0)
+        self.units = units
+
+
+def test_subclasses_with_other_arguments():
+    X, y = CLASSES
+    estimator = clone(Small(5)).fit(X, y)
+    assert estimator.get_params() == {"units": 5, "alpha": 0.1}
+    assert estimator.network_.size == [6, 5, 3]
+    other = pickle.loads(pickle.dumps(estimator))
+    assert (other.predict_proba(X) == estimator.predict_proba(X)).all()
+    earlier = {**vars(estimator)}
+    del earlier["transform_layer"]
+    other.__setstate__(earlier)
+    assert other.transform(X).shape == (90, 5)
 
 
 TABLES = {

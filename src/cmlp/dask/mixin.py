@@ -107,6 +107,8 @@ class ClusterMixin(ClusterEstimator):
         for name in ("metrics", "decay_schedule", "dropout_schedule"):
             if getattr(self, name) is not None:
                 raise ValueError(f"{name} must be None on a cluster; got {getattr(self, name)!r}")
+        if isinstance(self.initializer, str) and self.initializer == "data":
+            raise ValueError("initializer must not be 'data' on a cluster")
         loss, _ = self._choose_loss()
         if loss.call:
             raise ValueError("loss must not be a callable on a cluster")

@@ -26,7 +26,7 @@ CONSTRAINTS = {
     "input_dropout": [RATE],
     "input_noise": [Interval(Real, 0, None, closed="left")],
     "max_norm": [Interval(Real, 0, None, closed="neither"), None],
-    "initializer": [StrOptions({"auto", *INITIALIZERS}), Real, callable, None],
+    "initializer": [StrOptions({"auto", "data", *INITIALIZERS}), Real, callable, None],
     "batch_norm": ["boolean"],
     "normalization": [StrOptions({*NORMALIZATIONS}), BatchNorm, LayerNorm, list, tuple, None],
     "metrics": [str, list, tuple, None],

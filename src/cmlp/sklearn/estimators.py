@@ -44,10 +44,10 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
         `activation` also accepts any hidden activation of cmlp, or a list with one for each hidden
         layer.
     loss : str or cmlp.losses.Loss, default "log_loss"
-        ``"log_loss"``, which ``"cross_entropy"`` is another name of, ``"binary_cross_entropy"``,
-        ``"quadratic"``, ``"hinge"`` or ``"squared_hinge"``. Those other than log_loss train one
-        class against the rest: `predict_proba` divides their probabilities by the sum. The hinge
-        losses have scores, `decision_function`, instead of probabilities.
+        ``"log_loss"`` or its other name ``"cross_entropy"``; ``"binary_cross_entropy"``,
+        ``"quadratic"``, ``"hinge"`` or ``"squared_hinge"``, which train each class against the
+        rest. `predict_proba` divides the probabilities of a sample by their sum. The hinge losses
+        have scores (`decision_function`) instead of probabilities.
     label_smoothing : float, default 0
         Of the cross-entropies, as in `cmlp.losses.cross_entropy`.
     optimizer : cmlp.optimizers.Optimizer or str, optional
@@ -67,7 +67,7 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
         Maximum norm of the weights into a unit.
     initializer : str, float or callable, optional
         Initial weights: ``"auto"``, ``"he_normal"``, ``"orthogonal"`` and so on, as `init` of
-        `cmlp.Network`; by default those of scikit-learn.
+        `cmlp.Network`, or ``"data"``, `cmlp.Network.initialize`. By default scikit-learn's.
     normalization : {"batch", "layer"}, BatchNorm, LayerNorm or list of them, optional
         Normalization of the hidden layers: one for all, or one, or None, for each.
     batch_norm : bool, default False
@@ -79,8 +79,8 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
     callbacks : sequence of callables or of cmlp.callbacks.Callback, optional
         Called after each epoch with (network, epoch, record).
     metrics : str or list of str, optional
-        Metrics of `cmlp.metrics`, such as ``"f1"``, which `history_` has for each epoch; with
-        validation data also of these, as ``"val_f1"``.
+        Metrics of `cmlp.metrics`, such as ``"f1"``, which `history_` has for each epoch, and for
+        validation data as ``"val_f1"``.
     transform_layer : int, default -2
         The layer whose outputs `transform` returns: -1 is the output layer, -2 the last hidden
         layer, 0 the first.
@@ -285,7 +285,7 @@ class MLPRegressor(EngineMixin, neural_network.MLPRegressor):
         Maximum norm of the weights into a unit.
     initializer : str, float or callable, optional
         Initial weights: ``"auto"``, ``"he_normal"``, ``"orthogonal"`` and so on, as `init` of
-        `cmlp.Network`; by default those of scikit-learn.
+        `cmlp.Network`, or ``"data"``, `cmlp.Network.initialize`. By default scikit-learn's.
     normalization : {"batch", "layer"}, BatchNorm, LayerNorm or list of them, optional
         Normalization of the hidden layers: one for all, or one, or None, for each.
     batch_norm : bool, default False
@@ -293,8 +293,8 @@ class MLPRegressor(EngineMixin, neural_network.MLPRegressor):
     callbacks : sequence of callables or of cmlp.callbacks.Callback, optional
         Called after each epoch with (network, epoch, record).
     metrics : str or list of str, optional
-        Metrics of `cmlp.metrics`, such as ``"f1"``, which `history_` has for each epoch; with
-        validation data also of these, as ``"val_f1"``.
+        Metrics of `cmlp.metrics`, such as ``"f1"``, which `history_` has for each epoch, and for
+        validation data as ``"val_f1"``.
     transform_layer : int, default -2
         The layer whose outputs `transform` returns: -1 is the output layer, -2 the last hidden
         layer, 0 the first.
@@ -408,7 +408,7 @@ class MLPRegressor(EngineMixin, neural_network.MLPRegressor):
 
 
 def normalize_rows(outputs):
-    """Return the probabilities of one class against the rest as those of all classes.
+    """Divide the probabilities of each class against the rest by their sum.
 
     Parameters
     ----------

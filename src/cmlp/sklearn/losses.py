@@ -43,7 +43,7 @@ def choose_class_loss(loss, label_smoothing, is_multiclass):
     Raises
     ------
     ValueError
-        If the loss is not one of classes, or has no label smoothing or another one.
+        If the loss is not a key of `CLASSIFIER_LOSSES`, or `label_smoothing` does not suit it.
     """
     found = loss if isinstance(loss, Loss) else LOSSES[CLASSIFIER_LOSSES[loss]]
     if found.name not in CLASSIFIER_LOSSES:
@@ -81,7 +81,7 @@ def choose_real_loss(loss, quantiles):
     Raises
     ------
     TypeError, ValueError
-        If the loss is one of classes, or the quantiles are invalid or not those of the loss.
+        If the loss has classes as targets, or the quantiles are invalid or given for another loss.
     """
     is_pinball = isinstance(loss, str) and loss == "pinball"
     if not is_pinball and np.any(np.asarray(quantiles) != 0.5):

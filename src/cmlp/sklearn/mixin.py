@@ -110,13 +110,15 @@ class EngineMixin(TaskMixin, NestedArguments, PredictionMixin, GuardedParameters
         if loss.blocks > 1:
             self._blocks = loss.blocks
         # The network of an earlier fit has other sizes, or running statistics of other data.
-        self.__dict__.pop("_optimizer", None)
+        # `_best_coefs` and `_best_intercepts` are copies for scikit-learn's own solver.
+        for name in ("_optimizer", "_best_coefs", "_best_intercepts"):
+            self.__dict__.pop(name, None)
         self._network = self._make_network(layer_units, self._choose_dtype(dtype))
         if self.initializer is None:
             # scikit-learn's initial values are those before normalization.
             self._network.weight = [coef.T for coef in self.coefs_]
             self._network.bias = [intercept[:, None] for intercept in self.intercepts_]
-        self._input_dtype = dtype
+        self._input_dtype, self._awaits_data = dtype, self.initializer == "data"
         self._expose_parameters()
 
     def _get_ranks(self):
@@ -153,7 +155,7 @@ class EngineMixin(TaskMixin, NestedArguments, PredictionMixin, GuardedParameters
         )  # fmt: skip
         network = Network(
             sizes, activation=activation, output=output, loss=loss,
-            init="zeros" if self.initializer is None else self.initializer, dtype=dtype,
+            init="zeros" if self.initializer in (None, "data") else self.initializer, dtype=dtype,
             dropout=self.dropout, input_dropout=self.input_dropout, input_noise=self.input_noise,
             normalization="batch" if self.batch_norm else self.normalization,
             max_norm=self.max_norm, seed=self._random_state.randint(2**31) if is_random else 0,
@@ -239,6 +241,12 @@ class EngineMixin(TaskMixin, NestedArguments, PredictionMixin, GuardedParameters
             raise ValueError(
                 f"normalization must be None with batch_norm=True; got {self.normalization!r}"
             )
+        if isinstance(self.initializer, str) and self.initializer == "data":
+            for name in ("normalization", "batch_norm"):
+                if getattr(self, name):
+                    raise ValueError(f"initializer must not be 'data' with {name}")
+            if self._get_ranks():
+                raise ValueError("initializer must not be 'data' with comm or shards")
         self._choose_loss()
         start_schedules(self)
         resolve_metrics(self.metrics or (), TASKS)
@@ -272,8 +280,8 @@ class EngineMixin(TaskMixin, NestedArguments, PredictionMixin, GuardedParameters
         # Raise ValueError if `loss` has been changed since the fit that training continues.
         if self._network.state.architecture.loss != self._choose_loss()[0]:
             raise ValueError(
-                "loss must be that of the earlier fit with warm_start or partial_fit; got "
-                f"{self.loss!r}"
+                f"loss must not change with warm_start and partial_fit; got {self.loss!r} after "
+                f"{self._network.loss!r}"
             )
 
     def _make_targets(self, y):
@@ -282,12 +290,20 @@ class EngineMixin(TaskMixin, NestedArguments, PredictionMixin, GuardedParameters
             return Targets(y.argmax(axis=1).astype(np.int32))
         return Targets(convert_dtype("y", y, self._network.dtype))
 
+    def _prepare_network(self, X):
+        # Return the network to train, with initial weights if they depend on X.
+        network = self._synchronize()
+        self._input_dtype = X.dtype
+        if self.__dict__.pop("_awaits_data", False):
+            network.initialize(X, threads=self._resolve_threads())
+            self._expose_parameters()
+        return network
+
     def _fit_stochastic(self, X, y, sample_weight, activations, deltas, coef_grads,
                         intercept_grads, layer_units, incremental):  # fmt: skip
         # Called by scikit-learn's `fit` and `partial_fit`. `activations` to `intercept_grads` are
         # buffers of its own solver and not used.
-        network, ranks = self._synchronize(), self._get_ranks()
-        self._input_dtype = X.dtype
+        network, ranks = self._prepare_network(X), self._get_ranks()
         if not incremental or "_optimizer" not in self.__dict__:
             make_state = ranks.make_optimizer_state if ranks else OptimizerState
             # Named as in scikit-learn: `_optimizer.learning_rate` is the current learning rate.
@@ -435,9 +451,8 @@ class EngineMixin(TaskMixin, NestedArguments, PredictionMixin, GuardedParameters
 
     def _fit_lbfgs(self, X, y, sample_weight, activations, deltas, coef_grads, intercept_grads,
                    layer_units):  # fmt: skip
-        network = self._synchronize()
-        self._input_dtype = X.dtype
         self._check_lbfgs_arguments()
+        network = self._prepare_network(X)
         self._set_packed_layout(network.size)
         samples = WeightedSamples(X, y, self._combine_weights(y, sample_weight))
         rows, targets = self._prepare_data(samples, X.shape[0])

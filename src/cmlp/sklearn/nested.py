@@ -50,7 +50,7 @@ class NestedArguments:
         """
         params = super().get_params(deep)
         for name in NAMED if deep else ():
-            value = get_named(name, params[name])
+            value = get_named(name, params.get(name))  # a subclass may not have it
             if isinstance(value, Record):
                 params |= {f"{name}__{each.name}": getattr(value, each.name)
                            for each in fields(value)}  # fmt: skip

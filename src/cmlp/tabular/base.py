@@ -115,9 +115,8 @@ class RealMLP(
         Returns
         -------
         ndarray of the dtype of the networks, shape (n_rows, n_networks * n_units)
-            The outputs of the layer `transform_layer`, after its activation: those of the first
-            network, then those of the next one. A data frame after
-            ``set_output(transform="pandas")``.
+            The outputs of the layer `transform_layer`, after its activation; the columns of the
+            first network come first. A data frame after ``set_output(transform="pandas")``.
 
         Raises
         ------
