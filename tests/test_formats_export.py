@@ -15,7 +15,7 @@ from sklearn.datasets import make_classification
 
 from cmlp import MLP, LayerNorm, Network, activations, losses
 from cmlp.activations import ACTIVATIONS
-from cmlp.formats import c_functions, c_source, onnx_export, torch
+from cmlp.formats import c_functions, c_source, keras, onnx_export, torch
 from cmlp.losses import LOSSES
 
 # Every table with an entry for each activation.
@@ -23,6 +23,7 @@ ACTIVATION_TABLES = {
     "c": c_functions.ACTIVATION_CODE,
     "onnx": onnx_export.ACTIVATION_NODES,
     "torch": torch.MODULES,
+    "keras": keras.LAYERS,
 }
 
 
@@ -466,9 +467,9 @@ def test_models_that_pytorch_exports(tmp_path, rng):
 # Keras converts PyTorch's tensors in a way that NumPy 2 deprecates.
 @pytest.mark.filterwarnings("default::DeprecationWarning")
 def test_models_of_keras(rng):
-    keras = pytest.importorskip("keras", reason="Keras is not installed")
-    layers = keras.layers
-    model = keras.Sequential([
+    theirs = pytest.importorskip("keras", reason="Keras is not installed")
+    layers = theirs.layers
+    model = theirs.Sequential([
         layers.Input((6,)), layers.Dense(8), layers.BatchNormalization(), layers.Activation("relu"),
         layers.Dropout(0.2), layers.Dense(7, activation="gelu"),
         layers.Dense(5, use_bias=False), layers.LayerNormalization(), layers.LeakyReLU(0.1),
@@ -482,6 +483,6 @@ def test_models_of_keras(rng):
     assert net.loss == "cross_entropy"
     with pytest.raises(TypeError, match=r"model must be a keras\.Sequential; got 3"):
         Network.from_keras(3)
-    wrong = keras.Sequential([layers.Input((6, 1)), layers.Conv1D(2, 2)])
+    wrong = theirs.Sequential([layers.Input((6, 1)), layers.Conv1D(2, 2)])
     with pytest.raises(ValueError, match=r"layer 0: Conv1D .* is not supported"):
         Network.from_keras(wrong)

@@ -184,6 +184,35 @@ def test_losses_of_regressors(loss, blocks, targets, dtype):
     np.testing.assert_allclose(found, expected.reshape(found.shape), rtol=1e-6, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("loss", ["quadratic", "binary_cross_entropy", "hinge"])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_losses_of_classifiers(loss, n_classes, dtype):
+    """One class against the rest: probabilities are divided by their sum; hinge has scores."""
+    model = MLPClassifier(**OPTIONS).fit(X, NAMES[np.minimum(Y, n_classes - 1)])
+    net = model.network_
+    model._network = net = type(net)([5, 1 if n_classes == 2 else 3], loss=loss, dtype=dtype)
+    net.weight[0][:] = np.random.default_rng(0).uniform(size=net.weight[0].shape)
+    model._exposed = [*model.coefs_, *model.intercepts_]
+    rows = X.astype(dtype)
+    rows[:3] = -1e4  # all probabilities are 0
+    outputs = net(rows)
+    label, values = run(model, rows, {"zipmap": False})
+    if n_classes == 2:
+        first = -outputs if loss == "hinge" else 1 - outputs
+        expected = np.c_[first, outputs]
+    elif loss == "hinge":
+        expected = outputs
+    else:
+        sums = outputs.sum(axis=1, keepdims=True)
+        assert (sums == 0).any()
+        assert (sums > 0).any()
+        expected = np.divide(outputs, sums, out=np.full_like(outputs, 1 / 3), where=sums > 0)
+    np.testing.assert_allclose(values, expected, atol=1e-5)
+    is_clear = np.ptp(np.sort(expected)[:, -2:], axis=1) > 1e-4
+    assert (label == model.classes_[expected.argmax(axis=1)])[is_clear].all()
+
+
 def test_integers_and_bools():
     rows = np.round(X * 3).astype(np.int64)
     check_classifier(MLPClassifier(**OPTIONS).fit(rows.astype(np.float32), Y), rows)

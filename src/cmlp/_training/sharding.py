@@ -369,7 +369,7 @@ def check_ranks(exchange, network, source, options, common):
     has_schedule = any(each is not None for each in schedules)
     check_same(exchange, {
         "the network": (network.size, network.activation, network.output, network.loss),
-        "dtype": network.dtype.name, "seed": network.seed,
+        "dtype": network.dtype.name, "seed": network.seed, "frozen": network.frozen,
         "the number of epochs trained": network.state.epoch,
         **{name: getattr(options, name) for name in SAME},
         "optimizer": common["optimizer"].describe(), "metrics": common["metrics"],

@@ -26,7 +26,10 @@ FORMATS = {
             "torch", "torch", package="torch", package_title="PyTorch", extra="torch",
             reads=True, writes=True,
         ),
-        Format("keras", "keras", reads=True),
+        Format(
+            "keras", "keras", package="keras", package_title="Keras", extra="keras",
+            reads=True, writes=True,
+        ),
         Format(
             "sklearn", "sklearn_mlp", package="sklearn.neural_network",
             package_title="scikit-learn", extra="sklearn", reads=True,

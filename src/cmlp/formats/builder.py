@@ -57,7 +57,7 @@ class SequenceBuilder:
 
     def __init__(self, dense_name, no_bias):
         self.dense_name, self.no_bias = dense_name, no_bias
-        self.layers, self.input_dropout = [], 0.0
+        self.layers, self.input_dropout, self.input_noise = [], 0.0, 0.0
         self.dtype = "float32"
 
     def add_dense(self, weight, bias, dtype):
@@ -164,7 +164,7 @@ class SequenceBuilder:
             activation=hidden, output=output, loss=loss or choose_default_loss(output.name),
             init="zeros", dtype=self.dtype,
             dropout=[layer.dropout for layer in self.layers[:-1]],
-            input_dropout=self.input_dropout,
+            input_dropout=self.input_dropout, input_noise=self.input_noise,
             normalization=[layer.normalization for layer in self.layers[:-1]], seed=0,
         )  # fmt: skip
         arrays = self._collect_arrays()

@@ -1,30 +1,119 @@
-"""Keras models: `keras.Sequential` of dense layers. Keras is not imported."""
+"""Keras models: `keras.Sequential` of dense layers."""
 
 import numpy as np
 
-from cmlp.activations import ACTIVATIONS, elu, leaky_relu
+from cmlp.activations import ACTIVATIONS, celu, elu, leaky_relu, parametric, prelu
 from cmlp.formats.builder import SequenceBuilder
+from cmlp.formats.finite import check_finite
+from cmlp.formats.folding import refuse_encoders
 from cmlp.normalizations import BatchNorm, LayerNorm
+
+# Activation -> name of Keras's function; or name of the layer, in keras.layers or `keras_layers`,
+# and its argument for the activation's parameter.
+LAYERS = {
+    "identity": "linear",
+    "leaky_relu": ("LeakyReLU", "negative_slope"),
+    "elu": ("ELU", "alpha"),
+    "celu": ("CELU", "alpha"),
+    "gelu_tanh": ("GeluTanh", None),
+    **{name: name for name in (
+        "sigmoid", "hard_sigmoid", "tanh", "hard_tanh", "relu", "selu", "gelu", "silu", "mish",
+        "softplus", "softsign", "softmax",
+    )},
+}  # fmt: skip
 
 # Keras's name of an activation -> cmlp's name, if they differ.
 RENAMED = {"linear": "identity", "swish": "silu"}
 
-# Refused although Keras has the same function: version 0.1.0 did not accept it.
-REFUSED = ("celu",)
-
 FUNCTIONS = ", ".join(
-    name
-    for name in (*RENAMED, *ACTIVATIONS)
-    if name not in (*REFUSED, *RENAMED.values(), "gelu_tanh")
+    name for name in (*RENAMED, *ACTIVATIONS) if name not in (*RENAMED.values(), "gelu_tanh")
 )
 
 # Layers that do not change a prediction for rows.
 IGNORED = ("InputLayer", "Flatten", "Identity")
 
 SUPPORTED = (
-    "Dense, BatchNormalization, LayerNormalization, Dropout, Activation, ReLU (without threshold "
-    f"and max_value), LeakyReLU, ELU, Softmax, {', '.join(IGNORED)}"
+    "Dense, BatchNormalization, LayerNormalization, Dropout, GaussianNoise of the inputs, "
+    "Activation, ReLU (without threshold and max_value), LeakyReLU, ELU, PReLU, Softmax, "
+    f"{', '.join(IGNORED)}"
 )
+
+
+def write(state, target=None):
+    """Return a model with the same outputs as the network; see `cmlp.Network.to_keras`.
+
+    Parameters
+    ----------
+    state : ModelState
+    target : None
+        Not used.
+
+    Returns
+    -------
+    keras.Sequential
+
+    Raises
+    ------
+    ValueError
+        If the network has input layers, or a parameter is not finite.
+    """
+    import keras
+
+    architecture, arrays = state.architecture, state.to_arrays()
+    refuse_encoders(architecture, "to_keras()")
+    check_finite(arrays, architecture.dtype)
+    options = {"dtype": architecture.dtype.name}
+    layers, weights = [], []
+
+    def add(layer, *names):
+        layers.append(layer)
+        weights.append([arrays[name].T if name.startswith("weight") else arrays[name][:, 0]
+                        for name in names])  # fmt: skip
+
+    if architecture.input_noise:
+        add(keras.layers.GaussianNoise(architecture.input_noise, **options))
+    if architecture.input_dropout:
+        add(keras.layers.Dropout(architecture.input_dropout, **options))
+    for l, layer in enumerate(architecture.dense):
+        normalization = layer.normalization
+        dense = keras.layers.Dense(layer.units, use_bias=normalization is None, **options)
+        add(dense, f"weight_{l}", *([f"bias_{l}"] if normalization is None else []))
+        names = [f"scale_{l}", f"bias_{l}"]
+        if isinstance(normalization, BatchNorm):
+            names += [f"running_mean_{l}", f"running_variance_{l}"]
+            momentum, eps = 1 - normalization.momentum, normalization.eps
+            add(keras.layers.BatchNormalization(momentum=momentum, epsilon=eps, **options), *names)
+        elif normalization is not None:
+            epsilon = normalization.eps
+            add(keras.layers.LayerNormalization(epsilon=epsilon, **options), *names)
+        if layer.activation.name != "identity":
+            alpha = [f"alpha_{l}"] if layer.activation.parametric else []
+            add(make_activation(layer.activation, options), *alpha)
+        if layer.dropout:
+            add(keras.layers.Dropout(layer.dropout, **options))
+    model = keras.Sequential([keras.Input((architecture.inputs,), **options), *layers])
+    for layer, values in zip(layers, weights, strict=True):
+        if values:
+            layer.set_weights([np.array(value) for value in values])
+    return model
+
+
+def make_activation(activation, options):
+    """Return the layer of an `Activation`; `options` has the dtype."""
+    from keras import layers
+
+    from cmlp.formats import keras_layers
+
+    if activation.name == "prelu":
+        return layers.PReLU(**options)
+    if activation.base is not None:
+        return keras_layers.Parametric(make_activation(activation.base, options), **options)
+    entry = LAYERS[activation.name]
+    if isinstance(entry, str):
+        return layers.Activation(entry, **options)
+    name, argument = entry
+    kind = getattr(keras_layers, name, None) or getattr(layers, name)
+    return kind(**({argument: activation.parameter} if argument else {}), **options)
 
 
 def read(model, loss=None):
@@ -68,12 +157,22 @@ def add_layer(builder, index, layer):
             builder.add_activation(label, activation)
     elif kind == "BatchNormalization":
         scale, shift = pop_affine(layer, weights)
-        normalization = BatchNorm(1 - layer.momentum, layer.epsilon)
+        # Rounded, as 1 - (1 - 0.1) is not 0.1.
+        normalization = BatchNorm(round(1 - layer.momentum, 15), layer.epsilon)
         builder.add_batch_norm(label, normalization, scale, shift, *weights)
     elif kind == "LayerNormalization":
         builder.add_layer_norm(label, LayerNorm(layer.epsilon), *pop_affine(layer, weights))
     elif kind == "Dropout":
         builder.add_dropout(float(layer.rate))
+    elif kind == "GaussianNoise" and not builder.layers:
+        builder.input_noise = float(layer.stddev)
+    elif kind == "PReLU":
+        builder.add_activation(label, prelu(), weights[0].reshape(-1))
+    elif kind == "Parametric" and hasattr(layer, "f"):
+        activation = convert_activation_layer(layer.f, label)
+        if activation is None:
+            raise ValueError(f"{label} with {layer.f!r} is not supported")
+        builder.add_activation(label, parametric(activation), weights[0])
     elif (activation := convert_activation_layer(layer, label)) is not None:
         builder.add_activation(label, activation)
     elif kind not in IGNORED:
@@ -94,7 +193,7 @@ def convert_function(function, label):
     if name == "leaky_relu":
         return leaky_relu(0.2)  # the function's default
     name = RENAMED.get(name, name)
-    if name not in ACTIVATIONS or name in REFUSED:
+    if name not in ACTIVATIONS:
         raise ValueError(
             f"{label} with activation {name!r} is not supported; supported activations are "
             f"{FUNCTIONS}"
@@ -118,4 +217,8 @@ def convert_activation_layer(layer, label):
         return leaky_relu(float(layer.negative_slope))
     if kind == "ELU":
         return elu(float(layer.alpha))
+    if kind == "CELU" and hasattr(layer, "alpha"):
+        return celu(float(layer.alpha))
+    if kind == "GeluTanh":
+        return ACTIVATIONS["gelu_tanh"]
     return ACTIVATIONS["softmax"] if kind == "Softmax" else None

@@ -222,6 +222,26 @@ class FileMethods:
         """
         return cls._from_foreign(formats.get_format("torch").read(module, loss=loss))
 
+    def to_keras(self):
+        """Return a `keras.Sequential` that computes the same outputs (the extra ``keras``).
+
+        Returns
+        -------
+        keras.Sequential
+            With weights of the network's dtype, its dropout and its noise, not compiled, for any
+            backend of Keras 3; most backends multiply float64 in float32. The layers of activations
+            that Keras does not have are in `cmlp.formats.keras_layers`, which has to be imported
+            before `keras.saving.load_model`.
+
+        Raises
+        ------
+        ValueError
+            If the network has `input_layers`, or a parameter is not finite.
+        ImportError
+            If Keras is not installed.
+        """
+        return formats.get_format("keras").write(self.state)
+
     @classmethod
     def from_keras(cls, model, *, loss=None):
         """Return the network of a Keras Sequential model of dense layers.
@@ -229,7 +249,8 @@ class FileMethods:
         Parameters
         ----------
         model : keras.Sequential
-            Dense, BatchNormalization, LayerNormalization, Dropout and activations.
+            Dense, BatchNormalization, LayerNormalization, Dropout, GaussianNoise of the inputs and
+            activations.
         loss : str or Loss, optional
             By default the one that suits the outputs.
 

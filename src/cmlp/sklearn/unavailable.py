@@ -72,7 +72,9 @@ class GuardedParameters:
     def _guard_parameters(self):
         # Called whenever both attributes have been set.
         attributes = self.__dict__
-        reason = find_obstacle(attributes["_network"]) if "_network" in attributes else None
-        if reason is not None and "_is_fitting" not in attributes:
+        if "_is_fitting" in attributes or "_network" not in attributes:
+            return
+        reason = find_obstacle(attributes["_network"])
+        if reason is not None:
             for name in ("coefs_", "intercepts_"):
                 attributes[name] = UnavailableArrays(get_arrays(attributes[name]), reason)
