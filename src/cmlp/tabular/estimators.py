@@ -183,7 +183,7 @@ class RealMLPClassifier(ClassifierMixin, RealMLP):
 
         Parameters
         ----------
-        X : DataFrame of pandas or Polars, pyarrow.Table, array-like; (n_rows, n_features)
+        X : DataFrame of pandas or Polars, pyarrow.Table, dict, array-like; (n_rows, n_features)
             With the columns of `fit`.
 
         Returns
@@ -207,7 +207,7 @@ class RealMLPClassifier(ClassifierMixin, RealMLP):
 
         Parameters
         ----------
-        X : DataFrame of pandas or Polars, pyarrow.Table, array-like; (n_rows, n_features)
+        X : DataFrame of pandas or Polars, pyarrow.Table, dict, array-like; (n_rows, n_features)
 
         Returns
         -------
@@ -226,7 +226,7 @@ class RealMLPClassifier(ClassifierMixin, RealMLP):
 
         Parameters
         ----------
-        X : DataFrame of pandas or Polars, pyarrow.Table, array-like; (n_rows, n_features)
+        X : DataFrame of pandas or Polars, pyarrow.Table, dict, array-like; (n_rows, n_features)
 
         Returns
         -------
@@ -336,7 +336,7 @@ class RealMLPRegressor(RegressorMixin, RealMLP):
 
         Parameters
         ----------
-        X : DataFrame of pandas or Polars, pyarrow.Table, array-like; (n_rows, n_features)
+        X : DataFrame of pandas or Polars, pyarrow.Table, dict, array-like; (n_rows, n_features)
         y : array-like, shape (n_rows,) or (n_rows, n_targets)
         sample_weight : array-like, shape (n_rows,), optional
 
@@ -359,7 +359,7 @@ class RealMLPRegressor(RegressorMixin, RealMLP):
 
         Parameters
         ----------
-        X : DataFrame of pandas or Polars, pyarrow.Table, array-like; (n_rows, n_features)
+        X : DataFrame of pandas or Polars, pyarrow.Table, dict, array-like; (n_rows, n_features)
             With the columns of `fit`.
         return_std : bool, default False
             Whether to return standard deviations too; only with ``loss="gaussian_nll"``. With
