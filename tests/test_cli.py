@@ -37,7 +37,7 @@ def test_train_evaluate_predict_info(capsys, tmp_path, table):
     code, out, err = run(capsys, "train", *options, "--seed", 1, "--out", model)
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert lines[0].startswith("target label: classification (2 classes, 0, 1)")
+    assert lines[0].startswith("target 'label': classification (2 classes, 0, 1)")
     assert lines[2].startswith("Network([3, 30, 2]")
     assert len([line for line in lines if line.startswith("epoch ")]) == 20
     accuracy = float(re.fullmatch(r"test accuracy: (0\.\d{4}|1\.0000)", lines[-1])[1])

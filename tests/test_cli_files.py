@@ -6,10 +6,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from cmlp._cli.columns import ColumnScan, make_missing
+from cmlp._cli.columns import (
+    CATEGORY,
+    DATE,
+    EMPTY,
+    IDENTIFIER,
+    NUMBER,
+    ColumnScan,
+    make_missing,
+)
 from cmlp._cli.csv_files import CsvFile
 from cmlp._cli.errors import CommandError
-from cmlp._cli.tables import CATEGORY, NUMBER, is_table, read_table, scan_table
+from cmlp._cli.tables import is_table, read_table, scan_table
 
 DEFAULTS = SimpleNamespace(separator=None, header=None, encoding=None, missing=None)
 
@@ -20,9 +28,10 @@ def write(tmp_path, text, name="table.csv", encoding="utf-8"):
     return str(path)
 
 
-def scan(tmp_path, text, *, dropped=(), categorical=(), **options):
+def scan(tmp_path, text, *, target=None, dropped=(), categorical=(), **options):
     path = write(tmp_path, text)
-    return scan_table(path, SimpleNamespace(**{**vars(DEFAULTS), **options}), dropped, categorical)
+    options = SimpleNamespace(**{**vars(DEFAULTS), **options})
+    return scan_table(path, options, target, dropped, categorical)[0]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +77,8 @@ def test_a_header_is_detected(tmp_path, text, has_header):
 @pytest.mark.parametrize("compress", [bytes, gzip.compress])
 def test_encodings_and_gzip(tmp_path, encoding, compress):
     path = write(tmp_path, compress("größe,art\n1,ä\n".encode(encoding)), "table.csv.gz")
-    table = scan_table(path, DEFAULTS)
+    table, target = scan_table(path, DEFAULTS)
+    assert target == "art"
     assert list(table.columns) == ["größe", "art"]
     assert table.columns["art"].tolist() == ["ä"]
     assert is_table(path)
@@ -96,10 +106,12 @@ def test_another_encoding_is_an_option(tmp_path):
         (["yes", "no"], CATEGORY),
         (["True", "False"], CATEGORY),
         (["1", "2", "many"], CATEGORY),
-        (["", "NA"], "empty"),
-        (["2021-03-04", "2020-01-01"], "date"),
-        (["2021-03-04 12:00", ""], "date"),
-        (["3/4/2021", "03.04.21"], "date"),
+        (["", "NA"], EMPTY),
+        ([f"id{i}" for i in range(30)], IDENTIFIER),
+        ([f"id{i}" for i in range(30)] + ["id1"], CATEGORY),
+        (["2021-03-04", "2020-01-01"], DATE),
+        (["2021-03-04 12:00", ""], DATE),
+        (["3/4/2021", "03.04.21"], DATE),
         (["2021-03-04", "never"], CATEGORY),
     ],
 )
@@ -132,13 +144,17 @@ def test_columns_are_read(tmp_path):
 def test_columns_that_may_be_a_mistake_are_pointed_out(tmp_path):
     rows = "".join(f"{i},{i},id{i},,{i if i % 9 else 'many'}\n" for i in range(30))
     table = scan(tmp_path, f",a,id,none,count\n{rows}")
-    assert list(table.columns) == ["a", "id", "count"]
+    assert list(table.columns) == ["a", "count"]
     index, identity, none, count = table.doubts
     assert "column 1 has numbers and no name; it is left out" in index
-    assert "'id' has another text in every row" in identity
-    assert "--drop id" in identity
+    assert "'id' has another text in every row; it is left out; --categorical id" in identity
     assert "'none' has no values; it is left out" in none
     assert "'count' is a category, as 4 of its 30 values are not numbers, such as 'many'" in count
+    for target, others in (("id", ["a"]), ("none", ["a"]), ("x0", ["a"]), ("a", ["a"])):
+        names = {*others, "count", target}
+        assert set(scan(tmp_path, f",a,id,none,count\n{rows}", target=target).columns) == names
+    table = scan(tmp_path, f",a,id,none,count\n{rows}", categorical=["id"])
+    assert list(table.columns) == ["a", "id", "count"]
     table = scan(tmp_path, f",a,id,none,count\n{rows}", missing="many,few", dropped=["id"])
     assert np.isnan(table.columns["count"]).sum() == 4
     assert len(table.doubts) == 2
@@ -196,12 +212,13 @@ def test_parquet(tmp_path, monkeypatch, library):
     ).write_parquet(path)
     if library == "polars":
         monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
-    table = scan_table(path, DEFAULTS)
+    table, target = scan_table(path, DEFAULTS)
+    assert target == "b"
     np.testing.assert_array_equal(table.columns["n"], [1, 2, np.nan])
     np.testing.assert_array_equal(table.columns["x"], [0.5, np.nan, 1])
     assert table.columns["s"].tolist() == ["a", None, None]
     assert table.columns["b"].tolist() == ["True", "False", None]
-    assert scan_table(path, DEFAULTS, [], ["n"]).columns["n"].tolist() == ["1", "2", None]
+    assert scan_table(path, DEFAULTS, None, [], ["n"])[0].columns["n"].tolist() == ["1", "2", None]
     read = read_table(path, DEFAULTS, lambda names, has_names: {"n": CATEGORY, "x": NUMBER})
     assert read.columns["n"].tolist() == ["1", "2", None]
 

@@ -121,6 +121,21 @@ def test_parquet_in_and_out(capsys, tmp_path, models, data):
     assert found["note"].to_list() == ["a", None, "x", "y"]
 
 
+def test_a_file_without_a_header_has_the_columns_in_their_order(capsys, tmp_path, models):
+    path, other = tmp_path / "data.csv", tmp_path / "other.csv"
+    path.write_text("1.5,red\n-2,red\n")
+    other.write_text("color,size\nred,1.5\nred,-2\n")
+    rows = read(predict(capsys, models / "numbers.npz", path))
+    assert rows[0] == ["x0", "x1", "prediction"]
+    assert [row[2] for row in rows[1:]] == [
+        row[2] for row in read(predict(capsys, models / "numbers.npz", other))[1:]
+    ]
+    path.write_text("1.5,red,9\n-2,red,9\n7,blue,9\n")
+    code, out, err = run(capsys, "evaluate", models / "numbers.npz", path)
+    assert (code, err) == (0, "")
+    assert out.startswith("test rmse: ")
+
+
 @pytest.mark.parametrize(
     ("text", "arguments", "message"),
     [

@@ -256,3 +256,8 @@ def test_bench(capsys, monkeypatch):
     ours, numpy = (float(n.replace(",", "")) for n in lines[4].split()[-2:])
     assert 0 < ours < numpy
     assert run(capsys, "bench", "--rounds", 0)[0] == 2
+
+
+def test_a_number_of_epochs_needs_a_checkpoint(capsys, table):  # noqa: F811
+    code, _, err = run(capsys, "train", table, "--checkpoint-every", 2)
+    assert (code, err) == (2, "cmlp: --checkpoint-every must be given with --checkpoint\n")

@@ -13,8 +13,9 @@ from cmlp._cli.errors import CommandError
 # Characters and rows at the beginning of a file that decide about its separator and its header.
 HEAD_CHARACTERS, HEAD_ROWS = 1 << 18, 500
 
-# Rows that are converted at once.
-CHUNK_ROWS = 8192
+# Rows that are transposed at once, so that their cells stay in the cache: 200,000 rows of 22 cells
+# took 0.5 s in blocks of 128 or 256 rows, 0.7 s of 1024, 1.6 s of 8192 (Sapphire Rapids).
+CHUNK_ROWS = 256
 
 # In order of precedence: a comma is found in files with other separators, as a decimal comma.
 SEPARATORS = ("\t", ";", "|", ",")
@@ -66,10 +67,9 @@ class CsvFile:
     def __init__(self, path, separator=None, header=None, encoding=None):
         self.path, self.encoding = path, encoding
         with self.open() as file:
-            head = file.read(HEAD_CHARACTERS)
-        is_whole = len(head) < HEAD_CHARACTERS
+            head = file.read(HEAD_CHARACTERS) + file.readline()
+            is_whole = not file.read(1)
         lines = head.splitlines(keepends=True)
-        lines = lines if is_whole else lines[:-1] or lines
         self.separator = detect_separator(lines, path) if separator is None else separator
         rows = split_rows(lines, self.separator)
         if not rows:

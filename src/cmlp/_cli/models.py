@@ -51,8 +51,8 @@ def choose_inputs(model, path, names, has_names, target=None):
     has_names : bool
         Whether the names are in the file.
     target : str, optional
-        The target's column, as for `find_column`. A model without names of columns reads all but
-        the target, in the order of the file.
+        The target's column, as for `find_column`. If the model or the table has no names of
+        columns, the model reads all but the target, in the order of the file.
 
     Returns
     -------
@@ -65,15 +65,17 @@ def choose_inputs(model, path, names, has_names, target=None):
     """
     needed = list_inputs(model)
     if isinstance(needed, list):
-        check_columns(path, names, needed)
-        return needed
+        if has_names or set(needed) <= set(names):
+            check_columns(path, names, needed)
+            return needed
+        needed = len(needed)
     if target is not None or len(names) == needed + 1:
         target = find_column(path, names, has_names, target)
         names = [name for name in names if name != target]
     if len(names) != needed:
         beside = "" if target is None else f" beside the target {target!r}"
         raise CommandError(
-            f"{path}: the model has no names of columns and needs {needed} in the order of its "
+            f"{path}: without names of columns, the model needs {needed} in the order of its "
             f"training data; got {len(names)}{beside}"
         )
     return names
@@ -131,12 +133,11 @@ def make_inputs(model, table, inputs):
     """
     if not is_estimator(model):
         return table.to_matrix(inputs)
-    columns = {name: table.columns[name] for name in inputs}
-    for i, categories in zip(
-        model.encoder_.categorical_columns_, model.encoder_.categories_, strict=True
-    ):
-        columns[inputs[i]] = match_values(columns[inputs[i]], categories.tolist())
-    return columns
+    arrays = [table.columns[name] for name in inputs]
+    encoder, names = model.encoder_, list_inputs(model)
+    for i, categories in zip(encoder.categorical_columns_, encoder.categories_, strict=True):
+        arrays[i] = match_values(arrays[i], categories.tolist())
+    return dict(zip(names if isinstance(names, list) else inputs, arrays, strict=True))
 
 
 def match_values(column, known):

@@ -9,6 +9,7 @@ import numpy as np
 
 from cmlp import datasets
 from cmlp._cli.columns import (
+    NUMBER,
     ColumnScan,
     convert_categories,
     convert_numbers,
@@ -55,7 +56,7 @@ def run_predict(options):
         with replace_file(options.out) as file:
             write_parquet(lists | {k: v.tolist() for k, v in columns.items()}, file, options.out)
         return
-    numbers = [name for name, kind in choose_kinds(model, chosen).items() if kind == "number"]
+    numbers = [name for name, kind in choose_kinds(model, chosen).items() if kind == NUMBER]
     if options.out:
         with replace_file(options.out) as file:
             text = io.TextIOWrapper(file, "utf-8", newline="")
@@ -236,7 +237,7 @@ def read_all(path, options):
         cells = [cell for columns in parts for cell in columns[i]]
         scan = ColumnScan(name, missing)
         scan.add(cells)
-        if scan.choose_kind(source.separator) == "number":
+        if scan.choose_kind(source.separator) == NUMBER:
             numbers = convert_numbers(cells, missing, lambda row, name=name: f"{name}, row {row}")
             lists[name] = [None if value != value else value for value in numbers.tolist()]
         else:

@@ -6,17 +6,23 @@ from pathlib import Path
 import numpy as np
 
 from cmlp._cli.columns import (
+    CATEGORY,
+    DATE,
+    EMPTY,
+    IDENTIFIER,
+    NUMBER,
+    SHOWN,
     ColumnScan,
     convert_categories,
     convert_numbers,
+    describe_empty,
+    describe_identifier,
     make_missing,
 )
 from cmlp._cli.csv_files import SEPARATOR_NAMES, CsvFile
 from cmlp._cli.errors import CommandError, list_names, suggest
 from cmlp._cli.parquet_files import UNSUPPORTED, convert_values, read_lists
 from cmlp.datasets.tables import find_label_column
-
-NUMBER, CATEGORY = "number", "category"
 
 TABLE_EXTENSIONS = (".csv", ".tsv", ".txt", ".data", ".parquet")
 
@@ -140,20 +146,27 @@ def find_column(path, names, has_names, column):
     return names[find_label_column(path, column, names if has_names else None, len(names))]
 
 
-def scan_table(path, options, dropped=(), categorical=()):
+def scan_table(path, options, target=None, dropped=(), categorical=()):
     """Read a table to train on, and infer the kind of each column.
+
+    Columns without values, text that differs in every row, and numbers without a name are left out,
+    unless they are the target.
 
     Parameters
     ----------
     path : str
     options : argparse.Namespace
         With `separator`, `header`, `encoding` and `missing`.
+    target : str, optional
+        The column of the target, as for `find_column`.
     dropped, categorical : sequence of str
         Columns to leave out, and columns that are categories whatever they hold.
 
     Returns
     -------
-    Table
+    table : Table
+    target : str
+        The name of its column.
 
     Raises
     ------
@@ -162,49 +175,48 @@ def scan_table(path, options, dropped=(), categorical=()):
     """
     missing = make_missing(options.missing)
     if is_parquet(path):
-        table = scan_parquet(path, missing, dropped, categorical)
+        source, has_names = read_parquet(path, missing), True
+        names = list(source)
     else:
-        table = scan_csv(open_csv(path, options), missing, dropped, categorical)
-    if not table.columns:
+        source = open_csv(path, options)
+        names, has_names = source.names, source.has_header
+    dropped = [find_column(path, names, has_names, name) for name in dropped]
+    categorical = {find_column(path, names, has_names, name) for name in categorical}
+    names = [name for name in names if name not in dropped]
+    if not names:
         raise CommandError(f"{path}: no column is left")
-    return table
+    target = find_column(path, names, has_names, target)
+    scan = scan_parquet if is_parquet(path) else scan_csv
+    return scan(path, source, missing, names, target, categorical), target
 
 
-def scan_csv(file, missing, dropped, categorical):
-    """Return a CSV file as a `Table`; see `scan_table`.
+def scan_csv(path, file, missing, names, target, categorical):
+    """Return columns of a CSV file as a `Table`; see `scan_table`.
 
     The file is read twice, first to infer the kinds, so that at most one block of rows is in memory
     as text.
     """
-    dropped = [find_column(file.path, file.names, file.has_header, name) for name in dropped]
-    categorical = [
-        find_column(file.path, file.names, file.has_header, name) for name in categorical
-    ]
-    scans = {
-        name: (i, ColumnScan(name, missing))
-        for i, name in enumerate(file.names)
-        if name not in dropped
-    }
-    lines = []
-    for chunk_lines, columns in file.iterate_chunks():
-        lines += chunk_lines
-        for i, scan in scans.values():
-            scan.add(columns[i])
-    if not lines:
-        raise CommandError(f"{file.path}: the file has no rows below the header")
+    index = {name: i for i, name in enumerate(file.names)}
+    scans = {name: ColumnScan(name, missing) for name in names}
+    for _, columns in file.iterate_chunks():
+        for name, scan in scans.items():
+            scan.add(columns[index[name]])
+    if not scans[target].n_rows:
+        raise CommandError(f"{path}: the file has no rows below the header")
     kinds, doubts = {}, []
-    for name, (i, scan) in scans.items():
+    for name, scan in scans.items():
         kind = scan.choose_kind(file.separator)
-        if name in categorical and kind != "empty":
+        if name in categorical and kind != EMPTY:
             kind = CATEGORY
-        else:
-            doubts += scan.describe_doubts(kind)
-        if kind == "date":
-            raise make_date_error(file.path, name, repr(next(iter(scan.others))))
-        if kind == NUMBER and file.is_unnamed[i] and len(scan.others) == 0:
-            doubts.append(f"column {i + 1} has numbers and no name; it is left out as an index")
-            kind = "empty"
-        if kind != "empty":
+        elif name == target:
+            kind = {EMPTY: NUMBER, IDENTIFIER: CATEGORY}.get(kind, kind)
+        if kind == DATE:
+            raise make_date_error(path, name, repr(next(iter(scan.others))))
+        if kind == NUMBER and file.is_unnamed[index[name]] and name != target:
+            doubts.append(f"column {index[name] + 1} has numbers and no name; it is left out")
+            continue
+        doubts += scan.describe_doubts(kind)
+        if kind in (NUMBER, CATEGORY):
             kinds[name] = kind
     table = read_columns(file, kinds, missing)
     table.doubts = doubts
@@ -216,23 +228,25 @@ def read_parquet(path, missing):
     return {name: convert_values(values, missing) for name, values in read_lists(path).items()}
 
 
-def scan_parquet(path, missing, dropped, categorical):
-    """Return a Parquet file as a `Table`; see `scan_table`."""
-    columns = read_parquet(path, missing)
-    names, n_rows = list(columns), len(next(iter(columns.values())))
-    for name in (find_column(path, names, True, name) for name in dropped):
-        columns.pop(name, None)
-    doubts = []
-    for name, column in list(columns.items()):
-        if find_missing(column).all():
-            doubts.append(f"column {name!r} has no values; it is left out")
-            del columns[name]
-        else:
-            check_values(path, name, column)
-    for name in (find_column(path, names, True, name) for name in categorical):
-        if name in columns:
-            columns[name] = to_categories(columns[name])
-    return Table(path, columns, np.arange(1, 1 + n_rows), True, doubts)
+def scan_parquet(path, columns, missing, names, target, categorical):
+    """Return columns of a Parquet file as a `Table`; see `scan_table`."""
+    found, doubts = {}, []
+    for name in names:
+        column = columns[name]
+        n_rows, is_missing = len(column), find_missing(column)
+        check_values(path, name, column)
+        if name in categorical:
+            column = to_categories(column)
+        elif name == target:
+            pass
+        elif is_missing.all():
+            doubts.append(describe_empty(name))
+            continue
+        elif column.dtype == object and len(set(column.tolist()) - {None}) == n_rows > SHOWN:
+            doubts.append(describe_identifier(name))
+            continue
+        found[name] = column
+    return Table(path, found, np.arange(1, 1 + n_rows), True, doubts)
 
 
 def check_values(path, name, column):
@@ -353,7 +367,8 @@ def check_columns(path, names, needed):
     """Raise `CommandError` that lists the needed columns that a table does not have."""
     absent = [name for name in needed if name not in names]
     if absent:
-        hint = suggest(absent[0], names) if len(absent) == 1 else ""
+        others = [name for name in names if name not in needed]
+        hint = suggest(absent[0], others) if len(absent) == 1 else ""
         raise CommandError(
             f"{path}: the model needs the column{'s' * (len(absent) > 1)} {list_names(absent)}"
             f"{hint}; the file has {list_names(names)}"

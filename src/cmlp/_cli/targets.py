@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmlp._cli.errors import CommandError
-from cmlp._cli.tables import find_column, find_missing, format_number
+from cmlp._cli.tables import find_missing, format_number
 from cmlp._utils.validation import look_up
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
@@ -42,17 +42,17 @@ class Target:
             classes = np.unique(self.values)
             shown = ", ".join(map(str, classes[:5])) + ", ..." * (len(classes) > 5)
             detail = f"{len(classes)} classes, {shown}"
-        return f"target {self.name}: {self.task} ({detail}){self.reason}"
+        return f"target {self.name!r}: {self.task} ({detail}){self.reason}"
 
 
-def take_target(table, column, task=None):
+def take_target(table, name, task=None):
     """Divide a table into inputs and target.
 
     Parameters
     ----------
     table : Table
-    column : str or None
-        As for `find_column`.
+    name : str
+        Of the target's column.
     task : {"classification", "regression"}, optional
         By default inferred.
 
@@ -66,10 +66,9 @@ def take_target(table, column, task=None):
 
     Raises
     ------
-    CommandError, ValueError
-        If there is no such column, no other column, or the target has fewer than two values.
+    CommandError
+        If there is no other column, the target has fewer than two values, or a text in every row.
     """
-    name = find_column(table.path, list(table.columns), table.has_names, column)
     inputs, values = table.pop(name)
     if not inputs.columns:
         raise CommandError(f"{table.path}: the table must have a column beside the target {name!r}")
@@ -84,7 +83,12 @@ def take_target(table, column, task=None):
     if len(distinct) < 2:
         raise CommandError(
             f"{table.path}: the target {name!r} must have at least two different values; all "
-            f"{len(values)} are {str(distinct[0])!r}"
+            f"{len(values)} are {convert_labels(values)[0]}"
+        )
+    if values.dtype == object and len(distinct) == len(values):
+        raise CommandError(
+            f"{table.path}: the target {name!r} must have the same text in several rows; all "
+            f"{len(values)} differ, such as {values[0]!r}"
         )
     inferred, reason = infer_task(values, distinct)
     if task is not None:

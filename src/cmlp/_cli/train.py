@@ -83,16 +83,20 @@ def check_paths(settings):
 def make_saver(settings):
     """Return a function of a model and its history that writes ``--out`` and ``--plot``."""
 
+    def show(line):
+        if not settings.get("quiet"):
+            print(line)
+
     def save(model, history):
         if settings.get("out"):
             model.save(settings["out"])
-            print(f"saved {settings['out']}")
+            show(f"saved {settings['out']}")
         if settings.get("plot") and history is not None:
             axes = history.plot()
             with replace_file(settings["plot"]) as file:
                 axes.figure.savefig(file, format=Path(settings["plot"]).suffix[1:])
             import_optional("matplotlib.pyplot", "--plot", "Matplotlib", "plot").close(axes.figure)
-            print(f"saved {settings['plot']}")
+            show(f"saved {settings['plot']}")
 
     return save
 
@@ -107,10 +111,11 @@ def train_on_table(settings, model, save):
     save : callable
     """
     path, options = settings["data"], make_table_options(settings)
-    table = scan_table(path, options, to_names(settings, "drop"), to_names(settings, "categorical"))
-    inputs, target, n_dropped = take_target(
-        table, settings.get("target"), choose_task(settings, model)
+    task, column = choose_task(settings, model), settings.get("target")
+    table, name = scan_table(
+        path, options, column, to_names(settings, "drop"), to_names(settings, "categorical")
     )
+    inputs, target, n_dropped = take_target(table, name, task)
     if not settings.get("quiet"):
         print(target.describe())
         print(describe_columns(inputs))
