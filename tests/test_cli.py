@@ -480,3 +480,24 @@ def test_a_line_without_a_bar_fits_the_terminal(table):
     _, lines = run_in_terminal(code.format(path=str(table)), 80)
     assert all(len(line.strip()) <= 80 for line in lines)
     assert re.search(r"loss \d\.\d{4}  val_accuracy \d\.\d{4}\]$", lines[-1])
+
+
+def test_export_to_torch(capsys, tmp_path, rng):
+    torch = pytest.importorskip("torch")
+    model, out = tmp_path / "model.npz", tmp_path / "model.pt2"
+    net = Network([3, 4, 2], loss="cross_entropy", dtype="float64", seed=0)
+    net.save(model)
+    code, shown, _ = run(capsys, "export", model, "--to", "torch")
+    assert (code, shown) == (0, f"wrote {out}\n")
+    X = rng.normal(size=(7, 3))
+    loaded = torch.export.load(out).module()
+    np.testing.assert_allclose(loaded(torch.from_numpy(X)).detach(), net(X), rtol=1e-6)
+
+
+def test_export_to_torch_needs_it(capsys, tmp_path, monkeypatch):
+    model = tmp_path / "model.npz"
+    Network([3, 2], seed=0).save(model)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    code, _, err = run(capsys, "export", model, "--to", "torch")
+    assert code == 2
+    assert "--to torch requires PyTorch; install it with: pip install 'cmlp[torch]'" in err

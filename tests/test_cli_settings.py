@@ -189,7 +189,7 @@ def test_interrupted_training_resumes(capsys, tmp_path, table, ctrl_c):  # noqa:
         np.testing.assert_array_equal(a, b)
     code, _, err = run(capsys, "train", table, "--layers", "3,9,2", "--resume", checkpoint)
     assert code == 2
-    assert "the options must be those of the interrupted training" in err
+    assert "the options must describe the network of the checkpoint" in err
     code, _, err = run(capsys, "train", table, "--resume", model)
     assert (code, "without a checkpoint" in err) == (2, True)
 

@@ -31,7 +31,7 @@ MOSTLY_NUMBERS = 0.5
 
 @dataclass
 class ColumnScan:
-    """What is known of a column of text after some of its cells.
+    """Counts of the cells of a column of text.
 
     Parameters
     ----------

@@ -1,18 +1,29 @@
 """``cmlp export`` and ``cmlp info``: other formats, and descriptions of models."""
 
+import io
+import warnings
 from pathlib import Path
 
 from cmlp import QuantizedNetwork, formats
 from cmlp._cli.errors import CommandError, list_names
 from cmlp._cli.models import is_estimator, list_inputs, load_model
+from cmlp._utils.validation import import_optional
 from cmlp.config import show_config
+from cmlp.formats.atomic import replace_file
+
+# Of programs that `torch.export` saves.
+TORCH_EXTENSION = ".pt2"
 
 
 def run_export(options):
     """Write a model in another format; that of a model for tables includes its preprocessing."""
     model = load_model(options.model)
     target = formats.get_format(options.to)
-    out = options.out or str(Path(options.model).with_suffix(target.extension))
+    out = options.out or str(Path(options.model).with_suffix(target.extension or TORCH_EXTENSION))
+    if target.name == "torch":
+        export_torch(model, out)
+        print(f"wrote {out}")
+        return
     if target.is_native and Path(out).suffix != target.extension:
         raise CommandError(f"--out {out}: it must end in {target.extension}")
     if is_estimator(model):
@@ -35,6 +46,31 @@ def export_estimator(model, options, out):
         model.to_c(out, **select_write_options(options))
     else:
         model.save(out)
+
+
+def export_torch(model, out):
+    """Write a model as a program of `torch.export`, which needs PyTorch only.
+
+    It reads rows of numbers of the model's dtype; for an estimator, those that `encode` returns.
+
+    Parameters
+    ----------
+    model : Network or estimator
+    out : str
+    """
+    if isinstance(model, QuantizedNetwork):
+        raise CommandError("--to torch must not be given for a quantized network")
+    network = model.networks_[0] if is_estimator(model) else model
+    torch = import_optional("torch", "--to torch", "PyTorch", "torch")
+    rows = torch.zeros(2, network.size[0], dtype=getattr(torch, network.dtype.name))
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of PyTorch about itself
+        shapes = ({0: torch.export.Dim("rows")},)
+        program = torch.export.export(model.to_torch(), (rows,), dynamic_shapes=shapes)
+        torch.export.save(program, stream)
+    with replace_file(out) as file:
+        file.write(stream.getvalue())
 
 
 def select_write_options(options):

@@ -215,7 +215,9 @@ def add_export(commands):
     )
     add_file(export, "model", metavar="MODEL")
     export.add_argument(
-        "--to", required=True, choices=[each.name for each in formats.list_export_formats()]
+        "--to",
+        required=True,
+        choices=[*(each.name for each in formats.list_export_formats()), "torch"],
     )
     add_file(
         export, "--out", metavar="FILE", help="default: MODEL with the extension of the format"

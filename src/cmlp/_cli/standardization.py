@@ -1,4 +1,4 @@
-"""Standardized inputs and targets as a part of a network: its first and last weights.
+"""Standardized inputs and targets, folded into the first and last weights of a network.
 
 A network is trained on (x - mean) / deviation. Afterwards, dividing its first weights by the
 deviations and subtracting their product with the means from the first biases makes it compute the
@@ -48,8 +48,8 @@ class Standardization:
 def can_fold(network):
     """Return whether `fold_inputs` supports a network.
 
-    It supports neither input layers nor layer normalization of the first layer, whose mean over the
-    units depends on what the bias cannot compensate.
+    It supports neither input layers nor layer normalization of the first layer, which subtracts a
+    mean over the units before the bias is added.
     """
     has_layer_norm = network.scale[0] is not None and network.running_mean[0] is None
     return not (network.state.architecture.encoders or has_layer_norm)

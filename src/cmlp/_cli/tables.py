@@ -41,7 +41,7 @@ class Table:
     has_names : bool
         Whether the names of the columns are in the file.
     doubts : list of str
-        Sentences on columns that may not be what the user expects.
+        Sentences on columns that may be a mistake.
     """
 
     path: str

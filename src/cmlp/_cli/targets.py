@@ -67,7 +67,7 @@ def take_target(table, name, task=None):
     Raises
     ------
     CommandError
-        If there is no other column, the target has fewer than two values, or a text in every row.
+        If the target is the only column, has fewer than two values, or another text in every row.
     """
     inputs, values = table.pop(name)
     if not inputs.columns:

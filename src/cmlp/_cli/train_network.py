@@ -105,8 +105,8 @@ def make_network(settings, X, y, y_test):
     is_equal = resumed.state.architecture == network.state.architecture
     if (given or layers is not None or sizes[0] != resumed.size[0]) and not is_equal:
         raise CommandError(
-            f"--resume {settings['resume']}: the options must be those of the interrupted "
-            f"training; the checkpoint has {resumed}, and they describe {network}"
+            f"--resume {settings['resume']}: the options must describe the network of the "
+            f"checkpoint, {resumed}; got {network}"
         )
     return resumed
 
