@@ -166,7 +166,7 @@ def test_columns_that_may_be_a_mistake_are_pointed_out(tmp_path):
         ("", "the file has no rows"),
         ("\n\n", "the file has no rows"),
         ("a,b\n", "the file has no rows below the header"),
-        ("a,a\n1,2\n", "two columns have the name 'a'"),
+        ("a,a\n1,2\n", "2 columns have the name 'a'"),
         ("a,b\n1,2\n3\n", "row 3 has 1 columns instead of 2"),
         ("a,b\n1,2\n3,4,5\n", "row 3 has 3 columns instead of 2"),
         ("a,sold\n1,2021-03-04\n2,\n", "column 'sold' must not hold dates; got '2021-03-04'; .* "

@@ -166,9 +166,7 @@ def convert_numbers(cells, missing, place):
         texts = [text.replace(",", ".") for text in texts]
         for row, text in enumerate(texts):
             if text != "nan" and not NUMBER_FORM.fullmatch(text):
-                raise CommandError(
-                    f"{place(row)} must hold a number, as the column does; got {cells[row]!r}"
-                ) from None
+                raise CommandError(f"{place(row)} must hold a number; got {cells[row]!r}") from None
         numbers = np.array(texts, float)
     is_infinite = np.isinf(numbers)
     if is_infinite.any():

@@ -6,6 +6,7 @@ import gzip
 import itertools
 import re
 import zlib
+from collections import Counter
 from pathlib import Path
 
 from cmlp._cli.errors import CommandError
@@ -81,9 +82,9 @@ class CsvFile:
         named = first if self.has_header else [""] * len(first)
         self.names = [name or f"x{i}" for i, name in enumerate(named)]
         self.is_unnamed = [self.has_header and not name for name in named]
-        for i, name in enumerate(self.names):
-            if name in self.names[:i]:
-                raise CommandError(f"{path}: two columns have the name {name!r}")
+        name, count = Counter(self.names).most_common(1)[0]
+        if count > 1:
+            raise CommandError(f"{path}: {count} columns have the name {name!r}")
 
     @contextlib.contextmanager
     def open(self):

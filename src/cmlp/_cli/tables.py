@@ -82,8 +82,7 @@ class Table:
                 raise CommandError(
                     f"{self.path}: column {name!r} must hold numbers for a network, none of them "
                     f"missing; got {'no value' if is_missing[row] else repr(column[row])} in row "
-                    f"{self.lines[row]}; --model realmlp takes categories and missing values, and "
-                    "--drop leaves columns out"
+                    f"{self.lines[row]}"
                 )
             with np.errstate(over="ignore"):
                 matrix[:, i] = column

@@ -14,7 +14,7 @@ from cmlp._cli.settings import COMMAND_NAMES, choose_model, list_network_names, 
 from cmlp._cli.sizes import REGRESSION_LOSSES
 from cmlp._cli.tables import CATEGORY, NUMBER, check_columns, is_table, read_table, scan_table
 from cmlp._cli.targets import CLASSIFICATION, REGRESSION, take_target
-from cmlp._cli.train_network import train_network
+from cmlp._cli.train_network import get_communicator, train_network
 from cmlp._utils.validation import import_optional
 from cmlp.formats.atomic import replace_file
 
@@ -116,7 +116,8 @@ def train_on_table(settings, model, save):
         path, options, column, to_names(settings, "drop"), to_names(settings, "categorical")
     )
     inputs, target, n_dropped = take_target(table, name, task)
-    if not settings.get("quiet"):
+    comm = get_communicator(settings)
+    if not settings.get("quiet") and (comm is None or comm.Get_rank() == 0):
         print(target.describe())
         print(describe_columns(inputs))
         if n_dropped:
@@ -153,7 +154,13 @@ def train_network_on_table(settings, inputs, target, test, save):
     save : callable
     """
     check_network_target(inputs, target)
-    train = inputs.to_matrix(), target.values
+    try:
+        train = inputs.to_matrix(), target.values
+    except CommandError as error:
+        raise CommandError(
+            f"{error}; --model realmlp takes categories and missing values, and --drop leaves "
+            "columns out"
+        ) from None
     if target.task == REGRESSION:
         settings = {"loss": "mse"} | settings
     if test is None:
