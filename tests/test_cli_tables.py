@@ -61,7 +61,7 @@ def test_train_on_houses(house_model):
     lines = out.splitlines()
     assert lines[0].startswith("target 'price': regression (")
     assert lines[0].endswith("different numbers")
-    assert lines[1] == "1 columns of numbers, 3 of categories: kind, garden, zip"
+    assert lines[1] == "1 column of numbers, 3 of categories: kind, garden, zip"
     assert "200 samples to train on, 40 to test with" in lines
     assert float(re.fullmatch(r"test r2: (\d\.\d{4})", lines[-1])[1]) > 0.6
     assert float(re.fullmatch(r"test rmse: (\d+)", lines[-2])[1]) < 2.5e5
@@ -116,12 +116,12 @@ def test_text_labels_and_decimal_commas(capsys, tmp_path, flowers):
     code, out, err = run(capsys, "train", flowers, *FAST, "--out", model)
     assert (code, err) == (0, "")
     assert "target 'kind of iris': classification (3 classes, setosa, versicolor, virginica)" in out
-    assert "1 rows without a target are left out" in out
+    assert "left out: 1 row without a target" in out
     assert float(out.split()[-1]) >= 0.9
     code, out, _ = run(capsys, "evaluate", model, flowers)
     assert code == 0
     lines = out.splitlines()
-    assert lines[0] == "1 rows without a target are left out"
+    assert lines[0] == "left out: 1 row without a target"
     assert lines[2].split() == ["setosa", "versicolor", "virginica"]
     counts = np.array([line.split()[1:] for line in lines[3:6]], int)
     assert counts.sum(axis=1).tolist() == [50, 50, 50]
@@ -196,6 +196,7 @@ def test_numbers_as_classes_or_quantities(capsys, tmp_path, rng):
         (("--test", "nothing.csv"), "nothing.csv"),
         (("--test", "nothing.npz"), "--test nothing.npz: it must be a .csv"),
         (("--test-split", "1"), "--test-split must be at least 0 and below 1; got 1.0"),
+        (("--test", "a.csv", "--test-split", "0.1"), "must not be given together"),
         (("--separator", "ab"), "--separator must be one character"),
         (("--out", "nowhere/model.npz"), "--out nowhere/model.npz: it must be"),
         (("--plot", "curve.txt"), "--plot curve.txt: it must end in .png"),

@@ -18,6 +18,11 @@ def list_names(names):
     return f"{shown} and {more} others" if more > 0 else shown
 
 
+def count_nouns(count, noun):
+    """Return a number with a noun, in the plural unless the number is 1."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def suggest(name, names):
     """Return the end of a message that suggests the most similar of some names, or nothing."""
     near = find_similar(name, names)

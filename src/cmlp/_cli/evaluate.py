@@ -1,7 +1,7 @@
 """``cmlp evaluate``: scores of a model on test data."""
 
 from cmlp._cli.arrays import has_file, load_data
-from cmlp._cli.errors import CommandError
+from cmlp._cli.errors import CommandError, count_nouns
 from cmlp._cli.models import (
     choose_inputs,
     choose_kinds,
@@ -46,5 +46,5 @@ def read_labeled(model, options):
     table = read_table(path, options, choose)
     table, y, n_dropped = convert_target(table, chosen["target"], classes)
     if n_dropped:
-        print(f"{n_dropped:,} rows without a target are left out")
+        print(f"left out: {count_nouns(n_dropped, 'row')} without a target")
     return make_inputs(model, table, chosen["inputs"]), y

@@ -5,7 +5,7 @@ import warnings
 from pathlib import Path
 
 from cmlp import QuantizedNetwork, formats
-from cmlp._cli.errors import CommandError, list_names
+from cmlp._cli.errors import CommandError, count_nouns, list_names
 from cmlp._cli.models import is_estimator, list_inputs, load_model
 from cmlp._utils.validation import import_optional
 from cmlp.config import show_config
@@ -113,8 +113,6 @@ def describe_estimator(model):
         print(f"  {names[i]}: {list_names(map(str, categories))}")
     if hasattr(model, "classes_"):
         print(f"classes: {list_names(map(str, model.classes_))}")
-    count = len(model.networks_)
-    print(
-        f"{count} network{'s' * (count > 1)}, best epoch {', '.join(map(str, model.best_epochs_))}"
-    )
+    epochs = ", ".join(map(str, model.best_epochs_))
+    print(f"{count_nouns(len(model.networks_), 'network')}, best epoch {epochs}")
     model.networks_[0].summary()

@@ -4,6 +4,7 @@ All have one flat namespace, as no two arguments of `Network`, `Network.fit`, th
 estimators for tables have the same name with different meanings.
 """
 
+import contextlib
 import inspect
 import tomllib
 from dataclasses import fields
@@ -21,11 +22,14 @@ ALIASES = {
     "validation_fraction": "validation_split", "label": "target", "sizes": "layers",
 }  # fmt: skip
 
-# Options of the command itself.
-COMMAND_NAMES = frozenset([
-    "data", "target", "drop", "categorical", "missing", "separator", "header", "encoding", "test",
-    "test_split", "task", "model", "out", "plot", "quiet",
+# Options of the command itself that need a table, and the others.
+TABLE_NAMES = frozenset([
+    "target", "drop", "categorical", "missing", "separator", "header", "encoding", "test", "task",
 ])  # fmt: skip
+COMMAND_NAMES = TABLE_NAMES | {"data", "test_split", "model", "out", "plot", "quiet"}
+
+# Flags that only the estimators have.
+ESTIMATOR_FLAGS = frozenset(["preset", "variant", "cv", "time_limit"])
 
 # Options of the command that only networks have.
 NETWORK_NAMES = frozenset([
@@ -130,10 +134,10 @@ def add_settings(settings, found, source):
     CommandError
         If a name is unknown, or is another name of an option that the source has too.
     """
-    try:
-        known = list_network_names() | list_estimator_names() | COMMAND_NAMES
-    except ImportError:
-        known = list_network_names() | COMMAND_NAMES
+    known = list_network_names() | COMMAND_NAMES
+    if not {ALIASES.get(key, key).replace("-", "_") for key in found} <= known:
+        with contextlib.suppress(ImportError):
+            known |= list_estimator_names()  # imports scikit-learn
     known |= {alias for alias, name in ALIASES.items() if name in known}
     given = {}
     for key, value in found.items():

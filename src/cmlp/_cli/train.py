@@ -8,9 +8,17 @@ import numpy as np
 
 from cmlp import formats, losses
 from cmlp._cli.arrays import has_file, load_data, split_arrays, split_rows
-from cmlp._cli.errors import CommandError, list_names
+from cmlp._cli.errors import CommandError, count_nouns, list_names
 from cmlp._cli.scores import convert_target
-from cmlp._cli.settings import COMMAND_NAMES, choose_model, list_network_names, read_settings
+from cmlp._cli.settings import (
+    COMMAND_NAMES,
+    ESTIMATOR_FLAGS,
+    TABLE_NAMES,
+    choose_model,
+    list_network_names,
+    read_settings,
+    to_flag,
+)
 from cmlp._cli.sizes import REGRESSION_LOSSES
 from cmlp._cli.tables import CATEGORY, NUMBER, check_columns, is_table, read_table, scan_table
 from cmlp._cli.targets import CLASSIFICATION, REGRESSION, take_target
@@ -31,7 +39,7 @@ def run_train(options):
     flags = {
         name: value
         for name, value in vars(options).items()
-        if name in list_network_names() | COMMAND_NAMES | {"preset", "variant", "cv", "time_limit"}
+        if name in list_network_names() | COMMAND_NAMES | ESTIMATOR_FLAGS
     }
     settings = read_settings(flags, options.config, options.set)
     check_paths(settings)
@@ -51,9 +59,9 @@ def run_train(options):
 
 def check_options_of_arrays(settings):
     """Raise `CommandError` for options that need a table."""
-    given = [name for name in ("target", "drop", "categorical", "test") if name in settings]
+    given = [name for name in settings if name in TABLE_NAMES]
     if given:
-        raise CommandError(f"--{given[0]} needs a table: a .csv, .tsv or .parquet file")
+        raise CommandError(f"{to_flag(given[0])} needs a table: a .csv, .tsv or .parquet file")
 
 
 def check_paths(settings):
@@ -121,10 +129,12 @@ def train_on_table(settings, model, save):
         print(target.describe())
         print(describe_columns(inputs))
         if n_dropped:
-            print(f"{n_dropped:,} rows without a target are left out")
+            print(f"left out: {count_nouns(n_dropped, 'row')} without a target")
         for doubt in table.doubts:
             print(f"cmlp: note: {doubt}", file=sys.stderr)
-    test = read_test_table(settings, options, inputs, target, model) if "test" in settings else None
+    test = None
+    if "test" in settings:
+        test = read_test_table(settings, options, inputs, target, model)
     if model == "network":
         train_network_on_table(settings, inputs, target, test, save)
         return
@@ -201,7 +211,7 @@ def describe_columns(table):
     categories = [name for name, column in table.columns.items() if column.dtype == object]
     numbers = len(table.columns) - len(categories)
     shown = f": {list_names(categories)}" if categories else ""
-    return f"{numbers} columns of numbers, {len(categories)} of categories{shown}"
+    return f"{count_nouns(numbers, 'column')} of numbers, {len(categories)} of categories{shown}"
 
 
 def check_network_target(inputs, target):
@@ -216,6 +226,8 @@ def check_network_target(inputs, target):
 def read_test_table(settings, options, inputs, target, model):
     """Return the rows of ``--test`` that have a target: a `Table` and their targets."""
     path = settings["test"]
+    if "test_split" in settings:
+        raise CommandError("--test and --test-split must not be given together")
     if not is_table(path):
         raise CommandError(f"--test {path}: it must be a .csv, .tsv or .parquet file")
     kinds = {

@@ -61,7 +61,7 @@ def train_network(settings, train, test, is_table, save):
             distribute=comm is not None, **arguments,
         )  # fmt: skip
     except errors.TrainingDiverged as error:
-        rate = "" if optimizer is None else f" (--lr {optimizer.lr:g})"
+        rate = f" (--lr {optimizer.lr:g})" if hasattr(optimizer, "lr") else ""
         raise CommandError(f"{error}{rate}") from None
     except KeyboardInterrupt:
         fold(network)
