@@ -48,6 +48,8 @@ def scan(tmp_path, text, *, target=None, dropped=(), categorical=(), **options):
         ("\ufeffa,b\n1,2\n", ",", ["a", "b"]),
         ("a,b\r\n1,2\r\n", ",", ["a", "b"]),
         ("\n\na,b\n\n1,2\n", ",", ["a", "b"]),
+        ("a,b\u2028\nx\u2028y,2\nz,3\n", ",", ["a", "b"]),
+        ('"a\nb",c\n1,2\n', ",", ["a\nb", "c"]),
     ],
 )
 def test_separator_and_names(tmp_path, text, separator, names):

@@ -268,6 +268,7 @@ def test_without_scikit_learn_a_network_can_be_trained(capsys, tmp_path, monkeyp
     code, _, err = run(capsys, "train", path)
     assert code == 2
     assert "cmlp.tabular requires scikit-learn; install it with: pip install 'cmlp[tabular]'" in err
+    assert err.endswith(", or train a network with --model network\n")
     code, out, _ = run(capsys, "train", path, "--model", "network")
     assert code == 0
     assert float(out.split()[-1]) > 0.9

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import gzip
+import io
 import itertools
 import re
 import zlib
@@ -70,7 +71,7 @@ class CsvFile:
         with self.open() as file:
             head = file.read(HEAD_CHARACTERS) + file.readline()
             is_whole = not file.read(1)
-        lines = head.splitlines(keepends=True)
+        lines = list(io.StringIO(head, newline=""))
         self.separator = detect_separator(lines, path) if separator is None else separator
         rows = split_rows(lines, self.separator)
         if not rows:
@@ -98,7 +99,7 @@ class CsvFile:
                 self.encoding = "utf-16" if has_mark else "utf-8-sig"
             with open_file(self.path, "rt", newline="", encoding=self.encoding) as file:
                 yield file
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
             raise CommandError(
                 f"{self.path}: not a text in {self.encoding.removesuffix('-sig')}: {error}; give "
                 "its encoding, such as --encoding latin-1"

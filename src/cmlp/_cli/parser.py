@@ -62,12 +62,12 @@ def add_train(commands):
     files.add_argument(
         "--checkpoint-every", type=int, metavar="EPOCHS", help="default: after each epoch"
     )
-    add_file(files,
-        "--resume", metavar="RUN.npz",
+    add_file(
+        files, "--resume", metavar="RUN.npz",
         help="continue a network's training from a checkpoint; the other options must be the same",
     )  # fmt: skip
     add_file(files, "--config", metavar="CONFIG.toml",
-                       help="read options: names as in Python or here, flat")  # fmt: skip
+             help="read options: names as in Python or here, flat")  # fmt: skip
     files.add_argument("--set", metavar="NAME=VALUE", action="append", default=[],
                        help="any argument of the Python classes; the value in TOML")  # fmt: skip
     train.add_argument("--quiet", action="store_true", default=None,
@@ -78,7 +78,7 @@ def add_train(commands):
 def add_data_options(command):
     """Add the data as an argument and as an option."""
     add_file(command, "file", nargs="?", metavar="DATA",
-                         help=f"{DATA_KINDS}; default: {DEFAULT_DATA}")  # fmt: skip
+             help=f"{DATA_KINDS}; default: {DEFAULT_DATA}")  # fmt: skip
     add_file(command, "--data", metavar="DATA", help="the same as an option")
 
 

@@ -178,7 +178,10 @@ def choose_model(settings, is_table):
     only_network = [n for n in settings if n in network_names and n not in SHARED_NAMES]
     if model is None:
         model = "network" if only_network else "realmlp"
-    allowed = network_names if model == "network" else list_estimator_names()
+    try:
+        allowed = network_names if model == "network" else list_estimator_names()
+    except ImportError as error:
+        raise ImportError(f"{error}, or train a network with --model network") from None
     wrong = [name for name in settings if name not in allowed | COMMAND_NAMES]
     if wrong:
         reason = f", which {to_flag(only_network[0])} selects" if only_network else ""
