@@ -10,10 +10,12 @@ timed, with conversion, shuffling and setup; JAX gets its batches prepared in ad
 import argparse
 import sys
 
-from bench import report, roofline, runner, scaling
-from bench.jobs import JOBS
+from bench import report, roofline, scaling
 from bench.peers import PEERS
 from cmlp import __version__
+from cmlp._bench import runner
+from cmlp._bench.jobs import JOBS
+from cmlp._bench.machine import read_cpu_model
 from cmlp._utils.threads import count_available_cpus
 
 
@@ -48,11 +50,18 @@ def main():
     counts = {"1": [1], "all": [count_available_cpus()], "both": [1, count_available_cpus()]}[
         "both" if everything else options.cores
     ]
-    results = {"machine": report.read_cpu_model(), "version": __version__, "jobs": []}
+    results = {"machine": read_cpu_model(), "version": __version__, "jobs": []}
     print(f"{results['machine']}, cmlp {__version__}\n", flush=True)
+    modules = {peer: PEERS[peer] for peer in peers}
     for cores in dict.fromkeys(counts):
         for name in names:
-            result = runner.time_job(JOBS[name], cores, options.rounds, options.isa, peers)
+            result = runner.time_job(
+                JOBS[name],
+                cores,
+                options.rounds,
+                options.isa,
+                modules,
+            )
             results["jobs"].append(result)
             print(report.format_job(result), "\n", flush=True)
     results["roofline"] = roofline.measure() if everything or options.roofline else None

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from bench.report import read_cpu_model
 from cmlp import Adam, Network, datasets
+from cmlp._bench.machine import read_cpu_model
 from cmlp._utils.threads import count_available_cpus
 
 TARGETS = (0.95, 0.98, 0.985)

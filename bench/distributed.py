@@ -22,7 +22,6 @@ from pathlib import Path
 from bench import distributed_report as report
 from bench import links
 from bench.distributed_worker import TIMED_EPOCHS, choose_steps, count_bytes
-from bench.jobs import DEEP, LARGE, SMALL
 from bench.network_model import (
     ComputeTimes,
     count_added_bytes,
@@ -31,8 +30,9 @@ from bench.network_model import (
     predict_exchange,
     predict_scaling,
 )
-from bench.report import read_cpu_model
 from cmlp import __version__
+from cmlp._bench.jobs import DEEP, LARGE, SMALL
+from cmlp._bench.machine import read_cpu_model
 from cmlp._utils.threads import count_available_cpus
 
 COMMANDS = ("steps", "exchange", "links", "model")

@@ -25,8 +25,8 @@ from sklearn.datasets import make_regression
 from sklearn.preprocessing import StandardScaler
 
 import cmlp.sklearn
-from bench.report import read_cpu_model
 from cmlp import datasets
+from cmlp._bench.machine import read_cpu_model
 
 PACKAGES = {"scikit-learn": neural_network, "cmlp": cmlp.sklearn}
 PREDICTIONS = 300  # number of timed predictions of one row

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.report import read_cpu_model
-from bench.runner import make_environment
 from cmlp import Adam, Network, datasets
+from cmlp._bench.machine import read_cpu_model
+from cmlp._bench.runner import make_environment
 from cmlp._core import kernels
 
 # Title in the table -> arguments of `Network.quantize`.

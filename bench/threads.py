@@ -13,8 +13,8 @@ import subprocess
 import sys
 import time
 
-from bench.jobs import Job, load_data
 from cmlp import SGD, Network
+from cmlp._bench.jobs import Job, load_data
 
 # Jobs for idle cores: steps from 6 us to 3 ms on one core.
 JOBS = {

@@ -30,7 +30,7 @@ def test_a_run_writes_what_it_prints(tmp_path):
 
 
 def test_a_missing_peer_is_named():
-    answer = json.loads(run("bench.worker", "nothing_", "row"))
+    answer = json.loads(run("cmlp._bench.worker", "nothing_", "row"))
     assert "nothing_" in answer["missing"]
     result = {"title": "a job", "cores": 1, "isa": None, "times": {"cmlp": [1.0]},
               "medians": {"cmlp": 1.0}, "missing": {"Peer": "No module named 'peer'"}}  # fmt: skip

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from conftest import PRINT_PEAK_MEMORY, measures_memory
 
-from cmlp import Adam, Network, _cli_sizes, cli, datasets, losses
+from cmlp import Adam, Network, cli, datasets, losses
+from cmlp._cli import arrays
+from cmlp._cli.sizes import REGRESSION_LOSSES
 
 
 def run(capsys, *arguments):
@@ -31,11 +33,12 @@ def table(tmp_path, rng):
 
 def test_train_evaluate_predict_info(capsys, tmp_path, table):
     model = tmp_path / "model.npz"
-    options = ("--data", table, "--epochs", 20, "--batch-size", 8, "--seed", 1)
-    code, out, err = run(capsys, "train", *options, "--out", model)
+    options = ("--data", table, "--model", "network", "--epochs", 20, "--batch-size", 8)
+    code, out, err = run(capsys, "train", *options, "--seed", 1, "--out", model)
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert lines[0].startswith("Network([3, 30, 2]")
+    assert lines[0].startswith("target 'label': classification (2 classes, 0, 1)")
+    assert lines[2].startswith("Network([3, 30, 2]")
     assert len([line for line in lines if line.startswith("epoch ")]) == 20
     accuracy = float(re.fullmatch(r"test accuracy: (0\.\d{4}|1\.0000)", lines[-1])[1])
     assert accuracy > 0.95
@@ -50,26 +53,27 @@ def test_train_evaluate_predict_info(capsys, tmp_path, table):
 
     samples = tmp_path / "samples.csv"
     samples.write_text("3,0,0\n-3,0,0\n")
-    assert run(capsys, "predict", model, samples)[1] == "1\n0\n"
-    proba = run(capsys, "predict", model, samples, "--proba")[1].splitlines()
+    assert run(capsys, "predict", model, samples, "--raw")[1] == "1\n0\n"
+    assert run(capsys, "predict", model, samples)[1] == ("x0,x1,x2,prediction\n3,0,0,1\n-3,0,0,0\n")
+    proba = run(capsys, "predict", model, samples, "--raw", "--proba")[1].splitlines()
     assert [len(line.split(",")) for line in proba] == [2, 2]
     np.save(tmp_path / "samples.npy", np.array([[3.0, 0, 0]]))
     assert run(capsys, "predict", model, tmp_path / "samples.npy")[1] == "1\n"
     assert "loss quadratic" in run(capsys, "info", model)[1]
 
-    code, out, _ = run(capsys, "train", *options, "--quiet")
+    code, out, _ = run(capsys, "train", *options, "--seed", 1, "--quiet")
     assert out == lines[-1] + "\n"
 
 
 def test_train_on_digits(capsys, monkeypatch):
-    monkeypatch.setattr(cli, "GENERATED_SAMPLES", (2000, 500))
+    monkeypatch.setattr(arrays, "GENERATED_SAMPLES", (2000, 500))
     code, out, _ = run(capsys, "train", "--data", "digits", "--epochs", 3, "--layers", "784,16,10")
     assert code == 0
     assert "2,000 samples to train on, 500 to test with" in out
 
 
 def test_a_note_says_that_mnist_is_missing(capsys, monkeypatch):
-    monkeypatch.setattr(cli, "GENERATED_SAMPLES", (500, 100))
+    monkeypatch.setattr(arrays, "GENERATED_SAMPLES", (500, 100))
 
     def absent(**_):
         raise FileNotFoundError("nowhere")
@@ -161,10 +165,13 @@ def test_a_quantized_network(capsys, tmp_path, table):
         (("train", "--data", "{table}", "--layers", "4,2"), "--layers 4,2: the first must be 3"),
         (("train", "--data", "{table}", "--activation", "rellu"), "did you mean 'relu'"),
         (("train", "--data", "{table}", "--lr", "-1"), "lr must be positive and finite"),
-        (("train", "--data", "{table}", "--label", "z"), "column 'z' does not exist"),
+        (
+            ("train", "--data", "{table}", "--label", "z"),
+            "column .z. does not exist; the columns are a, b, c, label",
+        ),
         (("train", "--data", "{table}", "--out", "/nowhere/m.npz"), "--out /nowhere/m.npz"),
         (("train", "--data", "{table}", "--out", "m.txt"), "it must be a .npz file"),
-        (("train", "--data", "{table}", "--threads", "0"), "threads must be at least 1"),
+        (("train", "--data", "{table}", "--threads", "0"), "--threads must not be 0"),
         (("evaluate", "{table}"), "is not a network file"),
         (("predict", "nowhere.npz", "{table}"), "nowhere.npz"),
     ],
@@ -212,7 +219,7 @@ def test_a_regression_loss_predicts_the_label_column(capsys, tmp_path, houses, l
     options = ("--loss", loss, "--optimizer", "adam", "--lr", 0.03, "--epochs", 30)
     code, out, err = run(capsys, "train", *data, *options, "--out", model)
     assert (code, err) == (0, "")
-    assert out.startswith(f"Network([3, 30, {2 if loss == 'gaussian_nll' else 1}]")
+    assert f"\nNetwork([3, 30, {2 if loss == 'gaussian_nll' else 1}]" in out
     assert "accuracy" not in out
     assert re.fullmatch(r"test r2: -?\d+\.\d{4}", out.splitlines()[-1])
     code, out, err = run(capsys, "evaluate", model, *data)
@@ -221,7 +228,7 @@ def test_a_regression_loss_predicts_the_label_column(capsys, tmp_path, houses, l
     assert out == f"test r2: {Network.load(model).score(X, y):.4f}\n"
     if loss.startswith("poisson"):
         assert Network.load(model).score(X, y) > 0.8
-        assert float(run(capsys, "predict", model, write_row(tmp_path))[1]) > 100
+        assert float(run(capsys, "predict", model, write_row(tmp_path), "--raw")[1]) > 100
 
 
 def write_row(path):
@@ -234,23 +241,25 @@ def test_every_loss_is_of_classification_or_of_regression():
         "quadratic", "cross_entropy", "binary_cross_entropy", "hinge", "squared_hinge"
     }  # fmt: skip
     assert {*REGRESSION, *classification} == set(losses.LOSSES)
-    assert {*REGRESSION} == {*_cli_sizes.REGRESSION_LOSSES}
+    assert {*REGRESSION} == {*REGRESSION_LOSSES}
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), r"labels must be whole numbers from 0 to 99; got 5\d\d; to predict a number, use "
-             "--loss mse; for more classes, give --layers"),
-        (("--layers", "3,4,2"), r"from 0 to 1; got 5\d\d; to predict a number, use --loss mse"),
-        (("--layers", "3,4,1", "--activation", "relu"), "from 0 to 1; got"),
-        (("--label", "a"), r"from 0 to 99; got \d\.\d+; to predict"),
+        (("--task", "classification"), r"labels must be whole numbers from 0 to 99; got 5\d\d; to "
+         "predict a number, use --loss mse; for more classes, give --layers"),
+        (("--layers", "3,4,2", "--loss", "quadratic"), r"from 0 to 1; got 5\d\d; to predict a "
+         "number, use --loss mse"),
+        (("--layers", "3,4,1", "--loss", "quadratic", "--activation", "relu"), "from 0 to 1; got"),
+        (("--layers", "3,4,2"), "--layers 3,4,2: the last must be 1 for --loss mse, which"),
         (("--loss", "mae", "--layers", "3,4,2"), "the last must be 1 for --loss mae, which"),
     ],
 )  # fmt: skip
 def test_numbers_are_no_classes(capsys, houses, arguments, message):
-    code, out, err = run(capsys, "train", "--data", houses, *arguments)
-    assert (code, out) == (2, "")
+    code, out, err = run(capsys, "train", "--data", houses, "--model", "network", *arguments)
+    assert code == 2
+    assert "epoch" not in out
     assert len(err.splitlines()) == 1
     assert re.search(message, err)
 
@@ -349,7 +358,7 @@ def test_one_output_learns_labels_of_two_classes(capsys, table):
     options = ("--data", table, "--layers", "3,1", "--epochs", 30, "--seed", 1)
     code, out, err = run(capsys, "train", *options)
     assert (code, err) == (0, "")
-    assert out.startswith("Network([3, 1]")
+    assert "\nNetwork([3, 1]" in out
     accuracy = float(re.fullmatch(r"test accuracy: (\d\.\d{4})", out.splitlines()[-1])[1])
     assert accuracy > 0.95
 
@@ -370,7 +379,9 @@ def program(*arguments, **options):
 
 def test_ctrl_c_saves_and_exits_with_130(tmp_path, table, ctrl_c):
     model = tmp_path / "model.npz"
-    process = program("train", "--data", table, "--epochs", 10_000_000, "--out", model)
+    process = program(
+        "train", "--data", table, "--model", "network", "--epochs", 10_000_000, "--out", model
+    )
     for line in process.stdout:
         if line.startswith("epoch 3/"):
             break
@@ -382,7 +393,7 @@ def test_ctrl_c_saves_and_exits_with_130(tmp_path, table, ctrl_c):
 
 
 def test_a_closed_pipe_prints_no_traceback(tmp_path, table):
-    process = program("train", "--data", table, "--epochs", 10_000_000)
+    process = program("train", "--data", table, "--model", "network", "--epochs", 10_000_000)
     process.stdout.readline()
     process.stdout.close()
     assert process.wait(timeout=60) == 1
@@ -425,7 +436,10 @@ def run_in_terminal(code, columns):
     return out, [line for line in re.split(r"[\r\n]+", shown.decode()) if line.strip()]
 
 
-ON_COMMAND_LINE = "from cmlp import cli; cli.main(['train', '--data', {path!r}, '--epochs', '50'])"
+ON_COMMAND_LINE = """
+from cmlp import cli
+cli.main(["train", {path!r}, "--model", "network", "--epochs", "50"])
+"""
 
 IN_FIT = """
 from cmlp import Adam, Network, datasets
@@ -466,3 +480,24 @@ def test_a_line_without_a_bar_fits_the_terminal(table):
     _, lines = run_in_terminal(code.format(path=str(table)), 80)
     assert all(len(line.strip()) <= 80 for line in lines)
     assert re.search(r"loss \d\.\d{4}  val_accuracy \d\.\d{4}\]$", lines[-1])
+
+
+def test_export_to_torch(capsys, tmp_path, rng):
+    torch = pytest.importorskip("torch")
+    model, out = tmp_path / "model.npz", tmp_path / "model.pt2"
+    net = Network([3, 4, 2], loss="cross_entropy", dtype="float64", seed=0)
+    net.save(model)
+    code, shown, _ = run(capsys, "export", model, "--to", "torch")
+    assert (code, shown) == (0, f"wrote {out}\n")
+    X = rng.normal(size=(7, 3))
+    loaded = torch.export.load(out).module()
+    np.testing.assert_allclose(loaded(torch.from_numpy(X)).detach(), net(X), rtol=1e-6)
+
+
+def test_export_to_torch_needs_it(capsys, tmp_path, monkeypatch):
+    model = tmp_path / "model.npz"
+    Network([3, 2], seed=0).save(model)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    code, _, err = run(capsys, "export", model, "--to", "torch")
+    assert code == 2
+    assert "--to torch requires PyTorch; install it with: pip install 'cmlp[torch]'" in err

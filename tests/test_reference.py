@@ -5,8 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from bench.peers import numpy_reference
 from cmlp import MLP, Model, Network, reference
+from cmlp._bench.peers import numpy_reference
 
 TIGHT = {"rtol": 0, "atol": 1e-9}
 

@@ -19,7 +19,15 @@ MOST_LINES_OF_A_FUNCTION = 60  # without its docstring
 # A package's name stands for its `__init__`; "__init__" is that of cmlp.
 LAYERS = [
     "__main__",
-    "cli _cli_sizes",
+    "cli",
+    "_cli.parser",
+    """_cli _cli.arrays _cli.bench _cli.columns _cli.completion _cli.csv_files _cli.errors
+    _cli.evaluate _cli.export _cli.models _cli.parquet_files _cli.predict _cli.scores
+    _cli.settings _cli.sizes _cli.standardization _cli.tables _cli.targets _cli.train
+    _cli.train_estimator _cli.train_network""",
+    """_bench _bench.jobs _bench.machine _bench.peers _bench.peers.cmlp_ _bench.peers.numpy_
+    _bench.peers.numpy_reference _bench.peers.sklearn_ _bench.peers.torch_eager _bench.runner
+    _bench.worker""",
     "__init__",
     """dask dask.base dask.blocks dask.cluster dask.estimators dask.mixin dask.partitions
     dask.prediction dask.rounds dask.scores dask.table_mixin dask.table_training dask.tables

@@ -73,6 +73,7 @@ TABLES = {
     "arrow": lambda: pa.table(COLUMNS),
     "arrow chunked": make_chunked,
     "arrow dictionary": make_dictionaries,
+    "dict": lambda: COLUMNS,
     "arrow batch": lambda: pa.RecordBatch.from_pydict(COLUMNS),
     "numpy objects": lambda: np.array(ROWS, object),
     "lists": lambda: ROWS,
@@ -162,6 +163,20 @@ def test_numbers_of_every_dtype(name):
     found = TableEncoder([0]).fit(make())
     assert list(found.categories_[0]) == sorted(set(expected[~np.isnan(expected)]))
     assert_same(found.transform(make()), encode(expected, categorical_features=[0]))
+
+
+def test_a_dict_of_columns_is_a_table():
+    columns = {"n": [1, None, 3], "s": np.array(["a", "b", None], object), "f": np.ones(3)}
+    encoder = TableEncoder().fit(columns)
+    expected = TableEncoder().fit(pd.DataFrame(columns))
+    assert encoder.feature_names_in_.tolist() == ["n", "s", "f"]
+    assert_same(encoder.transform(columns), expected.transform(pd.DataFrame(columns)))
+    assert_same(encoder.transform(pd.DataFrame(columns)), encoder.transform(columns))
+    for wrong in ({"s": ["a"], "n": [1], "f": [1]}, {"n": [1]}, columns | {"z": np.ones(3)}):
+        with pytest.raises(ValueError, match="X must have the columns of fit, in the same order"):
+            encoder.transform(wrong)
+    without_names = TableEncoder().fit([[1, "a", 1.0], [3, "b", 1.0]])
+    without_names.transform(columns)
 
 
 def test_integers_beyond_float64_stay_distinct_categories():
@@ -299,7 +314,8 @@ TYPE_ERRORS = {
     "lazy frame": (lambda: pl.LazyFrame({"a": [1]}), r"collect\(\)"),
     "text": (lambda: "text", "X must be a pandas, Polars or PyArrow table, .* got str"),
     "none": (lambda: None, "got NoneType"),
-    "dict": (lambda: {"a": [1]}, "got dict"),
+    "dict of other keys": (lambda: {1: [1]}, "X must have strings as keys; got 1"),
+    "dict with dates": (lambda: {"a": [DATE]}, "column 'a' of X must hold .*; got date"),
     "complex": (lambda: np.ones((2, 2), complex), "column 0 of X must hold .*; got complex128"),
     "pandas complex": (lambda: pd.DataFrame({"b": [1j]}), "column 'b' of X .* got complex128"),
     "complex objects": (lambda: [[1], [1j]], "column 0 of X .* got complex in row 1"),
@@ -371,6 +387,9 @@ VALUE_ERRORS = {
     "ragged matrices": (
         lambda: [np.ones((2, 2)), np.ones((2, 3))], {}, "X must have rows of equal length"
     ),
+    "dict of matrices": (lambda: {"a": np.ones((2, 1))}, {}, r"one-dimensional.*\(2, 1\)"),
+    "unequal columns": (lambda: {"a": [1], "b": [1, 2]}, {}, r"equal lengths.*\(1,\), \(2,\)"),
+    "empty dict": (dict, {}, r"0 sample\(s\)"),
     "no rows": (lambda: np.ones((0, 3)), {}, r"0 sample\(s\) \(shape=\(0, 3\)\)"),
     "no columns": (lambda: np.ones((3, 0)), {}, r"0 feature\(s\) \(shape=\(3, 0\)\)"),
     "pandas no rows": (lambda: pd.DataFrame({"a": []}), {}, r"0 sample\(s\)"),

@@ -1,6 +1,6 @@
 """cmlp with products of bfloat16 operands."""
 
-from bench.peers import cmlp_
+from cmlp._bench.peers import cmlp_
 
 FRACTION = cmlp_.FRACTION
 

@@ -1,6 +1,6 @@
 """PyTorch with autocast to bfloat16."""
 
-from bench.peers import torch_eager
+from cmlp._bench.peers import torch_eager
 
 FRACTION = torch_eager.FRACTION
 

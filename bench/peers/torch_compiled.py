@@ -1,6 +1,6 @@
 """PyTorch with `torch.compile`; the first run, which is not timed, compiles."""
 
-from bench.peers import torch_eager
+from cmlp._bench.peers import torch_eager
 
 FRACTION = torch_eager.FRACTION
 

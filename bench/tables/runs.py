@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.runner import make_environment
+from cmlp._bench.runner import make_environment
 
 # These four fields identify a fit.
 KEY = ("table", "peer", "split", "cores")

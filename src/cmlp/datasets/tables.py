@@ -6,6 +6,7 @@ import zipfile
 
 import numpy as np
 
+from cmlp._utils.validation import find_similar
 from cmlp.datasets.idx import MAX_DEFLATE_RATIO, read_into
 from cmlp.formats.npy import read_npy_header
 
@@ -141,8 +142,10 @@ def find_label_column(path, label, names, columns):
     try:
         index = int(label)
     except (TypeError, ValueError):
+        near = find_similar(label, names) if names and isinstance(label, str) else None
+        hint = f" (did you mean {near!r}?)" if near else ""
         raise ValueError(
-            f"{path}: column {label!r} does not exist; "
+            f"{path}: column {label!r} does not exist{hint}; "
             + (f"the columns are {', '.join(names)}" if names else "the file has no header")
         ) from None
     if not -columns <= index < columns:

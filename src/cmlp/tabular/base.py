@@ -38,8 +38,8 @@ class RealMLP(
 
         Parameters
         ----------
-        X : DataFrame of pandas or Polars, pyarrow.Table, array-like; (n_rows, n_features)
-            Numbers and categories as in `TableEncoder`.
+        X : DataFrame of pandas or Polars, pyarrow.Table, dict, array-like; (n_rows, n_features)
+            Numbers and categories as in `TableEncoder`. A dict has columns by their names.
         y : array-like, shape (n_rows,), for regression also (n_rows, n_targets)
         sample_weight : array-like, shape (n_rows,), optional
             Weights of the rows, in the loss and in `val_metric`.

@@ -11,7 +11,12 @@ from cmlp.tabular.categories import learn_categories, look_up_codes, make_lookup
 from cmlp.tabular.fields import EncoderFields, pack_encoder, unpack_encoder
 from cmlp.tabular.scaling import learn_scale, scale
 from cmlp.tabular.selection import FROM_DTYPE, select_categorical
-from cmlp.tabular.tables import list_column_names, prepare_table, split_columns
+from cmlp.tabular.tables import (
+    NamedColumns,
+    list_column_names,
+    prepare_table,
+    split_columns,
+)
 
 # Rows that are scaled at once. A column of the result is written with the stride of a row, so whole
 # columns of a large table miss the cache at every row. Scaling 20 columns of 1,000,000 rows took
@@ -110,7 +115,7 @@ class TableEncoder(
 
         Parameters
         ----------
-        X : DataFrame of pandas or Polars, pyarrow.Table, array-like; (n_rows, n_features)
+        X : DataFrame of pandas or Polars, pyarrow.Table, dict, array-like; (n_rows, n_features)
         y : None
             Ignored.
 
@@ -129,7 +134,7 @@ class TableEncoder(
             argument of the encoder is invalid.
         """
         self._check_parameters()
-        X = validate_data(self, prepare_table(X), reset=True, skip_check_array=True)
+        X = self._check_table(X, reset=True)
         columns = split_columns(X)
         is_categorical = select_categorical(
             self.categorical_features, list_column_names(X), columns
@@ -155,7 +160,7 @@ class TableEncoder(
 
         Parameters
         ----------
-        X : DataFrame of pandas or Polars, pyarrow.Table, array-like; (n_rows, n_features)
+        X : DataFrame of pandas or Polars, pyarrow.Table, dict, array-like; (n_rows, n_features)
             Columns in the same order as in `fit`.
 
         Returns
@@ -171,13 +176,29 @@ class TableEncoder(
         """
         check_is_fitted(self)
         dtype = self._check_parameters()
-        X = validate_data(self, prepare_table(X), reset=False, skip_check_array=True)
+        X = self._check_table(X, reset=False)
         columns = split_columns(X)
         numeric = self._scale_columns([columns[i] for i in self.numeric_columns_], len(X), dtype)
         codes = np.empty((len(X), len(self.categorical_columns_)), np.int32)
         for i, index in enumerate(self.categorical_columns_):
             codes[:, i] = look_up_codes(*columns[index].factorize(), self._lookups[i])
         return EncodedTable(numeric, codes)
+
+    def _check_table(self, X, reset):
+        """Return a table as `prepare_table` does; set or check number and names of its columns."""
+        X = prepare_table(X)
+        if not isinstance(X, NamedColumns):
+            return validate_data(self, X, reset=reset, skip_check_array=True)
+        names = list(X.columns)
+        if reset:
+            self.n_features_in_, self.feature_names_in_ = len(names), np.array(names, object)
+        elif len(names) != self.n_features_in_ or names != list(
+            getattr(self, "feature_names_in_", names)
+        ):
+            raise ValueError(
+                f"X must have the columns of fit, in the same order; got {', '.join(names)}"
+            )
+        return X
 
     def _scale_columns(self, columns, n_rows, dtype):
         """Return `numeric` of the numeric columns, a list of Column."""

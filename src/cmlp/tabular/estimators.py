@@ -188,7 +188,7 @@ class RealMLPClassifier(ClassifierMixin, RealMLP):
 
         Parameters
         ----------
-        X : DataFrame of pandas or Polars, pyarrow.Table, array-like; (n_rows, n_features)
+        X : DataFrame of pandas or Polars, pyarrow.Table, dict, array-like; (n_rows, n_features)
             With the columns of `fit`.
 
         Returns
@@ -212,7 +212,7 @@ class RealMLPClassifier(ClassifierMixin, RealMLP):
 
         Parameters
         ----------
-        X : DataFrame of pandas or Polars, pyarrow.Table, array-like; (n_rows, n_features)
+        X : DataFrame of pandas or Polars, pyarrow.Table, dict, array-like; (n_rows, n_features)
 
         Returns
         -------
@@ -231,7 +231,7 @@ class RealMLPClassifier(ClassifierMixin, RealMLP):
 
         Parameters
         ----------
-        X : DataFrame of pandas or Polars, pyarrow.Table, array-like; (n_rows, n_features)
+        X : DataFrame of pandas or Polars, pyarrow.Table, dict, array-like; (n_rows, n_features)
 
         Returns
         -------
@@ -341,7 +341,7 @@ class RealMLPRegressor(RegressorMixin, RealMLP):
 
         Parameters
         ----------
-        X : DataFrame of pandas or Polars, pyarrow.Table, array-like; (n_rows, n_features)
+        X : DataFrame of pandas or Polars, pyarrow.Table, dict, array-like; (n_rows, n_features)
         y : array-like, shape (n_rows,) or (n_rows, n_targets)
         sample_weight : array-like, shape (n_rows,), optional
 
@@ -364,7 +364,7 @@ class RealMLPRegressor(RegressorMixin, RealMLP):
 
         Parameters
         ----------
-        X : DataFrame of pandas or Polars, pyarrow.Table, array-like; (n_rows, n_features)
+        X : DataFrame of pandas or Polars, pyarrow.Table, dict, array-like; (n_rows, n_features)
             With the columns of `fit`.
         return_std : bool, default False
             Whether to return standard deviations too; only with ``loss="gaussian_nll"``. With

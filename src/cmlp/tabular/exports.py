@@ -99,7 +99,7 @@ class EstimatorExports:
 
         Parameters
         ----------
-        X : DataFrame of pandas or Polars, pyarrow.Table, array-like; (n_rows, n_features)
+        X : DataFrame of pandas or Polars, pyarrow.Table, dict, array-like; (n_rows, n_features)
             With the columns of `fit`.
 
         Returns

@@ -1,6 +1,6 @@
 """Jobs: the same work for every peer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -74,6 +74,18 @@ JOBS = {
         Job("table-dense", TABLE, "relu", "mse", 256, 2, 12_800, 1e-3, False, "adam"),
         Job("row", SMALL, "sigmoid", "quadratic", 1, 0, 1, 0.1, False),
         Job("predict-dense", DEEP, "relu", "cross_entropy", 10_000, 0, 10_000, 0.1, False),
+    )
+}
+
+
+# Shorter ones for ``cmlp bench``, which times all of them within 20 seconds.
+QUICK_JOBS = {
+    job.name: job
+    for job in (
+        replace(JOBS["reference"], name="quick-reference", epochs=1, samples=20_000),
+        replace(JOBS["deep-dense"], name="quick-deep", epochs=1, samples=6_400),
+        replace(JOBS["table-dense"], name="quick-table", epochs=1, samples=12_800),
+        replace(JOBS["row"], name="quick-row"),
     )
 }
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from cmlp import losses
+from cmlp._cli.errors import CommandError
 
 # Losses of regression: a label column is a number to predict with one output, not a class.
 REGRESSION_LOSSES = [
@@ -15,36 +16,33 @@ REGRESSION_LOSSES = [
 FEW_CLASSES, MANY_CLASSES, SAMPLES_PER_CLASS = 100, 1000, 10
 
 
-class CommandError(Exception):
-    """Raised if a command cannot be executed as given; `cli.main` prints the message."""
-
-
-def resolve_sizes(options, X, y, y_test):
+def resolve_sizes(layers, loss, X, y, y_test):
     """Return the layer sizes, inputs first, as a list of int.
 
     Parameters
     ----------
-    options : argparse.Namespace
-        With `layers`, None for one hidden layer of 30 units, and `loss`.
+    layers : str, list of int or None
+        None for one hidden layer of 30 units.
+    loss : Loss
     X : array_like, shape (n_samples, ...)
     y : ndarray, shape (n_samples,) or (n_samples, n_outputs)
     y_test : ndarray
         The same for test data.
     """
     inputs = int(np.prod(np.shape(X)[1:]))
-    sizes = None if options.layers is None else parse_layers(options.layers, inputs)
+    sizes = None if layers is None else parse_layers(layers, inputs)
     if y.ndim == 2:
         outputs = y.shape[1]
-    elif options.loss in REGRESSION_LOSSES:
+    elif loss.name in REGRESSION_LOSSES:
         outputs = 1
     else:
         outputs = count_classes(sizes, np.concatenate([y, y_test]))
-    outputs *= losses.LOSSES[options.loss].blocks
+    outputs *= loss.blocks
     if sizes is None:
         return [inputs, 30, outputs]
-    if options.loss in REGRESSION_LOSSES and sizes[-1] != outputs:
+    if loss.name in REGRESSION_LOSSES and sizes[-1] != outputs:
         raise CommandError(
-            f"--layers {options.layers}: the last must be {outputs} for --loss {options.loss}, "
+            f"--layers {layers}: the last must be {outputs} for --loss {loss.name}, "
             "which predicts numbers"
         )
     return sizes
@@ -71,8 +69,8 @@ def count_classes(sizes, labels):
 def parse_layers(layers, inputs):
     """Return the sizes that ``--layers`` lists, a list of int that begins with `inputs`."""
     try:
-        sizes = [int(size) for size in layers.split(",")]
-    except ValueError:
+        sizes = [int(size) for size in (layers.split(",") if isinstance(layers, str) else layers)]
+    except (TypeError, ValueError):
         raise CommandError(
             f"--layers {layers}: it must be whole numbers separated by commas"
         ) from None

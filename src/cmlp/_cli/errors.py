@@ -1,0 +1,29 @@
+"""The error of a command that cannot be executed as given."""
+
+from cmlp._utils.validation import find_similar
+
+# Names that a message lists before it ends with the number of the others.
+MOST_NAMES = 30
+
+
+class CommandError(Exception):
+    """Raised if a command cannot be executed as given; `cli.main` prints the message."""
+
+
+def list_names(names):
+    """Return names separated by commas, at most `MOST_NAMES` of them."""
+    names = list(names)
+    shown = ", ".join(names[:MOST_NAMES])
+    more = len(names) - MOST_NAMES
+    return f"{shown} and {more} others" if more > 0 else shown
+
+
+def count_nouns(count, noun):
+    """Return a number with a noun, in the plural unless the number is 1."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def suggest(name, names):
+    """Return the end of a message that suggests the most similar of some names, or nothing."""
+    near = find_similar(name, names)
+    return f" (did you mean {near!r}?)" if near else ""

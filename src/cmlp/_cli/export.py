@@ -1,0 +1,118 @@
+"""``cmlp export`` and ``cmlp info``: other formats, and descriptions of models."""
+
+import io
+import warnings
+from pathlib import Path
+
+from cmlp import QuantizedNetwork, formats
+from cmlp._cli.errors import CommandError, count_nouns, list_names
+from cmlp._cli.models import is_estimator, list_inputs, load_model
+from cmlp._utils.validation import import_optional
+from cmlp.config import show_config
+from cmlp.formats.atomic import replace_file
+
+# Of programs that `torch.export` saves.
+TORCH_EXTENSION = ".pt2"
+
+
+def run_export(options):
+    """Write a model in another format; that of a model for tables includes its preprocessing."""
+    model = load_model(options.model)
+    target = formats.get_format(options.to)
+    out = options.out or str(Path(options.model).with_suffix(target.extension or TORCH_EXTENSION))
+    if target.name == "torch":
+        export_torch(model, out)
+        print(f"wrote {out}")
+        return
+    if target.is_native and Path(out).suffix != target.extension:
+        raise CommandError(f"--out {out}: it must end in {target.extension}")
+    if is_estimator(model):
+        export_estimator(model, options, out)
+    else:
+        write_options = select_write_options(options)
+        if isinstance(model, QuantizedNetwork):
+            write_options.pop("weights", None)  # they are 8-bit integers
+        target.write(model.state, out, **write_options)
+    print(f"wrote {out}")
+
+
+def export_estimator(model, options, out):
+    """Write an estimator for tables in the format that the options select."""
+    if options.uint8 or options.labels:
+        raise CommandError("--uint8 and --labels are options of networks")
+    if options.to == "onnx":
+        model.to_onnx(out)
+    elif options.to == "c":
+        model.to_c(out, **select_write_options(options))
+    else:
+        model.save(out)
+
+
+def export_torch(model, out):
+    """Write a model as a program of `torch.export`, which needs PyTorch only.
+
+    It reads rows of numbers of the model's dtype; for an estimator, those that `encode` returns.
+
+    Parameters
+    ----------
+    model : Network or estimator
+    out : str
+    """
+    if isinstance(model, QuantizedNetwork):
+        raise CommandError("--to torch must not be given for a quantized network")
+    network = model.networks_[0] if is_estimator(model) else model
+    torch = import_optional("torch", "--to torch", "PyTorch", "torch")
+    rows = torch.zeros(2, network.size[0], dtype=getattr(torch, network.dtype.name))
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of PyTorch about itself
+        shapes = ({0: torch.export.Dim("rows")},)
+        program = torch.export.export(model.to_torch(), (rows,), dynamic_shapes=shapes)
+        torch.export.save(program, stream)
+    with replace_file(out) as file:
+        file.write(stream.getvalue())
+
+
+def select_write_options(options):
+    """Return the options of ``export`` that belong to the format, as its `write` takes them."""
+    if options.to == "onnx":
+        return {
+            "input_dtype": "uint8" if options.uint8 else "float32",
+            "labels": True if options.labels else None,
+        }
+    if options.to == "c":
+        return {
+            "name": options.name,
+            "weights": "int8" if options.int8 else "float32",
+            "own_math": options.own_math,
+        }
+    return {}
+
+
+def run_info(options):
+    """Print a model's layers, or the configuration of cmlp on this machine."""
+    if not options.model:
+        show_config()
+        return
+    model = load_model(options.model)
+    print(model)
+    if is_estimator(model):
+        describe_estimator(model)
+    else:
+        model.summary()
+
+
+def describe_estimator(model):
+    """Print columns, classes and networks of an estimator for tables."""
+    encoder, names = model.encoder_, list_inputs(model)
+    if not isinstance(names, list):
+        names = [f"x{i}" for i in range(names)]
+    print(f"numbers: {list_names(names[i] for i in encoder.numeric_columns_) or 'none'}")
+    print("categories:" + " none" * (not len(encoder.categorical_columns_)))
+    for i, categories in zip(encoder.categorical_columns_, encoder.categories_, strict=True):
+        print(f"  {names[i]}: {list_names(map(str, categories))}")
+    if hasattr(model, "classes_"):
+        print(f"classes: {list_names(map(str, model.classes_))}")
+    epochs = ", ".join(map(str, model.best_epochs_))
+    print(f"{count_nouns(len(model.networks_), 'network')}, best epoch {epochs}")
+    model.networks_[0].summary()

@@ -1,0 +1,168 @@
+"""Models in files, and what they need of a table."""
+
+import numpy as np
+
+from cmlp import Network, QuantizedNetwork, formats
+from cmlp._cli.errors import CommandError
+from cmlp._cli.tables import CATEGORY, NUMBER, check_columns, find_column
+from cmlp._model.state import ModelState
+
+
+def load_model(path):
+    """Return the `Network`, `QuantizedNetwork` or estimator for tables that a file stores."""
+    native = formats.get_native_format(path, for_reading=True)
+    with native.open_archive(path) as reader:
+        section = reader.header.get("tabular")
+    if section is not None:
+        from cmlp.tabular import RealMLPClassifier, RealMLPRegressor
+
+        name = section.get("class") if isinstance(section, dict) else None
+        is_regressor = name == RealMLPRegressor.__name__
+        return (RealMLPRegressor if is_regressor else RealMLPClassifier).load(path)
+    state = native.read(path)
+    if isinstance(state, ModelState):
+        state.checkpoint = None  # as in Network.load
+        return Network.from_state(state)
+    return QuantizedNetwork(state)
+
+
+def is_estimator(model):
+    """Return whether a model is an estimator for tables."""
+    return not isinstance(model, (Network, QuantizedNetwork))
+
+
+def list_inputs(model):
+    """Return the names of the columns that a model reads, or their number if it has no names."""
+    if not is_estimator(model):
+        return model.size[0]
+    names = getattr(model.encoder_, "feature_names_in_", None)
+    return model.n_features_in_ if names is None else list(names)
+
+
+def choose_inputs(model, path, names, has_names, target=None):
+    """Return which columns of a table a model reads.
+
+    Parameters
+    ----------
+    model : Network, QuantizedNetwork or estimator
+    path : str
+    names : list of str
+        The columns of the table.
+    has_names : bool
+        Whether the names are in the file.
+    target : str, optional
+        The target's column, as for `find_column`. If the model or the table has no names of
+        columns, the model reads all but the target, in the order of the file.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    CommandError
+        If columns are missing, or their number does not fit.
+    """
+    needed = list_inputs(model)
+    if isinstance(needed, list):
+        if has_names or set(needed) <= set(names):
+            check_columns(path, names, needed)
+            return needed
+        needed = len(needed)
+    if target is not None or len(names) == needed + 1:
+        target = find_column(path, names, has_names, target)
+        names = [name for name in names if name != target]
+    if len(names) != needed:
+        beside = "" if target is None else f" beside the target {target!r}"
+        raise CommandError(
+            f"{path}: without names of columns, the model needs {needed} in the order of its "
+            f"training data; got {len(names)}{beside}"
+        )
+    return names
+
+
+def choose_target(model, path, names, has_names, target=None):
+    """Return the name of the target's column in a table.
+
+    Parameters
+    ----------
+    model, path, names, has_names, target
+        As for `choose_inputs`. Without a target, it is the only column that the model does not
+        read, or else as for `find_column`.
+
+    Raises
+    ------
+    CommandError, ValueError
+        If there is no such column, or the model reads it.
+    """
+    needed = list_inputs(model)
+    needed = needed if isinstance(needed, list) else []
+    others = [name for name in names if name not in needed]
+    if target is None and needed and len(others) == 1:
+        return others[0]
+    name = find_column(path, names, has_names, target)
+    if name in needed:
+        raise CommandError(
+            f"{path}: give the column of the target by --target; "
+            + (f"the model reads {name!r}" if others else "the model reads all columns of the file")
+        )
+    return name
+
+
+def choose_kinds(model, inputs):
+    """Return a dict from the names of the columns that a model reads to their kinds."""
+    if not is_estimator(model):
+        return dict.fromkeys(inputs, NUMBER)
+    categorical = set(model.encoder_.categorical_columns_.tolist())
+    return {name: CATEGORY if i in categorical else NUMBER for i, name in enumerate(inputs)}
+
+
+def make_inputs(model, table, inputs):
+    """Return columns of a table as a model takes them.
+
+    Parameters
+    ----------
+    model : Network, QuantizedNetwork or estimator
+    table : Table
+        Of the kinds that `choose_kinds` returns.
+    inputs : list of str
+
+    Returns
+    -------
+    dict from str to ndarray, or ndarray of float32, shape (n_rows, n_columns)
+    """
+    if not is_estimator(model):
+        return table.to_matrix(inputs)
+    arrays = [table.columns[name] for name in inputs]
+    encoder, names = model.encoder_, list_inputs(model)
+    for i, categories in zip(encoder.categorical_columns_, encoder.categories_, strict=True):
+        arrays[i] = match_values(arrays[i], categories.tolist())
+    return dict(zip(names if isinstance(names, list) else inputs, arrays, strict=True))
+
+
+def match_values(column, known):
+    """Return texts as the categories or labels that are written like them; others unchanged.
+
+    Parameters
+    ----------
+    column : ndarray of str objects or None, shape (n_rows,)
+    known : list of str, int, float or bool
+    """
+    lookup = {str(value): value for value in known}
+    numbers = {float(value): value for value in known if not isinstance(value, str)}
+    if numbers:
+        texts = {text for text in column.tolist() if text is not None and text not in lookup}
+        lookup |= {
+            text: value for text in texts if (value := find_number(text, numbers)) is not None
+        }
+    matched = np.empty(len(column), object)
+    matched[:] = [lookup.get(text, text) for text in column.tolist()]
+    return matched
+
+
+def find_number(text, numbers):
+    """Return the value of a dict from floats that a text stands for, or None."""
+    try:
+        return numbers.get(float(text.replace(",", ".")))
+    except ValueError:
+        return None

@@ -1,0 +1,72 @@
+"""Standardized inputs and targets, folded into the first and last weights of a network.
+
+A network is trained on (x - mean) / deviation. Afterwards, dividing its first weights by the
+deviations and subtracting their product with the means from the first biases makes it compute the
+same from x itself, so that files, exports and predictions need no other step.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# Losses whose minimum moves with the unit of the targets: standardized targets change nothing else.
+EQUIVARIANT_LOSSES = ("mse", "mae", "pinball")
+
+
+@dataclass
+class Standardization:
+    """Means and deviations of columns.
+
+    Attributes
+    ----------
+    mean, deviation : ndarray of float64, shape (n_columns,)
+        The deviation is 1 for a constant column.
+    """
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    @classmethod
+    def learn(cls, values):
+        """Return those of an array (n_rows,) or (n_rows, n_columns)."""
+        table = values.reshape(len(values), -1)
+        mean = table.mean(0, dtype=np.float64)
+        deviation = table.std(0, dtype=np.float64)
+        # The rounding of a constant column is not a deviation.
+        deviation[deviation <= 1e-9 * np.abs(mean)] = 1.0
+        deviation[deviation == 0] = 1.0
+        return cls(mean, deviation)
+
+    def apply(self, values):
+        """Return an array of the shape of `values`, float32 or, for targets (n_rows,), float64."""
+        if values.ndim == 1:
+            return (values - self.mean[0]) / self.deviation[0]
+        scaled = (values - self.mean.astype(np.float32)) / self.deviation.astype(np.float32)
+        return scaled.astype(np.float32, copy=False)
+
+
+def can_fold(network):
+    """Return whether `fold_inputs` supports a network.
+
+    It supports neither input layers nor layer normalization of the first layer, which subtracts a
+    mean over the units before the bias is added.
+    """
+    has_layer_norm = network.scale[0] is not None and network.running_mean[0] is None
+    return not (network.state.architecture.encoders or has_layer_norm)
+
+
+def fold_inputs(network, columns):
+    """Make a network that was trained on standardized columns read the columns themselves."""
+    weight = network.weight[0].astype(np.float64) / columns.deviation
+    shift = weight @ columns.mean[:, None]
+    if network.running_mean[0] is None:
+        network.bias[0][:] = network.bias[0] - shift
+    else:  # the bias is added after the normalization
+        network.running_mean[0][:] = network.running_mean[0] + shift
+    network.weight[0][:] = weight
+
+
+def fold_targets(network, targets):
+    """Make a network that was trained on standardized targets predict the targets themselves."""
+    network.bias[-1][:] = network.bias[-1] * targets.deviation[0] + targets.mean[0]
+    network.weight[-1][:] = network.weight[-1] * targets.deviation[0]
