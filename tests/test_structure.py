@@ -38,7 +38,8 @@ LAYERS = [
     tabular.onnx_pipeline tabular.pandas_columns tabular.polars_columns tabular.scaling
     tabular.selection tabular.settings tabular.tables tabular.targets tabular.torch_pipeline
     tabular.training""",
-    """sklearn sklearn.constraints sklearn.estimators sklearn.labels sklearn.losses sklearn.mixin
+    """sklearn sklearn.combinations sklearn.constraints sklearn.estimators sklearn.labels
+    sklearn.losses sklearn.mixin
     sklearn.nested sklearn.onnx_converter sklearn.optimizers sklearn.parameters sklearn.pickling
     sklearn.prediction sklearn.ranks sklearn.registration sklearn.schedules sklearn.sources
     sklearn.stopping sklearn.tasks sklearn.threadpool sklearn.unavailable sklearn.validation""",

@@ -12,7 +12,6 @@ from sklearn.utils.validation import validate_data
 
 from cmlp._core.inputs import Targets
 from cmlp._model.optimizer_state import OptimizerState
-from cmlp._model.tasks import TASKS
 from cmlp._training import lbfgs
 from cmlp._training.arguments import start_schedules
 from cmlp._training.evaluation import make_validation
@@ -28,6 +27,7 @@ from cmlp.formats.sklearn_mlp import to_cmlp_activation
 from cmlp.lbfgs import LBFGS
 from cmlp.metrics import resolve_metrics
 from cmlp.network import Network
+from cmlp.sklearn.combinations import CombinationChecks
 from cmlp.sklearn.losses import OUT_ACTIVATIONS
 from cmlp.sklearn.nested import NestedArguments
 from cmlp.sklearn.optimizers import choose_optimizer
@@ -42,7 +42,9 @@ from cmlp.sklearn.unavailable import GuardedParameters, get_arrays
 from cmlp.sklearn.validation import WeightedSamples, split_samples
 
 
-class EngineMixin(TaskMixin, NestedArguments, PredictionMixin, GuardedParameters):
+class EngineMixin(
+    TaskMixin, CombinationChecks, NestedArguments, PredictionMixin, GuardedParameters
+):  # fmt: skip
     """Train and evaluate a scikit-learn multilayer perceptron with cmlp.
 
     In an estimator's bases it precedes scikit-learn's class, and it overrides that class's private
@@ -208,9 +210,6 @@ class EngineMixin(TaskMixin, NestedArguments, PredictionMixin, GuardedParameters
             self._synchronize()
         return pack_fitted(super().__getstate__())
 
-    def __getstate__(self):
-        return {key: value for key, value in super().__getstate__().items() if key != "_tasks"}
-
     def __setstate__(self, state):
         # An estimator that an earlier version has pickled lacks later arguments.
         super().__setstate__(list_defaults(type(self)) | unpack_fitted(state))
@@ -234,22 +233,6 @@ class EngineMixin(TaskMixin, NestedArguments, PredictionMixin, GuardedParameters
             return super()._fit(X, y, sample_weight, incremental)
         with self._report_tasks((X, y, sample_weight)):
             return super()._fit(X, y, sample_weight, incremental)
-
-    def _check_combinations(self):
-        # Raise ValueError for arguments that do not fit each other or are not known.
-        if self.batch_norm and self.normalization is not None:
-            raise ValueError(
-                f"normalization must be None with batch_norm=True; got {self.normalization!r}"
-            )
-        if isinstance(self.initializer, str) and self.initializer == "data":
-            for name in ("normalization", "batch_norm"):
-                if getattr(self, name):
-                    raise ValueError(f"initializer must not be 'data' with {name}")
-            if self._get_ranks():
-                raise ValueError("initializer must not be 'data' with comm or shards")
-        self._choose_loss()
-        start_schedules(self)
-        resolve_metrics(self.metrics or (), TASKS)
 
     def _resolve_threads(self):
         if self.threads is not None:
@@ -275,14 +258,6 @@ class EngineMixin(TaskMixin, NestedArguments, PredictionMixin, GuardedParameters
             sample_weight = np.array(sample_weight, np.float64)
             check_range(sample_weight, network.dtype)
         return rows, targets.set_weights(sample_weight)
-
-    def _check_same_loss(self):
-        # Raise ValueError if `loss` has been changed since the fit that training continues.
-        if self._network.state.architecture.loss != self._choose_loss()[0]:
-            raise ValueError(
-                f"loss must not change with warm_start and partial_fit; got {self.loss!r} after "
-                f"{self._network.loss!r}"
-            )
 
     def _make_targets(self, y):
         # Return binarized labels, or real targets, as the compiled code reads them.
@@ -487,20 +462,6 @@ class EngineMixin(TaskMixin, NestedArguments, PredictionMixin, GuardedParameters
             self.loss_ = result.fun
             for task in tasks:
                 task.on_epoch_end(network, self.n_iter_, {})
-
-    def _check_lbfgs_arguments(self):
-        values = {name: getattr(self, name) for name in (
-            "optimizer", "schedule", "decay_schedule", "dropout_schedule", "callbacks", "max_norm",
-        )}  # fmt: skip
-        values["validation_data"] = self.__dict__.get("_validation_data")
-        values["comm or shards"] = self._get_ranks()
-        for name in ("dropout", "input_dropout", "input_noise"):
-            values[name] = getattr(self, name) if np.any(getattr(self, name)) else None
-        values["metrics"] = self.metrics or None
-        values["a loss that is a callable"] = self._choose_loss()[0].call
-        for name, value in values.items():
-            if value is not None:
-                raise ValueError(f"solver='lbfgs' does not support {name}")
 
     def _set_packed_layout(self, layer_units):
         # The offsets of the parameters in the vector that scikit-learn's `_loss_grad_lbfgs` takes.

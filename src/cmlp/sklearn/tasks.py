@@ -9,6 +9,9 @@ from cmlp.sklearn.parameters import expose_parameters
 class TaskMixin(CallbackSupportMixin):
     """A base of the estimators."""
 
+    def __getstate__(self):
+        return {key: value for key, value in super().__getstate__().items() if key != "_tasks"}
+
     @contextmanager
     def _report_tasks(self, data):
         # Report the epochs of `fit` within a ``with`` block; `data`: its arguments.
