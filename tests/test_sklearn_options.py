@@ -5,12 +5,13 @@ import pytest
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import make_classification, make_multilabel_classification, make_regression
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, log_loss
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cmlp import AdamW, schedules
+from cmlp.metrics import Metric
 from cmlp.normalizations import BatchNorm, LayerNorm
 from cmlp.sklearn import MLPClassifier, MLPRegressor
 
@@ -104,11 +105,11 @@ def test_options_have_an_effect(options):
         plain = {}
     one, same = (MLPRegressor(**fixed, **options).fit(X, y) for _ in range(2))
     other = MLPRegressor(**fixed, **plain).fit(X, y)
-    assert (one.coefs_[0] == same.coefs_[0]).all()
-    assert (one.coefs_[0] != other.coefs_[0]).any()
+    assert (one.network_.weight[0] == same.network_.weight[0]).all()
+    assert (one.network_.weight[0] != other.network_.weight[0]).any()
     assert np.isfinite(clone(one).fit(X, y).loss_)
     if "max_norm" in options:
-        assert np.linalg.norm(one.coefs_[0], axis=0).max() < 0.5 + 1e-9
+        assert np.linalg.norm(one.network_.weight[0], axis=0).max() < 0.5 + 1e-9
     if "lr_factors" in repr(options):  # parameter groups
         initial = MLPRegressor(**{**fixed, "max_iter": 1}, **options).fit(X, y)
         assert (one.intercepts_[0] == initial.intercepts_[0]).all()
@@ -207,3 +208,18 @@ def test_arguments_of_arguments():
     assert estimator.normalization == BatchNorm(0.3)
     with pytest.raises(ValueError, match="normalization must be an object of cmlp or its name"):
         MLPClassifier().set_params(normalization__momentum=0.3)
+
+
+def test_metrics_that_are_functions():
+    X, y = CLASSES
+    labels = np.array(["a", "b"])[(y > 0).astype(int)]
+    model = MLPClassifier(8, max_iter=3, random_state=0, metrics=[f1_score, "accuracy"])
+    last = model.fit(X, labels, validation_data=(X, labels)).history_.epochs[-1]
+    want = f1_score(labels, model.predict(X), pos_label="b")
+    assert last["val_f1_score"] == last["f1_score"] == pytest.approx(want)
+    assert "val_accuracy" in last
+    with pytest.raises(ValueError, match="different names"):
+        MLPClassifier(metrics=[f1_score, f1_score]).fit(X, labels)
+    regressor = MLPRegressor(8, max_iter=2, metrics=Metric(log_loss, needs="proba"))
+    with pytest.raises(ValueError, match="must not need probabilities"):
+        regressor.fit(X, X[:, 0])

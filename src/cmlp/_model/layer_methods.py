@@ -41,8 +41,8 @@ class LayerMethods:
 
         Their parameters and the running statistics of their batch normalizations no longer change,
         in all methods that train, until `unfreeze`. Their gradients are not computed, nor anything
-        of the backward pass below the lowest layer that is trained. Batch normalization then uses the
-        running statistics in training too, as in Keras; dropout remains. Copies, files and
+        of the backward pass below the lowest layer that is trained. Batch normalization then uses
+        the running statistics in training too, as in Keras; dropout remains. Copies, files and
         checkpoints have the same frozen layers. A callback may freeze layers for the next epoch.
 
         Parameters

@@ -4,7 +4,7 @@ import numpy as np
 
 from cmlp._model.tasks import TASKS
 from cmlp._training.arguments import start_schedules
-from cmlp.metrics import resolve_metrics
+from cmlp.metrics import resolve_metrics, split_metrics
 
 
 class CombinationChecks:
@@ -24,7 +24,7 @@ class CombinationChecks:
                 raise ValueError("initializer must not be 'data' with comm or shards")
         self._choose_loss()
         start_schedules(self)
-        resolve_metrics(self.metrics or (), TASKS)
+        resolve_metrics(split_metrics(self.metrics or ())[0], TASKS)
 
     def _check_same_loss(self):
         # Raise ValueError if `loss` has been changed since the fit that training continues.

@@ -29,7 +29,7 @@ CONSTRAINTS = {
     "initializer": [StrOptions({"auto", "data", *INITIALIZERS}), Real, callable, None],
     "batch_norm": ["boolean"],
     "normalization": [StrOptions({*NORMALIZATIONS}), BatchNorm, LayerNorm, list, tuple, None],
-    "metrics": [str, list, tuple, None],
+    "metrics": [str, list, tuple, callable, None],
     "transform_layer": [Integral],
     "callbacks": "no_validation",
     "dtype": [StrOptions({"float32", "float64"}), None],

@@ -78,9 +78,9 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
         supported for multilabel targets.
     callbacks : sequence of callables or of cmlp.callbacks.Callback, optional
         Called after each epoch with (network, epoch, record).
-    metrics : str or list of str, optional
-        Metrics of `cmlp.metrics`, such as ``"f1"``, which `history_` has for each epoch, and for
-        validation data as ``"val_f1"``.
+    metrics : str, callable, Metric, or list of them, optional
+        Metrics of `cmlp.metrics`, such as ``"f1"``, or functions as in `Network.fit`, which
+        `history_` has for each epoch, and for validation data as ``"val_f1"``.
     transform_layer : int, default -2
         The layer whose outputs `transform` returns: -1 is the output layer, -2 the last hidden
         layer, 0 the first.
@@ -292,9 +292,9 @@ class MLPRegressor(EngineMixin, neural_network.MLPRegressor):
         Whether the hidden layers have batch normalization: ``normalization="batch"``.
     callbacks : sequence of callables or of cmlp.callbacks.Callback, optional
         Called after each epoch with (network, epoch, record).
-    metrics : str or list of str, optional
-        Metrics of `cmlp.metrics`, such as ``"f1"``, which `history_` has for each epoch, and for
-        validation data as ``"val_f1"``.
+    metrics : str, callable, Metric, or list of them, optional
+        Metrics of `cmlp.metrics`, such as ``"f1"``, or functions as in `Network.fit`, which
+        `history_` has for each epoch, and for validation data as ``"val_f1"``.
     transform_layer : int, default -2
         The layer whose outputs `transform` returns: -1 is the output layer, -2 the last hidden
         layer, 0 the first.

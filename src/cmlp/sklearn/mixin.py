@@ -17,6 +17,7 @@ from cmlp._training.arguments import start_schedules
 from cmlp._training.evaluation import make_validation
 from cmlp._training.inputs import check_range, convert_rows, prepare_rows, split_pair
 from cmlp._training.loop import TrainingRun
+from cmlp._training.metric_functions import check_functions, measure_functions
 from cmlp._training.progress import choose_progress
 from cmlp._utils.fields import list_defaults
 from cmlp._utils.threads import resolve_jobs, resolve_threads
@@ -25,7 +26,7 @@ from cmlp.callbacks import resolve_callbacks
 from cmlp.errors import TrainingDiverged
 from cmlp.formats.sklearn_mlp import to_cmlp_activation
 from cmlp.lbfgs import LBFGS
-from cmlp.metrics import resolve_metrics
+from cmlp.metrics import resolve_metrics, split_metrics
 from cmlp.network import Network
 from cmlp.sklearn.combinations import CombinationChecks
 from cmlp.sklearn.losses import OUT_ACTIVATIONS
@@ -344,10 +345,11 @@ class EngineMixin(
             y = self._label_binarizer.transform(y)
         network, y = self._network, y.reshape(len(y), -1)
         architecture = network.state.architecture
+        names, functions = split_metrics(self.metrics)
         return make_validation(
             network.state, convert_rows(X, architecture.inputs, architecture.dtype),
             self._make_targets(y), y if architecture.loss.call else None, None,
-            resolve_metrics(self.metrics, (network.task,)), self._resolve_threads(),
+            resolve_metrics(names, (network.task,)), self._resolve_threads(), functions,
         )  # fmt: skip
 
     def _train(self, make_run, source, monitor, validate, epochs):
@@ -358,13 +360,21 @@ class EngineMixin(
         schedules = start_schedules(self)
         if self.schedule is None:
             schedules["schedule"] = self._optimizer
+        names, functions = split_metrics(self.metrics or ())
+        if functions:
+            state = self._network.state
+            check_functions(functions, state.architecture)
+            validate = measure_functions(
+                state, source, functions, self._resolve_threads(), validate, ranks is not None
+            )
         run = make_run(
             self._network, source, validate=validate, epochs=epochs,
             optimizer=optimizer_state.optimizer, optimizer_state=optimizer_state, **schedules,
             callbacks=[
                 monitor, *resolve_callbacks(self.callbacks or (), None), *self._make_tasks()
             ],
-            metrics=resolve_metrics(self.metrics or (), (self._network.task,)),
+            metrics=resolve_metrics(names, (self._network.task,)),
+            functions=tuple(metric.name for metric in functions),
             progress=choose_progress(None, 1 if shows else 0, epochs, source.n_samples),
             threads=self._resolve_threads(),
         )  # fmt: skip
