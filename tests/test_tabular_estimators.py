@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from cmlp import layers
+from cmlp import layers, losses
 from cmlp.tabular import RealMLPClassifier, RealMLPRegressor
 from cmlp.tabular.networks import InputColumns, make_network, make_optimizer
 from cmlp.tabular.settings import CLASSIFICATION, REGRESSION, resolve_settings
@@ -502,3 +502,17 @@ def test_invalid_arguments_are_named(arguments, message):
 def test_invalid_data_are_named(X, y, options, message):
     with pytest.raises(ValueError, match=message):
         RealMLPRegressor(**SMALL).fit(X, y, **options)
+
+
+def test_a_loss_of_cmlp_may_have_a_parameter(tmp_path, rng):
+    X = rng.normal(size=(400, 3))
+    options = {"max_epochs": 6, "random_state": 0}
+    fitted = [RealMLPRegressor("fast", loss=loss, **options).fit(X, X[:, 0])
+              for loss in ("huber", losses.huber(), losses.huber(0.1))]  # fmt: skip
+    by_name, default, other = [model.predict(X) for model in fitted]
+    assert (by_name == default).all()
+    assert (by_name != other).any()
+    fitted[2].save(tmp_path / "model.npz")
+    assert (RealMLPRegressor.load(tmp_path / "model.npz").predict(X) == other).all()
+    with pytest.raises(TypeError, match="loss must be a name; got Loss"):
+        RealMLPRegressor("fast", loss=losses.pinball(0.3)).fit(X, X[:, 0])

@@ -101,7 +101,7 @@ def measure_on_ranks(measure, make_metrics, X, y, comm, distribute):
 
 
 def take_part(exchange, X, y, distribute):
-    """Return the samples of this rank: with `distribute` a part of those that all ranks have."""
+    """Return the samples of this rank: with `distribute` its share of the rows of X and y."""
     if not distribute:
         return X, y
     cuts = divide(exchange, count_rows(X))

@@ -264,8 +264,9 @@ class RealMLPRegressor(RegressorMixin, RealMLP):
     ----------
     preset, variant, ... : as in `RealMLPClassifier`
         The other arguments are described there.
-    loss : {"mse", "mae", "huber", "log_cosh", "pinball", "gaussian_nll"}, default "mse"
-        ``"pinball"`` predicts quantiles, ``"gaussian_nll"`` means and standard deviations.
+    loss : {"mse", "mae", "huber", "log_cosh", "pinball", "gaussian_nll"} or Loss, default "mse"
+        ``"pinball"`` predicts quantiles, ``"gaussian_nll"`` means and standard deviations. Also
+        `cmlp.losses.huber(delta)`, where delta is in units of standardized targets.
     quantiles : float or sequence of float, default 0.5
         In ascending order; only for the loss ``"pinball"``. They never cross.
     clamp_output : bool, optional
@@ -314,7 +315,8 @@ class RealMLPRegressor(RegressorMixin, RealMLP):
 
     def _make_loss(self):
         allowed = {**REAL_LOSSES, "pinball": None, "gaussian_nll": None}
-        look_up("loss", self.loss, allowed)
+        is_own = isinstance(self.loss, losses.Loss) and self.loss.name in REAL_LOSSES
+        look_up("loss", self.loss.name if is_own else self.loss, allowed)
         if self.loss != "pinball" and np.any(np.asarray(self.quantiles) != 0.5):
             raise ValueError(f"quantiles must be 0.5 unless loss='pinball'; got {self.quantiles!r}")
         if self.loss == "pinball":
