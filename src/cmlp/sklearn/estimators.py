@@ -370,7 +370,7 @@ class MLPRegressor(EngineMixin, neural_network.MLPRegressor):
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
 
     def score(self, X, y, sample_weight=None):
-        """Return the R^2 of the predictions, or of quantiles the D^2.
+        """Return the R^2 of the predictions; for quantiles, their pinball D^2.
 
         Parameters
         ----------

@@ -49,10 +49,12 @@ class EngineMixin(
     """Train and evaluate a scikit-learn multilayer perceptron with cmlp.
 
     In an estimator's bases it precedes scikit-learn's class, and it overrides that class's private
-    methods for initialization, training and evaluation. `coefs_` and `intercepts_` are views of the
-    network's parameters, and read-only copies where the network has another dtype than X or batch
-    normalization, which is folded into them. They are not available where they do not describe the
-    network; see `cmlp.sklearn.unavailable`.
+    methods for initialization, training and evaluation. A subclass has the method `_choose_loss`,
+    which returns the network's loss and output activation.
+
+    `coefs_` and `intercepts_` are views of the network's parameters, and read-only copies where the
+    network has another dtype than X or batch normalization, which is folded into them. They are not
+    available where they do not describe the network; see `cmlp.sklearn.unavailable`.
     """
 
     def fit(self, X, y, sample_weight=None, *, validation_data=None, comm=None, shards=None,
@@ -109,9 +111,7 @@ class EngineMixin(
         layer_units = [*layer_units[:-1], layer_units[-1] * loss.blocks]
         super()._initialize(y, layer_units, dtype)
         self.out_activation_ = "exp" if loss.log_link else OUT_ACTIVATIONS[output]
-        self.__dict__.pop("_blocks", None)
-        if loss.blocks > 1:
-            self._blocks = loss.blocks
+        self._has_blocks = loss.blocks > 1  # whether a target has several outputs
         # The network of an earlier fit has other sizes, or running statistics of other data.
         # `_best_coefs` and `_best_intercepts` are copies for scikit-learn's own solver.
         for name in ("_optimizer", "_best_coefs", "_best_intercepts"):

@@ -69,7 +69,7 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         # Return the network's outputs as predictions, in the dtype of X.
         if self.out_activation_ == "exp":
             outputs = np.exp(outputs)
-        elif "_blocks" in self.__dict__:
+        elif self.__dict__.get("_has_blocks"):  # pickles of earlier versions do not have it
             outputs = self._synchronize().state.architecture.loss.predict(outputs)
         return self._convert_dtype(outputs)
 
@@ -107,7 +107,6 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         float
-            For quantiles, the mean of `sklearn.metrics.d2_pinball_score`.
         """
         for name, value in {"y": y, "sample_weight": sample_weight}.items():
             check_unmasked(name, value)
