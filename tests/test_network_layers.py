@@ -248,6 +248,13 @@ def test_frozen_layers_of_an_estimator():
     assert list_changed(net, before) == {1, 2}
 
 
+def test_frozen_layers_of_a_module_of_pytorch():
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    module = network(normalization=["batch", None, None]).freeze([0, -1]).to_torch()
+    names = {name.split(".")[0] for name, p in module.named_parameters() if not p.requires_grad}
+    assert names == {"0", "1", str(len(module) - 2)}
+
+
 def test_repr_and_summary(capsys):
     net = network().freeze(0)
     assert repr(net.layers[0]) == "<Dense 7 -> 12, relu, BatchNorm(), frozen>"
