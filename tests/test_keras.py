@@ -88,6 +88,14 @@ def test_models_can_be_saved_and_trained(keras, rng, tmp_path):
     assert Network.from_keras(model).alpha[0].std() > 0
 
 
+def test_frozen_layers_are_not_trainable(keras, rng):
+    net = network(rng, activation="prelu", normalization=["batch", None]).freeze(0)
+    model = net.to_keras()
+    assert [layer.trainable for layer in model.layers] == [False] * 3 + [True] * 3
+    X = rng.normal(size=(9, 6)).astype(np.float32)
+    np.testing.assert_allclose(predict(model, X), net(X), atol=TOLERANCE)
+
+
 def test_refusals(keras):
     net = Network([3, 4, 1], loss="mse", input_layers=[layers.Scale()], seed=0)
     with pytest.raises(

@@ -134,8 +134,8 @@ def test_a_network_without_trained_layers_is_not_trained():
     assert list_changed(net, before) == set()
 
 
-@pytest.mark.parametrize("optimizer", [SGD(0.05), Adam(0.01)], ids=str)
-def test_partial_fit_continues_when_layers_are_frozen(optimizer):
+@pytest.mark.parametrize("optimizer", [SGD(0.05, dampening=0.5), Adam(0.01)], ids=str)
+def test_partial_fit_continues_when_layers_are_frozen(tmp_path, optimizer):
     net = network(normalization=None)
     net.partial_fit(X, Y, optimizer=optimizer)
     state = net.state.optimizer
@@ -145,11 +145,14 @@ def test_partial_fit_continues_when_layers_are_frozen(optimizer):
     assert net.state.optimizer is state
     assert list_changed(net, before) == {3}
     net.unfreeze()
-    before, twin = copy_arrays(net), pickle.loads(pickle.dumps(net))
+    net.save(tmp_path / "net.npz", optimizer=True)  # with fewer frozen layers than in training
+    before, twins = copy_arrays(net), [pickle.loads(pickle.dumps(net)), net.copy()]
+    twins.append(Network.load(tmp_path / "net.npz"))
     net.partial_fit(X, Y)
-    twin.partial_fit(X, Y)
     assert list_changed(net, before) == {0, 1, 2, 3}
-    assert_same_state(net, twin)
+    for twin in twins:
+        twin.partial_fit(X, Y)
+        assert_same_state(net, twin)
 
 
 def test_files_copies_and_checkpoints_have_the_frozen_layers(tmp_path):
@@ -276,6 +279,13 @@ def test_frozen_layers_of_an_estimator():
         estimator.fit(X, Y)
     assert estimator.network_ is net
     assert list_changed(net, before) == {1, 2}
+
+
+def test_frozen_layers_of_a_module_of_pytorch():
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    module = network(normalization=["batch", None, None]).freeze([0, -1]).to_torch()
+    names = {name.split(".")[0] for name, p in module.named_parameters() if not p.requires_grad}
+    assert names == {"0", "1", str(len(module) - 2)}
 
 
 def test_repr_and_summary(capsys):

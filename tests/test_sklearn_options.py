@@ -220,6 +220,8 @@ def test_metrics_that_are_functions():
     assert "val_accuracy" in last
     with pytest.raises(ValueError, match="different names"):
         MLPClassifier(metrics=[f1_score, f1_score]).fit(X, labels)
-    regressor = MLPRegressor(hidden_layer_sizes=8, max_iter=2, metrics=Metric(log_loss, needs="proba"))
+    regressor = MLPRegressor(
+        hidden_layer_sizes=8, max_iter=2, metrics=Metric(log_loss, needs="proba")
+    )
     with pytest.raises(ValueError, match="must not need probabilities"):
         regressor.fit(X, X[:, 0])

@@ -3,7 +3,6 @@
 from contextlib import contextmanager
 from dataclasses import fields, replace
 
-from cmlp._core import kernels
 from cmlp._core.training import OptimizerKernel
 from cmlp._model.parameter_groups import check_trainable, make_groups
 from cmlp._model.parameters import TensorBlock
@@ -52,34 +51,46 @@ class OptimizerState:
     def __init__(self, optimizer, parameters):
         check_dtype(optimizer, parameters.dtype)
         self.optimizer, self.is_averaged = optimizer, False
-        self._make_groups(parameters)
-        self.blocks = self._make_blocks(parameters)
+        self.blocks = {}
+        if optimizer.kernel != "sgd":
+            for name in ("gradient", *self._list_moment_names()):
+                self.blocks[name] = parameters.make_zeros().block
+            for name in self._list_moment_names()[:1]:
+                self.blocks[name][:] = optimizer.initial_state
         if optimizer.average is not None:
             self.blocks["average"] = parameters.make_zeros().block
             self.blocks["average"][:] = parameters.block
+        self._make_groups(parameters)
         self._make_kernel()
 
-    @property
-    def _kernel_name(self):
-        # Plain gradient descent adds to all weights at once. With frozen ones it is "momentum"
-        # with a momentum of 0.
-        name = self.optimizer.kernel
-        return "momentum" if name == "sgd" and self._layout[2] else name
+    def _list_moment_names(self):
+        optimizer = self.optimizer
+        return [f"{optimizer.moment_storage}_{i}" for i in range(optimizer.states)]
 
     def _make_groups(self, parameters):
         self._layout = parameters.tensors, parameters.dtype, parameters.frozen
         optimizer = self.optimizer
-        if self._kernel_name != optimizer.kernel:
-            optimizer = replace(optimizer, dampening=0.0)  # which is for momentum only
+        if optimizer.kernel == "sgd":
+            optimizer = replace(optimizer, dampening=0.0)  # which acts on a momentum only
         groups, indices = make_groups(optimizer, parameters.tensors, parameters.frozen)
         self._groups = groups, {parameters.offsets[t]: index for t, index in indices.items()}
 
-    def _make_blocks(self, parameters):
-        names = ["gradient", *self._list_moment_names()] if self._kernel_name != "sgd" else []
-        blocks = {name: parameters.make_zeros().block for name in names}
-        for name in names[1:2]:
-            blocks[name][:] = self.optimizer.initial_state
-        return blocks
+    def _make_kernel(self):
+        optimizer, blocks = self.optimizer, self.blocks
+        name, moments = optimizer.kernel, self._list_moment_names()
+        if name == "sgd" and self._layout[2]:
+            # Plain gradient descent adds to all weights at once. With frozen ones it is momentum
+            # with a factor of 0, whose arrays hold nothing between two steps.
+            name, moments, layout = "momentum", ["state_0"], TensorBlock(*self._layout)
+            blocks = {"gradient": layout.block, "state_0": layout.make_zeros().block}
+        self.kernel = OptimizerKernel(
+            name, *self._groups, clip_value=optimizer.clip_value or 0,
+            clip_norm=optimizer.clip_norm or 0,
+            penalty=-1 if optimizer.penalty is None else optimizer.penalty,
+            accumulate=optimizer.accumulate, gradient=blocks.get("gradient"),
+            states=[blocks[moment] for moment in moments],
+            mean=blocks.get("average"), mean_rate=1 - (optimizer.average or 0),
+        )  # fmt: skip
 
     def update_frozen(self, parameters):
         """Prepare for training the layers that are not frozen now; the arrays remain.
@@ -90,30 +101,11 @@ class OptimizerState:
             If all layers are frozen.
         """
         check_trainable(parameters.tensors, parameters.frozen)
-        if parameters.frozen == self._layout[2]:
-            return
-        position = self.position
-        self._make_groups(parameters)
-        if self.optimizer.kernel == "sgd":
-            self.blocks = self._make_blocks(parameters)
-        self._make_kernel()
-        self.position = position
-
-    def _list_moment_names(self):
-        name = self._kernel_name
-        states = 0 if name == "sgd" else kernels.OPTIMIZERS[name].states
-        return [f"{self.optimizer.moment_storage}_{i}" for i in range(states)]
-
-    def _make_kernel(self):
-        optimizer = self.optimizer
-        self.kernel = OptimizerKernel(
-            self._kernel_name, *self._groups, clip_value=optimizer.clip_value or 0,
-            clip_norm=optimizer.clip_norm or 0,
-            penalty=-1 if optimizer.penalty is None else optimizer.penalty,
-            accumulate=optimizer.accumulate, gradient=self.blocks.get("gradient"),
-            states=[self.blocks[name] for name in self._list_moment_names()],
-            mean=self.blocks.get("average"), mean_rate=1 - (optimizer.average or 0),
-        )  # fmt: skip
+        if parameters.frozen != self._layout[2]:
+            position = self.position
+            self._make_groups(parameters)
+            self._make_kernel()
+            self.position = position
 
     def replace_gradient(self, block):
         """Use another block of zeros, laid out like the parameters, for the gradient."""

@@ -48,10 +48,11 @@ def take_step(state, gradient, optimizer_state):
     """Change the parameters, and the state of the optimizer."""
     optimizer, parameters = optimizer_state.optimizer, state.parameters
     optimizer_state.update_frozen(parameters)
-    if optimizer_state.kernel.is_plain and not state.architecture.max_norm:
+    is_plain = optimizer.kernel == "sgd"
+    if is_plain and not (parameters.frozen or state.architecture.max_norm):
         descend(state.program, gradient.tensors.block, optimizer.lr)
         return
-    if optimizer_state.kernel.is_plain:
+    if is_plain:
         # Imported here because few calls need it.
         from cmlp._training.sharding import separate_gradient
 

@@ -412,7 +412,7 @@ def prepare_sharded(network, X, y, options, optimizer, prepare_parts, exchange,
     check_ranks(exchange, network, source, options, common)
     state = network.state
     source, own = shard_source(source, options, exchange)
-    if optimizer_state is None or optimizer_state.kernel.is_plain:
+    if optimizer_state is None or optimizer_state.optimizer.kernel == "sgd":
         optimizer_state = OptimizerState(separate_gradient(optimizer), state.parameters)
     if exchange is not None:
         exchange.most_bytes = 8 * (source.steps or 0) + 16 * (MOST_SUMS + exchange.size * own)

@@ -65,7 +65,8 @@ def write(state, target=None):
     options = {"dtype": architecture.dtype.name}
     layers, weights = [], []
 
-    def add(layer, *names):
+    def add(layer, *names, trainable=True):
+        layer.trainable = trainable
         layers.append(layer)
         weights.append([arrays[name].T if name.startswith("weight") else arrays[name][:, 0]
                         for name in names])  # fmt: skip
@@ -75,20 +76,22 @@ def write(state, target=None):
     if architecture.input_dropout:
         add(keras.layers.Dropout(architecture.input_dropout, **options))
     for l, layer in enumerate(architecture.dense):
-        normalization = layer.normalization
+        normalization, trainable = layer.normalization, not layer.frozen
         dense = keras.layers.Dense(layer.units, use_bias=normalization is None, **options)
-        add(dense, f"weight_{l}", *([f"bias_{l}"] if normalization is None else []))
+        names = [f"weight_{l}", *([f"bias_{l}"] if normalization is None else [])]
+        add(dense, *names, trainable=trainable)
         names = [f"scale_{l}", f"bias_{l}"]
         if isinstance(normalization, BatchNorm):
             names += [f"running_mean_{l}", f"running_variance_{l}"]
             momentum, eps = 1 - normalization.momentum, normalization.eps
-            add(keras.layers.BatchNormalization(momentum=momentum, epsilon=eps, **options), *names)
+            normalize = keras.layers.BatchNormalization(momentum=momentum, epsilon=eps, **options)
+            add(normalize, *names, trainable=trainable)
         elif normalization is not None:
-            epsilon = normalization.eps
-            add(keras.layers.LayerNormalization(epsilon=epsilon, **options), *names)
+            normalize = keras.layers.LayerNormalization(epsilon=normalization.eps, **options)
+            add(normalize, *names, trainable=trainable)
         if layer.activation.name != "identity":
             alpha = [f"alpha_{l}"] if layer.activation.parametric else []
-            add(make_activation(layer.activation, options), *alpha)
+            add(make_activation(layer.activation, options), *alpha, trainable=trainable)
         if layer.dropout:
             add(keras.layers.Dropout(layer.dropout, **options))
     model = keras.Sequential([keras.Input((architecture.inputs,), **options), *layers])

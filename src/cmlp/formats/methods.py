@@ -192,8 +192,9 @@ class FileMethods:
         Returns
         -------
         torch.nn.Sequential
-            In evaluation mode, of the network's dtype, with its dropout modules. The modules of
-            input layers are in `cmlp.formats.torch_modules`; `from_torch` does not read them.
+            In evaluation mode, of the network's dtype, with its dropout modules. Parameters of
+            frozen layers do not require gradients. The modules of input layers are in
+            `cmlp.formats.torch_modules`; `from_torch` does not read them.
 
         Raises
         ------
@@ -229,9 +230,9 @@ class FileMethods:
         -------
         keras.Sequential
             With weights of the network's dtype, its dropout and its noise, not compiled, for any
-            backend of Keras 3; most backends multiply float64 in float32. The layers of activations
-            that Keras does not have are in `cmlp.formats.keras_layers`, which has to be imported
-            before `keras.saving.load_model`.
+            backend of Keras 3; most backends multiply float64 in float32. Frozen layers are not
+            trainable. The layers of activations that Keras does not have are in
+            `cmlp.formats.keras_layers`, which has to be imported before `keras.saving.load_model`.
 
         Raises
         ------

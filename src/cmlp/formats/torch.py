@@ -85,7 +85,7 @@ def write(state, target=None):
     ]
     inputs = architecture.encoded_inputs
     for l, layer in enumerate(architecture.dense):
-        normalization = layer.normalization
+        normalization, first = layer.normalization, len(modules)
         linear = nn.Linear(inputs, layer.units, bias=normalization is None, dtype=dtype)
         linear.weight.data = convert(f"weight_{l}")
         modules.append(linear)
@@ -104,6 +104,8 @@ def write(state, target=None):
             modules.append(module)
         alpha = convert(f"alpha_{l}") if layer.activation.parametric else None
         modules.append(make_activation(layer.activation, alpha))
+        for module in modules[first:]:
+            module.requires_grad_(not layer.frozen)
         if layer.dropout:
             modules.append(nn.Dropout(layer.dropout))
         inputs = layer.units
