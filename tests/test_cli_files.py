@@ -1,10 +1,13 @@
 """Tables in files: separators, headers, kinds of columns, Parquet."""
 
 import gzip
+from decimal import Decimal
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cmlp._cli.columns import (
     CATEGORY,
@@ -181,6 +184,18 @@ def test_files_that_are_no_tables(tmp_path, text, message):
         scan(tmp_path, text)
 
 
+@given(st.text(alphabet='ab01.,;-?"\n\t NA', max_size=40))
+def test_any_text_is_a_table_or_an_error(tmp_path_factory, text):
+    path = tmp_path_factory.getbasetemp() / "any.csv"
+    path.write_text(text)
+    try:
+        table, target = scan_table(str(path), DEFAULTS)
+    except CommandError:
+        return
+    assert target in table.columns
+    assert all(len(column) == len(table) for column in table.columns.values())
+
+
 def test_a_damaged_archive_is_an_error(tmp_path):
     data = gzip.compress(b"a,b\n" + b"1,2\n" * 1000)
     with pytest.raises(CommandError, match="cannot be read"):
@@ -210,12 +225,19 @@ def test_parquet(tmp_path, monkeypatch, library):
     pytest.importorskip(library)
     path = str(tmp_path / "table.parquet")
     polars.DataFrame(
-        {"n": [1, 2, None], "x": [0.5, None, 1], "s": ["a", None, "NA"], "b": [True, False, None]}
+        {
+            "n": [1, 2, None],
+            "x": [0.5, None, 1],
+            "s": ["a", None, "NA"],
+            "b": [True, False, None],
+            "d": [Decimal("1.5"), None, Decimal(2)],
+        }
     ).write_parquet(path)
     if library == "polars":
         monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
     table, target = scan_table(path, DEFAULTS)
-    assert target == "b"
+    assert target == "d"
+    np.testing.assert_array_equal(table.columns["d"], [1.5, np.nan, 2])
     np.testing.assert_array_equal(table.columns["n"], [1, 2, np.nan])
     np.testing.assert_array_equal(table.columns["x"], [0.5, np.nan, 1])
     assert table.columns["s"].tolist() == ["a", None, None]

@@ -37,8 +37,8 @@ def import_library(path):
     )
 
 
-def read_lists(path):
-    """Return the columns of a Parquet file, a dict from names to lists of Python's values.
+def read_columns(path):
+    """Return the columns of a Parquet file, a dict from names to those of PyArrow or Polars.
 
     Raises
     ------
@@ -51,16 +51,47 @@ def read_lists(path):
     try:
         if library.__name__ == "polars":
             frame = library.read_parquet(path)
-            lists = {column.name: column.to_list() for column in frame.get_columns()}
+            columns = dict(zip(frame.columns, frame.get_columns(), strict=True))
         else:
             frame = library.ParquetFile(path).read()
-            pairs = zip(frame.column_names, frame.columns, strict=True)
-            lists = {name: column.to_pylist() for name, column in pairs}
+            columns = dict(zip(frame.column_names, frame.columns, strict=True))
     except Exception as error:  # the libraries have errors of their own
         raise CommandError(f"{path}: not a Parquet file: {error}") from None
-    if not lists or not len(next(iter(lists.values()))):
+    if not columns or not len(next(iter(columns.values()))):
         raise CommandError(f"{path}: the file has no rows")
-    return lists
+    return columns
+
+
+def read_lists(path):
+    """Return the columns of a Parquet file, a dict from names to lists of Python's values."""
+    return {name: to_list(column) for name, column in read_columns(path).items()}
+
+
+def read_arrays(path, missing):
+    """Return the columns of a Parquet file, a dict from names to arrays; see `convert_values`."""
+    arrays = {}
+    for name, column in read_columns(path).items():
+        floats = to_floats(column)
+        arrays[name] = convert_values(to_list(column), missing) if floats is None else floats
+    return arrays
+
+
+def to_list(column):
+    """Return a column of PyArrow or Polars as a list of Python's values."""
+    return column.to_list() if hasattr(column, "to_list") else column.to_pylist()
+
+
+def to_floats(column):
+    """Return a column of integers or floats as float64, NaN where missing; others as None."""
+    if type(column).__module__.startswith("polars"):
+        import polars
+
+        is_number = column.dtype.is_integer() or column.dtype.is_float()
+        return column.cast(polars.Float64).to_numpy() if is_number else None
+    import pyarrow
+
+    is_number = pyarrow.types.is_integer(column.type) or pyarrow.types.is_floating(column.type)
+    return column.cast(pyarrow.float64(), safe=False).to_numpy() if is_number else None
 
 
 def convert_values(values, missing):

@@ -21,7 +21,7 @@ from cmlp._cli.columns import (
 )
 from cmlp._cli.csv_files import SEPARATOR_NAMES, CsvFile
 from cmlp._cli.errors import CommandError, list_names, suggest
-from cmlp._cli.parquet_files import UNSUPPORTED, convert_values, read_lists
+from cmlp._cli.parquet_files import UNSUPPORTED, read_arrays
 from cmlp.datasets.tables import find_label_column
 
 TABLE_EXTENSIONS = (".csv", ".tsv", ".txt", ".data", ".parquet")
@@ -174,7 +174,7 @@ def scan_table(path, options, target=None, dropped=(), categorical=()):
     """
     missing = make_missing(options.missing)
     if is_parquet(path):
-        source, has_names = read_parquet(path, missing), True
+        source, has_names = read_arrays(path, missing), True
         names = list(source)
     else:
         source = open_csv(path, options)
@@ -220,11 +220,6 @@ def scan_csv(path, file, missing, names, target, categorical):
     table = read_columns(file, kinds, missing)
     table.doubts = doubts
     return table
-
-
-def read_parquet(path, missing):
-    """Return the columns of a Parquet file, a dict from names to arrays; see `convert_values`."""
-    return {name: convert_values(values, missing) for name, values in read_lists(path).items()}
 
 
 def scan_parquet(path, columns, missing, names, target, categorical):
@@ -346,7 +341,7 @@ def read_table(path, options, kinds):
     if not is_parquet(path):
         file = open_csv(path, options)
         return read_columns(file, kinds(file.names, file.has_header), missing)
-    columns, found = read_parquet(path, missing), {}
+    columns, found = read_arrays(path, missing), {}
     for name, kind in kinds(list(columns), True).items():
         column = columns[name]
         check_values(path, name, column)
