@@ -109,7 +109,7 @@ def test_options_have_an_effect(options):
     assert (one.network_.weight[0] != other.network_.weight[0]).any()
     assert np.isfinite(clone(one).fit(X, y).loss_)
     if "max_norm" in options:
-        assert np.linalg.norm(one.network_.weight[0], axis=0).max() < 0.5 + 1e-9
+        assert np.linalg.norm(one.coefs_[0], axis=0).max() < 0.5 + 1e-9
     if "lr_factors" in repr(options):  # parameter groups
         initial = MLPRegressor(**{**fixed, "max_iter": 1}, **options).fit(X, y)
         assert (one.intercepts_[0] == initial.intercepts_[0]).all()
