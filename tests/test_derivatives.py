@@ -107,6 +107,10 @@ def test_products_of_few_samples_skip_zeros(rng, kind, dtype):
         few, general = net.vjp(rows, seed[: len(rows)]), net.vjp(rows, seed[: len(rows)], threads=1)
         assert_array_equal(few[0].tensors.block, general[0].tensors.block)
         assert_array_equal(few[1], general[1])
+        for threads in None, 1:
+            product, inputs = net.vjp(rows, seed[: len(rows)], inputs=False, threads=threads)
+            assert inputs is None
+            assert_array_equal(product.tensors.block, general[0].tensors.block)
     strided = np.repeat(seed, 2, axis=1)[:, ::2]
     assert_array_equal(net.vjp(X, strided)[1], net.vjp(X, seed)[1])
 

@@ -14,6 +14,7 @@ from cmlp import AdamW, schedules
 from cmlp.metrics import Metric
 from cmlp.normalizations import BatchNorm, LayerNorm
 from cmlp.sklearn import MLPClassifier, MLPRegressor
+from cmlp.sklearn.unavailable import get_arrays
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -77,8 +78,8 @@ def test_normalizations():
         assert estimator.score(X, y) > 0.65
         expected = estimator.predict_proba(X)
         np.testing.assert_allclose(estimator.network_.predict_proba(X), expected)
+        estimator.coefs_ = [coef.copy() for coef in get_arrays(estimator.coefs_)]
         assert estimator.coefs_[1].shape == (16, 8)
-        estimator.coefs_ = [coef.copy() for coef in estimator.coefs_]
         np.testing.assert_allclose(estimator.predict_proba(X), expected, atol=1e-12)
         estimator.partial_fit(X, y)
     scaled = MLPClassifier(16, normalization="layer", solver="lbfgs", max_iter=30, random_state=0)

@@ -76,10 +76,10 @@ cdef object run_derivatives(DerivativeJob *derivatives):
 
 
 cdef object run_few(Program program, const cmlp_rows *rows, int64_t longest, int64_t count,
-                    const void *seed, char *into):
-    # Return `count` gradients with respect to the inputs of each of a few samples, and add that
-    # with respect to the parameters to `into` unless it is NULL; or return None if there is work
-    # for several threads.
+                    const void *seed, char *into, bint wants_inputs):
+    # Return `count` gradients with respect to the inputs of each of a few samples, or True if they
+    # are not wanted, and add that with respect to the parameters to `into` unless it is NULL; or
+    # return None if there is work for several threads.
     cdef DerivativeJob derivatives
     cdef Workspace workspace = prepare_derivatives(program, &derivatives, rows, longest, 2)
     cdef int64_t width = program.inputs * program.itemsize, gradients = rows.n * count, i
@@ -92,6 +92,9 @@ cdef object run_few(Program program, const cmlp_rows *rows, int64_t longest, int
         derivatives.updates = into != NULL
         if into != NULL:
             attach_gradient(&derivatives.training.job, into, 0)
+        if not wants_inputs:
+            run_derivatives(&derivatives)
+            return True
         derivatives.ld = (width + CMLP_PAD - 1) // CMLP_PAD * CMLP_PAD // program.itemsize
         if posix_memalign(&memory, CMLP_PAD, gradients * derivatives.ld * program.itemsize):
             raise MemoryError
@@ -128,7 +131,7 @@ def differentiate_few(Program program not None, array):
     try:
         if rows.n > CMLP_INFERENCE_BATCH_ROWS:
             return None
-        out = run_few(program, &rows, 0, program.head.outputs, NULL, NULL)
+        out = run_few(program, &rows, 0, program.head.outputs, NULL, NULL, True)
         if out is None or not program.are_finite(address_array(out, 3), out.size):
             return None
         return out
@@ -145,7 +148,9 @@ cdef int64_t compress_few(Program program, cmlp_rows *rows, void **memory) excep
     cdef int64_t *start
     if program.rounds or not CMLP_SPARSE_MIN_COLUMNS <= rows.width <= 1 << 16:
         return 0
-    start = <int64_t *> malloc((rows.n + 1) * sizeof(int64_t) + limit * (element_bytes + 2))
+    start = <int64_t *> malloc(
+        (rows.n + 1) * sizeof(int64_t)
+        + (limit + CMLP_COMPRESS_OVERRUN_ELEMENTS) * (element_bytes + 2))
     if start == NULL:
         raise MemoryError
     memory[0], start[0] = start, 0
@@ -156,14 +161,14 @@ cdef int64_t compress_few(Program program, cmlp_rows *rows, void **memory) excep
     if start[rows.n] > limit:
         return 0
     sparse.start, sparse.data, sparse.column_bytes = start, start + rows.n + 1, 2
-    sparse.column = at(sparse.data, start[rows.n], element_bytes)
-    if not program.kernels.compress(rows, 0, rows.n, &sparse):
+    sparse.column = at(sparse.data, start[rows.n] + CMLP_COMPRESS_OVERRUN_ELEMENTS, element_bytes)
+    if not program.kernels.compress(rows, 0, rows.n, &sparse, CMLP_COMPRESS_OVERRUN_ELEMENTS):
         raise ValueError("X must not change while it is converted to sparse rows")
     rows[0] = sparse
     return longest
 
 
-def multiply_few(Program program not None, array, seed, gradient_block):
+def multiply_few(Program program not None, array, seed, gradient_block, bint wants_inputs=True):
     """Compute the vector-Jacobian products of a few samples with little overhead.
 
     Parameters
@@ -175,11 +180,13 @@ def multiply_few(Program program not None, array, seed, gradient_block):
         A C-contiguous 2-D buffer of the network's dtype, as `seed` of `compute_derivatives`.
     gradient_block : ndarray, shape of `parameters`
         The gradient with respect to the parameters is added to it.
+    wants_inputs : bool, default True
 
     Returns
     -------
-    ndarray of shape (n_samples, 1, n_inputs), or None
-        None if the caller must call `compute_derivatives`; the block is unchanged.
+    ndarray of shape (n_samples, 1, n_inputs), True or None
+        The gradients with respect to the inputs; True if they are not wanted. None if the caller
+        must call `compute_derivatives`; the block is unchanged.
     """
     cdef Py_buffer buffer, seeds
     cdef cmlp_rows rows, given
@@ -197,7 +204,7 @@ def multiply_few(Program program not None, array, seed, gradient_block):
                     or given.n > 1 and given.stride != given.width * program.itemsize):
                 return None
             longest = compress_few(program, &rows, &memory)
-            return run_few(program, &rows, longest, 1, given.data, into)
+            return run_few(program, &rows, longest, 1, given.data, into, wants_inputs)
         finally:
             PyBuffer_Release(&seeds)
     finally:
@@ -206,26 +213,34 @@ def multiply_few(Program program not None, array, seed, gradient_block):
 
 
 def descend(Program program not None, gradient_block, double rate):
-    """Take one step of plain gradient descent: subtract `rate` times a gradient.
+    """Take one step of plain gradient descent, if norms are not limited; return whether it did.
 
     Parameters
     ----------
     program : Program
     gradient_block : ndarray, shape of `parameters`
+        Is multiplied by `rate` and subtracted from the parameters.
     rate : float
         Learning rate.
+
+    Returns
+    -------
+    bool
     """
     cdef cmlp_optimizer optimizer
     cdef void *states[3]
     cdef char *gradient = program.address_block("gradient_block", gradient_block)
     cdef char *parameters = address_array(program.parameters, 1)
     cdef int64_t size = program.parameters.size
+    if program.limits_norms:
+        return False
     memset(&optimizer, 0, sizeof(optimizer))
     memset(states, 0, sizeof(states))
     optimizer.kind, optimizer.rate, optimizer.scale = OPTIMIZERS["descent"].code, rate, 1
     with nogil:
         program.kernels.begin_step(&optimizer)
         program.kernels.optimize(&optimizer, 1, size, size, parameters, gradient, states)
+    return True
 
 
 def compute_derivatives(Program program not None, Rows rows not None, seed, inputs, out,

@@ -286,7 +286,7 @@ cdef void compress_block(void *arg, int64_t block, int64_t blocks) noexcept nogi
     if job.out.start == NULL:
         job.kernels.count_nonzeros(job.rows, rows.first, rows.size, job.counts)
     else:
-        if not job.kernels.compress(job.rows, rows.first, rows.size, &job.out):
+        if not job.kernels.compress(job.rows, rows.first, rows.size, &job.out, 0):
             job.has_changed = True
 
 

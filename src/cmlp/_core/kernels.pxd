@@ -208,7 +208,8 @@ cdef extern from "kernels.h" nogil:
         void (*count_nonzeros)(
             const cmlp_rows *rows, int64_t first, int64_t m, int64_t *counts) noexcept nogil
         bint (*compress)(
-            const cmlp_rows *rows, int64_t first, int64_t m, const cmlp_rows *out) noexcept nogil
+            const cmlp_rows *rows, int64_t first, int64_t m, const cmlp_rows *out,
+            int64_t spare) noexcept nogil
         int64_t (*find_not_finite)(const cmlp_rows *rows) noexcept nogil
         int32_t (*is_fused)(int32_t activation) noexcept nogil
         void (*affine)(
@@ -332,7 +333,7 @@ cdef extern from "kernels.h" nogil:
 # The constants of the engine; csrc/policy.h states what each controls.
 cdef extern from "policy.h" nogil:
     const double CMLP_TIME_SLICE_SECONDS, CMLP_CLOCK_POLL_MULTIPLY_ADDS
-    const int64_t CMLP_INFERENCE_BATCH_ROWS, CMLP_TANGENT_ROWS
+    const int64_t CMLP_COMPRESS_OVERRUN_ELEMENTS, CMLP_INFERENCE_BATCH_ROWS, CMLP_TANGENT_ROWS
     const int64_t CMLP_GRADIENT_BATCH_ROWS
     const double CMLP_QUANTIZED_THREAD_MULTIPLY_ADDS
     const int64_t CMLP_QUANTIZED_BATCH_ROWS, CMLP_QUANTIZED_ROUND_ROWS

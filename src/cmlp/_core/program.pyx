@@ -19,12 +19,13 @@ from cmlp._core.inputs cimport (
     MetricSums, Rows, Targets, hold_rows, raise_changed_columns, raise_not_finite)
 from cmlp._core.kernels cimport (
     CMLP_ALIASED_STRIDE_BYTES, CMLP_BF16_MIN_SIZE, CMLP_BLAS_MAX_VECTOR_BYTES,
-    CMLP_CALL_MULTIPLY_ADDS, CMLP_COLUMN_BLOCK_BYTES, CMLP_COLUMN_STORAGE_BYTES, CMLP_F32,
-    CMLP_F64, CMLP_GRADIENT_BATCH_ROWS, CMLP_INFERENCE_BATCH_ROWS, CMLP_MAX_ENCODERS, CMLP_PAD,
-    CMLP_PERIODIC, CMLP_PREFETCH_BATCH_BYTES, CMLP_SCALE, CMLP_SPARSE_ENTRY_COST,
-    CMLP_SPARSE_MAX_DENSITY, CMLP_SPARSE_MIN_COLUMNS, CMLP_STEP_MULTIPLY_ADDS,
-    CMLP_TIME_SLICE_SECONDS, CMLP_U8, CMLP_UPDATE_BLOCK_ROWS, cmlp_encoder, cmlp_entries,
-    cmlp_input_layer, cmlp_optimizer, cmlp_rows, cmlp_span, dropout_of, head_of, table)
+    CMLP_CALL_MULTIPLY_ADDS, CMLP_COLUMN_BLOCK_BYTES, CMLP_COLUMN_STORAGE_BYTES,
+    CMLP_COMPRESS_OVERRUN_ELEMENTS, CMLP_F32, CMLP_F64, CMLP_GRADIENT_BATCH_ROWS,
+    CMLP_INFERENCE_BATCH_ROWS, CMLP_MAX_ENCODERS, CMLP_PAD, CMLP_PERIODIC,
+    CMLP_PREFETCH_BATCH_BYTES, CMLP_SCALE, CMLP_SPARSE_ENTRY_COST, CMLP_SPARSE_MAX_DENSITY,
+    CMLP_SPARSE_MIN_COLUMNS, CMLP_STEP_MULTIPLY_ADDS, CMLP_TIME_SLICE_SECONDS, CMLP_U8,
+    CMLP_UPDATE_BLOCK_ROWS, cmlp_encoder, cmlp_entries, cmlp_input_layer, cmlp_optimizer,
+    cmlp_rows, cmlp_span, dropout_of, head_of, table)
 from cmlp._core.kernels import ENCODERS, INPUT_LAYERS, OPTIMIZERS
 from cmlp._core.pool cimport begin_team, end_team
 from cmlp._core.steps cimport (

@@ -39,7 +39,8 @@ def apply_gradient(state, gradient, optimizer):
         raise ValueError(
             f"optimizer must have no penalty and accumulate nothing for apply; got {optimizer!r}"
         )
-    if state.optimizer is None or state.optimizer.optimizer != optimizer:
+    earlier = None if state.optimizer is None else state.optimizer.optimizer
+    if earlier is not optimizer and earlier != optimizer:
         state.optimizer = OptimizerState(optimizer, parameters)
     take_step(state, gradient, state.optimizer)
 
@@ -49,8 +50,8 @@ def take_step(state, gradient, optimizer_state):
     optimizer, parameters = optimizer_state.optimizer, state.parameters
     optimizer_state.update_frozen(parameters)
     is_plain = optimizer.kernel == "sgd"
-    if is_plain and not (parameters.frozen or state.architecture.max_norm):
-        descend(state.program, gradient.tensors.block, optimizer.lr)
+    if (is_plain and not parameters.frozen
+            and descend(state.program, gradient.tensors.block, optimizer.lr)):  # fmt: skip
         return
     if is_plain:
         # Imported here because few calls need it.

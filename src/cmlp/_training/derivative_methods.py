@@ -87,7 +87,7 @@ class DerivativeMethods:
         loss = self.state.program.gradient(rows, targets, tensors.block, resolve_threads(threads))
         return Gradient(tensors, loss)
 
-    def vjp(self, X, output_gradient, *, threads=None):
+    def vjp(self, X, output_gradient, *, inputs=True, threads=None):
         """Return the gradients of a number, given its gradient with respect to the outputs.
 
         The vector-Jacobian product of the network in inference: without dropout and noise, and with
@@ -98,6 +98,8 @@ class DerivativeMethods:
         X : array_like, shape (n, inputs)
             As in `fit`.
         output_gradient : array_like, shape (n, outputs)
+        inputs : bool, default True
+            Whether to compute the gradient with respect to X.
         threads : int, optional
             Maximum number of threads.
 
@@ -106,8 +108,8 @@ class DerivativeMethods:
         gradient : Gradient
             With respect to the parameters, summed over the samples.
         input_gradient : ndarray, shape (n, inputs), or None
-            With respect to X; of images of bytes, to their values in [0, 1]. None for a network
-            with input layers.
+            With respect to X; of images of bytes, to their values in [0, 1]. None without
+            `inputs`, and for a network with input layers.
 
         Raises
         ------
@@ -116,17 +118,18 @@ class DerivativeMethods:
         """
         tensors = self.state.parameters.make_zeros()
         if threads is None:
-            found = multiply_few(self._program, X, output_gradient, tensors.block)
+            found = multiply_few(self._program, X, output_gradient, tensors.block, inputs)
             if found is not None:
-                return Gradient(tensors), found[:, 0]
+                return Gradient(tensors), found[:, 0] if inputs else None
         architecture = self.state.architecture
         rows = convert_samples(X, architecture, check_finite=False)
         seed = convert_seed(output_gradient, (len(rows), architecture.outputs), self.dtype)
-        inputs = None if architecture.encoders else self._make_inputs(len(rows), 1)
+        wants_inputs = inputs and not architecture.encoders
+        found = self._make_inputs(len(rows), 1) if wants_inputs else None
         if len(rows):
-            compute_derivatives(self.state.program, rows, seed, inputs, None, tensors.block,
+            compute_derivatives(self.state.program, rows, seed, found, None, tensors.block,
                                 resolve_threads(threads))  # fmt: skip
-        return Gradient(tensors), None if inputs is None else self._drop_padding(inputs)[:, 0]
+        return Gradient(tensors), self._drop_padding(found)[:, 0] if wants_inputs else None
 
     def input_gradient(self, X, output=None, *, threads=None):
         """Return the gradient of one output with respect to the inputs, for each sample.

@@ -41,7 +41,7 @@ static void count_nonzeros(const cmlp_rows *rows, int64_t first, int64_t m, int6
         }
 
 /* The same by words of eight bytes, as most words are zero: one branch per word.  Writes up to
- * COMPRESS_OVERRUN_ELEMENTS elements beyond the last non-zero. */
+ * CMLP_COMPRESS_OVERRUN_ELEMENTS elements beyond the last non-zero. */
 #define COMPRESS_WORDS(type, column_type)                  \
     for (const int64_t step = 8 / sizeof(type);            \
          j + step <= width && n <= counted; j += step) {   \
@@ -57,7 +57,7 @@ static void count_nonzeros(const cmlp_rows *rows, int64_t first, int64_t m, int6
     }
 
 /* Compress rows first .. first + m.  The fast loop is used only if its writes beyond the end of the
- * row stay within these rows, as the next ones may belong to another thread. */
+ * row stay within these rows, as the next ones may belong to another thread, or in spare memory. */
 #define COMPRESS(type, column_type)                                                   \
     for (int64_t i = first; i < first + m; i++) {                                     \
         const type *restrict x = dense_row(rows, i);                                  \
@@ -65,7 +65,7 @@ static void count_nonzeros(const cmlp_rows *rows, int64_t first, int64_t m, int6
         column_type *restrict column = (column_type *)out->column + out->start[i];    \
         const int64_t counted = out->start[i + 1] - out->start[i];                    \
         int64_t n = 0, j = 0;                                                         \
-        if (out->start[i + 1] + COMPRESS_OVERRUN_ELEMENTS <= out->start[first + m]) { \
+        if (out->start[i + 1] + CMLP_COMPRESS_OVERRUN_ELEMENTS <= end) {              \
             COMPRESS_FAST(type, column_type)                                          \
         }                                                                             \
         COMPRESS_REST(type, column_type)                                              \
@@ -130,12 +130,14 @@ INLINE __mmask16 copy_f64(const double *x, double *to)
 #endif
 
 /* Copy the non-zeros of the dense rows first .. first + m, and their column indices, to the arrays
- * of `out`, whose `start` is set and whose elements have the same kind.  Return 0, and write nothing
+ * of `out`, whose `start` is set and whose elements have the same kind; `spare` elements beyond the
+ * last row may be overwritten.  Return 0, and write nothing
  * out of bounds, if a row does not have the number of non-zeros that `start` states: another thread
  * of the caller has changed it since they were counted. */
-static int compress(const cmlp_rows *rows, int64_t first, int64_t m, const cmlp_rows *out)
+static int compress(const cmlp_rows *rows, int64_t first, int64_t m, const cmlp_rows *out,
+                    int64_t spare)
 {
-    const int64_t width = rows->width;
+    const int64_t width = rows->width, end = out->start[first + m] + spare;
     switch (rows->kind) {
 #define X(code, type, counter, convert) \
     case code:                          \

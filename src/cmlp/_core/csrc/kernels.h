@@ -260,8 +260,10 @@ typedef struct {
     /* Write the number of non-zeros of the dense rows first .. first + m to counts (n,). */
     void (*count_nonzeros)(const cmlp_rows *rows, int64_t first, int64_t m, int64_t *counts);
     /* Copy the non-zeros of the dense rows first .. first + m to the sparse rows `out`, whose
-     * `start` is set and whose arrays are writable; return 0 if their number differs from `start`. */
-    int (*compress)(const cmlp_rows *rows, int64_t first, int64_t m, const cmlp_rows *out);
+     * `start` is set and whose arrays are writable, also for `spare` elements beyond the last row;
+     * return 0 if their number differs from `start`. */
+    int (*compress)(const cmlp_rows *rows, int64_t first, int64_t m, const cmlp_rows *out,
+                    int64_t spare);
     /* Return the index of the first row that contains NaN, infinity or a number that becomes
      * infinite as REAL, or -1. */
     int64_t (*find_not_finite)(const cmlp_rows *rows);

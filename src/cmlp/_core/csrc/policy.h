@@ -39,6 +39,11 @@
  * more often. */
 #define CMLP_GRADIENT_BATCH_ROWS 512
 
+/* Elements that the fast loops of compress() may write beyond the end of a row: the lanes of the
+ * widest vector.  Rows closer than this to the end of a thread's share use the exact loop.
+ * Smaller: writes into another thread's share.  Larger: the exact loop is used more often. */
+#define CMLP_COMPRESS_OVERRUN_ELEMENTS 16
+
 /* Rows of the products of Jacobians in forward mode: tangents of several samples together.
  * Larger: tangents leave the L1 cache.  Smaller: packing a panel of weights is amortized over fewer
  * rows. */
@@ -464,11 +469,6 @@
  * At most 255, the largest count of a byte, and a multiple of 64, the bytes of the widest vector.
  * Not measured separately.  Larger: wrong counts.  Smaller: more additions. */
 #define COUNT_BLOCK_ELEMENTS 192
-
-/* Elements that the fast loops of compress() may write beyond the end of a row: the lanes of the
- * widest vector.  Rows closer than this to the end of a thread's share use the exact loop.
- * Smaller: writes into another thread's share.  Larger: the exact loop is used more often. */
-#define COMPRESS_OVERRUN_ELEMENTS 16
 
 #endif
 #endif
