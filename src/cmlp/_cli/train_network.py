@@ -10,9 +10,9 @@ from cmlp._cli.scores import score_network
 from cmlp._cli.settings import list_parameters, take, to_flag
 from cmlp._cli.sizes import resolve_sizes
 from cmlp._cli.standardization import (
-    EQUIVARIANT_LOSSES,
     Standardization,
     can_fold,
+    can_fold_targets,
     fold_inputs,
     fold_targets,
 )
@@ -139,7 +139,7 @@ def standardize(settings, network, train, test, is_table):
     X, y = (np.asarray(each) for each in train)
     X = X.reshape(len(X), -1)
     columns, targets = Standardization.learn(X), None
-    if network.loss in EQUIVARIANT_LOSSES and network.output == "identity" and y.ndim == 1:
+    if can_fold_targets(network) and y.ndim == 1:
         targets = Standardization.learn(y)
 
     def scale(pair):
