@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 # Losses whose targets are standardized, as the estimators for tables do. The delta of huber, and
-# the 1 of log_cosh, then count deviations; the minima of the other losses do not depend on the unit.
+# the 1 of log_cosh, then count deviations; the minima of the others do not depend on the unit.
 STANDARDIZED_LOSSES = ("mse", "mae", "huber", "log_cosh", "pinball", "gaussian_nll")
 
 
