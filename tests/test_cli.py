@@ -101,6 +101,17 @@ def test_npz_with_its_own_test_data(capsys, tmp_path, rng):
     assert count_in_confusion(out) == 7
 
 
+def test_images_may_be_standardized(capsys, tmp_path, rng):
+    path, model = tmp_path / "data.npz", tmp_path / "model.npz"
+    y = np.arange(300) % 2
+    X = np.clip(rng.normal(100 + 60 * y[:, None, None], 30, (300, 4, 4)), 0, 255).astype(np.uint8)
+    np.savez(path, X=X, y=y)
+    out = run(capsys, "train", path, "--standardize", "--quiet", "--out", model)[1]
+    assert float(out.split()[-1]) > 0.9
+    assert float(run(capsys, "evaluate", model, path)[1].split()[-1]) > 0.9
+    assert Network.load(model).score(X / 255, y) > 0.9
+
+
 def test_info(capsys):
     code, out, _ = run(capsys, "info")
     assert code == 0

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from test_cli import run
 
-from cmlp import Network, datasets
+from cmlp import Network, datasets, losses
 from cmlp._cli.models import load_model
 from cmlp._cli.standardization import (
+    STANDARDIZED_LOSSES,
     Standardization,
     can_fold,
+    can_fold_targets,
     fold_inputs,
     fold_targets,
 )
@@ -274,7 +276,7 @@ def test_without_scikit_learn_a_network_can_be_trained(capsys, tmp_path, monkeyp
     assert float(out.split()[-1]) > 0.9
 
 
-@pytest.mark.parametrize("loss", ["mse", "mae", "pinball"])
+@pytest.mark.parametrize("loss", STANDARDIZED_LOSSES)
 def test_a_network_reads_the_columns_as_they_are(capsys, tmp_path, rng, loss):
     path, model = tmp_path / "table.csv", tmp_path / "model.npz"
     X = rng.normal(size=(300, 2)) * [1e3, 1e-3] + [5e4, 1]
@@ -290,19 +292,32 @@ def test_a_network_reads_the_columns_as_they_are(capsys, tmp_path, rng, loss):
     assert Network.load(model).score(X[:100], y[:100]) > 0.9
 
 
+@pytest.mark.parametrize("loss", ["mse", "gaussian_nll"])
 @pytest.mark.parametrize("normalization", [None, "batch"])
-def test_folded_standardization_has_the_same_outputs(rng, normalization):
+def test_folded_standardization_has_the_same_outputs(rng, normalization, loss):
     X, y = rng.normal(size=(200, 3)) * [1, 10, 1e3] + [0, 5, -2e3], rng.normal(size=200) * 50 + 7
     columns, targets = Standardization.learn(X), Standardization.learn(y)
     net = Network(
-        [3, 5, 1], activation="tanh", loss="mse", normalization=normalization, dtype="float64"
+        [3, 5, 1 + (loss == "gaussian_nll")],
+        activation="tanh",
+        loss=loss,
+        normalization=normalization,
+        dtype="float64",
     )
     net.fit(columns.apply(X), targets.apply(y), epochs=2)
-    expected = net.predict(columns.apply(X).astype(float)) * y.std() + y.mean()
+    scaled = columns.apply(X).astype(float)
+    expected = net.predict(scaled) * y.std() + y.mean()
+    std = net.predict(scaled, return_std=True)[1] * y.std() if loss == "gaussian_nll" else None
     assert can_fold(net)
     fold_inputs(net, columns)
     fold_targets(net, targets)
     np.testing.assert_allclose(net.predict(X), expected, rtol=1e-4, atol=1e-4)
+    if std is not None:
+        np.testing.assert_allclose(net.predict(X, return_std=True)[1], std, rtol=1e-4)
     constant = Standardization.learn(np.full((5, 2), 0.1, np.float32))
     assert constant.deviation.tolist() == [1, 1]
     assert not can_fold(Network([3, 5, 1], normalization="layer"))
+    assert can_fold_targets(Network([3, 2], loss=losses.pinball((0.1, 0.9))))
+    assert not can_fold_targets(Network([3, 2], loss=losses.pinball((0.1, 0.9), True)))
+    assert not can_fold_targets(Network([3, 1], loss="poisson"))
+    assert not can_fold_targets(Network([3, 1], loss="mse", output="sigmoid"))

@@ -41,7 +41,7 @@ def convert_target(table, name, classes=None):
         raise CommandError(f"{table.path}: no row has a value of the target {name!r}")
     if classes is not None:
         values = match_values(values, classes.tolist())
-    elif (values == np.trunc(values)).all():
+    elif (values == np.trunc(values)).all() and (np.abs(values) <= 2**53).all():
         values = values.astype(np.int64)
     return inputs, values, int(is_missing.sum())
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Losses whose minimum moves with the unit of the targets: standardized targets change nothing else.
-EQUIVARIANT_LOSSES = ("mse", "mae", "pinball")
+# Losses whose targets are standardized, as the estimators for tables do. The delta of huber, and
+# the 1 of log_cosh, then count deviations; the minima of the others do not depend on the unit.
+STANDARDIZED_LOSSES = ("mse", "mae", "huber", "log_cosh", "pinball", "gaussian_nll")
 
 
 @dataclass
@@ -66,7 +67,18 @@ def fold_inputs(network, columns):
     network.weight[0][:] = weight
 
 
+def can_fold_targets(network):
+    """Return whether `fold_targets` supports a network: not sums of outputs, as for quantiles."""
+    sums = network.state.architecture.loss.non_crossing
+    return network.loss in STANDARDIZED_LOSSES and network.output == "identity" and not sums
+
+
 def fold_targets(network, targets):
     """Make a network that was trained on standardized targets predict the targets themselves."""
-    network.bias[-1][:] = network.bias[-1] * targets.deviation[0] + targets.mean[0]
-    network.weight[-1][:] = network.weight[-1] * targets.deviation[0]
+    [mean], [deviation] = targets.mean, targets.deviation
+    weight, bias = network.weight[-1], network.bias[-1]
+    if network.loss == "gaussian_nll":  # the mean, and the logarithm of the variance
+        bias[1] += 2 * np.log(deviation)
+        weight, bias = weight[:1], bias[:1]
+    bias[:] = bias * deviation + mean
+    weight[:] = weight * deviation

@@ -10,9 +10,9 @@ from cmlp._cli.scores import score_network
 from cmlp._cli.settings import list_parameters, take, to_flag
 from cmlp._cli.sizes import resolve_sizes
 from cmlp._cli.standardization import (
-    EQUIVARIANT_LOSSES,
     Standardization,
     can_fold,
+    can_fold_targets,
     fold_inputs,
     fold_targets,
 )
@@ -136,23 +136,26 @@ def standardize(settings, network, train, test, is_table):
             "--standardize must not be given with input_layers or with layer normalization of the "
             "first layer"
         )
-    X, y = (np.asarray(each) for each in train)
-    X = X.reshape(len(X), -1)
+
+    def flatten(X):
+        X = np.asarray(X).reshape(len(X), -1)
+        return X / np.float32(255) if X.dtype == np.uint8 else X  # as `fit` reads bytes
+
+    X, y = flatten(train[0]), np.asarray(train[1])
     columns, targets = Standardization.learn(X), None
-    if network.loss in EQUIVARIANT_LOSSES and network.output == "identity" and y.ndim == 1:
+    if can_fold_targets(network) and y.ndim == 1:
         targets = Standardization.learn(y)
 
     def scale(pair):
         X, y = pair
-        X = np.asarray(X)
-        return columns.apply(X.reshape(len(X), -1)), y if targets is None else targets.apply(y)
+        return columns.apply(flatten(X)), y if targets is None else targets.apply(y)
 
     def fold(network):
         fold_inputs(network, columns)
         if targets is not None:
             fold_targets(network, targets)
 
-    return fold, scale((X, y)), None if test is None else scale(test)
+    return fold, scale(train), None if test is None else scale(test)
 
 
 def make_optimizer(settings):
