@@ -11,6 +11,9 @@ import pytest
 from cmlp import Network, formats
 from cmlp.formats import FORMATS
 
+# Keras converts PyTorch's tensors in a way that NumPy 2 deprecates.
+pytestmark = pytest.mark.filterwarnings("default:__array__ implementation:DeprecationWarning")
+
 ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 

@@ -191,8 +191,10 @@ def test_losses_of_classifiers(loss, n_classes, dtype):
     """One class against the rest: probabilities are divided by their sum; hinge has scores."""
     model = MLPClassifier(**OPTIONS).fit(X, NAMES[np.minimum(Y, n_classes - 1)])
     net = model.network_
-    model._network = net = type(net)([5, 1 if n_classes == 2 else 3], loss=loss, dtype=dtype)
-    net.weight[0][:] = np.random.default_rng(0).uniform(size=net.weight[0].shape)
+    model._network = net = type(net)([5, 4, 1 if n_classes == 2 else 3], activation="identity",
+                                     loss=loss, dtype=dtype)  # fmt: skip
+    for weight in net.weight:
+        weight[:] = RNG.uniform(size=weight.shape)
     model._exposed = [*model.coefs_, *model.intercepts_]
     rows = X.astype(dtype)
     rows[:3] = -1e4  # all probabilities are 0

@@ -40,9 +40,9 @@ class LayerMethods:
         """Exclude layers from training.
 
         Their parameters and the running statistics of their batch normalizations no longer change,
-        in all methods that train, until `unfreeze`. Their gradients are not computed, nor anything
-        of the backward pass below the lowest layer that is trained. Batch normalization then uses
-        the running statistics in training too, as in Keras; dropout remains. Copies, files and
+        in all methods that train, until `unfreeze`. Their gradients are not computed, and the
+        backward pass ends at the lowest layer that is trained. Batch normalization then uses the
+        running statistics in training too, as in Keras; dropout remains. Copies, files and
         checkpoints have the same frozen layers. A callback may freeze layers for the next epoch.
 
         Parameters
@@ -114,12 +114,12 @@ class LayerMethods:
         inputs : int, optional
             Number of columns of X; required if the first layer is a new one.
         loss : str, Loss or callable, optional
-            As in `Network`. By default that of the network whose last layer is also the last one
-            here; otherwise cross_entropy after softmax, binary_cross_entropy after sigmoid and mse.
+            As in `Network`. If the last layer is the last layer of a network, its loss by default;
+            otherwise cross_entropy after softmax, binary_cross_entropy after sigmoid, else mse.
         init : str, float or callable, default "auto"
             As in `Network`.
         dtype : str or numpy.dtype, optional
-            By default that of the given networks; float32 without any.
+            By default the dtype of the layers of networks; float32 if all layers are new.
         seed : int, optional
             As in `Network`.
         compute_dtype : str or numpy.dtype, optional
@@ -132,8 +132,8 @@ class LayerMethods:
         Raises
         ------
         TypeError, ValueError
-            If an argument does not fit. If a layer does not read as many columns as the one before
-            computes, the message names both.
+            If an argument does not fit. If a layer reads another number of columns than the layer
+            before computes, the message names both.
 
         Examples
         --------

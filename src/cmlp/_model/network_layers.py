@@ -165,7 +165,7 @@ def choose_inputs(first, inputs):
 
 
 def choose_dtype(used, dtype):
-    """Return the dtype, by default that of the layers of networks."""
+    """Return the dtype; by default all layers of networks must have the same."""
     names = sorted({layer.state.architecture.dtype.name for layer in used})
     if dtype is None and len(names) > 1:
         raise ValueError(f"dtype must be given for layers of {' and '.join(names)}; got None")

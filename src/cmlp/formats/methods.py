@@ -268,8 +268,8 @@ class FileMethods:
 
         Affine transformers of a pipeline are folded into the first layer, and those of a
         `TransformedTargetRegressor` into the last one; ``docs/formats.md`` lists them. The network
-        then reads what the pipeline reads, and does not have noise, dropout of the inputs and
-        `max_norm` of these layers, as they would act on other numbers.
+        then reads the columns of the pipeline. Noise and dropout of the inputs, and `max_norm` of
+        these layers, are left out, as they would act on other numbers.
 
         Parameters
         ----------
@@ -277,8 +277,8 @@ class FileMethods:
             The perceptron in it is of scikit-learn or of `cmlp.sklearn`. Of a search such as
             `GridSearchCV` its best estimator is read.
         dtype : str or numpy.dtype, optional
-            By default that of the estimator's weights. float32 loses digits of columns whose mean
-            is much greater than their deviation.
+            By default the dtype of the estimator's weights. float32 loses digits of columns whose
+            mean is much greater than their deviation.
 
         Returns
         -------
@@ -301,8 +301,8 @@ class FileMethods:
     def fold_batch_norm(self):
         """Return a copy of the network whose batch normalizations are folded into its weights.
 
-        Its predictions are the same. Training it does not normalize: fold before `freeze` where the
-        layers above shall be trained on the outputs that predictions have.
+        Its predictions are the same. Its training does not normalize: fold before `freeze` to train
+        the layers above on the outputs that predictions have.
 
         Returns
         -------

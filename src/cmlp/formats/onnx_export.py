@@ -29,11 +29,17 @@ def add_layers(graph, state, input_dtype):
     return add_network(graph, add_bytes(graph, "X") if input_dtype == "uint8" else "X", state)
 
 
-def add_network(graph, x, state):
-    """Add the nodes of a `ModelState` that reads the tensor `x`; return the name of the outputs."""
+def add_network(graph, x, state, activates_outputs=True):
+    """Add the nodes of a `ModelState` that reads the tensor `x`; return the name of the outputs.
+
+    Without `activates_outputs` these are the pre-activations of the last layer.
+    """
     for encoder in fold_encoders(state):
         x = add_encoder(graph, x, encoder)
-    for layer in fold_layers(state):
+    layers = fold_layers(state)
+    if not activates_outputs:
+        layers[-1].activation = ACTIVATIONS["identity"]
+    for layer in layers:
         x = add_layer(graph, x, layer)
     return x
 

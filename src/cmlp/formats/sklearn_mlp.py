@@ -75,7 +75,7 @@ def read(estimator, dtype=None):
 
 
 def unwrap(estimator):
-    """Return the transformers before an estimator, those of its targets, and the estimator itself.
+    """Return the transformers of the rows and of the targets of an estimator, and the estimator.
 
     Returns
     -------

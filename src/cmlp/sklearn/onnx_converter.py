@@ -14,7 +14,14 @@ from skl2onnx.common.utils import check_input_and_output_numbers
 from skl2onnx.common.utils_classifier import get_label_classes
 from sklearn.utils.validation import check_is_fitted
 
-from cmlp.formats.onnx_export import MIN_OPSET, GraphBuilder, add_network, add_predictions
+from cmlp.activations import ACTIVATIONS
+from cmlp.formats.onnx_export import (
+    MIN_OPSET,
+    GraphBuilder,
+    add_function,
+    add_network,
+    add_predictions,
+)
 from cmlp.sklearn.estimators import MLPClassifier, MLPRegressor
 
 # As skl2onnx's converter of scikit-learn's MLPClassifier has them.
@@ -76,24 +83,30 @@ class ContainerGraph(GraphBuilder):
         return name
 
 
-def begin_conversion(scope, operator, container):
-    """Add the network; return the graph, the name of the outputs and the `ModelState`."""
+def begin_conversion(scope, operator, container, activates_outputs=True):
+    """Add the network; return the graph and the name of the outputs."""
     estimator = operator.raw_operator
     check_is_fitted(estimator)
     is_double = isinstance(operator.inputs[0].type, DoubleTensorType)
     graph = ContainerGraph(scope, container, np.float64 if is_double else np.float32)
     real = TensorProto.DOUBLE if is_double else TensorProto.FLOAT
-    state = estimator.network_.state
     x = graph.add_node("Cast", operator.inputs[0].full_name, to=real)
-    return graph, add_network(graph, x, state), state
+    return graph, add_network(graph, x, estimator.network_.state, activates_outputs)
 
 
 def convert_classifier(scope, operator, container):
     """Add a classifier: labels, and probabilities or, with a hinge loss, scores."""
-    graph, outputs, state = begin_conversion(scope, operator, container)
+    classifier = operator.raw_operator
+    check_is_fitted(classifier)
+    architecture = classifier.network_.state.architecture
+    n_outputs, has_probabilities = architecture.outputs, architecture.has_probabilities
+    # One class against the rest.
+    is_divided = (
+        architecture.output.name == "sigmoid" and n_outputs > 1 and not has_labels(classifier)
+    )
+    graph, outputs = begin_conversion(scope, operator, container, not is_divided)
     label, values = (variable.full_name for variable in operator.outputs)
-    architecture, n_outputs = state.architecture, state.architecture.outputs
-    if has_labels(operator.raw_operator):
+    if has_labels(classifier):
         is_present = add_decision(graph, outputs, architecture)
         graph.add_node("Cast", is_present, output=label, to=TensorProto.INT64)
         graph.add_node("Identity", outputs, output=values)
@@ -102,14 +115,13 @@ def convert_classifier(scope, operator, container):
         flat = graph.add_node("Squeeze", outputs, graph.add_constant([1], np.int64))
         is_second = add_decision(graph, flat, architecture)
         index = graph.add_node("Cast", is_second, to=TensorProto.INT64)
-        found = graph.add_node("Concat", add_complement(graph, outputs, state), outputs, axis=1)
+        first = add_complement(graph, outputs, has_probabilities)
+        found = graph.add_node("Concat", first, outputs, axis=1)
     else:
         index = graph.add_node("ArgMax", outputs, axis=1, keepdims=0)
-        found = outputs
-        if architecture.has_probabilities and architecture.output.name != "softmax":
-            found = add_shares(graph, outputs, n_outputs)
+        found = add_shares(graph, outputs, architecture) if is_divided else outputs
     graph.add_node("Identity", found, output=values)
-    classes = convert_classes(get_label_classes(scope, operator.raw_operator))
+    classes = convert_classes(get_label_classes(scope, classifier))
     graph.add_node("Gather", graph.add_constant(classes, classes.dtype), index, output=label)
 
 
@@ -118,19 +130,27 @@ def add_decision(graph, outputs, architecture):
     return graph.add_node("Greater", outputs, graph.add_constant(architecture.decision_threshold))
 
 
-def add_complement(graph, outputs, state):
+def add_complement(graph, outputs, has_probabilities):
     """Add the value of the first of two classes: 1 - p, or the negative score."""
-    if not state.architecture.has_probabilities:
+    if not has_probabilities:
         return graph.add_node("Neg", outputs)
     return graph.add_node("Sub", graph.add_constant(1.0), outputs)
 
 
-def add_shares(graph, outputs, n_outputs):
-    """Add probabilities of one class against the rest divided by their sum, as `predict_proba`."""
-    total = graph.add_node("ReduceSum", outputs, graph.add_constant([1], np.int64), keepdims=1)
-    shares = graph.add_node("Div", outputs, total)
-    is_positive = graph.add_node("Greater", total, graph.add_constant(0.0))
-    return graph.add_node("Where", is_positive, shares, graph.add_constant(1 / n_outputs))
+def add_shares(graph, z, architecture):
+    """Add sigmoids of z divided by their sum, as `predict_proba` for one class against the rest.
+
+    As the softmax of log(sigmoid(z)) = z - softplus(z): ONNX Runtime's sigmoids have absolute
+    errors of 1e-7. If the sum is 0 in the network's dtype, all classes are equally probable.
+    """
+    logarithms = graph.add_node("Sub", z, add_function(graph, z, ACTIVATIONS["softplus"]))
+    shares = graph.add_node("Softmax", logarithms, axis=1)
+    least = np.log(np.finfo(architecture.dtype).tiny)
+    is_positive = graph.add_node("Greater", z, graph.add_constant(least))
+    is_positive = graph.add_node("Cast", is_positive, to=TensorProto.FLOAT)
+    count = graph.add_node("ReduceSum", is_positive, graph.add_constant([1], np.int64), keepdims=1)
+    has_share = graph.add_node("Greater", count, graph.add_constant(0.0, np.float32))
+    return graph.add_node("Where", has_share, shares, graph.add_constant(1 / architecture.outputs))
 
 
 def convert_classes(classes):
@@ -161,8 +181,8 @@ def has_labels(classifier):
 
 def convert_regressor(scope, operator, container):
     """Add a regressor: predictions of shape (samples, targets)."""
-    graph, outputs, state = begin_conversion(scope, operator, container)
-    architecture = state.architecture
+    graph, outputs = begin_conversion(scope, operator, container)
+    architecture = operator.raw_operator.network_.state.architecture
     found = add_predictions(graph, outputs, architecture.loss, architecture.outputs)
     graph.add_node("Identity", found, output=operator.outputs[0].full_name)
 
