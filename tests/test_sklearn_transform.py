@@ -120,3 +120,12 @@ def test_tables(options):
             clone(estimator).transform(X)
     with pytest.raises(TypeError, match="transform_layer must be a whole number"):
         RealMLPClassifier(transform_layer="last").fit(X, CLASSES[1])
+
+
+def test_an_estimator_without_hidden_layers_has_nothing_to_transform():
+    X, y = CLASSES
+    estimator = MLPClassifier((), max_iter=2, random_state=0).fit(X, y)
+    assert "predict" in dir(estimator)
+    with pytest.raises(ValueError, match="transform_layer must be at least -1; got -2"):
+        estimator.transform(X)
+    assert estimator.set_params(transform_layer=-1).transform(X).shape == (180, 3)

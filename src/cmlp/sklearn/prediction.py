@@ -42,7 +42,10 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _n_features_out(self):
         # The number of columns of `transform`; scikit-learn makes their names.
         sizes = self.network_.size
-        check_layer("transform_layer", self.transform_layer, len(sizes) - 1)
+        try:
+            check_layer("transform_layer", self.transform_layer, len(sizes) - 1)
+        except ValueError as error:  # `dir` looks whether there is such an attribute
+            raise AttributeError(str(error)) from error
         return sizes[1:][self.transform_layer]
 
     def _check_samples(self, X):
