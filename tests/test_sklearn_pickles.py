@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from cmlp import SGD, Adam, History, Network
 from cmlp.sklearn import MLPClassifier, MLPRegressor
+from cmlp.sklearn.unavailable import get_arrays
 from cmlp.tabular import RealMLPClassifier, RealMLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -39,6 +40,11 @@ ESTIMATORS = {
 }  # fmt: skip
 
 
+def list_arrays(estimator):
+    """Return `coefs_` and `intercepts_`, also of networks that they do not describe."""
+    return get_arrays(estimator.coefs_) + get_arrays(estimator.intercepts_)
+
+
 def collect_types(value, found):
     """Add the types within a state to a set."""
     found.add(type(value))
@@ -62,9 +68,8 @@ def test_states_are_plain_and_complete(name):
     for other in (pickle.loads(pickle.dumps(estimator)), copy.copy(estimator),
                   copy.deepcopy(estimator)):  # fmt: skip
         assert (other.predict(X) == predicted).all()
-        assert other.coefs_[0].dtype == estimator.coefs_[0].dtype
-        for one, two in zip(other.coefs_ + other.intercepts_,
-                            estimator.coefs_ + estimator.intercepts_, strict=True):  # fmt: skip
+        for one, two in zip(list_arrays(other), list_arrays(estimator), strict=True):
+            assert one.dtype == two.dtype
             assert (one == two).all()
             assert one.flags.writeable == two.flags.writeable
         assert other.network_ is not estimator.network_
@@ -74,7 +79,7 @@ def test_states_are_plain_and_complete(name):
         if hasattr(estimator, "history_"):
             assert type(other.history_) is History
             assert other.history_.epochs == estimator.history_.epochs
-        other.coefs_[0] = other.coefs_[0] * 2
+        other.coefs_ = [coef * 2 for coef in get_arrays(other.coefs_)]
         assert (estimator.predict(X) == predicted).all()
     if name in ("lbfgs", "early"):
         return
@@ -82,7 +87,7 @@ def test_states_are_plain_and_complete(name):
     for _ in range(2):
         estimator.partial_fit(X, y)
         other.partial_fit(X, y)
-    assert (estimator.coefs_[0] == other.coefs_[0]).all()
+    assert (list_arrays(estimator)[0] == list_arrays(other)[0]).all()
     assert estimator.loss_ == other.loss_
 
 

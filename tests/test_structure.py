@@ -56,7 +56,7 @@ LAYERS = [
     _training.initialization _training.inputs
     _training.lbfgs _training.loop _training.metric_functions _training.prediction_methods
     _training.progress _training.ranks
-    _training.reference_methods _training.run_state _training.scikit_tasks
+    _training.reference_methods _training.run_state _training.scikit_features _training.scikit_tasks
     _training.shard_metrics
     _training.shard_sources _training.sharding _training.sources _training.splits
     _training.step_settings""",

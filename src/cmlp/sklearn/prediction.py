@@ -1,16 +1,16 @@
 """Predictions of both estimators, and the outputs of their hidden layers."""
 
 import numpy as np
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cmlp._training.derivative_methods import check_layer
 from cmlp._training.evaluation import compute_outputs
 from cmlp._training.inputs import convert_rows
+from cmlp._training.scikit_features import LayerFeatures
 from cmlp._utils.validation import check_unmasked
 
 
-class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+class PredictionMixin(LayerFeatures):
     """Predict with cmlp; a subclass has the methods `_synchronize` and `_resolve_threads`."""
 
     def transform(self, X):
@@ -38,15 +38,8 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         outputs = network.transform(X, self.transform_layer, threads=self._resolve_threads())
         return self._convert_dtype(outputs)
 
-    @property
-    def _n_features_out(self):
-        # The number of columns of `transform`; scikit-learn makes their names.
-        sizes = self.network_.size
-        try:
-            check_layer("transform_layer", self.transform_layer, len(sizes) - 1)
-        except ValueError as error:  # `dir` looks whether there is such an attribute
-            raise AttributeError(str(error)) from error
-        return sizes[1:][self.transform_layer]
+    def _list_networks(self):
+        return [self.network_]
 
     def _check_samples(self, X):
         check_unmasked("X", X)

@@ -3,11 +3,12 @@
 import time
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length
 
 from cmlp._training.derivative_methods import check_layer
+from cmlp._training.scikit_features import LayerFeatures
 from cmlp._training.scikit_tasks import CallbackSupportMixin, FitTasks, with_callbacks
 from cmlp._utils.threads import resolve_jobs
 from cmlp.tabular.best_epoch import find_best_epoch, resolve_metric
@@ -23,8 +24,7 @@ from cmlp.tabular.training import Samples, Trainer
 
 
 class RealMLP(
-    CallbackSupportMixin, EstimatorExports, EstimatorFiles, ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin, BaseEstimator,
+    CallbackSupportMixin, EstimatorExports, EstimatorFiles, LayerFeatures, BaseEstimator
 ):  # fmt: skip
     """Base of the estimators.
 
@@ -129,12 +129,8 @@ class RealMLP(
             check_layer("transform_layer", layer, network.num_layers)
         return np.hstack([each.transform(X, layer, threads=threads) for each in self.networks_])
 
-    @property
-    def _n_features_out(self):
-        # The number of columns of `transform`; scikit-learn makes their names.
-        for network in self.networks_:
-            check_layer("transform_layer", self.transform_layer, network.num_layers)
-        return sum(network.size[1:][self.transform_layer] for network in self.networks_)
+    def _list_networks(self):
+        return self.networks_
 
     def _begin_tasks(self, data, networks, epochs, fitted):
         # Return the tasks of `fit` for scikit-learn's callbacks.
