@@ -68,6 +68,7 @@ def test_derivatives_equal_finite_differences(rng, activation, output, normaliza
     index = rng.integers(0, 3, 11)
     assert_array_equal(net.input_gradient(X, index), jacobian[np.arange(11), index])
     assert_array_equal(net.input_gradient(X, 2), jacobian[:, 2])
+    assert_array_equal(net.input_gradient(X, np.int64(2), threads=1), jacobian[:, 2])
 
     y = make_targets(net, rng, 11)
     before = net.state.parameters.block.copy()

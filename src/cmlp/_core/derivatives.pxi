@@ -163,7 +163,7 @@ cdef void differentiate_rows(void *arg, int64_t block, int64_t blocks) noexcept 
         differentiate_forward(d, rows.first, rows.size)
         return
     for i in range(d.count):
-        begin_output_delta(d, rows.first, rows.size, i)
+        begin_output_delta(d, rows.first, rows.size, d.first_output + i)
         activate_backward(job, last, rows.first, rows.size, 0, last.n)
         round_delta(job, last, rows.first, rows.size, 0, last.n)
         backward_rows(job, 1, rows.first, rows.size)

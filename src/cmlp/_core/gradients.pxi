@@ -75,8 +75,8 @@ cdef object run_derivatives(DerivativeJob *derivatives):
         raise MemoryError("cannot allocate the memory of the derivatives")
 
 
-cdef object run_few(Program program, const cmlp_rows *rows, int64_t longest, int64_t count,
-                    const void *seed, char *into, bint wants_inputs):
+cdef object run_few(Program program, const cmlp_rows *rows, int64_t longest, int64_t first_output,
+                    int64_t count, const void *seed, char *into, bint wants_inputs):
     # Return `count` gradients with respect to the inputs of each of a few samples, or True if they
     # are not wanted, and add that with respect to the parameters to `into` unless it is NULL; or
     # return None if there is work for several threads.
@@ -88,7 +88,8 @@ cdef object run_few(Program program, const cmlp_rows *rows, int64_t longest, int
     try:
         if derivatives.training.job.threads > 1:
             return None
-        derivatives.count, derivatives.seed = count, <const char *> seed
+        derivatives.first_output, derivatives.count = first_output, count
+        derivatives.seed = <const char *> seed
         derivatives.updates = into != NULL
         if into != NULL:
             attach_gradient(&derivatives.training.job, into, 0)
@@ -110,28 +111,31 @@ cdef object run_few(Program program, const cmlp_rows *rows, int64_t longest, int
         program.release_workspace(workspace)
 
 
-def differentiate_few(Program program not None, array):
-    """Return the derivatives of all outputs of a few samples with little overhead, or None.
+def differentiate_few(Program program not None, array, int64_t output=-1):
+    """Return the derivatives of outputs of a few samples with little overhead, or None.
 
     Parameters
     ----------
     program : Program
     array : object
         As for `Program.predict_few`.
+    output : int, default -1
+        The output; -1: all.
 
     Returns
     -------
-    ndarray of shape (n_samples, n_outputs, n_inputs), or None
+    ndarray of shape (n_samples, 1 or n_outputs, n_inputs), or None
         None if the caller must call `compute_derivatives`, or if a derivative is not finite.
     """
     cdef Py_buffer buffer
     cdef cmlp_rows rows
+    cdef int64_t count = program.head.outputs if output < 0 else 1
     if program.encoders or not hold_rows(array, program.inputs, &buffer, &rows):
         return None
     try:
         if rows.n > CMLP_INFERENCE_BATCH_ROWS:
             return None
-        out = run_few(program, &rows, 0, program.head.outputs, NULL, NULL, True)
+        out = run_few(program, &rows, 0, max(output, 0), count, NULL, NULL, True)
         if out is None or not program.are_finite(address_array(out, 3), out.size):
             return None
         return out
@@ -204,7 +208,7 @@ def multiply_few(Program program not None, array, seed, gradient_block, bint wan
                     or given.n > 1 and given.stride != given.width * program.itemsize):
                 return None
             longest = compress_few(program, &rows, &memory)
-            return run_few(program, &rows, longest, 1, given.data, into, wants_inputs)
+            return run_few(program, &rows, longest, 0, 1, given.data, into, wants_inputs)
         finally:
             PyBuffer_Release(&seeds)
     finally:
@@ -244,7 +248,7 @@ def descend(Program program not None, gradient_block, double rate):
 
 
 def compute_derivatives(Program program not None, Rows rows not None, seed, inputs, out,
-                        gradient_block, int threads, int64_t count=1):
+                        gradient_block, int threads, int64_t count=1, int64_t first_output=0):
     """Compute derivatives of the outputs, as in inference.
 
     Parameters
@@ -253,7 +257,7 @@ def compute_derivatives(Program program not None, Rows rows not None, seed, inpu
     rows : Rows
     seed : ndarray, shape (n_samples, n_outputs), or None
         The gradient of a scalar with respect to the outputs; C-contiguous. None: unit vectors, the
-        gradients of the first `count` outputs.
+        gradients of `count` outputs from `first_output` on.
     inputs : ndarray, shape (n_samples, count, ld), or None
         Receives the gradients with respect to the inputs; aligned, ld padded.
     out : ndarray, shape (n_samples, n_outputs), or None
@@ -264,6 +268,7 @@ def compute_derivatives(Program program not None, Rows rows not None, seed, inpu
         Upper limit.
     count : int, default 1
         Number of gradients for each sample.
+    first_output : int, default 0
     """
     cdef DerivativeJob derivatives
     cdef Workspace workspace
@@ -272,7 +277,7 @@ def compute_derivatives(Program program not None, Rows rows not None, seed, inpu
         into = program.address_block("gradient_block", gradient_block)
     workspace = prepare_derivatives(program, &derivatives, &rows.view, rows.longest, threads)
     try:
-        derivatives.count = count
+        derivatives.first_output, derivatives.count = first_output, count
         derivatives.updates = into != NULL
         if into != NULL:
             attach_gradient(&derivatives.training.job, into, 0)

@@ -58,9 +58,12 @@ def compute_derivatives(
     gradient_block: NDArray[floating] | None,
     threads: int,
     count: int = 1,
+    first_output: int = 0,
 ) -> None: ...
 def descend(program: Program, gradient_block: NDArray[floating], rate: float) -> bool: ...
-def differentiate_few(program: Program, array: Any) -> NDArray[floating] | None: ...
+def differentiate_few(
+    program: Program, array: Any, output: int = -1
+) -> NDArray[floating] | None: ...
 def multiply_few(
     program: Program,
     array: Any,

@@ -242,7 +242,8 @@ cdef struct InferenceJob:
 cdef struct DerivativeJob:
     TrainingJob training
     const char *seed            # (total, outputs): gradient with respect to the outputs; NULL: none
-    int64_t count               # gradients for each sample; without a seed, of the first outputs
+    int64_t count               # gradients for each sample; without a seed, of outputs
+    int64_t first_output        # the first of these outputs
     char *inputs                # (total, count, ld), padded: with respect to the inputs, or NULL
     int64_t ld
     char *out                   # (total, outputs), contiguous: receives the outputs; or NULL

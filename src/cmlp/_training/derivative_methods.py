@@ -154,10 +154,16 @@ class DerivativeMethods:
         TypeError, ValueError
             If an argument does not fit, or the network has input layers.
         """
-        rows, outputs = self._convert_for_inputs(X), self.size[-1]
+        outputs = self.size[-1]
         if output is None and outputs > 1:
             raise ValueError(f"output must be given for a network with {outputs} outputs")
-        index = np.zeros((), np.int64) if output is None else np.asarray(output)
+        number = 0 if output is None else output
+        if type(number) is int and 0 <= number < outputs:
+            found = differentiate_few(self._program, X, number) if threads is None else None
+            if found is None:
+                found = self._differentiate(self._convert_for_inputs(X), None, 1, threads, number)
+            return found[:, 0]
+        rows, index = self._convert_for_inputs(X), np.asarray(output)
         is_integer = index.dtype.kind in "iu"
         if not is_integer or index.shape not in ((), (len(rows),)):
             raise (ValueError if is_integer else TypeError)(
@@ -238,12 +244,12 @@ class DerivativeMethods:
     def _drop_padding(self, inputs):
         return np.ascontiguousarray(inputs[:, :, : self.state.architecture.inputs])
 
-    def _differentiate(self, rows, seed, count, threads):
+    def _differentiate(self, rows, seed, count, threads, first_output=0):
         # Return derivatives with respect to the inputs, shape (n, count, inputs), checked.
         inputs = self._make_inputs(len(rows), count)
         if len(rows):
             compute_derivatives(self.state.program, rows, seed, inputs, None, None,
-                                resolve_threads(threads), count)  # fmt: skip
+                                resolve_threads(threads), count, first_output)  # fmt: skip
         found = self._drop_padding(inputs)
         if not np.isfinite(found).all():
             rows.check_finite(self.dtype)
