@@ -284,6 +284,7 @@ def test_a_run_that_fails(data, monkeypatch):
         network().fit(*data, epochs=1, callbacks=MLflowLogger())
 
 
+@pytest.mark.filterwarnings("ignore")  # of MLflow itself
 def test_mlflow(data, monkeypatch, tmp_path):
     mlflow = pytest.importorskip("mlflow")
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
