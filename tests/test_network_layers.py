@@ -267,6 +267,71 @@ def test_frozen_batch_normalization_uses_running_statistics(layers, batch_size):
     assert (copies[0].state.parameters.block == copies[1].state.parameters.block).all()
 
 
+@pytest.mark.usefixtures("many_threads")
+def test_gradients_of_frozen_batch_normalization():
+    rng = np.random.default_rng(1)
+    X, y = rng.normal(size=(40, 30)), rng.integers(0, 3, 40)
+    net = Network([30, 60, 50, 3], activation="tanh", loss="cross_entropy", dtype="float64",
+                  normalization="batch", seed=0)  # fmt: skip
+    net.fit(X, y, epochs=2, optimizer=Adam(0.01))
+    net.vjp(X * np.nan, np.ones((40, 3)), threads=1)  # leaves NaN in buffers
+    net.freeze([0])
+    gradients = [net.gradient(X, y, threads=threads) for threads in (1, 3)]
+    assert (gradients[0].tensors.block == gradients[1].tensors.block).all()
+    for name, view in gradients[0].to_dict().items():
+        parameter, index = net.state.to_arrays()[name], tuple(size // 2 for size in view.shape)
+        before, values = parameter[index], []
+        for step in (1e-6, -1e-6):
+            parameter[index] = before + step
+            values.append(net.gradient(X, y).loss)
+        parameter[index] = before
+        assert view[index] == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-4, abs=1e-8)
+    net.fit(X, y, epochs=2, optimizer=LBFGS())
+
+
+@pytest.mark.parametrize("shards", [1, 4])
+def test_frozen_batch_normalization_on_shards(shards):
+    net = Network([7, 12, 3], loss="cross_entropy", normalization="batch", dtype="float64", seed=0)
+    with pytest.raises(ValueError, match="do not support normalization='batch'"):
+        net.fit(X, Y, shards=shards)
+    net.fit(X, Y, epochs=2)
+    folded = net.fold_batch_norm().freeze(0)
+    net.freeze(0)
+    for each in net, folded:
+        each.fit(X, Y, epochs=2, shards=shards, optimizer=SGD(0.1))
+    np.testing.assert_allclose(net.weight[1], folded.weight[1], rtol=1e-10)
+
+
+def test_a_layer_that_is_frozen_has_the_averages_that_predictions_use():
+    net = Network([7, 12, 3], loss="cross_entropy", dtype="float64", seed=0)
+    optimizer = Adam(0.05, average=0.9)
+    for _ in range(3):
+        net.partial_fit(X, Y, optimizer=optimizer)
+    net.freeze(0)
+    before = net.weight[0].copy()
+    seen = []
+    net.partial_fit(X, Y, optimizer=optimizer, metrics=[])
+    net.fit(X, Y, epochs=2, optimizer=optimizer,
+            callbacks=lambda network, *_: seen.append(network.weight[0].copy()))  # fmt: skip
+    for weight in (*seen, net.weight[0]):
+        np.testing.assert_array_equal(weight, before)
+
+
+def test_errors_leave_the_network_as_it_is():
+    net = Network([7, 12, 3], loss="cross_entropy", seed=0)
+    net.partial_fit(X, Y, optimizer="adam")
+    optimizer, epoch, gradient = net.state.optimizer, net.state.epoch, net.gradient(X, Y)
+    net.freeze(slice(None))
+    for call in (lambda: net.apply(gradient, SGD(0.1)),
+                 lambda: net.partial_fit(X, Y, optimizer=SGD(0.1)),
+                 lambda: net.update_mini_batch([(X[0], 1)], 0.1)):  # fmt: skip
+        with pytest.raises(ValueError, match="must have a layer that is not frozen"):
+            call()
+        assert (net.state.optimizer, net.state.epoch) == (optimizer, epoch)
+    with pytest.raises(ValueError, match="must not be frozen"):
+        net.initialize(X)
+
+
 def test_frozen_layers_of_an_estimator():
     estimator = MLPClassifier((6, 5), batch_norm=True, max_iter=3, random_state=0, warm_start=True,
                               n_iter_no_change=50)  # fmt: skip

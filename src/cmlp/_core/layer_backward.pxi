@@ -74,14 +74,23 @@ cdef void activate_backward(Job *job, Layer *layer, int64_t row, int64_t m, int6
                                       d, layer.ld)
 
 
+cdef void scale_by_statistics(Job *job, Layer *layer, int64_t row, int64_t m, int64_t column,
+                              int64_t n) noexcept nogil:
+    # Backpropagate a block (m, n) of the delta through a normalization by running statistics.
+    cdef int64_t i
+    if not layer.tensors[BIAS].is_frozen:
+        for i in range(row, row + m):
+            memcpy(element(job, layer.shift_delta, layer, i, column),
+                   element(job, layer.delta, layer, i, column), n * job.itemsize)
+    job.kernels.multiply(m, n, at(layer.inverse, column, job.itemsize), 0,
+                         element(job, layer.delta, layer, row, column), layer.ld)
+
+
 cdef void normalize_rows_backward(Job *job, Layer *layer, int64_t row, int64_t m) noexcept nogil:
     # Backpropagate rows of the delta through a normalization over the layer or by running
     # statistics, if there is one. The delta is then complete.
     if layer.normalization == OVER_BATCH or layer.normalization == BY_STATISTICS:
-        memcpy(element(job, layer.shift_delta, layer, row, 0),
-               element(job, layer.delta, layer, row, 0), m * layer.ld * job.itemsize)
-        job.kernels.multiply(m, layer.n, layer.inverse, 0,
-                             element(job, layer.delta, layer, row, 0), layer.ld)
+        scale_by_statistics(job, layer, row, m, 0, layer.n)
     if layer.normalization == OVER_LAYER:
         job.kernels.normalize_layer_backward(
             m, layer.n, layer.outputs, layer.tensors[SCALE].value,
@@ -102,7 +111,6 @@ cdef void normalize_columns_backward(Job *job, Layer *layer, int64_t m, int64_t 
             at(layer.inverse, column, s), at(layer.delta, column, s), layer.ld,
             at(layer.shift_delta, column, s))
     elif layer.normalization == BY_STATISTICS:
-        job.kernels.multiply(m, n, at(layer.inverse, column, s), 0, at(layer.delta, column, s),
-                             layer.ld)
+        scale_by_statistics(job, layer, 0, m, column, n)
     if layer.normalization != OVER_LAYER:
         round_delta(job, layer, 0, m, column, n)

@@ -118,6 +118,15 @@ cdef void affine_columns(TrainingJob *training, int l, Matrix a, int64_t m, int6
                            start, f, z, layer.ld)
 
 
+cdef inline char *get_normal(const Job *job, const Layer *layer, int64_t row,
+                             int64_t column) noexcept nogil:
+    # Return where a normalization by running statistics stores the normalized pre-activations: NULL
+    # if the gradient with respect to the scale is not needed.
+    if not job.trains or layer.tensors[SCALE].is_frozen:
+        return NULL
+    return element(job, layer.normal, layer, row, column)
+
+
 cdef void normalize_rows(Job *job, Layer *layer, int64_t row, int64_t m) noexcept nogil:
     # Normalize rows of the pre-activations, independently of all others: over the layer, or,
     # in inference, by the running statistics of the batches.
@@ -131,7 +140,7 @@ cdef void normalize_rows(Job *job, Layer *layer, int64_t row, int64_t m) noexcep
         job.kernels.normalize_by_running(
             m, layer.n, layer.epsilon, layer.tensors[SCALE].value, layer.tensors[BIAS].value,
             layer.running_mean, layer.running_variance, z, layer.ld,
-            element(job, layer.normal, layer, row, 0) if job.trains else NULL)
+            get_normal(job, layer, row, 0))
 
 
 cdef void normalize_columns(Job *job, Layer *layer, int64_t m, int64_t column,
@@ -148,7 +157,8 @@ cdef void normalize_columns(Job *job, Layer *layer, int64_t m, int64_t column,
         job.kernels.normalize_by_running(
             m, n, layer.epsilon, at(layer.tensors[SCALE].value, column, s),
             at(layer.tensors[BIAS].value, column, s), at(layer.running_mean, column, s),
-            at(layer.running_variance, column, s), at(layer.output, column, s), layer.ld, NULL)
+            at(layer.running_variance, column, s), at(layer.output, column, s), layer.ld,
+            get_normal(job, layer, 0, column))
 
 
 cdef bint is_finite_block(const Job *job, const Layer *layer, const char *a, int64_t m,

@@ -43,7 +43,8 @@ class LayerMethods:
         in all methods that train, until `unfreeze`. Their gradients are not computed, and the
         backward pass ends at the lowest layer that is trained. Batch normalization then uses the
         running statistics in training too, as in Keras; dropout remains. Copies, files and
-        checkpoints have the same frozen layers. A callback may freeze layers for the next epoch.
+        checkpoints have the same frozen layers. A callback may freeze layers for the next epoch,
+        save with L-BFGS and on a Dask cluster. `gradient` and `vjp` are those of all layers.
 
         Parameters
         ----------

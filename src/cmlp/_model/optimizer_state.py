@@ -101,11 +101,20 @@ class OptimizerState:
             If all layers are frozen.
         """
         check_trainable(parameters.tensors, parameters.frozen)
-        if parameters.frozen != self._layout[2]:
+        earlier = self._layout[2]
+        if parameters.frozen != earlier:
             position = self.position
+            self._freeze_averages(parameters, parameters.frozen - earlier)
             self._make_groups(parameters)
             self._make_kernel()
             self.position = position
+
+    def _freeze_averages(self, parameters, layers):
+        # The values that layers have now are those that training and predictions use from now on.
+        if "average" in self.blocks:
+            for tensor, view in parameters.view_block(self.blocks["average"]).items():
+                if tensor.layer in layers:
+                    view[:] = parameters.views[tensor]
 
     def replace_gradient(self, block):
         """Use another block of zeros, laid out like the parameters, for the gradient."""

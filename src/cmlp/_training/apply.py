@@ -8,6 +8,7 @@ from cmlp._core.training import apply_optimizer
 from cmlp._model.gradient import Gradient
 from cmlp._model.optimizer_choice import resolve_optimizer
 from cmlp._model.optimizer_state import OptimizerState
+from cmlp._model.parameter_groups import check_trainable
 from cmlp.lbfgs import LBFGS
 
 
@@ -39,6 +40,7 @@ def apply_gradient(state, gradient, optimizer):
         raise ValueError(
             f"optimizer must have no penalty and accumulate nothing for apply; got {optimizer!r}"
         )
+    check_trainable(parameters.tensors, parameters.frozen)
     earlier = None if state.optimizer is None else state.optimizer.optimizer
     if earlier is not optimizer and earlier != optimizer:
         state.optimizer = OptimizerState(optimizer, parameters)

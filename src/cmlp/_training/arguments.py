@@ -9,6 +9,7 @@ import numpy as np
 from cmlp._core.inputs import Targets
 from cmlp._model.optimizer_choice import parse_optimizer, resolve_optimizer
 from cmlp._model.optimizer_state import OptimizerState
+from cmlp._model.parameter_groups import check_trainable
 from cmlp._model.state import SPLIT_EPOCH
 from cmlp._model.tasks import check_targets, infer_task
 from cmlp._training import checkpoint
@@ -228,6 +229,7 @@ def prepare_parts(network, X, y, options, optimizer, earlier_task=None, shows=Tr
     """
     state = network.state
     architecture = state.architecture
+    check_trainable(state.parameters.tensors, state.parameters.frozen)
     schedules = start_schedules(options)
     schedule = schedules["schedule"]
     callbacks = resolve_callbacks(options.callbacks, options.early_stopping)

@@ -69,6 +69,8 @@ def initialize_from_data(state, X, bias, threads):
     architecture, threads = state.architecture, resolve_threads(threads)
     if any(layer.normalization is not None for layer in architecture.dense):
         raise ValueError("normalization must be None for a network that is initialized from data")
+    if state.parameters.frozen:
+        raise ValueError("the layers of a network that is initialized must not be frozen")
     if state.checkpoint is not None:
         raise ValueError("a network that resumes a checkpoint must not be initialized")
     rows = convert_samples(X, architecture)

@@ -38,7 +38,7 @@ class Objective:
         check_trainable(tensors, parameters.frozen)
         sizes = [t.rows * t.columns for t in tensors]
         is_trained = [t.layer not in parameters.frozen for t in tensors]
-        self.is_trained = None if all(is_trained) else np.repeat(is_trained, sizes)
+        self.is_frozen = None if all(is_trained) else ~np.repeat(is_trained, sizes)
         is_decayed = [trained and (t.name == "weight" or optimizer.decay_bias)
                       for t, trained in zip(tensors, is_trained, strict=True)]  # fmt: skip
         self.decay = np.repeat(np.where(is_decayed, optimizer.weight_decay, 0.0), sizes)
@@ -66,11 +66,7 @@ class Objective:
         if not np.array_equal(x, self._vector):
             self.set_parameters(x)
         if self.state.statistics.block.size:
-            frozen = [(view, view.copy()) for tensor, view in self.state.statistics.views.items()
-                      if tensor.layer in self.state.parameters.frozen]  # fmt: skip
             self._compute_gradient(momentum=1.0)
-            for view, values in frozen:
-                view[:] = values
 
     def compute_loss(self, x):
         """Return the loss, decay included, and compute its gradient in the same pass."""
@@ -81,8 +77,8 @@ class Objective:
         decayed = np.multiply(self.decay, x)
         self.last_loss = loss + float(np.multiply(decayed, x, out=self._scratch).sum()) / 2
         self.last_gradient = np.add(self._flat_gradient, decayed, out=decayed)
-        if self.is_trained is not None:
-            self.last_gradient *= self.is_trained
+        if self.is_frozen is not None:
+            self.last_gradient[self.is_frozen] = 0
         return self.last_loss
 
     def get_gradient(self, x):

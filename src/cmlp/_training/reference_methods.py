@@ -6,6 +6,7 @@ uint8 input is not scaled, as in the reference.
 import numpy as np
 
 from cmlp._core.inputs import Rows, Targets
+from cmlp._model.parameter_groups import check_trainable
 from cmlp._model.tasks import infer_task
 from cmlp._training.evaluation import compute_outputs
 from cmlp._training.inputs import as_labels, to_real_array
@@ -173,6 +174,7 @@ class ReferenceMethods:
         return self._count_correct(*self._convert_labeled(test_data))
 
     def _train_epoch(self, rows, targets, order, batch_size, lr, epoch=0):
+        check_trainable(self.state.parameters.tensors, self.state.parameters.frozen)
         noise = self.seed, self.state.epoch
         self.state.epoch += 1
         return train_plain_epoch(

@@ -163,9 +163,14 @@ class ShardedTraining(TrainingRun):
             np.multiply(array, self.source.share, out=vector[first : first + array.size])
             first += array.size
         self.exchange.sum_gradient(sums)
-        first = 0
+        first, parameters = 0, self.state.parameters
         for array in self.list_averaged():
+            # A mean of equal values may differ from them in the last bit.
+            frozen = [(view, view.copy()) for tensor, view in parameters.view_block(array).items()
+                      if tensor.layer in parameters.frozen]  # fmt: skip
             array[:] = vector[first : first + array.size]
+            for view, values in frozen:
+                view[:] = values
             first += array.size
 
     def make_shard_metrics(self, targets):
@@ -206,8 +211,8 @@ def check_sharding(architecture, optimizer, options, is_iterable):
         raise ValueError("shards and comm do not support a loss that is a callable")
     if architecture.encoders:
         raise ValueError("shards and comm do not support input_layers")
-    if any(getattr(layer, "normalization", None) is not None and layer.normalization.name == "batch"
-           for layer in architecture.dense):  # fmt: skip
+    if any(layer.normalization is not None and layer.normalization.name == "batch"
+           and not layer.frozen for layer in architecture.dense):  # fmt: skip
         raise ValueError(
             "shards and comm do not support normalization='batch', which needs all samples of a "
             "batch; use 'layer'"

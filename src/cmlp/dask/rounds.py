@@ -276,6 +276,8 @@ def average_pair(first, second):
     for name, block in a.blocks.items():
         mean = block * block.dtype.type(1 - share)
         mean += b.blocks[name] * block.dtype.type(share)
+        # Equal values, such as those of frozen layers, keep their bits.
+        np.copyto(mean, block, where=block == b.blocks[name])
         blocks[name] = mean
     position = max(a.position, b.position)
     return Replica(blocks, position, a.sums + b.sums), weight + other
