@@ -13,7 +13,9 @@ from sklearn.preprocessing import StandardScaler
 import cmlp
 from cmlp import SGD, Adam, AdamW, Network, schedules
 from cmlp._model.optimizer_choice import parse_optimizer
-from cmlp.callbacks import Checkpoint
+from cmlp._utils import validation
+from cmlp.callbacks import Checkpoint, EarlyStopping
+from cmlp.layers import Scale
 from cmlp.optimizers import OPTIMIZERS
 from cmlp.sklearn import MLPClassifier, MLPRegressor
 
@@ -208,3 +210,31 @@ def test_an_estimator_takes_names():
     assert_same_state(by_name.network_, by_object.network_)
     with pytest.raises(ValueError, match="optimizer"):
         MLPClassifier(optimizer="adamant").fit(X, Y)
+
+
+def test_messages_name_the_argument(rng, monkeypatch):
+    X, y = rng.normal(size=(20, 4)), rng.normal(size=20)
+    net = Network([4, 8, 1], loss="mse", seed=0)
+    with pytest.raises(ValueError, match="labels from 0 to 1 if class_weight is given"):
+        net.fit(X, y, class_weight="balanced")
+    with pytest.raises(TypeError, match="shuffle must be"):
+        net.fit(X, y, shuffle="yes")
+    with pytest.raises(TypeError, match=r"X must hold real numbers; got strings \(<U1\)"):
+        net.fit([["a"] * 4] * 20, y)
+    with pytest.raises(TypeError, match="weight must be a sequence of arrays"):
+        net.weight = 3
+    with pytest.raises(ValueError, match="those of metrics the argument metrics"):
+        net.fit(X, y, validation_split=0.5, early_stopping=EarlyStopping("val_mae"))
+
+    def import_without_backend(name):
+        raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
+
+    monkeypatch.setattr(validation, "import_module", import_without_backend)
+    with pytest.raises(ImportError, match="Keras, whose import failed: No module named 'tensor"):
+        validation.import_optional("keras", "to_keras()", "Keras", "keras")
+
+
+def test_layers_are_counted_from_0(capsys):
+    Network([2, 3, 1], input_layers=[Scale()], loss="mse").summary()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["input", "0", "1"]

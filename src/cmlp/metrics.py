@@ -457,6 +457,7 @@ def get_minimized_value(record, monitor, is_minimized):
     if monitor not in record:
         raise ValueError(
             f"monitor must be in the history, which has {', '.join(record)}; got {monitor!r}; "
-            "val_ quantities require validation_data or validation_split"
+            "val_ quantities require validation_data or validation_split, and those of metrics the "
+            "argument metrics"
         )
     return record[monitor] if is_minimized else -record[monitor]

@@ -411,13 +411,15 @@ class Network(
         """Print a table of the layers and their parameters."""
         lines = [f"{'layer':<8}{'shape':<16}{'activation':<14}{'parameters':>12}"]
         architecture, total, columns = self.state.architecture, 0, self.state.architecture.inputs
-        for l, layer in enumerate((*architecture.encoders, *architecture.dense)):
+        layers = [*(("input", layer) for layer in architecture.encoders),
+                  *enumerate(architecture.dense)]  # fmt: skip
+        for number, layer in layers:
             inputs, columns = columns, layer.count_outputs(columns)
             count = sum(rows * width for rows, width in layer.tensors(inputs).values())
             total += count
             shape = f"{inputs} -> {columns}"
             frozen = "  frozen" if layer.frozen else ""
-            lines.append(f"{l + 1:<8}{shape:<16}{layer.label:<14}{count:>12,}{frozen}")
+            lines.append(f"{number:<8}{shape:<16}{layer.label:<14}{count:>12,}{frozen}")
         lines.append(f"{self.task}, loss {self.loss}, {total:,} parameters, {self.dtype}")
         if architecture.rounds:
             lines.append(f"compute_dtype {self.compute_dtype}")

@@ -2,6 +2,7 @@
 
 from cmlp._model.parameters import LayerViews
 from cmlp._model.tasks import check_task
+from cmlp._utils.validation import to_list
 
 # Attributes that cannot be assigned to -> what to do instead.
 NEW_NETWORK = "create a Network with it as argument, and assign weight and bias to that"
@@ -124,7 +125,7 @@ class NetworkAttributes(TaskAttributes):
 
     @weight.setter
     def weight(self, arrays):
-        self.weight[:] = arrays
+        self.weight[:] = to_list("weight", arrays, "arrays, one for each layer")
 
     @property
     def bias(self):
@@ -133,7 +134,7 @@ class NetworkAttributes(TaskAttributes):
 
     @bias.setter
     def bias(self, arrays):
-        self.bias[:] = arrays
+        self.bias[:] = to_list("bias", arrays, "arrays, one for each layer")
 
     @property
     def scale(self):

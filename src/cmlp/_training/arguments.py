@@ -50,7 +50,7 @@ class FitOptions:
     schedule: Any = None
     decay_schedule: Any = None
     dropout_schedule: Any = None
-    shuffle: bool = True
+    shuffle: bool = checked_field(check_bool, True)
     drop_last: bool = checked_field(check_bool, False)
     validation_data: Any = None
     validation_split: Any = checked_field(check_validation_split, 0.0)
@@ -316,9 +316,8 @@ def make_array_source(state, X, y, options, task_choice, threads):
             state, rows, targets, values, held_out, task_choice.metrics, threads,
             task_choice.functions,
         )  # fmt: skip
-    shuffle = bool(options.shuffle)
     source = ArraySource(
-        rows, targets, values, subset, options.batch_size, shuffle, options.drop_last
+        rows, targets, values, subset, options.batch_size, options.shuffle, options.drop_last
     )
     return source, validate
 

@@ -399,7 +399,13 @@ def as_classes(y, classes):
         if not ((array == 0) | (array == 1)).all() or not (array.sum(axis=1) == 1).all():
             raise ValueError("y must hold labels or one-hot rows if class_weight is given")
         return array.argmax(axis=1)
-    return as_labels(array.reshape(len(array)), max(classes, 2))
+    labels, classes = array.reshape(len(array)), max(classes, 2)
+    if not np.isin(labels, np.arange(classes)).all():
+        raise ValueError(
+            f"y must hold labels from 0 to {classes - 1} if class_weight is given; got values from "
+            f"{labels.min()} to {labels.max()}"
+        )
+    return as_labels(labels, classes)
 
 
 def expand_class_weights(class_weight, labels, classes):
@@ -457,7 +463,8 @@ def to_real_array(name, value):
         except (TypeError, ValueError):
             pass  # refused below, by its type
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers; got {array.dtype}")
+        found = f"strings ({array.dtype})" if array.dtype.kind in "SUT" else array.dtype
+        raise TypeError(f"{name} must hold real numbers; got {found}")
     return array
 
 

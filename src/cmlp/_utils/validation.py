@@ -251,11 +251,14 @@ def import_optional(module, what, package, extra):
     Raises
     ------
     ImportError
-        If it is not installed; the message says how to install it.
+        If it is not installed; the message says how to install it. If it lacks another module, such
+        as Keras a backend, the message names that.
     """
     try:
         return import_module(module)
-    except ImportError:
+    except ImportError as error:
+        if error.name and error.name.partition(".")[0] != module.partition(".")[0]:
+            raise ImportError(f"{what} requires {package}, whose import failed: {error}") from error
         raise ImportError(
             f"{what} requires {package}; install it with: pip install 'cmlp[{extra}]'"
         ) from None
