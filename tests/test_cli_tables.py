@@ -339,3 +339,19 @@ def test_one_step_after_training_on_standardized_columns_keeps_the_network(capsy
     assert before > 0.5
     net.partial_fit(X, y, optimizer=SGD(1e-30))
     assert net.score(X, y) == pytest.approx(before, abs=1e-3)
+
+
+@pytest.mark.parametrize("unit", [1e-5, 1e5])
+def test_the_parameter_of_a_loss_is_saved_in_the_units_of_the_targets(rng, unit):
+    X = rng.normal(size=(200, 3))
+    y = unit * (X[:, 0] + 0.1 * rng.normal(size=200))
+    columns, targets = Standardization.learn(X), Standardization.learn(y)
+    scaled, deviation = columns.apply(X).astype(float), y.std()
+    net = Network([3, 2], loss=losses.gaussian_nll(1e-2), dtype="float64", seed=0)
+    net.fit(scaled, targets.apply(y), epochs=2)
+    expected = net.predict(scaled, return_std=True)[1] * deviation
+    folded = fold_standardization(net, columns, targets)
+    np.testing.assert_allclose(folded.predict(X, return_std=True)[1], expected, rtol=1e-5)
+    net = Network([3, 1], loss=losses.huber(0.5), seed=0)
+    folded = fold_standardization(net, columns, targets)
+    assert folded.state.architecture.loss.parameter == pytest.approx(0.5 * deviation)

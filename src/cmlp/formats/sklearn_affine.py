@@ -71,6 +71,9 @@ TRANSFORMERS = {
 # The scalers whose inverse maps the targets of a regression.
 SCALERS = ("StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler")
 
+# Loss -> power of the targets' unit that its parameter has: delta, and eps, a variance.
+LOSS_UNITS = {"huber": 1, "gaussian_nll": 2}
+
 
 def fold_transformer(transformer, weight, shift, name):
     """Return the weights and the shift of a layer for the inputs of a transformer.
@@ -303,7 +306,9 @@ def has_affine_predictions(architecture):
 def fold_last_layer(state, center, scale):
     """Return a state that predicts y * scale + center where the network predicts y.
 
-    `max_norm` of the last layer is left out, as it would act on other numbers.
+    `max_norm` of the last layer is left out, as it would act on other numbers. If all targets have
+    the same scale, the parameters of the losses huber and gaussian_nll, which have the units of
+    the targets and of their squares, are converted.
 
     Parameters
     ----------
@@ -313,6 +318,10 @@ def fold_last_layer(state, center, scale):
         The scale is positive.
     """
     architecture, loss = state.architecture, state.architecture.loss
+    if (scale == scale[0]).all() and loss.name in LOSS_UNITS:
+        limits = np.finfo(architecture.dtype)
+        value = loss.parameter * float(scale[0]) ** LOSS_UNITS[loss.name]
+        loss = replace(loss, parameter=float(np.clip(value, limits.tiny, limits.max)))
     factor, shift = np.tile(scale, loss.blocks), np.tile(center, loss.blocks)
     if loss.has_std:  # the second half are the logarithms of variances
         factor[len(scale) :], shift[len(scale) :] = 1, 2 * np.log(scale)
@@ -321,4 +330,4 @@ def fold_last_layer(state, center, scale):
     arrays[f"weight_{last}"] *= factor[:, None]
     arrays[f"bias_{last}"] = arrays[f"bias_{last}"] * factor[:, None] + shift[:, None]
     layers = [*architecture.layers[:-1], replace(architecture.layers[-1], max_norm=None)]
-    return rebuild(state, architecture.inputs, layers, arrays)
+    return rebuild(state, architecture.inputs, layers, arrays, loss)
