@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_cli import run
 
-from cmlp import Network
+from cmlp import Network, losses
 from cmlp._cli.models import load_model
 
 pytest.importorskip("sklearn")
@@ -91,6 +91,35 @@ def test_several_outputs(capsys, models, data):
     rows = read(predict(capsys, models / "quantiles.npz", data))
     assert rows[0][4:] == ["prediction_0.1", "prediction_0.9"]
     assert all(float(row[4]) <= float(row[5]) for row in rows[1:])
+
+
+@pytest.mark.parametrize("is_quantized", [False, True])
+@pytest.mark.parametrize("targets", [1, 2])
+@pytest.mark.parametrize("non_crossing", [False, True])
+def test_the_columns_of_a_network_have_the_names_of_its_quantiles(
+    capsys, tmp_path, rng, is_quantized, targets, non_crossing
+):
+    path, X = tmp_path / "data.csv", rng.normal(size=(20, 2)).astype(np.float32)
+    np.savetxt(path, X, delimiter=",", header="a,b", comments="", fmt="%.9g")
+    loss = losses.pinball((0.1, 0.9), non_crossing)
+    model = Network([2, 3, 2 * targets], loss=loss, seed=0)
+    if is_quantized:
+        model = model.quantize(X)
+    model.save(tmp_path / "model.npz")
+    rows = read(predict(capsys, tmp_path / "model.npz", path))
+    names = ["0.1", "0.9"] if targets == 1 else ["0_0.1", "1_0.1", "0_0.9", "1_0.9"]
+    assert rows[0] == ["a", "b", *(f"prediction_{name}" for name in names)]
+    np.testing.assert_allclose(np.array(rows[1:], float)[:, 2:], model.predict(X), rtol=1e-4,
+                               atol=1e-5)  # fmt: skip
+
+
+def test_one_quantile_is_the_prediction(capsys, tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("a,b\n1,2\n3,4\n")
+    for targets, names in ((1, ["prediction"]), (2, ["prediction_0", "prediction_1"])):
+        net = Network([2, targets], loss=losses.pinball(0.9), seed=0)
+        net.save(tmp_path / "model.npz")
+        assert read(predict(capsys, tmp_path / "model.npz", path))[0][2:] == names
 
 
 def test_the_separator_and_decimal_commas_of_the_input(capsys, tmp_path, models):

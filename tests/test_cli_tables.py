@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 from test_cli import run
 
-from cmlp import Network, datasets, losses
+from cmlp import SGD, Network, datasets, losses
 from cmlp._cli.models import load_model
 from cmlp._cli.standardization import (
     STANDARDIZED_LOSSES,
     Standardization,
     can_fold,
     can_fold_targets,
-    fold_inputs,
-    fold_targets,
+    fold_standardization,
 )
 
 pytest.importorskip("sklearn")
@@ -309,8 +308,7 @@ def test_folded_standardization_has_the_same_outputs(rng, normalization, loss):
     expected = net.predict(scaled) * y.std() + y.mean()
     std = net.predict(scaled, return_std=True)[1] * y.std() if loss == "gaussian_nll" else None
     assert can_fold(net)
-    fold_inputs(net, columns)
-    fold_targets(net, targets)
+    net = fold_standardization(net, columns, targets)
     np.testing.assert_allclose(net.predict(X), expected, rtol=1e-4, atol=1e-4)
     if std is not None:
         np.testing.assert_allclose(net.predict(X, return_std=True)[1], std, rtol=1e-4)
@@ -321,3 +319,39 @@ def test_folded_standardization_has_the_same_outputs(rng, normalization, loss):
     assert not can_fold_targets(Network([3, 2], loss=losses.pinball((0.1, 0.9), True)))
     assert not can_fold_targets(Network([3, 1], loss="poisson"))
     assert not can_fold_targets(Network([3, 1], loss="mse", output="sigmoid"))
+
+
+def test_one_step_after_training_on_standardized_columns_keeps_the_network(capsys, tmp_path, rng):
+    path, model = tmp_path / "table.csv", tmp_path / "model.npz"
+    X = rng.normal(size=(200, 2)) * [1e-3, 1e-2] + [5, 1]  # so that the saved weights are large
+    y = 1e6 + 1e7 * (X[:, 0] - 5) + 1e5 * (X[:, 1] - 1)
+    np.savetxt(path, np.c_[X, y], delimiter=",", header="a,b,y", comments="", fmt="%.9g")
+    limits = ("--set", "max_norm=1", "--set", "input_noise=0.1", "--set", "input_dropout=0.1")
+    options = ("--layers", "2,8,5,1", "--activation", "tanh", "--loss", "mse", *limits)
+    optimizer = ("--optimizer", "adam", "--lr", 0.01, "--epochs", 40, "--quiet")
+    assert run(capsys, "train", path, *options, *optimizer, "--out", model)[0] == 0
+    net = Network.load(model)
+    assert [layer.specification.max_norm for layer in net.layers] == [None, 1, None]
+    assert net.input_layers == []
+    assert net.state.training["epochs"] == 40
+    X, y = datasets.load_csv(path)
+    before = net.score(X, y)
+    assert before > 0.5
+    net.partial_fit(X, y, optimizer=SGD(1e-30))
+    assert net.score(X, y) == pytest.approx(before, abs=1e-3)
+
+
+@pytest.mark.parametrize("unit", [1e-5, 1e5])
+def test_the_parameter_of_a_loss_is_saved_in_the_units_of_the_targets(rng, unit):
+    X = rng.normal(size=(200, 3))
+    y = unit * (X[:, 0] + 0.1 * rng.normal(size=200))
+    columns, targets = Standardization.learn(X), Standardization.learn(y)
+    scaled, deviation = columns.apply(X).astype(float), y.std()
+    net = Network([3, 2], loss=losses.gaussian_nll(1e-2), dtype="float64", seed=0)
+    net.fit(scaled, targets.apply(y), epochs=2)
+    expected = net.predict(scaled, return_std=True)[1] * deviation
+    folded = fold_standardization(net, columns, targets)
+    np.testing.assert_allclose(folded.predict(X, return_std=True)[1], expected, rtol=1e-5)
+    net = Network([3, 1], loss=losses.huber(0.5), seed=0)
+    folded = fold_standardization(net, columns, targets)
+    assert folded.state.architecture.loss.parameter == pytest.approx(0.5 * deviation)

@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cmlp import History, Network, layers, losses, plot
+from cmlp.metrics import MINIMIZED
 from cmlp.sklearn import MLPClassifier, MLPRegressor
 from cmlp.tabular import RealMLPClassifier, RealMLPRegressor
 
@@ -118,6 +119,14 @@ def test_keys_and_best_choose_quantities(best, marks):
     assert [*read_lines(ax)] == ["accuracy", "val_accuracy"]
     assert [point.tolist() for c in ax.collections for point in c.get_offsets()] == marks
     assert [*read_lines(plot.learning_curve(HISTORY, ["lr"]))] == ["lr"]
+
+
+@pytest.mark.parametrize("name", [*MINIMIZED, "mean_absolute_error", "my_mae"])
+@pytest.mark.parametrize("prefix", ["", "val_"])
+def test_the_smallest_error_is_the_best(prefix, name):
+    ax = plot.learning_curve(make_history(**{prefix + name: [3.0, 1.0, 2.0]}), best=prefix + name)
+    (marked,) = ax.collections
+    assert marked.get_offsets().tolist() == [[2, 1.0]]
 
 
 def test_errors_are_minimized_and_missing_values_are_gaps():

@@ -27,7 +27,7 @@ def show_config(network=None, batch_size=32):
     """
     lines = describe_machine()
     if network is not None:
-        lines.update(describe_layers(network, batch_size))
+        lines.update(describe_products(network, batch_size))
     for name, value in lines.items():
         print(f"{name + ':':<10}{value}")
 
@@ -54,7 +54,7 @@ def describe_machine():
     }
 
 
-def describe_layers(network, batch_size):
+def describe_products(network, batch_size):
     """Return the code that computes each layer of a network; a dict from str to str.
 
     Parameters

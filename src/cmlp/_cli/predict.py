@@ -139,8 +139,12 @@ def predict_columns(model, X, column):
     has_std = getattr(model, "loss", None) == "gaussian_nll"
     predictions, std = model.predict(X, return_std=True) if has_std else (model.predict(X), None)
     names = range(1 if predictions.ndim == 1 else predictions.shape[1])
-    if is_estimator(model) and getattr(model, "loss", None) == "pinball":
-        names = np.atleast_1d(model.quantiles).tolist()
+    quantiles = list_quantiles(model)
+    if len(quantiles) > 1:  # the lowest quantile of all targets first
+        targets = len(names) // len(quantiles)
+        names = quantiles
+        if targets > 1:
+            names = [f"{target}_{quantile}" for quantile in quantiles for target in range(targets)]
     found = {}
     for values, end in ((predictions, ""), (std, "_std")):
         if values is not None and values.ndim == 1:
@@ -150,6 +154,14 @@ def predict_columns(model, X, column):
                 f"{column}_{name}{end}": each for name, each in zip(names, values.T, strict=True)
             }
     return found
+
+
+def list_quantiles(model):
+    """Return the quantiles that a model predicts, a list of float, empty if it predicts others."""
+    if is_estimator(model):
+        is_pinball = getattr(model, "loss", None) == "pinball"
+        return np.atleast_1d(model.quantiles).tolist() if is_pinball else []
+    return list(model.state.architecture.loss.quantiles)
 
 
 def predict_probabilities(model, X):

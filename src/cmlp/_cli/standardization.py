@@ -9,6 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cmlp import Network
+from cmlp.formats.sklearn_affine import (
+    divide,
+    fold_first_layer,
+    fold_last_layer,
+    has_affine_predictions,
+)
+
 # Losses whose targets are standardized, as the estimators for tables do. The delta of huber, and
 # the 1 of log_cosh, then count deviations; the minima of the others do not depend on the unit.
 STANDARDIZED_LOSSES = ("mse", "mae", "huber", "log_cosh", "pinball", "gaussian_nll")
@@ -47,7 +55,7 @@ class Standardization:
 
 
 def can_fold(network):
-    """Return whether `fold_inputs` supports a network.
+    """Return whether `fold_standardization` supports a network.
 
     It supports neither input layers nor layer normalization of the first layer, which subtracts a
     mean over the units before the bias is added.
@@ -56,29 +64,36 @@ def can_fold(network):
     return not (network.state.architecture.encoders or has_layer_norm)
 
 
-def fold_inputs(network, columns):
-    """Make a network that was trained on standardized columns read the columns themselves."""
-    weight = network.weight[0].astype(np.float64) / columns.deviation
-    shift = weight @ columns.mean[:, None]
-    if network.running_mean[0] is None:
-        network.bias[0][:] = network.bias[0] - shift
-    else:  # the bias is added after the normalization
-        network.running_mean[0][:] = network.running_mean[0] + shift
-    network.weight[0][:] = weight
-
-
 def can_fold_targets(network):
-    """Return whether `fold_targets` supports a network: not sums of outputs, as for quantiles."""
-    sums = network.state.architecture.loss.non_crossing
-    return network.loss in STANDARDIZED_LOSSES and network.output == "identity" and not sums
+    """Return whether `fold_standardization` supports standardized targets of a network."""
+    return network.loss in STANDARDIZED_LOSSES and has_affine_predictions(
+        network.state.architecture
+    )
 
 
-def fold_targets(network, targets):
-    """Make a network that was trained on standardized targets predict the targets themselves."""
-    [mean], [deviation] = targets.mean, targets.deviation
-    weight, bias = network.weight[-1], network.bias[-1]
-    if network.loss == "gaussian_nll":  # the mean, and the logarithm of the variance
-        bias[1] += 2 * np.log(deviation)
-        weight, bias = weight[:1], bias[:1]
-    bias[:] = bias * deviation + mean
-    weight[:] = weight * deviation
+def fold_standardization(network, columns, targets=None):
+    """Return a network that reads columns and predicts targets in their own units.
+
+    Parameters
+    ----------
+    network : Network
+        Trained on standardized columns.
+    columns : Standardization
+    targets : Standardization, optional
+        Of one target, if the network was trained on standardized targets.
+
+    Returns
+    -------
+    Network
+        Without input noise, input dropout, and `max_norm` of the first and the last layer; see
+        `fold_first_layer` and `fold_last_layer`.
+    """
+
+    def fold(weight, shift):
+        return divide(weight, shift, columns.mean, columns.deviation)
+
+    state = fold_first_layer(network.state, fold, "the standardization")
+    if targets is not None:
+        state = fold_last_layer(state, targets.mean, targets.deviation)
+    state.training = network.state.training
+    return Network.from_state(state)

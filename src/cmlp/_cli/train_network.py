@@ -13,8 +13,7 @@ from cmlp._cli.standardization import (
     Standardization,
     can_fold,
     can_fold_targets,
-    fold_inputs,
-    fold_targets,
+    fold_standardization,
 )
 from cmlp._training.arguments import OPTION_NAMES
 from cmlp._utils.validation import import_optional, look_up
@@ -64,11 +63,10 @@ def train_network(settings, train, test, is_table, save):
         rate = f" (--lr {optimizer.lr:g})" if hasattr(optimizer, "lr") else ""
         raise CommandError(f"{error}{rate}") from None
     except KeyboardInterrupt:
-        fold(network)
         if is_first:
-            save(network, None)
+            save(fold(network), None)
         raise
-    fold(network)
+    network = fold(network)
     if is_first:
         save(network, history)
         if test is None:
@@ -125,12 +123,12 @@ def standardize(settings, network, train, test, is_table):
     Returns
     -------
     fold : callable
-        Makes a network that was trained on the standardized data suit the given ones.
+        Returns the network for the given data, of one that was trained on the standardized data.
     train : tuple (X, y)
     test : tuple (X, y) or None
     """
     if not settings.get("standardize", is_table and can_fold(network)):
-        return lambda network: None, train, test
+        return lambda network: network, train, test
     if not can_fold(network):
         raise CommandError(
             "--standardize must not be given with input_layers or with layer normalization of the "
@@ -151,9 +149,7 @@ def standardize(settings, network, train, test, is_table):
         return columns.apply(flatten(X)), y if targets is None else targets.apply(y)
 
     def fold(network):
-        fold_inputs(network, columns)
-        if targets is not None:
-            fold_targets(network, targets)
+        return fold_standardization(network, columns, targets)
 
     return fold, scale(train), None if test is None else scale(test)
 

@@ -227,12 +227,12 @@ def fold_batch_norms(state):
     return rebuild(state, state.architecture.inputs, layers, arrays)
 
 
-def rebuild(state, inputs, layers, arrays):
-    """Return a state with other layers and arrays, and the loss and the task of `state`."""
+def rebuild(state, inputs, layers, arrays, loss=None):
+    """Return a state with other layers and arrays, the task of `state`, and its loss or another."""
     old = state.architecture
     check_finite(arrays, old.dtype)
     architecture = Architecture.from_layers(
-        inputs, layers, loss=old.loss, init=old.init, dtype=old.dtype, seed=old.seed,
+        inputs, layers, loss=loss or old.loss, init=old.init, dtype=old.dtype, seed=old.seed,
         compute_dtype=old.compute_dtype,
     )  # fmt: skip
     return ModelState.from_arrays(architecture, arrays, epoch=state.epoch, task=state.task)

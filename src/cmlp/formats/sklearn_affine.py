@@ -1,7 +1,8 @@
 """scikit-learn's affine transformers, folded into the weights of a network.
 
 A transformer maps rows x to x A + b. A layer that computes z = (x A + b) W^T + c for its outputs
-becomes one that computes z = x (W A^T)^T + (c + W b) for x itself.
+becomes one that computes z = x (W A^T)^T + (c + W b) for x itself. `fold_first_layer` and
+`fold_last_layer` need no scikit-learn; the command line uses them for its standardization.
 """
 
 from dataclasses import replace
@@ -69,6 +70,9 @@ TRANSFORMERS = {
 
 # The scalers whose inverse maps the targets of a regression.
 SCALERS = ("StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler")
+
+# Loss -> power of the targets' unit that its parameter has: delta, and eps, a variance.
+LOSS_UNITS = {"huber": 1, "gaussian_nll": 2}
 
 
 def fold_transformer(transformer, weight, shift, name):
@@ -184,9 +188,6 @@ def find_columns(transformer, columns):
 def fold_inputs(state, transformers):
     """Return a state that reads the inputs of transformers before the network.
 
-    Noise and dropout of the inputs are left out, and `max_norm` of the first layer, as they would
-    act on other numbers.
-
     Parameters
     ----------
     state : ModelState
@@ -200,12 +201,40 @@ def fold_inputs(state, transformers):
     """
     if not transformers:
         return state
+
+    def fold(weight, shift):
+        for name, transformer in reversed(transformers):
+            weight, shift = fold_transformer(transformer, weight, shift, name)
+        return weight, shift
+
+    name, transformer = transformers[-1]
+    return fold_first_layer(state, fold, f"step {name!r} ({type(transformer).__name__})")
+
+
+def fold_first_layer(state, fold, name):
+    """Return a state that reads the inputs of an affine map before the network.
+
+    Noise and dropout of the inputs are left out, and `max_norm` of the first layer, as they would
+    act on other numbers.
+
+    Parameters
+    ----------
+    state : ModelState
+    fold : callable
+        Returns the weights and the shift of a layer for the inputs of the map, given weights,
+        ndarray of float64, shape (units, outputs of the map), and a shift, shape (units,).
+    name : str
+        Of the map, for messages.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be folded into the first layer.
+    """
     architecture = state.architecture
     refuse_encoders(architecture, "folding a transformer")
     arrays = {name: np.array(array, np.float64) for name, array in state.to_arrays().items()}
-    weight, shift = arrays["weight_0"], np.zeros(len(arrays["weight_0"]))
-    for name, transformer in reversed(transformers):
-        weight, shift = fold_transformer(transformer, weight, shift, name)
+    weight, shift = fold(arrays["weight_0"], np.zeros(len(arrays["weight_0"])))
     first = architecture.dense[0]
     arrays["weight_0"] = weight
     if isinstance(first.normalization, BatchNorm):
@@ -213,10 +242,9 @@ def fold_inputs(state, transformers):
     elif not isinstance(first.normalization, LayerNorm):
         arrays["bias_0"] += shift[:, None]
     elif shift.any():
-        name, transformer = transformers[-1]
         raise ValueError(
-            f"step {name!r} ({type(transformer).__name__}) cannot be folded into a first layer "
-            "with layer normalization, which has no bias before it, unless it subtracts nothing"
+            f"{name} cannot be folded into a first layer with layer normalization, which has no "
+            "bias before it, unless it subtracts nothing"
         )
     layers = [layer for layer in architecture.layers
               if not isinstance(layer, (InputDropout, InputNoise))]  # fmt: skip
@@ -248,7 +276,7 @@ def fold_targets(state, transformer):
         problem = f"supported are {', '.join(SCALERS)}"
     elif getattr(transformer, "clip", False):
         problem = "it has clip=True"
-    elif architecture.output.name != "identity" or architecture.loss.log_link:
+    elif not has_affine_predictions(architecture):
         problem = f"the predictions with loss={architecture.loss.name!r} are not its outputs"
     elif architecture.loss.blocks > 1:
         problem = f"loss={architecture.loss.name!r} has several outputs for each target"
@@ -261,10 +289,45 @@ def fold_targets(state, transformer):
     factor, shift = TRANSFORMERS[kind](
         transformer, np.eye(architecture.outputs), np.zeros(architecture.outputs)
     )
-    factor = np.diag(factor)[:, None]
+    factor = np.diag(factor)
+    return fold_last_layer(state, -shift / factor, 1 / factor)
+
+
+def has_affine_predictions(architecture):
+    """Return whether `fold_last_layer` supports a network.
+
+    Its predictions must be outputs of the last layer, not functions of them such as exponentials
+    or, as for quantiles that cannot cross, sums.
+    """
+    loss = architecture.loss
+    return architecture.output.name == "identity" and not (loss.log_link or loss.non_crossing)
+
+
+def fold_last_layer(state, center, scale):
+    """Return a state that predicts y * scale + center where the network predicts y.
+
+    `max_norm` of the last layer is left out, as it would act on other numbers. If all targets have
+    the same scale, the parameters of the losses huber and gaussian_nll, which have the units of
+    the targets and of their squares, are converted.
+
+    Parameters
+    ----------
+    state : ModelState
+        Of a regression, for which `has_affine_predictions` is true.
+    center, scale : ndarray of float64, shape (targets,)
+        The scale is positive.
+    """
+    architecture, loss = state.architecture, state.architecture.loss
+    if (scale == scale[0]).all() and loss.name in LOSS_UNITS:
+        limits = np.finfo(architecture.dtype)
+        value = loss.parameter * float(scale[0]) ** LOSS_UNITS[loss.name]
+        loss = replace(loss, parameter=float(np.clip(value, limits.tiny, limits.max)))
+    factor, shift = np.tile(scale, loss.blocks), np.tile(center, loss.blocks)
+    if loss.has_std:  # the second half are the logarithms of variances
+        factor[len(scale) :], shift[len(scale) :] = 1, 2 * np.log(scale)
     arrays = {name: np.array(array, np.float64) for name, array in state.to_arrays().items()}
     last = len(architecture.dense) - 1
-    arrays[f"weight_{last}"] /= factor
-    arrays[f"bias_{last}"] = (arrays[f"bias_{last}"] - shift[:, None]) / factor
+    arrays[f"weight_{last}"] *= factor[:, None]
+    arrays[f"bias_{last}"] = arrays[f"bias_{last}"] * factor[:, None] + shift[:, None]
     layers = [*architecture.layers[:-1], replace(architecture.layers[-1], max_norm=None)]
-    return rebuild(state, architecture.inputs, layers, arrays)
+    return rebuild(state, architecture.inputs, layers, arrays, loss)

@@ -33,8 +33,9 @@ def learning_curve(history, keys=None, *, labels=None, log=False, best=True, ax=
         Whether the y-axis of the losses is logarithmic; without losses, that of the metrics.
     best : bool or str, default True
         Mark the best epoch of each run: by the first validation quantity that is drawn or, if it
-        is a string, by that quantity. It is the least value of losses and errors (mae, mse, rmse),
-        and the greatest of other quantities. An estimator of `cmlp.tabular` has its own.
+        is a string, by that quantity. It is the least value of quantities whose name ends in
+        "loss", "error", "deviance", "mae", "mse" or "rmse", as for `EarlyStopping`, and the
+        greatest of others. An estimator of `cmlp.tabular` has its own.
     ax : matplotlib.axes.Axes, optional
         By default the axes of a new figure.
 

@@ -5,14 +5,11 @@ from typing import NamedTuple
 import numpy as np
 
 from cmlp._utils.validation import to_list
+from cmlp.metrics import is_minimized
 from cmlp.plot.figures import COLORS, make_axes
 
 # Quantities of a history that are drawn only if they are asked for by name.
 NOT_DRAWN = ("penalty", "lr", "seconds", "samples_per_second")
-
-# Quantities, without the prefix "val_", whose smaller values are better; also those that end in
-# "loss".
-MINIMIZED = ("error", "mae", "mse", "rmse")
 
 
 class Run(NamedTuple):
@@ -42,12 +39,14 @@ class Run(NamedTuple):
         return np.array([epoch.get(name, np.nan) for epoch in self.epochs], np.float64)
 
     def find_best(self, name):
-        """Return the index of the first epoch with the best value, None if all are NaN."""
+        """Return the index of the first epoch with the best value, None if all are NaN.
+
+        Whether smaller values are better depends on the name; see `cmlp.metrics.is_minimized`.
+        """
         values = self.read(name)
         if np.isnan(values).all():
             return None
-        is_minimized = is_loss(name) or get_base(name) in MINIMIZED
-        return int((np.nanargmin if is_minimized else np.nanargmax)(values))
+        return int((np.nanargmin if is_minimized(name) else np.nanargmax)(values))
 
 
 def get_base(name):

@@ -102,7 +102,7 @@ def has_scores(loss):
     return name in LOSSES and LOSSES[name].scores
 
 
-def is_averaged(loss):
+def is_averaged_over_outputs(loss):
     """Return whether scikit-learn averages a loss over the outputs, over which cmlp sums.
 
     Parameters

@@ -1,7 +1,7 @@
 """scikit-learn's records of training, and its rules for stopping."""
 
 from cmlp.callbacks import Callback
-from cmlp.sklearn.losses import is_averaged
+from cmlp.sklearn.losses import is_averaged_over_outputs
 
 # Activations of the last layer (`out_activation_`) whose loss scikit-learn averages over the
 # outputs; cmlp sums over them.
@@ -107,7 +107,7 @@ class TrainingMonitor(Callback):
     def convert_loss(self, record):
         """Return the loss of an epoch as scikit-learn defines it."""
         e = self.estimator
-        if e.out_activation_ not in AVERAGED_OUTPUTS or not is_averaged(e.loss):
+        if e.out_activation_ not in AVERAGED_OUTPUTS or not is_averaged_over_outputs(e.loss):
             return record["loss"]
         penalty = record.get("penalty", 0.0)
         return (record["loss"] - penalty) / e.n_outputs_ + penalty
