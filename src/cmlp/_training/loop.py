@@ -210,9 +210,9 @@ class TrainingRun:
                 record.update(self.validate())
             self.is_consistent = False
             self.history.epochs[epoch:] = [record]
-            if self.schedule is not None:
-                self.schedule.observe(record)
             is_stopped = self.notify("on_epoch_end", epoch, record) or is_stopped
+            if self.schedule is not None:
+                self.schedule.observe(record)  # after callbacks, which may extend the record
             self.is_stopped = self.agree(is_stopped)
         self.metric_sums = self.make_metrics()
         state.epoch = self.first_epoch + epoch + 1
