@@ -69,7 +69,7 @@ class EngineMixin(
         comm, shards, distribute, reproducible, sync_every
             As for `cmlp.Network.fit`: train on shards, and on the ranks of an MPI communicator.
             Without `distribute`, X and y are this rank's samples, and all ranks have the classes
-            that occur on any of them. Rank 0 computes the validation score.
+            that occur on any of them. The score and the metrics of validation data are rank 0's.
 
         Returns
         -------
@@ -369,6 +369,8 @@ class EngineMixin(
             validate = measure_functions(
                 state, source, functions, self._resolve_threads(), validate, ranks is not None
             )
+        if ranks is not None:
+            validate = ranks.share_validation(validate, held_out is not None, schedules, callbacks)
         run = make_run(
             self._network, source, validate=validate, epochs=epochs,
             optimizer=optimizer_state.optimizer, optimizer_state=optimizer_state, **schedules,
