@@ -277,3 +277,25 @@ def test_monitors_of_validation_data_need_them(options):
         with pytest.raises(ValueError, match="requires validation_data or early_stopping=True"):
             train(X, y)
     assert (model.predict_proba(X) == before).all()
+
+
+def test_the_history_is_that_of_the_last_fit():
+    X, y = CLASSES
+
+    def stop(network, epoch, record):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    model = MLPClassifier(8, max_iter=6, random_state=0, warm_start=True).fit(X, y)
+    model.set_params(callbacks=stop)
+    for each in (model, clone(model)):
+        with pytest.warns(UserWarning, match="interrupted"):
+            each.fit(X, y)
+        assert each.history_["loss"] == pytest.approx(each.loss_curve_[-3:])
+        assert each.network_.state.history is each.history_
+        assert each.n_iter_ == 3
+    for max_iter in (4, 300):
+        model.set_params(callbacks=None, solver="lbfgs", max_iter=max_iter).fit(X, y)
+        assert len(model.history_["loss"]) == model.n_iter_
+        assert model.history_["loss"][-1] == model.loss_
+        assert model.network_.state.history is model.history_

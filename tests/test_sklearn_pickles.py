@@ -79,6 +79,7 @@ def test_states_are_plain_and_complete(name):
         if hasattr(estimator, "history_"):
             assert type(other.history_) is History
             assert other.history_.epochs == estimator.history_.epochs
+            assert other.network_.state.history is other.history_
         other.coefs_ = [coef * 2 for coef in get_arrays(other.coefs_)]
         assert (estimator.predict(X) == predicted).all()
     if name in ("lbfgs", "early"):
@@ -89,6 +90,16 @@ def test_states_are_plain_and_complete(name):
         other.partial_fit(X, y)
     assert (list_arrays(estimator)[0] == list_arrays(other)[0]).all()
     assert estimator.loss_ == other.loss_
+
+
+def test_the_history_of_a_network_that_is_trained_further_is_pickled():
+    X, y = CLASSES
+    estimator = MLPClassifier(random_state=0, max_iter=3).fit(X, y)
+    estimator.network_.fit(X, y, epochs=2)
+    other = pickle.loads(pickle.dumps(estimator))
+    assert len(other.history_.epochs) == 3
+    assert other.network_.state.history.epochs == estimator.network_.state.history.epochs
+    assert len(other.network_.state.history.epochs) == 2
 
 
 def test_a_changed_optimizer_is_pickled_as_it_is():
@@ -197,6 +208,8 @@ def test_states_of_estimators_for_tables(name):
         assert other.get_params() == estimator.get_params()
         assert [h.epochs for h in other.histories_] == [h.epochs for h in estimator.histories_]
         assert type(other.histories_[0]) is History
+        for network, history in zip(other.networks_, other.histories_, strict=True):
+            assert network.state.history is history
         assert other.best_epochs_ == estimator.best_epochs_
         assert other.feature_names_in_.tolist() == estimator.feature_names_in_.tolist()
         if hasattr(estimator, "oof_prediction_"):

@@ -14,6 +14,7 @@ from cmlp._core.inputs import Targets
 from cmlp._model.optimizer_state import OptimizerState
 from cmlp._training import lbfgs
 from cmlp._training.evaluation import make_validation
+from cmlp._training.history import History
 from cmlp._training.inputs import check_range, convert_rows, prepare_rows, split_pair
 from cmlp._training.loop import TrainingRun
 from cmlp._training.metric_functions import check_functions, measure_functions
@@ -380,9 +381,9 @@ class EngineMixin(
             progress=choose_progress(None, 1 if shows else 0, epochs, source.n_samples),
             threads=self._resolve_threads(),
         )  # fmt: skip
-        self.n_iter_ = 0
+        self.n_iter_, self.history_ = 0, run.history
         try:
-            self.history_ = run.run()
+            run.run()
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=3)
         except TrainingDiverged as error:
@@ -451,10 +452,12 @@ class EngineMixin(
         )
 
         tasks, self.n_iter_, is_stopped = self._make_tasks(), 0, False
+        self.history_ = network.state.history = History()
 
         def finish_iteration(epoch):
             nonlocal is_stopped
             self.n_iter_, self.loss_ = epoch + 1, objective.last_loss
+            self.history_.epochs.append({"loss": self.loss_})
             if self.verbose:
                 print(f"Iteration {epoch + 1}, loss = {objective.last_loss:.8f}")
             is_stopped = any(task.on_epoch_end(network, epoch, {}) for task in tasks)

@@ -42,6 +42,8 @@ def pack_fitted(state):
     for name in ("coefs_", "intercepts_", "_exposed"):
         state.pop(name, None)
     state["_network"] = pack_memory(*pack(network.state))
+    if network.state.history is not None:  # mostly `history_`
+        state["_network_history"] = network.state.history.epochs
     rate = state.get("_optimizer")
     if type(getattr(rate, "optimizer_state", None)) is OptimizerState:
         optimizer = rate.optimizer_state.optimizer
@@ -84,14 +86,15 @@ def unpack_fitted(state):
         If an array does not fit the network's header.
     """
     state = dict(state)
-    if isinstance(state.get("history_"), list):
-        history = History()
-        history.epochs, state["history_"] = state["history_"], history
+    epochs, own = state.pop("_network_history", None), state.get("history_")
+    history = None if epochs is None else History.from_epochs(epochs)
+    if isinstance(own, list):
+        state["history_"] = history if own is epochs else History.from_epochs(own)
     if "_input_dtype" in state:
         state["_input_dtype"] = np.dtype(state["_input_dtype"])
     if isinstance(state.get("_network"), dict):
         network = Network.from_state(unpack(MemoryReader(state["_network"])))
-        state["_network"] = network
+        state["_network"], network.state.history = network, history
         if isinstance(state.get("_optimizer"), dict):
             state["_optimizer"] = unpack_rate(state["_optimizer"], network.state.parameters)
     return state

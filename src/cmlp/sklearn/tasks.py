@@ -31,8 +31,7 @@ class TaskMixin(CallbackSupportMixin):
         return [] if tasks is None else tasks.make_callbacks()
 
     def _reconstruct(self, network):
-        # Return the attributes of an estimator that predicts by a copy of the network.
-        network = network.copy()
+        # Return the attributes of an estimator that predicts by a network.
         coefs, intercepts = expose_parameters(network, self._input_dtype)
         return {"_network": network, "coefs_": coefs, "intercepts_": intercepts,
                 "_exposed": [*coefs, *intercepts]}  # fmt: skip

@@ -138,14 +138,15 @@ class EstimatorFiles:
     def __setstate__(self, state):
         state = list_defaults(type(self)) | state
         packed, histories = state.pop("_packed", None), state.get("histories_", ())
+        for i, epochs in enumerate(histories):
+            if isinstance(epochs, list):
+                histories[i] = History.from_epochs(epochs)
         super().__setstate__(state)
         if packed is not None:
             reader = MemoryReader(packed)
             load_fitted(self, reader, SCHEMA.check("tabular", reader.header["tabular"]))
-        for i, epochs in enumerate(histories):
-            if isinstance(epochs, list):
-                histories[i] = History()
-                histories[i].epochs = epochs
+            for network, history in zip(self.networks_, histories, strict=False):
+                network.state.history = history
 
 
 def is_plain_network(network):
