@@ -11,6 +11,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cmlp import SGD, Adam, History, Network
+from cmlp.callbacks import Checkpoint
+from cmlp.formats.archive import is_plain_network
 from cmlp.sklearn import MLPClassifier, MLPRegressor
 from cmlp.sklearn.unavailable import get_arrays
 from cmlp.tabular import RealMLPClassifier, RealMLPRegressor
@@ -125,6 +127,22 @@ def test_what_has_no_plain_form_is_pickled_as_objects():
     unfitted = pickle.loads(pickle.dumps(MLPClassifier(7)))
     assert unfitted.hidden_layer_sizes == 7
     assert not hasattr(unfitted, "coefs_")
+
+
+def squares(outputs, targets):
+    return (outputs**2).mean(), outputs / outputs.size
+
+
+def test_networks_that_files_store_are_plain(tmp_path):
+    net, X = Network([3, 2, 1], seed=0), np.zeros((8, 3))
+    net.fit(X, X[:, 0], callbacks=Checkpoint(tmp_path / "run.npz"))
+    assert is_plain_network(net)
+    assert is_plain_network(copy.copy(net))
+    other = net.copy()
+    other.partial_fit(X, X[:, 0])
+    for each in (other, Network([3, 2, 1], loss=squares), net.quantize(X), None,
+                 Network.resume(tmp_path / "run.npz")):  # fmt: skip
+        assert not is_plain_network(each)
 
 
 def test_pickles_of_earlier_versions():

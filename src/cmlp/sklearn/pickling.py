@@ -7,7 +7,7 @@ import numpy as np
 
 from cmlp._model.optimizer_state import OptimizerState
 from cmlp._training.history import History
-from cmlp.formats.archive import MemoryReader, pack, pack_memory, unpack
+from cmlp.formats.archive import MemoryReader, is_plain_network, pack, pack_memory, unpack
 from cmlp.network import Network
 from cmlp.optimizers import OPTIMIZERS
 from cmlp.sklearn.optimizers import ScikitAdam
@@ -50,14 +50,6 @@ def pack_fitted(state):
         if KINDS.get(type(optimizer).__name__) is type(optimizer):
             state["_optimizer"] = pack_rate(rate)
     return state
-
-
-def is_plain_network(network):
-    """Return whether `pack` stores all of a network."""
-    if type(network) is not Network:
-        return False
-    state = network.state
-    return not state.architecture.loss.call and state.optimizer is None and state.checkpoint is None
 
 
 def pack_rate(rate):

@@ -23,7 +23,14 @@ from cmlp._utils.schema import (
     Real,
     Text,
 )
-from cmlp.formats.archive import ArchiveReader, MemoryReader, pack, pack_memory, unpack
+from cmlp.formats.archive import (
+    ArchiveReader,
+    MemoryReader,
+    is_plain_network,
+    pack,
+    pack_memory,
+    unpack,
+)
 from cmlp.formats.finite import check_finite
 from cmlp.network import Network
 from cmlp.tabular.encoding import TableEncoder
@@ -147,12 +154,6 @@ class EstimatorFiles:
             load_fitted(self, reader, SCHEMA.check("tabular", reader.header["tabular"]))
             for network, history in zip(self.networks_, histories, strict=False):
                 network.state.history = history
-
-
-def is_plain_network(network):
-    """Return whether a file stores all of a network; False for None."""
-    state = getattr(network, "state", None)
-    return isinstance(state, ModelState) and state.optimizer is None and state.checkpoint is None
 
 
 def to_json(value):
