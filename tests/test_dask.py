@@ -237,6 +237,11 @@ def test_validation_data_is_scored(client):
     estimator.fit(split(X), split(LABELS), validation_data=(split(X), split(LABELS)))
     assert estimator.validation_scores_[-1] == estimator.score(split(X), split(LABELS))
     assert len(estimator.history_["val_accuracy"]) == 3
+    assert estimator.network_.state.history is estimator.history_
+    estimator.set_params(callbacks=[callbacks.EarlyStopping("val_accuracy")])
+    with pytest.raises(ValueError, match="requires validation_data or early_stopping=True"):
+        estimator.fit(split(X), split(LABELS))
+    assert estimator.n_iter_ == 3
 
 
 def test_partial_fit_and_warm_start_continue(client):

@@ -8,7 +8,8 @@ import pytest
 from scipy.sparse import csr_array
 from test_sharding import ThreadComm, run_ranks
 
-from cmlp import SGD, Adam, Network, RankError, TrainingDiverged, callbacks
+from cmlp import SGD, Adam, Network, RankError, TrainingDiverged, callbacks, schedules
+from cmlp.metrics import Metric
 from cmlp.sklearn import MLPClassifier, MLPRegressor
 
 
@@ -430,3 +431,73 @@ def test_metrics_that_are_functions(data, tmp_path):
     for _, scores in (first, second):
         assert len(set(scores)) == 1
     assert len(path.read_text().splitlines()) == 3  # by rank 0
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", ["loss", "accuracy", "f1", "agreement"])
+@pytest.mark.parametrize("options", [{}, {"reproducible": False}])
+def test_the_validation_data_of_rank_0_count_for_estimators(labels, name, options):
+    X, y = labels
+
+    def agreement(y_true, y_pred):
+        return np.mean(y_true == y_pred)
+
+    metrics = {"f1": "f1", "agreement": agreement}.get(name)
+
+    def train(comm):
+        own = slice(200) if comm.rank == 0 else slice(200, None)
+        stopping = callbacks.EarlyStopping(f"val_{name}", patience=4)
+        schedule = schedules.ReduceOnPlateau(f"val_{name}", 0.5, 0)
+        model = MLPClassifier(10, max_iter=20, random_state=0, learning_rate_init=0.1,
+                              metrics=metrics, callbacks=stopping, schedule=schedule)  # fmt: skip
+        data = X[own], y[own]
+        model.fit(*data, comm=comm, validation_data=data, **options)
+        history = [{k: v for k, v in record.items() if "second" not in k}
+                   for record in model.history_.epochs]  # fmt: skip
+        return model.coefs_, history, stopping.best
+
+    first, second = run_ranks(2, train)
+    for got, want in zip(first[0], second[0], strict=True):
+        np.testing.assert_array_equal(got, want)
+    assert first[1:] == second[1:]
+    assert len({record["lr"] for record in first[1]}) > 1
+
+
+@pytest.mark.parametrize(("wrong", "message"), [
+    ({"metrics": "recall"}, "metrics must be the same"),
+    ({"metrics": [Metric(np.equal, "other")]}, "the functions in metrics must be the same"),
+    ({"validation_data": None}, "whether validation data are given must be the same"),
+    ({"callbacks": callbacks.EarlyStopping()}, "monitor val_loss must be the same"),
+    ({"schedule": "cosine"}, "schedule must be the same"),
+])  # fmt: skip
+def test_estimators_that_validate_differently_end_all_ranks(labels, wrong, message):
+    def train(comm):
+        given = {"validation_data": labels, **(wrong if comm.rank == 1 else {})}
+        validation_data = given.pop("validation_data")
+        return MLPClassifier(10, max_iter=2, **given).fit(
+            *labels, comm=comm, distribute=True, validation_data=validation_data
+        )
+
+    first, second = run_ranks(2, train)
+    assert isinstance(first, RankError)
+    with pytest.raises(ValueError, match=message):
+        raise second
+
+
+def test_callbacks_of_estimators_observe_steps_only_if_all_ranks_take_them(labels):
+    class Steps(callbacks.Callback):
+        def on_batch_end(self, network, epoch, step, loss):
+            pass
+
+    def train(comm, ranks, **options):
+        observers = [Steps()] if comm.rank in ranks else None
+        return MLPClassifier(10, max_iter=2, callbacks=observers).fit(
+            *labels, comm=comm, distribute=True, **options
+        )
+
+    _, error = run_ranks(2, lambda comm: train(comm, [1]))
+    with pytest.raises(ValueError, match="whether callbacks observe steps must be the same"):
+        raise error
+    for error in run_ranks(2, lambda comm: train(comm, [0, 1], sync_every=2)):
+        with pytest.raises((ValueError, RankError), match=r"must not observe steps|rank"):
+            raise error

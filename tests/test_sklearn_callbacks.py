@@ -131,6 +131,28 @@ def test_networks_of_a_table(data, cv, n_refit):
         model.fit(X, y, client=object())
 
 
+@pytest.mark.parametrize("options", [{"normalization": "layer"}, {}])
+def test_copies_for_callbacks_have_the_attributes_of_a_fitted_estimator(data, options):
+    copies = []
+
+    class Keep(Recorder):
+        def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+            copies.append(fitted_estimator)
+
+    net = MLPClassifier(5, max_iter=2, tol=1.0, random_state=0, **options).set_callbacks(Keep())
+    with pytest.warns(UserWarning, match="converged yet"):
+        net.fit(*data, validation_data=data, shards=2)
+    assert len(copies) == 3
+    for each in copies:
+        assert each.network_.state.history in (None, net.history_)
+        assert not {"_is_fitting", "_ranks", "_validation_data"} & set(vars(each))
+        for name in ("coefs_", "intercepts_"):
+            assert type(getattr(each, name)) is type(getattr(net, name))
+        if options:
+            with pytest.raises(ValueError, match="do not describe this network"):
+                each.coefs_[0]
+
+
 def test_scores_of_a_regressor_of_tables(data):
     X, monitor = data[0], ScoringMonitor(scoring="r2")
     model = RealMLPRegressor("fast", max_epochs=3, random_state=0).set_callbacks(monitor)

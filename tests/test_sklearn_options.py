@@ -10,7 +10,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from cmlp import AdamW, schedules
+from cmlp import SGD, AdamW, schedules
+from cmlp.callbacks import EarlyStopping
 from cmlp.metrics import Metric
 from cmlp.normalizations import BatchNorm, LayerNorm
 from cmlp.sklearn import MLPClassifier, MLPRegressor
@@ -226,3 +227,75 @@ def test_metrics_that_are_functions():
     )
     with pytest.raises(ValueError, match="must not need probabilities"):
         regressor.fit(X, X[:, 0])
+
+
+def test_callbacks_and_schedules_use_the_direction_of_a_metric():
+    X, y = VALUES
+    values = iter([3.0, 1.0, 2.0, 4.0, 5.0, 1.0, 2.0, 3.0, 4.0])
+    cost = Metric(lambda *_: next(values), "cost", greater_is_better=False, train=False)
+    stopping = EarlyStopping("val_cost", patience=2)
+    model = MLPRegressor(hidden_layer_sizes=4, metrics=cost, callbacks=stopping, max_iter=8)
+    model.fit(X, y, validation_data=VALUES)
+    assert (stopping.best, stopping.best_epoch, stopping.stopped_epoch) == (1.0, 1, 4)
+    plateau = schedules.ReduceOnPlateau("val_cost", patience=0, factor=0.5)
+    model.set_params(callbacks=None, schedule=plateau, optimizer=SGD(1e-3), max_iter=4)
+    lr = model.fit(X, y, validation_data=VALUES).history_["lr"]
+    assert lr == pytest.approx([1e-3, 1e-3, 5e-4, 2.5e-4])
+    # Another fit has another direction.
+    gain = Metric(lambda y_true, y_pred: 1.0, "cost", greater_is_better=True)
+    model.set_params(callbacks=stopping, metrics=gain).fit(X, y, validation_data=VALUES)
+    assert stopping.is_minimized is False
+
+
+@pytest.mark.parametrize("options", [{}, {"metrics": "recall"}])
+def test_schedules_and_callbacks_monitor_validation_data(options):
+    X, y = CLASSES
+    held_out, loss = (X[:40], y[:40]), EarlyStopping(patience=50)
+    plateau = schedules.ReduceOnPlateau("val_accuracy", 0.5, 2)
+    model = MLPClassifier(8, max_iter=8, optimizer=SGD(1e-6), schedule=plateau, random_state=0,
+                          callbacks=loss, **options)  # fmt: skip
+    history = model.fit(X, y, validation_data=held_out).history_
+    assert history["val_accuracy"] == model.validation_scores_
+    assert len(set(history["val_accuracy"])) == 1
+    assert history["lr"] == pytest.approx([1e-6] * 4 + [5e-7] * 3 + [2.5e-7])
+    assert loss.best == min(history["val_loss"])
+    assert history["val_loss"][-1] == pytest.approx(log_loss(y[:40], model.predict_proba(X[:40])))
+    model.set_params(early_stopping=True, schedule="reduce_on_plateau").fit(X, y)
+    assert len(model.history_["val_loss"]) == 8
+
+
+@pytest.mark.parametrize("options", [
+    {"callbacks": EarlyStopping()}, {"callbacks": [EarlyStopping("val_accuracy")]},
+    {"schedule": "reduce_on_plateau"},
+], ids=str)  # fmt: skip
+def test_monitors_of_validation_data_need_them(options):
+    X, y = CLASSES
+    model = MLPClassifier(4, max_iter=2, random_state=0).fit(X, y)
+    before = model.predict_proba(X)
+    for train in (model.fit, model.partial_fit):
+        model.set_params(**options)
+        with pytest.raises(ValueError, match="requires validation_data or early_stopping=True"):
+            train(X, y)
+    assert (model.predict_proba(X) == before).all()
+
+
+def test_the_history_is_that_of_the_last_fit():
+    X, y = CLASSES
+
+    def stop(network, epoch, record):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    model = MLPClassifier(8, max_iter=6, random_state=0, warm_start=True).fit(X, y)
+    model.set_params(callbacks=stop)
+    for each in (model, clone(model)):
+        with pytest.warns(UserWarning, match="interrupted"):
+            each.fit(X, y)
+        assert each.history_["loss"] == pytest.approx(each.loss_curve_[-3:])
+        assert each.network_.state.history is each.history_
+        assert each.n_iter_ == 3
+    for max_iter in (4, 300):
+        model.set_params(callbacks=None, solver="lbfgs", max_iter=max_iter).fit(X, y)
+        assert len(model.history_["loss"]) == model.n_iter_
+        assert model.history_["loss"][-1] == model.loss_
+        assert model.network_.state.history is model.history_

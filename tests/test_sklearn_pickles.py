@@ -11,6 +11,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cmlp import SGD, Adam, History, Network
+from cmlp.callbacks import Checkpoint
+from cmlp.formats.archive import is_plain_network
 from cmlp.sklearn import MLPClassifier, MLPRegressor
 from cmlp.sklearn.unavailable import get_arrays
 from cmlp.tabular import RealMLPClassifier, RealMLPRegressor
@@ -79,6 +81,7 @@ def test_states_are_plain_and_complete(name):
         if hasattr(estimator, "history_"):
             assert type(other.history_) is History
             assert other.history_.epochs == estimator.history_.epochs
+            assert other.network_.state.history is other.history_
         other.coefs_ = [coef * 2 for coef in get_arrays(other.coefs_)]
         assert (estimator.predict(X) == predicted).all()
     if name in ("lbfgs", "early"):
@@ -89,6 +92,16 @@ def test_states_are_plain_and_complete(name):
         other.partial_fit(X, y)
     assert (list_arrays(estimator)[0] == list_arrays(other)[0]).all()
     assert estimator.loss_ == other.loss_
+
+
+def test_the_history_of_a_network_that_is_trained_further_is_pickled():
+    X, y = CLASSES
+    estimator = MLPClassifier(random_state=0, max_iter=3).fit(X, y)
+    estimator.network_.fit(X, y, epochs=2)
+    other = pickle.loads(pickle.dumps(estimator))
+    assert len(other.history_.epochs) == 3
+    assert other.network_.state.history.epochs == estimator.network_.state.history.epochs
+    assert len(other.network_.state.history.epochs) == 2
 
 
 def test_a_changed_optimizer_is_pickled_as_it_is():
@@ -114,6 +127,22 @@ def test_what_has_no_plain_form_is_pickled_as_objects():
     unfitted = pickle.loads(pickle.dumps(MLPClassifier(7)))
     assert unfitted.hidden_layer_sizes == 7
     assert not hasattr(unfitted, "coefs_")
+
+
+def squares(outputs, targets):
+    return (outputs**2).mean(), outputs / outputs.size
+
+
+def test_networks_that_files_store_are_plain(tmp_path):
+    net, X = Network([3, 2, 1], seed=0), np.zeros((8, 3))
+    net.fit(X, X[:, 0], callbacks=Checkpoint(tmp_path / "run.npz"))
+    assert is_plain_network(net)
+    assert is_plain_network(copy.copy(net))
+    other = net.copy()
+    other.partial_fit(X, X[:, 0])
+    for each in (other, Network([3, 2, 1], loss=squares), net.quantize(X), None,
+                 Network.resume(tmp_path / "run.npz")):  # fmt: skip
+        assert not is_plain_network(each)
 
 
 def test_pickles_of_earlier_versions():
@@ -197,6 +226,8 @@ def test_states_of_estimators_for_tables(name):
         assert other.get_params() == estimator.get_params()
         assert [h.epochs for h in other.histories_] == [h.epochs for h in estimator.histories_]
         assert type(other.histories_[0]) is History
+        for network, history in zip(other.networks_, other.histories_, strict=True):
+            assert network.state.history is history
         assert other.best_epochs_ == estimator.best_epochs_
         assert other.feature_names_in_.tolist() == estimator.feature_names_in_.tolist()
         if hasattr(estimator, "oof_prediction_"):

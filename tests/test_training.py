@@ -427,3 +427,31 @@ def test_verbose_and_progress(capsys, data):
         network().fit(*data, verbose=1, progress=True)
     with pytest.raises(TypeError, match="progress must be True, False or None"):
         network()(data[0], progress="bar")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+@pytest.mark.parametrize("optimizer", [SGD(0.1), LBFGS()], ids=["sgd", "lbfgs"])
+def test_the_history_of_a_network_is_that_of_a_run_that_ends_early(data, optimizer, error):
+    def stop(net, epoch, record):
+        assert net.state.history.epochs[-1] is record
+        if epoch == 2:
+            raise error
+
+    net = network()
+    before = net.fit(*data, epochs=5)
+    with pytest.raises(ValueError, match="metrics"):
+        net.fit(*data, metrics="f2")
+    assert net.state.history is before
+    with pytest.raises(error):
+        net.fit(*data, epochs=9, optimizer=optimizer, callbacks=stop)
+    assert len(net.state.history.epochs) == 3
+    assert net.state.history is not before
+
+
+def test_the_history_of_a_network_is_that_of_a_run_that_diverges(data):
+    net = network(loss="quadratic", activation="relu", output="identity")
+    y = np.eye(3)[data[1]]
+    net.fit(data[0], y, epochs=20)
+    with pytest.raises(TrainingDiverged) as caught:
+        net.fit(data[0], y, epochs=100, optimizer=SGD(50.0))
+    assert len(net.state.history.epochs) == caught.value.epoch < 20

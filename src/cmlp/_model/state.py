@@ -70,7 +70,8 @@ class ModelState:
     training : dict or None
         Record of the last training run: optimizer, epochs, samples, last quantities.
     history : cmlp.History or None
-        What the last call of `fit` or `partial_fit` returned; files do not store it.
+        The epochs of the last call of `fit` or `partial_fit`, also if it is still running or an
+        exception has ended it; files do not store them.
     optimizer : OptimizerState or None
         State of the optimizer of `partial_fit`.
     checkpoint : TrainingSnapshot or None

@@ -23,7 +23,7 @@ from cmlp._training.inputs import (
     split_pair,
 )
 from cmlp._training.loop import TrainingRun
-from cmlp._training.metric_functions import check_functions, measure_functions
+from cmlp._training.metric_functions import check_functions, check_monitors, measure_functions
 from cmlp._training.progress import choose_progress
 from cmlp._training.sources import ArraySource, BatchSource
 from cmlp._training.splits import check_validation_split, is_given, split_rows
@@ -37,7 +37,7 @@ from cmlp._utils.validation import (
 )
 from cmlp.callbacks import Checkpoint, resolve_callbacks
 from cmlp.lbfgs import LBFGS
-from cmlp.metrics import is_minimized, resolve_metrics, split_metrics
+from cmlp.metrics import resolve_metrics, split_metrics
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -473,19 +473,3 @@ def check_full_batch(architecture, source, common, options):
         raise ValueError("LBFGS supports neither max_norm nor restore_good")
     if any(c.wants_batches or isinstance(c, Checkpoint) for c in common["callbacks"]):
         raise ValueError("LBFGS does not support per-batch callbacks or Checkpoint")
-
-
-def check_monitors(watchers, functions, has_validation):
-    """Tell schedules and callbacks whether smaller values of what they monitor are better.
-
-    Raises
-    ------
-    ValueError
-        If one monitors validation data that are not given.
-    """
-    for watcher in watchers:
-        monitor = getattr(watcher, "monitor", "")
-        if monitor.startswith("val_") and not has_validation:
-            raise ValueError(f"monitor={monitor!r} requires validation_data or validation_split")
-        if hasattr(watcher, "is_minimized"):
-            watcher.is_minimized = is_minimized(monitor, watcher.mode, functions)

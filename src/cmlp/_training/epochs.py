@@ -50,11 +50,11 @@ def run_epochs(run):
                     settings.get_rate(-1),
                 )  # fmt: skip
                 records.append(record)
-                if schedule is not None:
-                    schedule.observe(record)
                 for observe in observers:
                     if observe(run.network, epoch, record) is True:
                         run.is_stopped = True
+                if schedule is not None:
+                    schedule.observe(record)
                 epoch += 1
                 state.epoch = run.first_epoch + epoch
                 run.progress.finish_epoch(epoch - 1, record)

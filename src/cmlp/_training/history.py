@@ -24,6 +24,13 @@ class History(Mapping):
     def __init__(self):
         self.epochs = []
 
+    @classmethod
+    def from_epochs(cls, epochs):
+        """Return a history that owns the records `epochs`, a list of dict."""
+        history = cls()
+        history.epochs = epochs
+        return history
+
     def __getitem__(self, name):
         """Return one quantity as a list with one value for each epoch."""
         if name in self.names:

@@ -189,6 +189,7 @@ class FullBatchRun(TrainingRun):
         self.start = time.perf_counter()
         self.discard_averages()
         self.notify("on_train_begin")
+        self.state.history = self.history
         try:
             with self.progress:
                 result = minimize(
@@ -202,7 +203,7 @@ class FullBatchRun(TrainingRun):
         if not (is_finite and self.state.program.is_finite()):
             raise TrainingDiverged(len(self.history.epochs), 0)
         self.notify("on_train_end", self.history)
-        self.state.training, self.state.history = self.summarize(), self.history
+        self.state.training = self.summarize()
         return self.history
 
     def record_iteration(self, epoch):

@@ -138,7 +138,7 @@ class TrainingRun:
             self.is_consistent, is_trained = False, True
             self.optimizer_state.end(parameters)
             self.notify("on_train_end", self.history)
-            self.state.training, self.state.history = self.summarize(), self.history
+            self.state.training = self.summarize()
         except BaseException as error:
             if not is_trained:  # Ctrl-C may have left the averages of a validation in the network
                 self.optimizer_state.begin(parameters)
@@ -160,7 +160,7 @@ class TrainingRun:
         if self.callback_states is not None:
             for callback, callback_state in zip(self.callbacks, self.callback_states, strict=True):
                 callback.load_state(callback_state)
-        self.state.checkpoint = None
+        self.state.checkpoint, self.state.history = None, self.history
         self.is_consistent = True
 
     def discard_averages(self):
@@ -210,9 +210,9 @@ class TrainingRun:
                 record.update(self.validate())
             self.is_consistent = False
             self.history.epochs[epoch:] = [record]
-            if self.schedule is not None:
-                self.schedule.observe(record)
             is_stopped = self.notify("on_epoch_end", epoch, record) or is_stopped
+            if self.schedule is not None:
+                self.schedule.observe(record)  # after callbacks, which may extend the record
             self.is_stopped = self.agree(is_stopped)
         self.metric_sums = self.make_metrics()
         state.epoch = self.first_epoch + epoch + 1

@@ -1,9 +1,10 @@
-"""Metrics that are functions of targets and predictions, called after each epoch."""
+"""Metrics that are functions of targets and predictions, and what monitors the metrics."""
 
 import numpy as np
 
 from cmlp._model.tasks import convert_outputs, drop_single_column
 from cmlp._training.sources import BatchSource
+from cmlp.metrics import is_minimized
 
 
 def compute_functions(architecture, task, functions, targets, outputs):
@@ -48,6 +49,35 @@ def check_functions(functions, architecture):
                 f"metrics must not need probabilities of a network with "
                 f"output={architecture.output.name!r}; got {metric!r}"
             )
+
+
+def check_monitors(watchers, functions, has_validation, sources=None):
+    """Tell schedules and callbacks whether smaller values of what they monitor are better.
+
+    Parameters
+    ----------
+    watchers : iterable
+        Schedules, also None, and callbacks.
+    functions : sequence of cmlp.metrics.Metric
+    has_validation : bool
+        Whether validation data are given.
+    sources : str, optional
+        The arguments that give them, for the error message; by default those of `Network.fit`.
+
+    Raises
+    ------
+    ValueError
+        If one monitors validation data that are not given.
+    """
+    for watcher in watchers:
+        monitor = getattr(watcher, "monitor", None)
+        if not isinstance(monitor, str):
+            continue
+        if monitor.startswith("val_") and not has_validation:
+            sources = sources or "validation_data or validation_split"
+            raise ValueError(f"monitor={monitor!r} requires {sources}")
+        if hasattr(watcher, "is_minimized"):
+            watcher.is_minimized = is_minimized(monitor, watcher.mode, functions)
 
 
 def make_training_measure(state, rows, targets, order, functions, threads):

@@ -1,7 +1,5 @@
 """scikit-learn's callbacks (`sklearn.callback`): the tasks that `fit` of an estimator reports."""
 
-from functools import partial
-
 from cmlp.callbacks import Callback
 
 try:
@@ -32,8 +30,8 @@ class FitTasks:
     networks, epochs : int
         Number of networks, and of the epochs of each.
     reconstruct : callable
-        Called with a network; returns the attributes with which a copy of the estimator predicts by
-        a copy of the network, a dict.
+        Called with a copy of a network; returns the attributes with which a copy of the estimator
+        predicts by it, a dict.
     """
 
     def __init__(self, estimator, context, data, networks, epochs, reconstruct):
@@ -56,7 +54,7 @@ class FitTasks:
         """Return the argument of the hooks that describes the estimator with a network, a dict."""
         if network is None:
             return {}
-        return {"reconstruction_attributes": partial(self.reconstruct, network)}
+        return {"reconstruction_attributes": lambda: self.reconstruct(copy_network(network))}
 
     def finish(self):
         """Report the end of the call, when the estimator is fitted."""
@@ -71,6 +69,14 @@ class FitTasks:
             for _ in range(count)
         ]
         return [EpochTasks(self, context, is_subtask=True) for context in contexts]
+
+
+def copy_network(network):
+    """Return an independent copy without the history, whose copies would take longer each epoch."""
+    state = network.state
+    state = state.share(epoch=state.epoch, optimizer=None, checkpoint=None)
+    state.history = None
+    return type(network).from_state(state.copy())
 
 
 class EpochTasks(Callback):

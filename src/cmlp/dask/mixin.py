@@ -12,7 +12,7 @@ from sklearn.utils.validation import _check_feature_names
 
 from cmlp._model.optimizer_state import OptimizerState
 from cmlp._training.inputs import split_pair
-from cmlp.callbacks import Callback, resolve_callbacks
+from cmlp.callbacks import Callback
 from cmlp.dask.base import ClusterEstimator, find_common
 from cmlp.dask.blocks import Blocks
 from cmlp.dask.clients import find_client
@@ -127,7 +127,7 @@ class ClusterMixin(ClusterEstimator):
                 f"local_steps must be None for an optimizer with accumulate={accumulate}; "
                 f"got {self.local_steps}"
             )
-        callbacks = resolve_callbacks(self.callbacks or (), None)
+        _, callbacks = self._start_watchers(has_validation)
         for callback in callbacks:
             if callback.wants_batches or type(callback).on_pause is not Callback.on_pause:
                 raise ValueError(

@@ -89,6 +89,7 @@ class TrainingLoop:
             If training diverges, unless early stopping has parameters to restore.
         """
         state, optimizer_state = self.network.state, self.learning_rate.optimizer_state
+        state.history = self.history
         for callback in self.callbacks:
             callback.on_train_begin(self.network)
         try:

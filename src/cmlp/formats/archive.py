@@ -71,6 +71,14 @@ def pack(state, optimizer=False):
     return header, arrays
 
 
+def is_plain_network(network):
+    """Return whether `pack` and `unpack` preserve a network but for its history; False for None."""
+    state = getattr(network, "state", None)
+    if not isinstance(state, ModelState) or state.architecture.loss.call:
+        return False
+    return state.optimizer is None and state.checkpoint is None
+
+
 def make_section(fields, arrays):
     """Return `fields` with the key ``arrays``: {name: [dtype, shape]}."""
     listed = {name: [array.dtype.name, list(array.shape)] for name, array in arrays.items()}

@@ -4,6 +4,8 @@ import numpy as np
 
 from cmlp._model.tasks import TASKS
 from cmlp._training.arguments import start_schedules
+from cmlp._training.metric_functions import check_monitors
+from cmlp.callbacks import resolve_callbacks
 from cmlp.metrics import resolve_metrics, split_metrics
 
 
@@ -25,6 +27,15 @@ class CombinationChecks:
         self._choose_loss()
         start_schedules(self)
         resolve_metrics(split_metrics(self.metrics or ())[0], TASKS)
+
+    def _start_watchers(self, has_validation_data):
+        # Return the schedules, a dict, and the callbacks, after `check_monitors`.
+        schedules, callbacks = start_schedules(self), resolve_callbacks(self.callbacks or (), None)
+        check_monitors(
+            [schedules["schedule"], *callbacks], split_metrics(self.metrics or ())[1],
+            has_validation_data or self.early_stopping, "validation_data or early_stopping=True",
+        )  # fmt: skip
+        return schedules, callbacks
 
     def _check_same_loss(self):
         # Raise ValueError if `loss` has been changed since the fit that training continues.

@@ -101,7 +101,8 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
     network_ : cmlp.Network
         The trained network, with the current values of `coefs_` and `intercepts_`.
     history_ : cmlp.History
-        The record of the last fit by a stochastic solver.
+        The record of the last `fit` or `partial_fit`, also after Ctrl-C. With ``solver="lbfgs"`` it
+        has the loss of each iteration.
 
     Examples
     --------
@@ -315,7 +316,8 @@ class MLPRegressor(EngineMixin, neural_network.MLPRegressor):
     network_ : cmlp.Network
         The trained network, with the current values of `coefs_` and `intercepts_`.
     history_ : cmlp.History
-        The record of the last fit by a stochastic solver.
+        The record of the last `fit` or `partial_fit`, also after Ctrl-C. With ``solver="lbfgs"`` it
+        has the loss of each iteration.
     """
 
     _parameter_constraints: ClassVar[dict] = {

@@ -13,8 +13,8 @@ from sklearn.utils.validation import validate_data
 from cmlp._core.inputs import Targets
 from cmlp._model.optimizer_state import OptimizerState
 from cmlp._training import lbfgs
-from cmlp._training.arguments import start_schedules
 from cmlp._training.evaluation import make_validation
+from cmlp._training.history import History
 from cmlp._training.inputs import check_range, convert_rows, prepare_rows, split_pair
 from cmlp._training.loop import TrainingRun
 from cmlp._training.metric_functions import check_functions, measure_functions
@@ -22,7 +22,6 @@ from cmlp._training.progress import choose_progress
 from cmlp._utils.fields import list_defaults
 from cmlp._utils.threads import resolve_jobs, resolve_threads
 from cmlp._utils.validation import check_unmasked, convert_dtype
-from cmlp.callbacks import resolve_callbacks
 from cmlp.errors import TrainingDiverged
 from cmlp.formats.sklearn_mlp import to_cmlp_activation
 from cmlp.lbfgs import LBFGS
@@ -71,7 +70,7 @@ class EngineMixin(
         comm, shards, distribute, reproducible, sync_every
             As for `cmlp.Network.fit`: train on shards, and on the ranks of an MPI communicator.
             Without `distribute`, X and y are this rank's samples, and all ranks have the classes
-            that occur on any of them. Rank 0 computes the validation score.
+            that occur on any of them. The score and the metrics of validation data are rank 0's.
 
         Returns
         -------
@@ -226,6 +225,8 @@ class EngineMixin(
         for name, value in {"X": X, "y": y, "sample_weight": sample_weight}.items():
             check_unmasked(name, value)
         self._check_combinations()
+        if self.solver != "lbfgs":
+            self._start_watchers(self.__dict__.get("_validation_data") is not None)
         if self._choose_loss()[0].call and sample_weight is not None:
             raise ValueError("sample_weight must be None with a loss that is a callable")
         ranks = self._get_ranks()
@@ -298,10 +299,9 @@ class EngineMixin(
             ranks.share_score(score) if ranks else score, incremental,
             prints=self.verbose == 1 and (ranks is None or ranks.is_first),
         )  # fmt: skip
-        validate = self._make_validation(held_out)
         try:
             stopped = self._train(
-                make_run, source, monitor, validate, 1 if incremental else self.max_iter
+                make_run, source, monitor, held_out, 1 if incremental else self.max_iter
             )
         finally:
             self._no_improvement_count = monitor.rule.count
@@ -334,9 +334,11 @@ class EngineMixin(
         )  # fmt: skip
         return partial(ranks.make_run, shards=shards), source
 
-    def _make_validation(self, held_out):
-        # Return a function that computes `metrics` of the validation data after an epoch, or None.
-        if held_out is None or not self.metrics:
+    def _make_validation(self, held_out, watchers):
+        # Return a function that computes loss and `metrics` of the validation data after an epoch,
+        # or None if nothing needs them. The training monitor computes the score.
+        monitors = [getattr(watcher, "monitor", None) for watcher in watchers]
+        if held_out is None or not (self.metrics or "val_loss" in monitors):
             return None
         X, y, _ = held_out
         if "_label_binarizer" in self.__dict__:
@@ -345,19 +347,20 @@ class EngineMixin(
             y = self._label_binarizer.transform(y)
         network, y = self._network, y.reshape(len(y), -1)
         architecture = network.state.architecture
-        names, functions = split_metrics(self.metrics)
+        names, functions = split_metrics(self.metrics or ())
         return make_validation(
             network.state, convert_rows(X, architecture.inputs, architecture.dtype),
             self._make_targets(y), y if architecture.loss.call else None, None,
             resolve_metrics(names, (network.task,)), self._resolve_threads(), functions,
         )  # fmt: skip
 
-    def _train(self, make_run, source, monitor, validate, epochs):
+    def _train(self, make_run, source, monitor, held_out, epochs):
         # Return whether a stopping rule or a callback has ended training.
         optimizer_state = self._optimizer.optimizer_state
         ranks = self._get_ranks()
         shows = self.verbose and self.verbose > 1 and (ranks is None or ranks.is_first)
-        schedules = start_schedules(self)
+        schedules, callbacks = self._start_watchers(held_out is not None)
+        validate = self._make_validation(held_out, [schedules["schedule"], *callbacks])
         if self.schedule is None:
             schedules["schedule"] = self._optimizer
         names, functions = split_metrics(self.metrics or ())
@@ -367,20 +370,20 @@ class EngineMixin(
             validate = measure_functions(
                 state, source, functions, self._resolve_threads(), validate, ranks is not None
             )
+        if ranks is not None:
+            validate = ranks.share_validation(validate, held_out is not None, schedules, callbacks)
         run = make_run(
             self._network, source, validate=validate, epochs=epochs,
             optimizer=optimizer_state.optimizer, optimizer_state=optimizer_state, **schedules,
-            callbacks=[
-                monitor, *resolve_callbacks(self.callbacks or (), None), *self._make_tasks()
-            ],
+            callbacks=[monitor, *callbacks, *self._make_tasks()],
             metrics=resolve_metrics(names, (self._network.task,)),
             functions=tuple(metric.name for metric in functions),
             progress=choose_progress(None, 1 if shows else 0, epochs, source.n_samples),
             threads=self._resolve_threads(),
         )  # fmt: skip
-        self.n_iter_ = 0
+        self.n_iter_, self.history_ = 0, run.history
         try:
-            self.history_ = run.run()
+            run.run()
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=3)
         except TrainingDiverged as error:
@@ -449,10 +452,12 @@ class EngineMixin(
         )
 
         tasks, self.n_iter_, is_stopped = self._make_tasks(), 0, False
+        self.history_ = network.state.history = History()
 
         def finish_iteration(epoch):
             nonlocal is_stopped
             self.n_iter_, self.loss_ = epoch + 1, objective.last_loss
+            self.history_.epochs.append({"loss": self.loss_})
             if self.verbose:
                 print(f"Iteration {epoch + 1}, loss = {objective.last_loss:.8f}")
             is_stopped = any(task.on_epoch_end(network, epoch, {}) for task in tasks)

@@ -7,7 +7,7 @@ import numpy as np
 
 from cmlp._model.optimizer_state import OptimizerState
 from cmlp._training.history import History
-from cmlp.formats.archive import MemoryReader, pack, pack_memory, unpack
+from cmlp.formats.archive import MemoryReader, is_plain_network, pack, pack_memory, unpack
 from cmlp.network import Network
 from cmlp.optimizers import OPTIMIZERS
 from cmlp.sklearn.optimizers import ScikitAdam
@@ -42,20 +42,14 @@ def pack_fitted(state):
     for name in ("coefs_", "intercepts_", "_exposed"):
         state.pop(name, None)
     state["_network"] = pack_memory(*pack(network.state))
+    if network.state.history is not None:  # mostly `history_`
+        state["_network_history"] = network.state.history.epochs
     rate = state.get("_optimizer")
     if type(getattr(rate, "optimizer_state", None)) is OptimizerState:
         optimizer = rate.optimizer_state.optimizer
         if KINDS.get(type(optimizer).__name__) is type(optimizer):
             state["_optimizer"] = pack_rate(rate)
     return state
-
-
-def is_plain_network(network):
-    """Return whether `pack` stores all of a network."""
-    if type(network) is not Network:
-        return False
-    state = network.state
-    return not state.architecture.loss.call and state.optimizer is None and state.checkpoint is None
 
 
 def pack_rate(rate):
@@ -84,14 +78,15 @@ def unpack_fitted(state):
         If an array does not fit the network's header.
     """
     state = dict(state)
-    if isinstance(state.get("history_"), list):
-        history = History()
-        history.epochs, state["history_"] = state["history_"], history
+    epochs, own = state.pop("_network_history", None), state.get("history_")
+    history = None if epochs is None else History.from_epochs(epochs)
+    if isinstance(own, list):
+        state["history_"] = history if own is epochs else History.from_epochs(own)
     if "_input_dtype" in state:
         state["_input_dtype"] = np.dtype(state["_input_dtype"])
     if isinstance(state.get("_network"), dict):
         network = Network.from_state(unpack(MemoryReader(state["_network"])))
-        state["_network"] = network
+        state["_network"], network.state.history = network, history
         if isinstance(state.get("_optimizer"), dict):
             state["_optimizer"] = unpack_rate(state["_optimizer"], network.state.parameters)
     return state

@@ -8,14 +8,17 @@ import numpy as np
 from cmlp._model.optimizer_state import OptimizerState
 from cmlp._training.arguments import FitOptions
 from cmlp._training.sharding import (
+    SCHEDULES,
     ShardedTraining,
     check_same,
     check_sharding,
     make_exchange,
     separate_gradient,
     shard_source,
+    share_validation,
 )
 from cmlp._training.sources import ArraySource
+from cmlp.metrics import split_metrics
 
 
 class Ranks:
@@ -74,6 +77,38 @@ class Ranks:
         if score is None or self.exchange is None:
             return score
         return lambda: float(self.exchange.share([score()])[0])
+
+    def share_validation(self, validate, has_score, schedules, callbacks):
+        """Return a validation function with the quantities of rank 0 on all ranks.
+
+        Parameters
+        ----------
+        validate : callable or None
+            As for `TrainingRun`.
+        has_score : bool
+            Whether there are validation data for `share_score`.
+        schedules : dict
+            As `cmlp._training.arguments.start_schedules` returns it.
+        callbacks : list of cmlp.callbacks.Callback
+
+        Raises
+        ------
+        ValueError
+            If the ranks do not compute the same quantities after the same steps.
+        """
+        observes_steps = any(callback.wants_batches for callback in callbacks)
+        if observes_steps and self.options.sync_every:
+            raise ValueError("callbacks must not observe steps with sync_every")
+        if self.exchange is not None:
+            names, functions = split_metrics(self.estimator.metrics or ())
+            check_same(self.exchange, {
+                "metrics": names, "the functions in metrics": [each.name for each in functions],
+                "whether validation data are given": has_score,
+                "whether callbacks or schedule monitor val_loss": validate is not None,
+                **{name: type(schedules[name]).__name__ for name in SCHEDULES},
+                "whether callbacks observe steps": observes_steps,
+            })  # fmt: skip
+        return share_validation(validate, self.exchange)
 
     def make_optimizer_state(self, optimizer, parameters):
         """Return the optimizer's state, whose gradients have a block of their own."""

@@ -4,13 +4,17 @@ from contextlib import contextmanager
 
 from cmlp._training.scikit_tasks import CallbackSupportMixin, FitTasks
 from cmlp.sklearn.parameters import expose_parameters
+from cmlp.sklearn.unavailable import guard_arrays
+
+# Attributes of a running fit, which copies for callbacks do not have.
+OF_A_FIT = ("_tasks", "_is_fitting", "_ranks", "_validation_data")
 
 
 class TaskMixin(CallbackSupportMixin):
     """A base of the estimators."""
 
     def __getstate__(self):
-        return {key: value for key, value in super().__getstate__().items() if key != "_tasks"}
+        return {key: value for key, value in super().__getstate__().items() if key not in OF_A_FIT}
 
     @contextmanager
     def _report_tasks(self, data):
@@ -31,8 +35,9 @@ class TaskMixin(CallbackSupportMixin):
         return [] if tasks is None else tasks.make_callbacks()
 
     def _reconstruct(self, network):
-        # Return the attributes of an estimator that predicts by a copy of the network.
-        network = network.copy()
+        # Return the attributes of an estimator that predicts by a network.
         coefs, intercepts = expose_parameters(network, self._input_dtype)
+        exposed = [*coefs, *intercepts]
+        coefs, intercepts = guard_arrays(network, coefs, intercepts)
         return {"_network": network, "coefs_": coefs, "intercepts_": intercepts,
-                "_exposed": [*coefs, *intercepts]}  # fmt: skip
+                "_exposed": exposed}  # fmt: skip

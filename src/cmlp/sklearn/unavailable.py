@@ -55,6 +55,14 @@ def find_obstacle(network):
     return None
 
 
+def guard_arrays(network, *lists):
+    """Return lists of arrays, each as `UnavailableArrays` if they do not describe the network."""
+    reason = find_obstacle(network)
+    if reason is None:
+        return lists
+    return tuple(UnavailableArrays(get_arrays(arrays), reason) for arrays in lists)
+
+
 class GuardedParameters:
     """Make `coefs_` and `intercepts_` unavailable after a fit if they do not describe the network.
 
@@ -74,7 +82,6 @@ class GuardedParameters:
         attributes = self.__dict__
         if "_is_fitting" in attributes or "_network" not in attributes:
             return
-        reason = find_obstacle(attributes["_network"])
-        if reason is not None:
-            for name in ("coefs_", "intercepts_"):
-                attributes[name] = UnavailableArrays(get_arrays(attributes[name]), reason)
+        attributes["coefs_"], attributes["intercepts_"] = guard_arrays(
+            attributes["_network"], attributes["coefs_"], attributes["intercepts_"]
+        )

@@ -137,7 +137,7 @@ class RealMLP(
         networks += self.n_refit
 
         def reconstruct(network):
-            own = {"networks_": [network.copy()], "temperature_": 1.0}
+            own = {"networks_": [network], "temperature_": 1.0}
             return {**self._list_fitted(*fitted), **own}
 
         context = self._init_callback_context(max_subtasks=epochs if networks == 1 else networks)

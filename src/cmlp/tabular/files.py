@@ -23,7 +23,14 @@ from cmlp._utils.schema import (
     Real,
     Text,
 )
-from cmlp.formats.archive import ArchiveReader, MemoryReader, pack, pack_memory, unpack
+from cmlp.formats.archive import (
+    ArchiveReader,
+    MemoryReader,
+    is_plain_network,
+    pack,
+    pack_memory,
+    unpack,
+)
 from cmlp.formats.finite import check_finite
 from cmlp.network import Network
 from cmlp.tabular.encoding import TableEncoder
@@ -138,20 +145,15 @@ class EstimatorFiles:
     def __setstate__(self, state):
         state = list_defaults(type(self)) | state
         packed, histories = state.pop("_packed", None), state.get("histories_", ())
+        for i, epochs in enumerate(histories):
+            if isinstance(epochs, list):
+                histories[i] = History.from_epochs(epochs)
         super().__setstate__(state)
         if packed is not None:
             reader = MemoryReader(packed)
             load_fitted(self, reader, SCHEMA.check("tabular", reader.header["tabular"]))
-        for i, epochs in enumerate(histories):
-            if isinstance(epochs, list):
-                histories[i] = History()
-                histories[i].epochs = epochs
-
-
-def is_plain_network(network):
-    """Return whether a file stores all of a network; False for None."""
-    state = getattr(network, "state", None)
-    return isinstance(state, ModelState) and state.optimizer is None and state.checkpoint is None
+            for network, history in zip(self.networks_, histories, strict=False):
+                network.state.history = history
 
 
 def to_json(value):
