@@ -132,6 +132,9 @@ def test_a_file_without_a_header_has_the_columns_in_their_order(capsys, tmp_path
     ]
     path.write_text("1.5,red,9\n-2,red,9\n7,blue,9\n")
     code, out, err = run(capsys, "evaluate", models / "numbers.npz", path)
+    assert (code, out) == (2, "")
+    assert "--target must be given" in err
+    code, out, err = run(capsys, "evaluate", models / "numbers.npz", path, "--target", "2")
     assert (code, err) == (0, "")
     assert out.startswith("test rmse: ")
 

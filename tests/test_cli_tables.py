@@ -78,13 +78,12 @@ def test_evaluate_info_and_export(capsys, tmp_path, houses, house_model):
     code, out, err = run(capsys, "evaluate", path, houses, "--target", "price")
     assert (code, err) == (0, "")
     assert re.fullmatch(r"test rmse: \d+(\.\d+)?\ntest r2: 0\.\d{4}\n", out)
-    # id is neither read nor the target: --target decides; without id there is one candidate.
-    code, _, err = run(capsys, "evaluate", path, houses)
-    assert code == 0  # the last column
+    assert run(capsys, "evaluate", path, houses) == (0, out, "")  # the target of the training
     out = run(capsys, "info", path)[1]
     for text in (
         "RealMLPRegressor",
         "numbers: area",
+        "target: price",
         "kind: flat, house, villa",
         "1 network, best",
     ):
@@ -98,6 +97,38 @@ def test_evaluate_info_and_export(capsys, tmp_path, houses, house_model):
     code, _, err = run(capsys, "evaluate", path, "--data", "digits")
     assert code == 2
     assert "is a model for tables" in err
+
+
+def test_the_file_of_a_model_names_the_target(capsys, tmp_path, houses, house_model):
+    lines = houses.read_text().splitlines()
+    path = tmp_path / "other_order.csv"
+    cells = [line.split(",") for line in lines]
+    path.write_text("\n".join(",".join([row[-1], *row[:-1]]) for row in cells))
+    expected = run(capsys, "evaluate", house_model[0], houses)
+    assert run(capsys, "evaluate", house_model[0], path) == expected
+    path.write_text("\n".join(line.rpartition(",")[0] + ",1" for line in lines).replace(
+        "zip,1", "zip,cost"))  # fmt: skip
+    code, out, err = run(capsys, "evaluate", house_model[0], path)
+    assert (code, out) == (2, "")
+    assert "must have the column 'price', the target of the training, or --target" in err
+    assert run(capsys, "evaluate", house_model[0], path, "--target", "cost")[0] == 0
+    assert run(capsys, "predict", house_model[0], path)[0] == 0
+
+
+def test_a_model_without_the_name_of_its_target_needs_an_option(capsys, tmp_path, rng):
+    from cmlp.tabular import RealMLPRegressor
+
+    X = rng.normal(size=(60, 2))
+    columns = {"a": X[:, 0], "b": X[:, 1]}
+    model = RealMLPRegressor("fast", max_epochs=2, random_state=0).fit(columns, X[:, 0])
+    model.save(tmp_path / "model.npz")
+    path = tmp_path / "data.csv"
+    path.write_text("id,a,price,b,tax\n1,2,3,4,5\n2,3,4,5,6\n")
+    code, out, err = run(capsys, "evaluate", tmp_path / "model.npz", path)
+    assert (code, out) == (2, "")
+    assert "--target must be given" in err
+    path.write_text("a,price,b\n1,2,3\n2,3,4\n")
+    assert run(capsys, "evaluate", tmp_path / "model.npz", path)[0] == 0
 
 
 @pytest.fixture

@@ -111,6 +111,8 @@ def describe_estimator(model):
     print("categories:" + " none" * (not len(encoder.categorical_columns_)))
     for i, categories in zip(encoder.categorical_columns_, encoder.categories_, strict=True):
         print(f"  {names[i]}: {list_names(map(str, categories))}")
+    if model.target_name_ is not None:
+        print(f"target: {model.target_name_}")
     if hasattr(model, "classes_"):
         print(f"classes: {list_names(map(str, model.classes_))}")
     epochs = ", ".join(map(str, model.best_epochs_))

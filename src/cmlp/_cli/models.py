@@ -3,9 +3,10 @@
 import numpy as np
 
 from cmlp import Network, QuantizedNetwork, formats
-from cmlp._cli.errors import CommandError
+from cmlp._cli.errors import CommandError, list_names
 from cmlp._cli.tables import CATEGORY, NUMBER, check_columns, find_column
 from cmlp._model.state import ModelState
+from cmlp.datasets.tables import LABEL_NAMES
 
 
 def load_model(path):
@@ -37,6 +38,11 @@ def list_inputs(model):
         return model.size[0]
     names = getattr(model.encoder_, "feature_names_in_", None)
     return model.n_features_in_ if names is None else list(names)
+
+
+def get_target_name(model):
+    """Return the name of the target's column that a model was trained with, or None."""
+    return getattr(model, "target_name_", None)
 
 
 def choose_inputs(model, path, names, has_names, target=None):
@@ -87,24 +93,50 @@ def choose_target(model, path, names, has_names, target=None):
     Parameters
     ----------
     model, path, names, has_names, target
-        As for `choose_inputs`. Without a target, it is the only column that the model does not
-        read, or else as for `find_column`.
+        As for `choose_inputs`. Without a target, it is the column that the model was trained with;
+        if the model has no name of it, the only column that the model does not read, or else as for
+        `find_target`.
 
     Raises
     ------
     CommandError, ValueError
         If there is no such column, or the model reads it.
     """
-    needed = list_inputs(model)
+    needed, stored = list_inputs(model), get_target_name(model)
     needed = needed if isinstance(needed, list) else []
     others = [name for name in names if name not in needed]
-    if target is None and needed and len(others) == 1:
+    if target is None and stored is not None:
+        if stored in names:
+            return stored
+        if has_names:
+            raise CommandError(
+                f"{path}: the file must have the column {stored!r}, the target of the training, or "
+                f"--target must name another one; the columns are {list_names(names)}"
+            )
+    elif target is None and needed and len(others) == 1:
         return others[0]
-    name = find_column(path, names, has_names, target)
+    name = find_target(path, names, has_names, target)
     if name in needed:
         raise CommandError(
             f"{path}: give the column of the target by --target; "
             + (f"the model reads {name!r}" if others else "the model reads all columns of the file")
+        )
+    return name
+
+
+def find_target(path, names, has_names, target):
+    """Return the name of a column as `find_column`, but not the last one for want of a better.
+
+    Parameters
+    ----------
+    path, names, has_names, target
+        As for `choose_inputs`.
+    """
+    name = find_column(path, names, has_names, target)
+    if target is None and not (has_names and name.lower() in LABEL_NAMES):
+        raise CommandError(
+            f"{path}: --target must be given, the name or the index of the target's column, as the "
+            f"model has no name of it; the columns are {list_names(names)}"
         )
     return name
 

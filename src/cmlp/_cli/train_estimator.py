@@ -69,7 +69,7 @@ def train_estimator(settings, inputs, target, test, save):
         raise CommandError(f"{error} (--lr)") from None
     except (TypeError, ValueError) as error:
         raise rename_argument(error) from None
-    model.verbose = 0
+    model.verbose, model.target_name_ = 0, target.name
     save(model, model.histories_[0])
     if test is None:
         print(f"trained on {len(inputs):,} samples")
