@@ -290,7 +290,7 @@ def test_evaluate_refuses_labels_that_are_no_classes(capsys, tmp_path, table, ho
         for activation in ("relu", "tanh"):
             model = tmp_path / "model.npz"
             Network([sizes[0], 4, *sizes[1:]], activation=activation, seed=0).save(model)
-            code, out, err = run(capsys, "evaluate", model, "--data", houses)
+            code, out, err = run(capsys, "evaluate", model, "--data", houses, "--target", "price")
             assert (code, out) == (2, "")
             assert re.search(r"labels must be whole numbers from 0 to 1; got 5\d\d", err)
             code, out, err = run(capsys, "evaluate", model, "--data", table)

@@ -175,7 +175,37 @@ def test_a_failing_prediction_leaves_an_old_file(capsys, tmp_path, models):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data.csv", "out.csv"]
 
 
-def test_networks_have_no_names_of_columns(capsys, tmp_path):
+def test_a_network_finds_its_columns_by_their_names(capsys, tmp_path, rng):
+    model, path, other = tmp_path / "net.npz", tmp_path / "data.csv", tmp_path / "other.csv"
+    X = rng.normal(size=(60, 2)).round(3)
+    rows = [f"{3 * a + b:.4f},{a},{i},{b}" for i, (a, b) in enumerate(X.tolist())]
+    path.write_text("\n".join(["price,area,id,rooms", *rows]))
+    options = ("--target", "price", "--drop", "id", "--model", "network", "--quiet")
+    code, out, err = run(capsys, "train", path, *options, "--out", model)
+    assert (code, err) == (0, "")
+    code, out, err = run(capsys, "evaluate", model, path)
+    assert (code, err) == (0, "")
+    assert float(out.split()[-1]) > 0.9
+    other.write_text("\n".join(["rooms,note,area", *(f"{b},x,{a}" for a, b in X.tolist())]))
+    by_name = [row[-1] for row in read(predict(capsys, model, path))]
+    assert [row[-1] for row in read(predict(capsys, model, other))] == by_name
+    other.write_text("rooms,price,size\n1,2,3\n")
+    code, out, err = run(capsys, "predict", model, other)
+    assert (code, out) == (2, "")
+    assert "the model needs the column area; the file has rooms, price, size" in err
+    other.write_text("rooms,area,cost\n1,2,3\n2,3,4\n")
+    code, out, err = run(capsys, "evaluate", model, other)
+    assert (code, out) == (2, "")
+    assert "must have the column 'price'" in err
+    assert run(capsys, "evaluate", model, other, "--target", "cost")[0] == 0
+    out = run(capsys, "info", model)[1]
+    assert "\ncolumns area, rooms\ntarget price\n" in out
+    # Files of other programs have no names.
+    other.write_text("\n".join(f"{a},{b}" for a, b in X.tolist()))
+    assert [row[-1] for row in read(predict(capsys, model, other))] == by_name
+
+
+def test_networks_from_python_have_no_names_of_columns(capsys, tmp_path):
     model, path = tmp_path / "net.npz", tmp_path / "data.csv"
     Network([2, 3, 1], loss="binary_cross_entropy", seed=0).save(model)
     path.write_text("a,label,b\n1,0,2\n3,1,4\n")
@@ -185,6 +215,11 @@ def test_networks_have_no_names_of_columns(capsys, tmp_path):
     np.testing.assert_allclose([float(row[5]) for row in rows[1:]], outputs, atol=1e-5)
     rows = read(predict(capsys, model, path, "--target", "a"))  # the other column is left out
     assert [row[0] for row in rows] == ["a", "1", "3"]
+    path.write_text("a,b,c\n1,2,3\n")
+    for command in "predict", "evaluate":
+        code, out, err = run(capsys, command, model, path)
+        assert (code, out) == (2, "")
+        assert "--target must be given" in err
     path.write_text("a\n1\n")
     code, _, err = run(capsys, "predict", model, path)
     assert code == 2

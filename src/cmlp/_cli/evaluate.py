@@ -38,8 +38,7 @@ def read_labeled(model, options):
 
     def choose(names, has_names):
         chosen["target"] = choose_target(model, path, names, has_names, options.target)
-        rest = [name for name in names if name != chosen["target"]]
-        chosen["inputs"] = choose_inputs(model, path, rest, has_names)
+        chosen["inputs"] = choose_inputs(model, path, names, has_names, chosen["target"])
         kind = NUMBER if classes is None else CATEGORY
         return choose_kinds(model, chosen["inputs"]) | {chosen["target"]: kind}
 

@@ -35,14 +35,25 @@ def is_estimator(model):
 def list_inputs(model):
     """Return the names of the columns that a model reads, or their number if it has no names."""
     if not is_estimator(model):
-        return model.size[0]
+        names, n_inputs = (model.state.training or {}).get("columns"), model.size[0]
+        is_valid = isinstance(names, list) and len(set(map(str, names))) == n_inputs == len(names)
+        return list(map(str, names)) if is_valid else n_inputs
     names = getattr(model.encoder_, "feature_names_in_", None)
     return model.n_features_in_ if names is None else list(names)
 
 
 def get_target_name(model):
     """Return the name of the target's column that a model was trained with, or None."""
-    return getattr(model, "target_name_", None)
+    if is_estimator(model):
+        return getattr(model, "target_name_", None)
+    name = (model.state.training or {}).get("target")
+    return name if isinstance(name, str) else None
+
+
+def set_names(network, columns, target):
+    """Store the names of the columns and of the target that a network was trained with."""
+    names = {"columns": list(columns), "target": target}
+    network.state.training = (network.state.training or {}) | names
 
 
 def choose_inputs(model, path, names, has_names, target=None):
@@ -57,7 +68,7 @@ def choose_inputs(model, path, names, has_names, target=None):
     has_names : bool
         Whether the names are in the file.
     target : str, optional
-        The target's column, as for `find_column`. If the model or the table has no names of
+        The target's column, as for `find_target`. If the model or the table has no names of
         columns, the model reads all but the target, in the order of the file.
 
     Returns
@@ -76,7 +87,7 @@ def choose_inputs(model, path, names, has_names, target=None):
             return needed
         needed = len(needed)
     if target is not None or len(names) == needed + 1:
-        target = find_column(path, names, has_names, target)
+        target = find_target(path, names, has_names, target)
         names = [name for name in names if name != target]
     if len(names) != needed:
         beside = "" if target is None else f" beside the target {target!r}"
@@ -135,8 +146,8 @@ def find_target(path, names, has_names, target):
     name = find_column(path, names, has_names, target)
     if target is None and not (has_names and name.lower() in LABEL_NAMES):
         raise CommandError(
-            f"{path}: --target must be given, the name or the index of the target's column, as the "
-            f"model has no name of it; the columns are {list_names(names)}"
+            f"{path}: --target must be given: the name or the index of the column that is not an "
+            f"input of the model; the columns are {list_names(names)}"
         )
     return name
 

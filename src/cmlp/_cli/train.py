@@ -9,6 +9,7 @@ import numpy as np
 from cmlp import formats, losses
 from cmlp._cli.arrays import has_file, load_data, split_arrays, split_rows
 from cmlp._cli.errors import CommandError, count_nouns, list_names
+from cmlp._cli.models import set_names
 from cmlp._cli.scores import convert_target
 from cmlp._cli.settings import (
     COMMAND_NAMES,
@@ -177,7 +178,12 @@ def train_network_on_table(settings, inputs, target, test, save):
         train, test = split_arrays(*train, settings.get("test_split"))
     else:
         test = test[0].to_matrix(list(inputs.columns)), test[1]
-    train_network(settings, train, test if len(test[1]) else None, True, save)
+
+    def save_with_names(network, history):
+        set_names(network, inputs.columns, target.name)
+        save(network, history)
+
+    train_network(settings, train, test if len(test[1]) else None, True, save_with_names)
 
 
 def make_table_options(settings):
