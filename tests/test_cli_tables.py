@@ -99,6 +99,22 @@ def test_evaluate_info_and_export(capsys, tmp_path, houses, house_model):
     assert "is a model for tables" in err
 
 
+def test_evaluate_needs_a_class_of_the_model(capsys, tmp_path, flowers):
+    model = tmp_path / "model.npz"
+    assert run(capsys, "train", flowers, *FAST, "--quiet", "--out", model)[0] == 0
+    code, out, err = run(capsys, "evaluate", model, flowers, "--target", "kind of iris")
+    assert (code, err) == (0, "")
+    path, lines = tmp_path / "other.csv", flowers.read_text().splitlines()[:-1]
+    rows = [f"{line.rpartition(';')[0]};{i % 9}" for i, line in enumerate(lines[1:])]
+    path.write_text("\n".join([lines[0], *rows]))
+    code, out, err = run(capsys, "evaluate", model, path)
+    assert (code, out) == (2, "")
+    assert "classes of the model, setosa, versicolor, virginica; got 0, 1, 2, 3, 4 and 4" in err
+    path.write_text("\n".join([*lines, *rows]))
+    out = run(capsys, "evaluate", model, path)[1]
+    assert "the model has no class 0, 1, 2, 3, 4 and 4 others: no log loss" in out
+
+
 def test_the_file_of_a_model_names_the_target(capsys, tmp_path, houses, house_model):
     lines = houses.read_text().splitlines()
     path = tmp_path / "other_order.csv"

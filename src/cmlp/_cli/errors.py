@@ -2,19 +2,19 @@
 
 from cmlp._utils.validation import find_similar
 
-# Names that a message lists before it ends with the number of the others.
-MOST_NAMES = 30
+# Names, and classes, that a message lists before it ends with the number of the others.
+MOST_NAMES, MOST_CLASSES = 30, 5
 
 
 class CommandError(Exception):
     """Raised if a command cannot be executed as given; `cli.main` prints the message."""
 
 
-def list_names(names):
-    """Return names separated by commas, at most `MOST_NAMES` of them."""
-    names = list(names)
-    shown = ", ".join(names[:MOST_NAMES])
-    more = len(names) - MOST_NAMES
+def list_names(names, most=MOST_NAMES):
+    """Return names separated by commas, at most `most` of them."""
+    names = list(map(str, names))
+    shown = ", ".join(names[:most])
+    more = len(names) - most
     return f"{shown} and {more} others" if more > 0 else shown
 
 
