@@ -94,7 +94,7 @@ def run_info(options):
     if not options.model:
         show_config()
         return
-    model = load_model(options.model)
+    model = load_model(options.model, to_predict=False)
     print(model)
     if is_estimator(model):
         describe_estimator(model)

@@ -8,9 +8,24 @@ from cmlp._cli.tables import CATEGORY, NUMBER, check_columns, find_column
 from cmlp._model.state import ModelState
 from cmlp.datasets.tables import LABEL_NAMES
 
+# Key of the training record of a network in a checkpoint whose columns are standardized.
+STANDARDIZED = "standardized"
 
-def load_model(path):
-    """Return the `Network`, `QuantizedNetwork` or estimator for tables that a file stores."""
+
+def load_model(path, to_predict=True):
+    """Return the `Network`, `QuantizedNetwork` or estimator for tables that a file stores.
+
+    Parameters
+    ----------
+    path : str
+    to_predict : bool, default True
+        Whether checkpoints with another scale than that of the data are refused.
+
+    Raises
+    ------
+    CommandError, ValueError, OSError
+        If the file is not a model, or such a checkpoint.
+    """
     native = formats.get_native_format(path, for_reading=True)
     with native.open_archive(path) as reader:
         section = reader.header.get("tabular")
@@ -22,6 +37,12 @@ def load_model(path):
         return (RealMLPRegressor if is_regressor else RealMLPClassifier).load(path)
     state = native.read(path)
     if isinstance(state, ModelState):
+        is_standardized = state.checkpoint is not None and (state.training or {}).get(STANDARDIZED)
+        if to_predict and is_standardized:
+            raise CommandError(
+                f"{path} is a checkpoint of training on standardized columns, and its network has "
+                "their scale: take the file of --out, which 'cmlp train --resume' writes"
+            )
         state.checkpoint = None  # as in Network.load
         return Network.from_state(state)
     return QuantizedNetwork(state)

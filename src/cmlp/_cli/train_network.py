@@ -6,6 +6,7 @@ import numpy as np
 
 from cmlp import Network, callbacks, errors, losses, optimizers
 from cmlp._cli.errors import CommandError
+from cmlp._cli.models import STANDARDIZED
 from cmlp._cli.scores import score_network
 from cmlp._cli.settings import list_parameters, take, to_flag
 from cmlp._cli.sizes import resolve_sizes
@@ -50,6 +51,8 @@ def train_network(settings, train, test, is_table, save):
     is_first = comm is None or comm.Get_rank() == 0  # of all ranks: prints, and writes files
     network = make_network(settings, X, y, y if test is None else test[1])
     fold, (X, y), scaled_test = standardize(settings, network, (X, y), test, is_table)
+    # The record is replaced at the end of training: only checkpoints have this one.
+    network.state.training = {STANDARDIZED: True} if X is not train[0] else None
     optimizer = make_optimizer(settings)
     arguments = list_fit_arguments(settings, scaled_test)
     if not quiet and is_first:
@@ -64,6 +67,7 @@ def train_network(settings, train, test, is_table, save):
         rate = f" (--lr {optimizer.lr:g})" if hasattr(optimizer, "lr") else ""
         raise CommandError(f"{error}{rate}") from None
     except KeyboardInterrupt:
+        network.state.training = None
         fold(network)
         if is_first:
             save(network, None)
