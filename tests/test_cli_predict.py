@@ -1,6 +1,7 @@
 """`cmlp predict`: the rows of a table with predictions."""
 
 import csv
+import gzip
 import io
 
 import numpy as np
@@ -84,6 +85,16 @@ def test_raw_predictions_are_lines(capsys, tmp_path, models, data):
     assert np.loadtxt(out, delimiter=",").shape == (4, 2)
 
 
+def test_a_name_of_gzip_compresses(capsys, tmp_path, models, data):
+    expected = predict(capsys, models / "classes.npz", data)
+    predict(capsys, models / "classes.npz", data, "--out", tmp_path / "out.csv.gz")
+    assert gzip.decompress((tmp_path / "out.csv.gz").read_bytes()).decode() == expected
+    assert predict(capsys, models / "classes.npz", tmp_path / "out.csv.gz", "--column", "p")
+    expected = predict(capsys, models / "classes.npz", data, "--raw")
+    predict(capsys, models / "classes.npz", data, "--raw", "--out", tmp_path / "raw.gz")
+    assert gzip.decompress((tmp_path / "raw.gz").read_bytes()).decode() == expected
+
+
 def test_several_outputs(capsys, models, data):
     rows = read(predict(capsys, models / "normal.npz", data))
     assert rows[0][4:] == ["prediction", "prediction_std"]
@@ -150,6 +161,8 @@ def test_a_file_without_a_header_has_the_columns_in_their_order(capsys, tmp_path
         ("size,color\n1\n", (), "row 2 has 1 columns instead of 2"),
         ("size,color\n1,red\n", ("--out", "nowhere/out.csv"), "--out nowhere/out.csv"),
         ("size,color\n1,red\n", ("--out", "a.parquet", "--raw"), "needs a table, and no --raw"),
+        ("size,color\n1,red\n", ("--out", "predictions"), "--out predictions: it must end in .csv"),
+        ("size,color\n1,red\n", ("--out", "a.parquet.gz"), "it must end in .csv"),
         ("size,color\n1,red\n", ("--model-is-regressor", "--proba"), "needs a classifier"),
     ],
 )

@@ -195,7 +195,12 @@ def add_predict(commands):
     predict = commands.add_parser("predict", help="apply a model", description=run_predict.__doc__)
     add_file(predict, "model", metavar="MODEL")
     add_file(predict, "file", metavar="FILE", help=".csv, .tsv, .parquet, .npz with X, .npy, IDX")
-    add_file(predict, "--out", metavar="FILE", help="default: standard output; .parquet, else CSV")
+    add_file(
+        predict,
+        "--out",
+        metavar="FILE",
+        help="default: standard output; .csv, .csv.gz, .parquet, ...",
+    )
     predict.add_argument("--proba", action="store_true",
                          help="add a column proba_CLASS for each class")  # fmt: skip
     predict.add_argument(

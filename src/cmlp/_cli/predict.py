@@ -1,6 +1,8 @@
 """``cmlp predict``: the predictions of a model for each row of a file."""
 
+import contextlib
 import csv
+import gzip
 import io
 import sys
 from pathlib import Path
@@ -58,26 +60,26 @@ def run_predict(options):
         return
     numbers = [name for name, kind in choose_kinds(model, chosen).items() if kind == NUMBER]
     if options.out:
-        with replace_file(options.out) as file:
-            text = io.TextIOWrapper(file, "utf-8", newline="")
-            try:
-                write_rows(path, options, columns, numbers, text)
-                text.flush()
-            finally:
-                text.detach()  # `replace_file` closes the file
+        with open_text(options.out) as file:
+            write_rows(path, options, columns, numbers, file)
     else:
         write_rows(path, options, columns, numbers, sys.stdout)
 
 
-def check_out(options, is_table):
+def check_out(options, has_columns):
     """Raise `CommandError` if ``--out`` cannot be written or does not suit the data."""
     out = options.out
     if out is None:
         return
     if not Path(out).parent.is_dir() or Path(out).is_dir():
         raise CommandError(f"--out {out}: it must be a file in an existing directory")
-    if is_parquet(out) and (options.raw or not is_table):
+    if is_parquet(out) and (options.raw or not has_columns):
         raise CommandError(f"--out {out}: a Parquet file needs a table, and no --raw")
+    is_known = is_table(out) and not out.endswith(".parquet.gz")
+    if has_columns and not (options.raw or is_known):
+        raise CommandError(
+            f"--out {out}: it must end in .csv, .tsv, .txt or .data, also with .gz, or in .parquet"
+        )
 
 
 def load_samples(path):
@@ -100,6 +102,21 @@ def predict_raw(model, X, proba):
     return model.predict_proba(X)
 
 
+@contextlib.contextmanager
+def open_text(path):
+    """Open a file to write text to, compressed if its name ends in ``.gz``; see `replace_file`."""
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(replace_file(path))
+        if path.endswith(".gz"):
+            file = stack.enter_context(gzip.GzipFile("", "wb", 6, file, mtime=0))
+        text = io.TextIOWrapper(file, "utf-8", newline="")
+        try:
+            yield text
+            text.flush()
+        finally:
+            text.detach()  # the others close their files
+
+
 def write_raw(out, path):
     """Write predictions, shape (n_rows,) or (n_rows, n_outputs), as one line for each row."""
     text = io.StringIO()
@@ -110,8 +127,8 @@ def write_raw(out, path):
     if path is None:
         sys.stdout.write(text.getvalue())
     else:
-        with replace_file(path) as file:
-            file.write(text.getvalue().encode())
+        with open_text(path) as file:
+            file.write(text.getvalue())
 
 
 def check_classifier(model):
