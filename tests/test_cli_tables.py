@@ -99,6 +99,32 @@ def test_evaluate_info_and_export(capsys, tmp_path, houses, house_model):
     assert "is a model for tables" in err
 
 
+@pytest.mark.parametrize("loss", ["gaussian_nll", "mae", '["huber",0.5]'])
+def test_a_loss_of_realmlp_trains_it(capsys, tmp_path, houses, loss):
+    model = tmp_path / "model.npz"
+    options = (*FAST[:2], "--epochs", 2, "--set", f"loss={loss}", "--quiet", "--out", model)
+    assert run(capsys, "train", houses, *options)[0] == 0
+    model = load_model(model)
+    assert type(model).__name__ == "RealMLPRegressor"
+    assert loss == model.loss or model.networks_[0].loss == "huber"
+
+
+def test_losses_decide_between_the_models(capsys, tmp_path, houses):
+    from cmlp._cli.settings import ESTIMATOR_LOSSES, REGRESSOR_LOSSES, choose_model
+    from cmlp.tabular.estimators import REAL_LOSSES
+
+    assert {*REGRESSOR_LOSSES} == {*REAL_LOSSES, "pinball", "gaussian_nll"}
+    for loss in losses.LOSSES:
+        expected = "realmlp" if loss in ESTIMATOR_LOSSES else "network"
+        assert choose_model({"loss": loss}, True) == expected
+        assert choose_model({"loss": loss, "layers": "3,1"}, True) == "network"
+        assert choose_model({"loss": loss}, False) == "network"
+    model = tmp_path / "model.npz"
+    options = ("--target", "kind", "--loss", "cross_entropy", "--epochs", 2, "--out", model)
+    assert run(capsys, "train", houses, *options, "--quiet")[0] == 0
+    assert type(load_model(model)).__name__ == "RealMLPClassifier"
+
+
 def test_evaluate_needs_a_class_of_the_model(capsys, tmp_path, flowers):
     model = tmp_path / "model.npz"
     assert run(capsys, "train", flowers, *FAST, "--quiet", "--out", model)[0] == 0
@@ -239,7 +265,13 @@ def test_numbers_as_classes_or_quantities(capsys, tmp_path, rng):
          "network, none of them missing; got no value in row 2"),
         (("--model", "network", "--target", "kind"), "'kind' must hold whole numbers from 0"),
         (("--layers", "5,8,1", "--preset", "fast"), "--preset is not an option of --model "
-         "network, which --layers selects"),
+         "network, which the option layers selects; leave layers out for --model realmlp"),
+        (("--set", "activation=relu", "--cv", "3"), "--cv is not an option of --model network, "
+         "which the option activation selects; give --model realmlp"),
+        (("--loss", "quadratic", "--cv", "3"), "--cv is not an option of --model network, which "
+         "the option loss selects"),
+        (("--model", "realmlp", "--loss", "hinge"), "--loss must be mse, .*; got hinge"),
+        (("--loss", "mae", "--task", "classification"), "--loss mae is one of regression"),
         (("--model", "realmlp", "--optimizer", "adam"), "--optimizer is not an option of --model "
          "realmlp"),
         (("--test", "nothing.csv"), "nothing.csv"),

@@ -49,6 +49,10 @@ SHARED_NAMES = frozenset([
     "early_stopping", "class_weight", "weight_decay", "dtype",
 ])  # fmt: skip
 
+# Losses of the regressor and of the classifier for tables.
+REGRESSOR_LOSSES = ("mse", "mae", "huber", "log_cosh", "pinball", "gaussian_nll")
+ESTIMATOR_LOSSES = (*REGRESSOR_LOSSES, "cross_entropy")
+
 SCHEDULES = {name: type(schedule) for name, schedule in schedules.NAMES.items()}
 
 INPUT_LAYERS = {
@@ -176,7 +180,10 @@ def choose_model(settings, is_table):
             raise CommandError("--model realmlp needs a table: a .csv, .tsv or .parquet file")
         model = "network"
     only_network = [n for n in settings if n in network_names and n not in SHARED_NAMES]
-    if model is None:
+    if has_estimator_loss(settings):
+        only_network.remove("loss")
+    is_inferred = model is None
+    if is_inferred:
         model = "network" if only_network else "realmlp"
     try:
         allowed = network_names if model == "network" else list_estimator_names()
@@ -184,9 +191,39 @@ def choose_model(settings, is_table):
         raise ImportError(f"{error}, or train a network with --model network") from None
     wrong = [name for name in settings if name not in allowed | COMMAND_NAMES]
     if wrong:
-        reason = f", which {to_flag(only_network[0])} selects" if only_network else ""
+        reason = describe_choice(only_network) if is_inferred else ""
         raise CommandError(f"{to_flag(wrong[0])} is not an option of --model {model}{reason}")
+    if model == "realmlp" and "loss" in settings and not has_estimator_loss(settings):
+        raise CommandError(
+            f"--loss must be {', '.join(ESTIMATOR_LOSSES)} for --model realmlp; got "
+            f"{settings['loss']}; --model network has the others"
+        )
     return model
+
+
+def has_estimator_loss(settings):
+    """Return whether a loss is given that the estimators for tables have too."""
+    loss = settings.get("loss")
+    if isinstance(loss, list) and len(loss) == 2 and loss[0] == "huber":
+        return True
+    return isinstance(loss, str) and loss in ESTIMATOR_LOSSES
+
+
+def describe_choice(only_network):
+    """Return the end of a message: why a table trains a network, and how it trains RealMLP.
+
+    Parameters
+    ----------
+    only_network : list of str
+        The options that select the network.
+    """
+    if not only_network:
+        return ""
+    name, names = only_network[0], set()
+    with contextlib.suppress(ImportError):
+        names = list_estimator_names()
+    cure = "give" if set(only_network) <= names else f"leave {name} out for"
+    return f", which the option {name} selects; {cure} --model realmlp"
 
 
 def to_flag(name):

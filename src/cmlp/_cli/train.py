@@ -120,7 +120,7 @@ def train_on_table(settings, model, save):
     save : callable
     """
     path, options = settings["data"], make_table_options(settings)
-    task, column = choose_task(settings, model), settings.get("target")
+    task, column = choose_task(settings), settings.get("target")
     table, name = scan_table(
         path, options, column, to_names(settings, "drop"), to_names(settings, "categorical")
     )
@@ -200,10 +200,10 @@ def to_names(settings, name):
     return [str(each).strip() for each in (value if isinstance(value, list) else [value])]
 
 
-def choose_task(settings, model):
+def choose_task(settings):
     """Return the task that the options choose, or None."""
     task, loss = settings.get("task"), settings.get("loss")
-    if model != "network" or loss is None:
+    if loss is None:
         return task
     of_loss = losses.resolve_loss(loss).name in REGRESSION_LOSSES
     of_loss = REGRESSION if of_loss else CLASSIFICATION

@@ -1,6 +1,6 @@
 """``cmlp train`` for the estimators for tables."""
 
-from cmlp import errors
+from cmlp import errors, losses
 from cmlp._cli.errors import CommandError
 from cmlp._cli.scores import score_estimator
 from cmlp._cli.settings import ALIASES, list_estimator_names, list_parameters, take, to_flag
@@ -27,6 +27,10 @@ def make_estimator(settings, target):
     kind = RealMLPClassifier if target.task == CLASSIFICATION else RealMLPRegressor
     own = {ALIASES.get(name, name): name for name in list_parameters(kind.__init__)}
     arguments = take(settings, list_estimator_names())
+    if target.task == CLASSIFICATION:
+        arguments.pop("loss", None)  # cross_entropy; see `settings.choose_model`
+    elif isinstance(arguments.get("loss"), list):
+        arguments["loss"] = losses.resolve_loss(tuple(arguments["loss"]))
     for name in arguments:
         if name not in own:
             raise CommandError(f"{to_flag(name)} is not an option for {target.task}")
