@@ -95,6 +95,20 @@ def test_a_name_of_gzip_compresses(capsys, tmp_path, models, data):
     assert gzip.decompress((tmp_path / "raw.gz").read_bytes()).decode() == expected
 
 
+def test_numbers_are_read_back_exactly(capsys, tmp_path, models, data, rng):
+    columns = {"size": [1.5, -1, None, 3], "color": ["red", "green", None, "blue"]}
+    expected = load_model(models / "numbers.npz").predict(columns)
+    raw = predict(capsys, models / "numbers.npz", data, "--raw").split()
+    assert np.array(raw, expected.dtype).tolist() == expected.tolist()
+    assert [row[-1] for row in read(predict(capsys, models / "numbers.npz", data))[1:]] == raw
+    X = rng.normal(size=(5, 3)).astype(np.float32)
+    net = Network([3, 4, 2], loss="mse", seed=0)
+    net.save(tmp_path / "net.npz")
+    np.save(tmp_path / "X.npy", X)
+    lines = predict(capsys, tmp_path / "net.npz", tmp_path / "X.npy").split()
+    assert np.array([line.split(",") for line in lines], np.float32).tolist() == net(X).tolist()
+
+
 def test_several_outputs(capsys, models, data):
     rows = read(predict(capsys, models / "normal.npz", data))
     assert rows[0][4:] == ["prediction", "prediction_std"]

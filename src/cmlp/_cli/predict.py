@@ -23,6 +23,9 @@ from cmlp._cli.parquet_files import read_lists, write_parquet
 from cmlp._cli.tables import is_parquet, is_table, open_csv, read_table
 from cmlp.formats.atomic import replace_file
 
+# Predictions that are converted to text at once: NumPy takes 128 bytes for the text of a number.
+BLOCK_ROWS = 4096
+
 
 def run_predict(options):
     """Write the rows of a table with a model's predictions, as CSV.
@@ -119,16 +122,13 @@ def open_text(path):
 
 def write_raw(out, path):
     """Write predictions, shape (n_rows,) or (n_rows, n_outputs), as one line for each row."""
-    text = io.StringIO()
-    if out.dtype.kind == "f" or out.ndim == 2:
-        np.savetxt(text, out, fmt="%.6g", delimiter=",")
-    else:
-        text.write("".join(f"{value}\n" for value in out))
+    rows = out if out.ndim == 2 else out[:, None]
+    text = "".join(",".join(row) + "\n" for row in iterate_texts(rows))
     if path is None:
-        sys.stdout.write(text.getvalue())
+        sys.stdout.write(text)
     else:
         with open_text(path) as file:
-            file.write(text.getvalue())
+            file.write(text)
 
 
 def check_classifier(model):
@@ -233,14 +233,19 @@ def has_decimal_commas(source, names):
 
 
 def format_values(values, comma):
-    """Yield values as text: numbers with up to 10 digits, probabilities in float32 with 6."""
-    if values.dtype.kind != "f":
-        yield from map(str, values.tolist())
-        return
-    digits = 6 if values.dtype == np.float32 else 10
-    for value in values.tolist():
-        text = f"{value:.{digits}g}"
-        yield text.replace(".", ",") if comma else text
+    """Return an iterator of the values of a column as text; `comma` selects decimal commas."""
+    if comma and values.dtype.kind == "f":
+        return (text.replace(".", ",") for text in iterate_texts(values))
+    return iterate_texts(values)
+
+
+def iterate_texts(values):
+    """Yield the items of an array as str or, of one with two axes, its rows as lists of str.
+
+    A number has the fewest digits that are read as the same number of its dtype.
+    """
+    for start in range(0, len(values), BLOCK_ROWS):
+        yield from values[start : start + BLOCK_ROWS].astype(str).tolist()
 
 
 def read_all(path, options):
