@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cmlp._cli.columns import is_written_number
 from cmlp._cli.errors import CommandError
 from cmlp._cli.tables import find_missing, format_number
 from cmlp._utils.validation import look_up
@@ -85,6 +86,14 @@ def take_target(table, name, task=None):
             f"{table.path}: the target {name!r} must have at least two different values; all "
             f"{len(values)} are {convert_labels(values)[0]}"
         )
+    if values.dtype == object and task is None:
+        written = [value for value in values.tolist() if is_written_number(value)]
+        if len(written) > len(values) / 2:
+            raise CommandError(
+                f"{table.path}: the target {name!r} must hold numbers without separators of "
+                f"thousands, decimal commas and signs, like 1234.5; got {written[0]!r}; --task "
+                "classification takes them for classes"
+            )
     if values.dtype == object and len(distinct) == len(values):
         raise CommandError(
             f"{table.path}: the target {name!r} must have the same text in several rows; all "
