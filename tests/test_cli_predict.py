@@ -175,6 +175,8 @@ def test_a_file_without_a_header_has_the_columns_in_their_order(capsys, tmp_path
         ("size,color\n1\n", (), "row 2 has 1 columns instead of 2"),
         ("size,color\n1,red\n", ("--out", "nowhere/out.csv"), "--out nowhere/out.csv"),
         ("size,color\n1,red\n", ("--out", "a.parquet", "--raw"), "needs a table, and no --raw"),
+        ("size,id\n1,4\n", (), "the model needs the column color; the file has size, id"),
+        ("size,colo\n1,4\n", (), "did you mean 'colo'"),
         ("size,color\n1,red\n", ("--out", "predictions"), "--out predictions: it must end in .csv"),
         ("size,color\n1,red\n", ("--out", "a.parquet.gz"), "it must end in .csv"),
         ("size,color\n1,red\n", ("--model-is-regressor", "--proba"), "needs a classifier"),
@@ -282,3 +284,17 @@ def test_columns_without_names_are_read_in_their_order(capsys, tmp_path, rng):
     np.testing.assert_allclose(
         [float(row[2]) for row in rows[1:]], model.predict([[1.0, 2], [3, 4]]), rtol=1e-6
     )
+
+
+def test_inputs_that_are_not_files(capsys, tmp_path, models):
+    model = models / "classes.npz"
+    for command in ("predict", model), ("evaluate", model), ("train",):
+        code, out, err = run(capsys, *command, "-")
+        assert (code, out) == (2, "")
+        assert "standard input is not supported" in err
+    for name in "folder", "folder.csv":
+        (tmp_path / name).mkdir()
+        code, out, err = run(capsys, "predict", model, tmp_path / name)
+        assert (code, out) == (2, "")
+        assert f"{name}: it is a directory" in err
+    assert "it is a directory" in run(capsys, "evaluate", model, tmp_path / "folder")[2]

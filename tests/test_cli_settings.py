@@ -280,3 +280,13 @@ def test_checkpoints_of_another_scale_are_not_models(capsys, tmp_path, table):  
     assert run(capsys, "train", table, *options[:-4], "--resume", run_file, "--quiet")[0] == 0
     assert run(capsys, "train", table, *options, "--no-standardize", "--quiet")[0] == 0
     assert run(capsys, "evaluate", run_file, table)[0] == 0
+
+
+@pytest.mark.parametrize("text", ["[64,", "[relu, tanh]", "{a=1", '"relu'])
+def test_broken_toml_is_an_error(capsys, text):
+    code, out, err = run(capsys, "train", "digits", "--set", f"activation={text}")
+    assert (code, out) == (2, "")
+    assert f"--set activation: {text} is not a value in TOML, where text has quotes" in err
+    with pytest.raises(SystemExit, match="2"):
+        run(capsys, "train", "digits", "--activation", text)
+    assert f"argument --activation: {text} is not a value in TOML" in capsys.readouterr().err

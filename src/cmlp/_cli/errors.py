@@ -5,6 +5,9 @@ from cmlp._utils.validation import find_similar
 # Names, and classes, that a message lists before it ends with the number of the others.
 MOST_NAMES, MOST_CLASSES = 30, 5
 
+# Least ratio of `difflib` of a suggestion: that of "kind" and "id", 0.67, is none.
+SIMILARITY = 0.7
+
 
 class CommandError(Exception):
     """Raised if a command cannot be executed as given; `cli.main` prints the message."""
@@ -25,5 +28,5 @@ def count_nouns(count, noun):
 
 def suggest(name, names):
     """Return the end of a message that suggests the most similar of some names, or nothing."""
-    near = find_similar(name, names)
+    near = find_similar(name, names, SIMILARITY)
     return f" (did you mean {near!r}?)" if near else ""

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cmlp import datasets
+from cmlp._cli.arrays import check_file
 from cmlp._cli.columns import (
     NUMBER,
     ColumnScan,
@@ -33,6 +34,7 @@ def run_predict(options):
     For other files, and with --raw, one prediction for each row is printed on a line.
     """
     model, path = load_model(options.model), options.file
+    check_file(path)
     check_out(options, is_table(path))
     if not is_table(path):
         if is_estimator(model):

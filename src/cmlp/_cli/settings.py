@@ -4,6 +4,7 @@ All have one flat namespace, as no two arguments of `Network`, `Network.fit`, th
 estimators for tables have the same name with different meanings.
 """
 
+import argparse
 import contextlib
 import inspect
 import tomllib
@@ -53,6 +54,9 @@ SHARED_NAMES = frozenset([
 REGRESSOR_LOSSES = ("mse", "mae", "huber", "log_cosh", "pinball", "gaussian_nll")
 ESTIMATOR_LOSSES = (*REGRESSOR_LOSSES, "cross_entropy")
 
+# First characters of lists, tables and strings in TOML.
+OPENING = ("[", "{", '"', "'")
+
 SCHEDULES = {name: type(schedule) for name, schedule in schedules.NAMES.items()}
 
 INPUT_LAYERS = {
@@ -89,10 +93,20 @@ def list_estimator_names():
 
 
 def parse_value(text):
-    """Return the value of an option: TOML, items separated by commas, or text."""
+    """Return the value of an option: TOML, items separated by commas, or text.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it begins as a list, a table or a string of TOML, and is none.
+    """
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except tomllib.TOMLDecodeError as error:
+        if text[:1] in OPENING:
+            raise argparse.ArgumentTypeError(
+                f"{text} is not a value in TOML, where text has quotes: {error}"
+            ) from None
         items = text.split(",")
         return text if len(items) == 1 else [parse_value(item.strip()) for item in items]
 
@@ -126,7 +140,11 @@ def read_settings(flags, config, assignments):
         name, is_valid, text = assignment.partition("=")
         if not is_valid:
             raise CommandError(f"--set must be NAME=VALUE; got {assignment!r}")
-        add_settings(settings, {name.strip(): parse_value(text.strip())}, "--set")
+        try:
+            value = parse_value(text.strip())
+        except argparse.ArgumentTypeError as error:
+            raise CommandError(f"--set {name.strip()}: {error}") from None
+        add_settings(settings, {name.strip(): value}, "--set")
     return settings | {name: value for name, value in flags.items() if value is not None}
 
 

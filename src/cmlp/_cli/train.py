@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from cmlp import formats, losses
-from cmlp._cli.arrays import has_file, load_data, split_arrays, split_rows
+from cmlp._cli.arrays import check_file, has_file, load_data, split_arrays, split_rows
 from cmlp._cli.errors import CommandError, count_nouns, list_names
 from cmlp._cli.models import set_names
 from cmlp._cli.scores import convert_target
@@ -234,6 +234,7 @@ def read_test_table(settings, options, inputs, target, model):
     path = settings["test"]
     if "test_split" in settings:
         raise CommandError("--test and --test-split must not be given together")
+    check_file(path)
     if not is_table(path):
         raise CommandError(f"--test {path}: it must be a .csv, .tsv or .parquet file")
     kinds = {
