@@ -2,6 +2,7 @@
 
 import re
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -123,6 +124,18 @@ def test_losses_decide_between_the_models(capsys, tmp_path, houses):
     options = ("--target", "kind", "--loss", "cross_entropy", "--epochs", 2, "--out", model)
     assert run(capsys, "train", houses, *options, "--quiet")[0] == 0
     assert type(load_model(model)).__name__ == "RealMLPClassifier"
+
+
+def test_warnings_are_notes(capsys, tmp_path, houses, house_model):
+    path, lines = tmp_path / "one.csv", houses.read_text().splitlines()
+    path.write_text("\n".join(lines[:2]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        code, _, err = run(capsys, "evaluate", house_model[0], path)
+    assert code == 0
+    assert err.splitlines() == [
+        "cmlp: note: R^2 score is not well-defined with less than two samples."
+    ]
 
 
 def test_evaluate_needs_a_class_of_the_model(capsys, tmp_path, flowers):
@@ -260,6 +273,8 @@ def test_numbers_as_classes_or_quantities(capsys, tmp_path, rng):
         (("--drop", "id,area,kind,garden,zip"), "a column beside the target 'price'"),
         (("--target", "kind", "--task", "regression"), "'kind' must hold numbers for --task "
          "regression; got '\\w+' in row 2"),
+        (("--target", "price", "--task", "classification"), "'price' must have at most 120 classes "
+         "for --task classification, half of its rows; got 2"),
         (("--model", "network"), "column '\\w+' must hold numbers for a network"),
         (("--layers", "5,8,1", "--drop", "id,kind,garden,zip"), "'area' must hold numbers for a "
          "network, none of them missing; got no value in row 2"),
