@@ -65,7 +65,7 @@ def test_train_on_houses(house_model):
     assert lines[0].startswith("target 'price': regression (")
     assert lines[0].endswith("different numbers")
     assert lines[1] == "1 column of numbers, 3 of categories: kind, garden, zip"
-    assert "200 samples to train on, 40 to test with" in lines
+    assert "160 samples to train on, 40 to validate with, 40 to test with" in lines
     assert float(re.fullmatch(r"test r2: (\d\.\d{4})", lines[-1])[1]) > 0.6
     assert float(re.fullmatch(r"test rmse: (\d+)", lines[-2])[1]) < 2.5e5
     model = load_model(path)
@@ -86,7 +86,8 @@ def test_evaluate_info_and_export(capsys, tmp_path, houses, house_model):
         "numbers: area",
         "target: price",
         "kind: flat, house, villa",
-        "1 network, best",
+        f"1 network, best epoch {load_model(path).best_epochs_[0] + 1}\n",
+        "\nlast epoch: val_loss ",
     ):
         assert text in out
     assert run(capsys, "export", path, "--to", "c", "--out", tmp_path / "house.c")[0] == 0
@@ -98,6 +99,23 @@ def test_evaluate_info_and_export(capsys, tmp_path, houses, house_model):
     code, _, err = run(capsys, "evaluate", path, "--data", "digits")
     assert code == 2
     assert "is a model for tables" in err
+
+
+def test_numbers_of_samples(capsys, houses, flowers):
+    options = ("--preset", "fast", "--epochs", 1)
+    out = run(capsys, "train", houses, *options, "--cv", 2)[1]
+    assert "\n200 samples to train on in 2 folds, 40 to test with\n" in out
+    out = run(capsys, "train", houses, *options, "--validation-split", 0.1)[1]
+    assert "\n180 samples to train on, 20 to validate with, 40 to test with\n" in out
+    options = ("--model", "network", "--target", "0", "--epochs", 1, "--drop", "kind of iris")
+    out = run(capsys, "train", flowers, *options, "--early-stopping", 3)[1]
+    assert "\n101 samples to train on, 25 to validate with, 25 to test with\n" in out
+
+
+def test_epochs_are_counted_from_one(capsys, flowers):
+    options = ("--model", "network", "--target", "0", "--drop", "kind of iris", "--lr", 1e30)
+    err = run(capsys, "train", flowers, *options)[2]
+    assert re.search(r"in epoch 1, step [1-9]\d*; a smaller learning rate may help \(--lr", err)
 
 
 @pytest.mark.parametrize("loss", ["gaussian_nll", "mae", '["huber",0.5]'])
@@ -241,7 +259,7 @@ def test_a_binary_target_of_text_and_a_test_file(capsys, tmp_path, rng):
     test.write_text("answer,x,other\nno,-1,a\nyes,1,b\nyes,2,\nmaybe,-2,\n")
     code, out, err = run(capsys, "train", train, "--test", test, *FAST, "--out", model)
     assert (code, err) == (0, "")
-    assert "120 samples to train on, 4 to test with" in out
+    assert "96 samples to train on, 24 to validate with, 4 to test with" in out
     assert out.endswith("the model has no class maybe: no log loss\ntest accuracy: 0.7500\n")
     out = run(capsys, "evaluate", model, test, "--target", "answer")[1]
     assert "maybe" in out

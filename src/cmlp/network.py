@@ -425,7 +425,8 @@ class Network(
             lines.append(f"compute_dtype {self.compute_dtype}")
         lines += [f"{name} {value}" for name, value in architecture.options.items()]
         for name, value in (self.state.training or {}).items():
-            lines.append(f"{name} {format_number(value)}")
+            of_epoch = "last epoch: " * isinstance(value, float)
+            lines.append(f"{of_epoch}{name} {format_number(value)}")
         print("\n".join(lines))
 
     def copy(self):

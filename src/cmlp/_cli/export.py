@@ -115,6 +115,6 @@ def describe_estimator(model):
         print(f"target: {model.target_name_}")
     if hasattr(model, "classes_"):
         print(f"classes: {list_names(map(str, model.classes_))}")
-    epochs = ", ".join(map(str, model.best_epochs_))
+    epochs = ", ".join(str(epoch + 1) for epoch in model.best_epochs_)  # counted from 1
     print(f"{count_nouns(len(model.networks_), 'network')}, best epoch {epochs}")
     model.networks_[0].summary()

@@ -105,6 +105,9 @@ def score_network(network, X, y, shows_matrix=False):
     if shows_matrix and network.task in ("binary", "multiclass"):
         labels = y.argmax(axis=1) if y.ndim == 2 else y.astype(np.intp)
         lines = format_confusion(labels, network.predict(X), range(max(network.size[-1], 2)))
+    if network.score_name == "r2" and y.ndim == 1:
+        error = network.predict(X).reshape(len(y)).astype(np.float64) - y
+        lines.append(f"test rmse: {np.sqrt(np.mean(error**2)):.6g}")
     return [*lines, f"test {network.score_name}: {score:.4f}"]
 
 

@@ -5,7 +5,7 @@ from cmlp._cli.errors import CommandError
 from cmlp._cli.scores import score_estimator
 from cmlp._cli.settings import ALIASES, list_estimator_names, list_parameters, take, to_flag
 from cmlp._cli.targets import CLASSIFICATION
-from cmlp._cli.train_network import describe_samples
+from cmlp._cli.train_network import describe_divergence, describe_samples
 
 
 def make_estimator(settings, target):
@@ -65,12 +65,14 @@ def train_estimator(settings, inputs, target, test, save):
     quiet = settings.get("quiet", False)
     model = make_estimator(settings, target)
     if not quiet:
-        print(f"{model}\n{describe_samples(len(inputs), 0 if test is None else len(test[1]))}")
+        n_test = 0 if test is None else len(test[1])
+        line = describe_samples(len(inputs), n_test, model.validation_fraction, model.cv)
+        print(f"{model}\n{line}")
     model.verbose = int(not quiet)
     try:
         model.fit(inputs.columns, target.values)
     except errors.TrainingDiverged as error:
-        raise CommandError(f"{error} (--lr)") from None
+        raise CommandError(f"{describe_divergence(error)} (--lr)") from None
     except (TypeError, ValueError) as error:
         raise rename_argument(error) from None
     model.verbose, model.target_name_ = 0, target.name

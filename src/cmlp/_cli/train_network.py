@@ -1,6 +1,7 @@
 """``cmlp train`` for a plain `Network`."""
 
 from dataclasses import fields
+from numbers import Real
 
 import numpy as np
 
@@ -56,7 +57,9 @@ def train_network(settings, train, test, is_table, save):
     optimizer = make_optimizer(settings)
     arguments = list_fit_arguments(settings, scaled_test)
     if not quiet and is_first:
-        print(f"{network}\n{describe_samples(len(X), 0 if test is None else len(test[0]))}")
+        n_test = 0 if test is None else len(test[0])
+        line = describe_samples(len(X), n_test, arguments.get("validation_split"))
+        print(f"{network}\n{line}")
     history = None
     try:
         history = network.fit(
@@ -65,7 +68,7 @@ def train_network(settings, train, test, is_table, save):
         )  # fmt: skip
     except errors.TrainingDiverged as error:
         rate = f" (--lr {optimizer.lr:g})" if hasattr(optimizer, "lr") else ""
-        raise CommandError(f"{error}{rate}") from None
+        raise CommandError(describe_divergence(error) + rate) from None
     except KeyboardInterrupt:
         network.state.training = None
         fold(network)
@@ -78,13 +81,35 @@ def train_network(settings, train, test, is_table, save):
         if test is None:
             print(f"trained on {len(X):,} samples")
         else:
-            print("\n".join(score_network(network, *test)))
+            lines = score_network(network, *test)
+            print("\n".join(lines[-1:] if quiet else lines))
 
 
-def describe_samples(n_train, n_test):
-    """Return a line with the numbers of samples."""
+def describe_divergence(error):
+    """Return the message of a `TrainingDiverged`, with epoch and step counted from 1."""
+    place = f"epoch {error.epoch + 1}, step {error.step + 1}"
+    return str(error).replace(f"epoch {error.epoch}, step {error.step}", place)
+
+
+def describe_samples(n_samples, n_test, fraction=None, folds=None):
+    """Return a line with the numbers of samples.
+
+    Parameters
+    ----------
+    n_samples, n_test : int
+        To train on and to validate with, and to test with.
+    fraction : float, optional
+        Of the samples, to validate with.
+    folds : int, optional
+        Into which the samples are divided instead.
+    """
+    n_held_out = 0
+    if folds is None and isinstance(fraction, Real) and 0 < fraction < 1:
+        n_held_out = min(max(1, round(n_samples * fraction)), n_samples - 1)
+    divided = "" if folds is None else f" in {folds} folds"
+    validated = f", {n_held_out:,} to validate with" if n_held_out else ""
     tested = f", {n_test:,} to test with" if n_test else ""
-    return f"{n_train:,} samples to train on{tested}"
+    return f"{n_samples - n_held_out:,} samples to train on{divided}{validated}{tested}"
 
 
 def get_communicator(settings):
