@@ -21,7 +21,7 @@ from cmlp._cli.columns import (
 from cmlp._cli.csv_files import CsvFile
 from cmlp._cli.errors import CommandError
 from cmlp._cli.tables import is_table, read_table, scan_table
-from cmlp._cli.targets import CLASSIFICATION, take_target
+from cmlp._cli.targets import CLASSIFICATION, REGRESSION, take_target
 
 DEFAULTS = SimpleNamespace(separator=None, header=None, encoding=None, missing=None)
 
@@ -163,9 +163,10 @@ def test_numbers_in_another_form_are_pointed_out(tmp_path, texts):
     assert repr(next(text for text in texts if not text.isdigit())) in doubt
     with pytest.raises(CommandError, match="target 'price' must hold numbers without separators"):
         take_target(scan(tmp_path, "a,price,y\n" + rows, target="price"), "price")
-    take_target(
-        scan(tmp_path, "a,price,y\n1,5%,\n1,5%,\n1,6%,", target="price"), "price", CLASSIFICATION
-    )
+    with pytest.raises(CommandError, match="target 'price' must hold numbers without separators"):
+        take_target(scan(tmp_path, "a,price,y\n" + rows, target="price"), "price", REGRESSION)
+    rows = "a,price\n1,5%\n1,5%\n1,6%\n"
+    take_target(scan(tmp_path, rows, target="price"), "price", CLASSIFICATION)
 
 
 @pytest.mark.parametrize("texts", [["a1", "a2"] * 9, ["001", "002"] * 9, ["1-2", "5%"] * 9])

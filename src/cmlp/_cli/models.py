@@ -19,7 +19,7 @@ def load_model(path, to_predict=True):
     ----------
     path : str
     to_predict : bool, default True
-        Whether checkpoints with another scale than that of the data are refused.
+        Whether to refuse checkpoints whose scale is not the scale of the data.
 
     Raises
     ------
@@ -157,12 +157,17 @@ def choose_target(model, path, names, has_names, target=None):
 
 
 def find_target(path, names, has_names, target):
-    """Return the name of a column as `find_column`, but not the last one for want of a better.
+    """Return the name of the target's column as `find_column`, but never the last by default.
 
     Parameters
     ----------
     path, names, has_names, target
         As for `choose_inputs`.
+
+    Raises
+    ------
+    CommandError, ValueError
+        If there is no such column, or no target is given and no name is a common one of targets.
     """
     name = find_column(path, names, has_names, target)
     if target is None and not (has_names and name.lower() in LABEL_NAMES):

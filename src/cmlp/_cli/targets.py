@@ -108,14 +108,14 @@ def check_distinct(path, name, values, distinct, task):
     values, distinct : ndarray
         All values, and the different ones.
     task : {"classification", "regression"} or None
-        None if it is to be inferred.
+        None to infer it.
     """
     if len(distinct) < 2:
         raise CommandError(
             f"{path}: the target {name!r} must have at least two different values; all "
             f"{len(values)} are {convert_labels(values)[0]}"
         )
-    if values.dtype == object and task is None:
+    if values.dtype == object and task != CLASSIFICATION:
         written = [value for value in values.tolist() if is_written_number(value)]
         if len(written) > len(values) / 2:
             raise CommandError(

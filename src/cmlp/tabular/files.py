@@ -315,10 +315,8 @@ def load_fitted(estimator, reader, section):
     columns = InputColumns(encoder, section["max_one_hot"])
     targets = unpack_targets(estimator, reader, section)
     estimator._set_fitted(encoder, columns, targets, section.get("clamps", False))
-    estimator.best_epochs_, estimator.target_name_ = (
-        section["best_epochs"],
-        section.get("target_name"),
-    )
+    estimator.best_epochs_ = section["best_epochs"]
+    estimator.target_name_ = section.get("target_name")
     estimator.networks_ = [
         unpack_network(NetworkReader(reader, header, f"network_{i}_"), columns, targets)
         for i, header in enumerate(section["networks"])
