@@ -21,6 +21,7 @@ from cmlp._cli.columns import (
 from cmlp._cli.csv_files import CsvFile
 from cmlp._cli.errors import CommandError
 from cmlp._cli.tables import is_table, read_table, scan_table
+from cmlp._cli.targets import CLASSIFICATION, REGRESSION, take_target
 
 DEFAULTS = SimpleNamespace(separator=None, header=None, encoding=None, missing=None)
 
@@ -144,6 +145,34 @@ def test_columns_are_read(tmp_path):
     assert table.columns["c"].tolist() == ["1", "2", "3"]
     assert table.lines.tolist() == [2, 3, 4]
     assert list(scan(tmp_path, text, dropped=["a", "-1"]).columns) == ["b", "zip"]
+
+
+@pytest.mark.parametrize("texts", [
+    [f"{i},234,567" for i in range(30)], ["1,234", "950", "2,001"] * 9,
+    [f"${1000 + i}" for i in range(30)], ["12%", "13.5 %"] * 9, ["1 234,5 €", "999 €"] * 9,
+    ["$1,200", "n.a."] + ["-$3,100.50"] * 8,
+])  # fmt: skip
+def test_numbers_in_another_form_are_pointed_out(tmp_path, texts):
+    rows = "\n".join(f'{i},"{text}",{i % 7}.5' for i, text in enumerate(texts))
+    table = scan(tmp_path, "a,price,y\n" + rows)
+    [doubt] = table.doubts
+    left_out = "price" not in table.columns
+    assert doubt.startswith(
+        f"column 'price' {'is left out' if left_out else 'is a category'}, as its"
+    )
+    assert repr(next(text for text in texts if not text.isdigit())) in doubt
+    with pytest.raises(CommandError, match="target 'price' must hold numbers without separators"):
+        take_target(scan(tmp_path, "a,price,y\n" + rows, target="price"), "price")
+    with pytest.raises(CommandError, match="target 'price' must hold numbers without separators"):
+        take_target(scan(tmp_path, "a,price,y\n" + rows, target="price"), "price", REGRESSION)
+    rows = "a,price\n1,5%\n1,5%\n1,6%\n"
+    take_target(scan(tmp_path, rows, target="price"), "price", CLASSIFICATION)
+
+
+@pytest.mark.parametrize("texts", [["a1", "a2"] * 9, ["001", "002"] * 9, ["1-2", "5%"] * 9])
+def test_categories_are_not_pointed_out(tmp_path, texts):
+    rows = "\n".join(f"{i},{text},{i % 7}.5" for i, text in enumerate(texts))
+    assert scan(tmp_path, "a,price,y\n" + rows).doubts == []
 
 
 def test_columns_that_may_be_a_mistake_are_pointed_out(tmp_path):

@@ -1,6 +1,7 @@
 """`cmlp predict`: the rows of a table with predictions."""
 
 import csv
+import gzip
 import io
 
 import numpy as np
@@ -84,6 +85,30 @@ def test_raw_predictions_are_lines(capsys, tmp_path, models, data):
     assert np.loadtxt(out, delimiter=",").shape == (4, 2)
 
 
+def test_a_name_of_gzip_compresses(capsys, tmp_path, models, data):
+    expected = predict(capsys, models / "classes.npz", data)
+    predict(capsys, models / "classes.npz", data, "--out", tmp_path / "out.csv.gz")
+    assert gzip.decompress((tmp_path / "out.csv.gz").read_bytes()).decode() == expected
+    assert predict(capsys, models / "classes.npz", tmp_path / "out.csv.gz", "--column", "p")
+    expected = predict(capsys, models / "classes.npz", data, "--raw")
+    predict(capsys, models / "classes.npz", data, "--raw", "--out", tmp_path / "raw.gz")
+    assert gzip.decompress((tmp_path / "raw.gz").read_bytes()).decode() == expected
+
+
+def test_numbers_are_read_back_exactly(capsys, tmp_path, models, data, rng):
+    columns = {"size": [1.5, -1, None, 3], "color": ["red", "green", None, "blue"]}
+    expected = load_model(models / "numbers.npz").predict(columns)
+    raw = predict(capsys, models / "numbers.npz", data, "--raw").split()
+    assert np.array(raw, expected.dtype).tolist() == expected.tolist()
+    assert [row[-1] for row in read(predict(capsys, models / "numbers.npz", data))[1:]] == raw
+    X = rng.normal(size=(5, 3)).astype(np.float32)
+    net = Network([3, 4, 2], loss="mse", seed=0)
+    net.save(tmp_path / "net.npz")
+    np.save(tmp_path / "X.npy", X)
+    lines = predict(capsys, tmp_path / "net.npz", tmp_path / "X.npy").split()
+    assert np.array([line.split(",") for line in lines], np.float32).tolist() == net(X).tolist()
+
+
 def test_several_outputs(capsys, models, data):
     rows = read(predict(capsys, models / "normal.npz", data))
     assert rows[0][4:] == ["prediction", "prediction_std"]
@@ -161,6 +186,9 @@ def test_a_file_without_a_header_has_the_columns_in_their_order(capsys, tmp_path
     ]
     path.write_text("1.5,red,9\n-2,red,9\n7,blue,9\n")
     code, out, err = run(capsys, "evaluate", models / "numbers.npz", path)
+    assert (code, out) == (2, "")
+    assert "--target must be given" in err
+    code, out, err = run(capsys, "evaluate", models / "numbers.npz", path, "--target", "2")
     assert (code, err) == (0, "")
     assert out.startswith("test rmse: ")
 
@@ -176,6 +204,10 @@ def test_a_file_without_a_header_has_the_columns_in_their_order(capsys, tmp_path
         ("size,color\n1\n", (), "row 2 has 1 columns instead of 2"),
         ("size,color\n1,red\n", ("--out", "nowhere/out.csv"), "--out nowhere/out.csv"),
         ("size,color\n1,red\n", ("--out", "a.parquet", "--raw"), "needs a table, and no --raw"),
+        ("size,id\n1,4\n", (), "the model needs the column color; the file has size, id"),
+        ("size,colo\n1,4\n", (), "did you mean 'colo'"),
+        ("size,color\n1,red\n", ("--out", "predictions"), "--out predictions: it must end in .csv"),
+        ("size,color\n1,red\n", ("--out", "a.parquet.gz"), "it must end in .csv"),
         ("size,color\n1,red\n", ("--model-is-regressor", "--proba"), "needs a classifier"),
     ],
 )
@@ -201,7 +233,37 @@ def test_a_failing_prediction_leaves_an_old_file(capsys, tmp_path, models):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data.csv", "out.csv"]
 
 
-def test_networks_have_no_names_of_columns(capsys, tmp_path):
+def test_a_network_finds_its_columns_by_their_names(capsys, tmp_path, rng):
+    model, path, other = tmp_path / "net.npz", tmp_path / "data.csv", tmp_path / "other.csv"
+    X = rng.normal(size=(60, 2)).round(3)
+    rows = [f"{3 * a + b:.4f},{a},{i},{b}" for i, (a, b) in enumerate(X.tolist())]
+    path.write_text("\n".join(["price,area,id,rooms", *rows]))
+    options = ("--target", "price", "--drop", "id", "--model", "network", "--quiet")
+    code, out, err = run(capsys, "train", path, *options, "--out", model)
+    assert (code, err) == (0, "")
+    code, out, err = run(capsys, "evaluate", model, path)
+    assert (code, err) == (0, "")
+    assert float(out.split()[-1]) > 0.9
+    other.write_text("\n".join(["rooms,note,area", *(f"{b},x,{a}" for a, b in X.tolist())]))
+    by_name = [row[-1] for row in read(predict(capsys, model, path))]
+    assert [row[-1] for row in read(predict(capsys, model, other))] == by_name
+    other.write_text("rooms,price,size\n1,2,3\n")
+    code, out, err = run(capsys, "predict", model, other)
+    assert (code, out) == (2, "")
+    assert "the model needs the column area; the file has rooms, price, size" in err
+    other.write_text("rooms,area,cost\n1,2,3\n2,3,4\n")
+    code, out, err = run(capsys, "evaluate", model, other)
+    assert (code, out) == (2, "")
+    assert "must have the column 'price'" in err
+    assert run(capsys, "evaluate", model, other, "--target", "cost")[0] == 0
+    out = run(capsys, "info", model)[1]
+    assert "\ncolumns area, rooms\ntarget price\n" in out
+    # Files of other programs have no names.
+    other.write_text("\n".join(f"{a},{b}" for a, b in X.tolist()))
+    assert [row[-1] for row in read(predict(capsys, model, other))] == by_name
+
+
+def test_networks_from_python_have_no_names_of_columns(capsys, tmp_path):
     model, path = tmp_path / "net.npz", tmp_path / "data.csv"
     Network([2, 3, 1], loss="binary_cross_entropy", seed=0).save(model)
     path.write_text("a,label,b\n1,0,2\n3,1,4\n")
@@ -211,6 +273,11 @@ def test_networks_have_no_names_of_columns(capsys, tmp_path):
     np.testing.assert_allclose([float(row[5]) for row in rows[1:]], outputs, atol=1e-5)
     rows = read(predict(capsys, model, path, "--target", "a"))  # the other column is left out
     assert [row[0] for row in rows] == ["a", "1", "3"]
+    path.write_text("a,b,c\n1,2,3\n")
+    for command in "predict", "evaluate":
+        code, out, err = run(capsys, command, model, path)
+        assert (code, out) == (2, "")
+        assert "--target must be given" in err
     path.write_text("a\n1\n")
     code, _, err = run(capsys, "predict", model, path)
     assert code == 2
@@ -246,3 +313,17 @@ def test_columns_without_names_are_read_in_their_order(capsys, tmp_path, rng):
     np.testing.assert_allclose(
         [float(row[2]) for row in rows[1:]], model.predict([[1.0, 2], [3, 4]]), rtol=1e-6
     )
+
+
+def test_inputs_that_are_not_files(capsys, tmp_path, models):
+    model = models / "classes.npz"
+    for command in ("predict", model), ("evaluate", model), ("train",):
+        code, out, err = run(capsys, *command, "-")
+        assert (code, out) == (2, "")
+        assert "standard input is not supported" in err
+    for name in "folder", "folder.csv":
+        (tmp_path / name).mkdir()
+        code, out, err = run(capsys, "predict", model, tmp_path / name)
+        assert (code, out) == (2, "")
+        assert f"{name}: it is a directory" in err
+    assert "it is a directory" in run(capsys, "evaluate", model, tmp_path / "folder")[2]

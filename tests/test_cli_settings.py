@@ -261,3 +261,32 @@ def test_bench(capsys, monkeypatch):
 def test_a_number_of_epochs_needs_a_checkpoint(capsys, table):  # noqa: F811
     code, _, err = run(capsys, "train", table, "--checkpoint-every", 2)
     assert (code, err) == (2, "cmlp: --checkpoint-every must be given with --checkpoint\n")
+
+
+def test_checkpoints_of_another_scale_are_not_models(capsys, tmp_path, table):  # noqa: F811
+    run_file, model = tmp_path / "run.npz", tmp_path / "model.npz"
+    options = ("--layers", "3,4,2", "--epochs", 2, "--checkpoint", run_file, "--out", model)
+    assert run(capsys, "train", table, *options, "--quiet")[0] == 0
+    for command in (
+        ("predict", run_file, table), ("evaluate", run_file, table),
+        ("export", run_file, "--to", "c"),
+    ):  # fmt: skip
+        code, out, err = run(capsys, *command)
+        assert (code, out) == (2, "")
+        assert "is a checkpoint of training on standardized columns" in err
+    assert run(capsys, "info", run_file)[0] == 0
+    assert run(capsys, "evaluate", model, table)[0] == 0
+    assert "standardized" not in Network.load(model).state.training
+    assert run(capsys, "train", table, *options[:-4], "--resume", run_file, "--quiet")[0] == 0
+    assert run(capsys, "train", table, *options, "--no-standardize", "--quiet")[0] == 0
+    assert run(capsys, "evaluate", run_file, table)[0] == 0
+
+
+@pytest.mark.parametrize("text", ["[64,", "[relu, tanh]", "{a=1", '"relu'])
+def test_broken_toml_is_an_error(capsys, text):
+    code, out, err = run(capsys, "train", "digits", "--set", f"activation={text}")
+    assert (code, out) == (2, "")
+    assert f"--set activation: {text} is not a value in TOML, where text has quotes" in err
+    with pytest.raises(SystemExit, match="2"):
+        run(capsys, "train", "digits", "--activation", text)
+    assert f"argument --activation: {text} is not a value in TOML" in capsys.readouterr().err

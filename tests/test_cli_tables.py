@@ -2,6 +2,7 @@
 
 import re
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ def test_train_on_houses(house_model):
     assert lines[0].startswith("target 'price': regression (")
     assert lines[0].endswith("different numbers")
     assert lines[1] == "1 column of numbers, 3 of categories: kind, garden, zip"
-    assert "200 samples to train on, 40 to test with" in lines
+    assert "160 samples to train on, 40 to validate with, 40 to test with" in lines
     assert float(re.fullmatch(r"test r2: (\d\.\d{4})", lines[-1])[1]) > 0.6
     assert float(re.fullmatch(r"test rmse: (\d+)", lines[-2])[1]) < 2.5e5
     model = load_model(path)
@@ -77,15 +78,15 @@ def test_evaluate_info_and_export(capsys, tmp_path, houses, house_model):
     code, out, err = run(capsys, "evaluate", path, houses, "--target", "price")
     assert (code, err) == (0, "")
     assert re.fullmatch(r"test rmse: \d+(\.\d+)?\ntest r2: 0\.\d{4}\n", out)
-    # id is neither read nor the target: --target decides; without id there is one candidate.
-    code, _, err = run(capsys, "evaluate", path, houses)
-    assert code == 0  # the last column
+    assert run(capsys, "evaluate", path, houses) == (0, out, "")  # the target of the training
     out = run(capsys, "info", path)[1]
     for text in (
         "RealMLPRegressor",
         "numbers: area",
+        "target: price",
         "kind: flat, house, villa",
-        "1 network, best",
+        f"1 network, best epoch {load_model(path).best_epochs_[0] + 1}\n",
+        "\nlast epoch: val_loss ",
     ):
         assert text in out
     assert run(capsys, "export", path, "--to", "c", "--out", tmp_path / "house.c")[0] == 0
@@ -97,6 +98,109 @@ def test_evaluate_info_and_export(capsys, tmp_path, houses, house_model):
     code, _, err = run(capsys, "evaluate", path, "--data", "digits")
     assert code == 2
     assert "is a model for tables" in err
+
+
+def test_numbers_of_samples(capsys, houses, flowers):
+    options = ("--preset", "fast", "--epochs", 1)
+    out = run(capsys, "train", houses, *options, "--cv", 2)[1]
+    assert "\n200 samples to train on in 2 folds, 40 to test with\n" in out
+    out = run(capsys, "train", houses, *options, "--validation-split", 0.1)[1]
+    assert "\n180 samples to train on, 20 to validate with, 40 to test with\n" in out
+    options = ("--model", "network", "--target", "0", "--epochs", 1, "--drop", "kind of iris")
+    out = run(capsys, "train", flowers, *options, "--early-stopping", 3)[1]
+    assert "\n101 samples to train on, 25 to validate with, 25 to test with\n" in out
+
+
+def test_epochs_are_counted_from_one(capsys, flowers):
+    options = ("--model", "network", "--target", "0", "--drop", "kind of iris", "--lr", 1e30)
+    err = run(capsys, "train", flowers, *options)[2]
+    assert re.search(r"in epoch 1, step [1-9]\d*; a smaller learning rate may help \(--lr", err)
+
+
+@pytest.mark.parametrize("loss", ["gaussian_nll", "mae", '["huber",0.5]'])
+def test_a_loss_of_realmlp_trains_it(capsys, tmp_path, houses, loss):
+    model = tmp_path / "model.npz"
+    options = (*FAST[:2], "--epochs", 2, "--set", f"loss={loss}", "--quiet", "--out", model)
+    assert run(capsys, "train", houses, *options)[0] == 0
+    model = load_model(model)
+    assert type(model).__name__ == "RealMLPRegressor"
+    assert loss == model.loss or model.networks_[0].loss == "huber"
+
+
+def test_losses_decide_between_the_models(capsys, tmp_path, houses):
+    from cmlp._cli.settings import ESTIMATOR_LOSSES, REGRESSOR_LOSSES, choose_model
+    from cmlp.tabular.estimators import REAL_LOSSES
+
+    assert {*REGRESSOR_LOSSES} == {*REAL_LOSSES, "pinball", "gaussian_nll"}
+    for loss in losses.LOSSES:
+        expected = "realmlp" if loss in ESTIMATOR_LOSSES else "network"
+        assert choose_model({"loss": loss}, True) == expected
+        assert choose_model({"loss": loss, "layers": "3,1"}, True) == "network"
+        assert choose_model({"loss": loss}, False) == "network"
+    model = tmp_path / "model.npz"
+    options = ("--target", "kind", "--loss", "cross_entropy", "--epochs", 2, "--out", model)
+    assert run(capsys, "train", houses, *options, "--quiet")[0] == 0
+    assert type(load_model(model)).__name__ == "RealMLPClassifier"
+
+
+def test_warnings_are_notes(capsys, tmp_path, houses, house_model):
+    path, lines = tmp_path / "one.csv", houses.read_text().splitlines()
+    path.write_text("\n".join(lines[:2]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        code, _, err = run(capsys, "evaluate", house_model[0], path)
+    assert code == 0
+    assert err.splitlines() == [
+        "cmlp: note: R^2 score is not well-defined with less than two samples."
+    ]
+
+
+def test_evaluate_needs_a_class_of_the_model(capsys, tmp_path, flowers):
+    model = tmp_path / "model.npz"
+    assert run(capsys, "train", flowers, *FAST, "--quiet", "--out", model)[0] == 0
+    code, out, err = run(capsys, "evaluate", model, flowers, "--target", "kind of iris")
+    assert (code, err) == (0, "")
+    path, lines = tmp_path / "other.csv", flowers.read_text().splitlines()[:-1]
+    rows = [f"{line.rpartition(';')[0]};{i % 9}" for i, line in enumerate(lines[1:])]
+    path.write_text("\n".join([lines[0], *rows]))
+    code, out, err = run(capsys, "evaluate", model, path)
+    assert (code, out) == (2, "")
+    assert "classes of the model, setosa, versicolor, virginica; got 0, 1, 2, 3, 4 and 4" in err
+    path.write_text("\n".join([*lines, *rows]))
+    out = run(capsys, "evaluate", model, path)[1]
+    assert "the model has no class 0, 1, 2, 3, 4 and 4 others: no log loss" in out
+
+
+def test_the_file_of_a_model_names_the_target(capsys, tmp_path, houses, house_model):
+    lines = houses.read_text().splitlines()
+    path = tmp_path / "other_order.csv"
+    cells = [line.split(",") for line in lines]
+    path.write_text("\n".join(",".join([row[-1], *row[:-1]]) for row in cells))
+    expected = run(capsys, "evaluate", house_model[0], houses)
+    assert run(capsys, "evaluate", house_model[0], path) == expected
+    path.write_text("\n".join(line.rpartition(",")[0] + ",1" for line in lines).replace(
+        "zip,1", "zip,cost"))  # fmt: skip
+    code, out, err = run(capsys, "evaluate", house_model[0], path)
+    assert (code, out) == (2, "")
+    assert "must have the column 'price', the target of the training, or --target" in err
+    assert run(capsys, "evaluate", house_model[0], path, "--target", "cost")[0] == 0
+    assert run(capsys, "predict", house_model[0], path)[0] == 0
+
+
+def test_a_model_without_the_name_of_its_target_needs_an_option(capsys, tmp_path, rng):
+    from cmlp.tabular import RealMLPRegressor
+
+    X = rng.normal(size=(60, 2))
+    columns = {"a": X[:, 0], "b": X[:, 1]}
+    model = RealMLPRegressor("fast", max_epochs=2, random_state=0).fit(columns, X[:, 0])
+    model.save(tmp_path / "model.npz")
+    path = tmp_path / "data.csv"
+    path.write_text("id,a,price,b,tax\n1,2,3,4,5\n2,3,4,5,6\n")
+    code, out, err = run(capsys, "evaluate", tmp_path / "model.npz", path)
+    assert (code, out) == (2, "")
+    assert "--target must be given" in err
+    path.write_text("a,price,b\n1,2,3\n2,3,4\n")
+    assert run(capsys, "evaluate", tmp_path / "model.npz", path)[0] == 0
 
 
 @pytest.fixture
@@ -154,7 +258,7 @@ def test_a_binary_target_of_text_and_a_test_file(capsys, tmp_path, rng):
     test.write_text("answer,x,other\nno,-1,a\nyes,1,b\nyes,2,\nmaybe,-2,\n")
     code, out, err = run(capsys, "train", train, "--test", test, *FAST, "--out", model)
     assert (code, err) == (0, "")
-    assert "120 samples to train on, 4 to test with" in out
+    assert "96 samples to train on, 24 to validate with, 4 to test with" in out
     assert out.endswith("the model has no class maybe: no log loss\ntest accuracy: 0.7500\n")
     out = run(capsys, "evaluate", model, test, "--target", "answer")[1]
     assert "maybe" in out
@@ -186,12 +290,20 @@ def test_numbers_as_classes_or_quantities(capsys, tmp_path, rng):
         (("--drop", "id,area,kind,garden,zip"), "a column beside the target 'price'"),
         (("--target", "kind", "--task", "regression"), "'kind' must hold numbers for --task "
          "regression; got '\\w+' in row 2"),
+        (("--target", "price", "--task", "classification"), "'price' must have at most 120 classes "
+         "for --task classification, half of its rows; got 2"),
         (("--model", "network"), "column '\\w+' must hold numbers for a network"),
         (("--layers", "5,8,1", "--drop", "id,kind,garden,zip"), "'area' must hold numbers for a "
          "network, none of them missing; got no value in row 2"),
         (("--model", "network", "--target", "kind"), "'kind' must hold whole numbers from 0"),
         (("--layers", "5,8,1", "--preset", "fast"), "--preset is not an option of --model "
-         "network, which --layers selects"),
+         "network, which the option layers selects; leave layers out for --model realmlp"),
+        (("--set", "activation=relu", "--cv", "3"), "--cv is not an option of --model network, "
+         "which the option activation selects; give --model realmlp"),
+        (("--loss", "quadratic", "--cv", "3"), "--cv is not an option of --model network, which "
+         "the option loss selects"),
+        (("--model", "realmlp", "--loss", "hinge"), "--loss must be mse, .*; got hinge"),
+        (("--loss", "mae", "--task", "classification"), "--loss mae is one of regression"),
         (("--model", "realmlp", "--optimizer", "adam"), "--optimizer is not an option of --model "
          "realmlp"),
         (("--test", "nothing.csv"), "nothing.csv"),

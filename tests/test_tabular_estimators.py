@@ -516,3 +516,13 @@ def test_a_loss_of_cmlp_may_have_a_parameter(tmp_path, rng):
     assert (RealMLPRegressor.load(tmp_path / "model.npz").predict(X) == other).all()
     with pytest.raises(TypeError, match="loss must be a name; got Loss"):
         RealMLPRegressor("fast", loss=losses.pinball(0.3)).fit(X, X[:, 0])
+
+
+def test_the_name_of_the_target_is_stored(tmp_path, rng):
+    frame = pd.DataFrame(rng.normal(size=(40, 2)), columns=["a", "b"])
+    model = RealMLPRegressor("fast", max_epochs=1, random_state=0)
+    model.fit(frame[["a"]], frame["b"]).save(tmp_path / "model.npz")
+    assert RealMLPRegressor.load(tmp_path / "model.npz").target_name_ == "b"
+    assert pickle.loads(pickle.dumps(model)).target_name_ == "b"
+    model.fit(frame[["a"]], frame["b"].to_numpy()).save(tmp_path / "model.npz")
+    assert RealMLPRegressor.load(tmp_path / "model.npz").target_name_ is None

@@ -2,10 +2,16 @@
 
 import os
 import sys
+import warnings
 
 from cmlp import errors
 from cmlp._cli.errors import CommandError
 from cmlp._cli.parser import build_parser
+
+
+def print_note(message, *_):
+    """Print a warning as one line on standard error; the replacement of `warnings.showwarning`."""
+    print(f"cmlp: note: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def main(arguments=None):
@@ -29,7 +35,9 @@ def main(arguments=None):
     if hasattr(options, "data") and options.data is None:
         options.data = options.file
     try:
-        options.run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = print_note
+            options.run(options)
         sys.stdout.flush()
         return 0
     except BrokenPipeError:

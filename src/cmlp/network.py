@@ -409,6 +409,8 @@ class Network(
 
     def summary(self):
         """Print a table of the layers and their parameters."""
+        from cmlp._utils.html import format_number
+
         lines = [f"{'layer':<8}{'shape':<16}{'activation':<14}{'parameters':>12}"]
         architecture, total, columns = self.state.architecture, 0, self.state.architecture.inputs
         layers = [*(("input", layer) for layer in architecture.encoders),
@@ -425,7 +427,8 @@ class Network(
             lines.append(f"compute_dtype {self.compute_dtype}")
         lines += [f"{name} {value}" for name, value in architecture.options.items()]
         for name, value in (self.state.training or {}).items():
-            lines.append(f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}")
+            of_epoch = "last epoch: " * isinstance(value, float)
+            lines.append(f"{of_epoch}{name} {format_number(value)}")
         print("\n".join(lines))
 
     def copy(self):

@@ -25,10 +25,20 @@ GENERATED_SAMPLES = 20_000, 4_000
 TEST_DIVISOR = 6
 
 
+def check_file(path):
+    """Raise `CommandError` if a file to read is a directory, or ``-``."""
+    if path == "-":
+        raise CommandError("-: standard input is not supported; give the name of a file")
+    if Path(path).is_dir():
+        raise CommandError(f"{path}: it is a directory; give the name of a file")
+
+
 def has_file(name):
     """Return whether the data are a file; raise `CommandError` if they are nothing at all."""
     if name is None or name in NAMES:
         return False
+    if name == "-":
+        check_file(name)
     if not Path(name).exists():
         raise CommandError(
             f"--data {name}: no such file; it must be mnist, fashion-mnist, digits, a directory "

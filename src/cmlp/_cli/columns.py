@@ -1,5 +1,6 @@
 """Columns of text: whether they hold numbers or categories, and their conversion."""
 
+import itertools
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -22,8 +23,19 @@ DATE_FORM = re.compile(
     r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d\d))([T ]\d.*)?"
 )
 
+# Numbers that are not read as such: with separators of thousands, decimal commas in a file that is
+# separated by commas, signs of currencies and of percent; and those that are read.
+SIGN = "[$€£¥%]"
+WRITTEN_NUMBER = re.compile(
+    rf"[+-]?({SIGN}\s?)?[+-]?(\d{{1,3}}([,.'’\s]\d{{3}})+|\d+)([.,]\d+)?(\s?{SIGN})?"
+)
+PLAIN_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+
 # Distinct texts that are compared with the form of a date, and shown in messages.
 SHOWN = 20
+
+# Distinct texts that are searched for numbers in another form.
+MOST_TEXTS = 1000
 
 # A text column in which at least this fraction of the values are numbers is pointed out.
 MOSTLY_NUMBERS = 0.5
@@ -44,6 +56,8 @@ class ColumnScan:
     n_rows, n_missing, n_points, n_commas : int
         Numbers of cells, of missing values, of numbers with a decimal point or none, and of numbers
         with a decimal comma.
+    comma : str
+        The first number with a decimal comma.
     others : Counter
         The texts that are not numbers.
     has_codes, has_dots : bool
@@ -56,6 +70,7 @@ class ColumnScan:
     n_missing: int = 0
     n_points: int = 0
     n_commas: int = 0
+    comma: str = ""
     has_codes: bool = False
     has_dots: bool = False
     others: Counter = field(default_factory=Counter)
@@ -83,6 +98,7 @@ class ColumnScan:
                 self.others[text] += count
             elif "," in text:
                 self.n_commas += count
+                self.comma = self.comma or text
             else:
                 self.n_points += count
 
@@ -108,6 +124,15 @@ class ColumnScan:
             return DATE
         return IDENTIFIER if len(self.others) == n_present > SHOWN else CATEGORY
 
+    def find_written_number(self):
+        """Return a number in a form that is not read, or None if most cells are other texts."""
+        texts = list(itertools.islice(self.others, MOST_TEXTS))
+        written = [text for text in texts if is_written_number(text)]
+        n_written, n_texts = (sum(self.others[text] for text in each) for each in (written, texts))
+        if n_written + self.n_commas <= (n_texts + self.n_commas) / 2:
+            return None
+        return written[0] if written else self.comma
+
     def describe_doubts(self, kind):
         """Yield a sentence for each reason why the column may not be what its user expects.
 
@@ -118,6 +143,9 @@ class ColumnScan:
         """
         if kind == EMPTY:
             yield describe_empty(self.name)
+        if kind in (IDENTIFIER, CATEGORY) and (shown := self.find_written_number()):
+            yield describe_written_number(self.name, kind, shown)
+            return
         if kind == IDENTIFIER:
             yield describe_identifier(self.name)
         n_present = self.n_rows - self.n_missing
@@ -128,6 +156,20 @@ class ColumnScan:
                 f"column {self.name!r} is a category, as {n_others} of its {n_present} values are "
                 f"not numbers, such as {shown}; --missing TEXT,TEXT adds texts of missing values"
             )
+
+
+def is_written_number(text):
+    """Return whether a text is a number in a form that is not read as one, such as ``$1,200``."""
+    return WRITTEN_NUMBER.fullmatch(text) is not None and not PLAIN_NUMBER.fullmatch(text)
+
+
+def describe_written_number(name, kind, shown):
+    """Return the sentence on a column of numbers that are not read as such."""
+    treated = "is left out" if kind == IDENTIFIER else "is a category"
+    return (
+        f"column {name!r} {treated}, as its numbers have separators of thousands, decimal commas "
+        f"or signs, such as {shown!r}; write them like 1234.5 to make it a column of numbers"
+    )
 
 
 def describe_empty(name):

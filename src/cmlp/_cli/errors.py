@@ -2,19 +2,22 @@
 
 from cmlp._utils.validation import find_similar
 
-# Names that a message lists before it ends with the number of the others.
-MOST_NAMES = 30
+# Names, and classes, that a message lists before it ends with the number of the others.
+MOST_NAMES, MOST_CLASSES = 30, 5
+
+# Least ratio of `difflib` of a suggestion: that of "kind" and "id", 0.67, is none.
+SIMILARITY = 0.7
 
 
 class CommandError(Exception):
     """Raised if a command cannot be executed as given; `cli.main` prints the message."""
 
 
-def list_names(names):
-    """Return names separated by commas, at most `MOST_NAMES` of them."""
-    names = list(names)
-    shown = ", ".join(names[:MOST_NAMES])
-    more = len(names) - MOST_NAMES
+def list_names(names, most=MOST_NAMES):
+    """Return names separated by commas, at most `most` of them."""
+    names = list(map(str, names))
+    shown = ", ".join(names[:most])
+    more = len(names) - most
     return f"{shown} and {more} others" if more > 0 else shown
 
 
@@ -25,5 +28,5 @@ def count_nouns(count, noun):
 
 def suggest(name, names):
     """Return the end of a message that suggests the most similar of some names, or nothing."""
-    near = find_similar(name, names)
+    near = find_similar(name, names, SIMILARITY)
     return f" (did you mean {near!r}?)" if near else ""

@@ -1,6 +1,6 @@
 """``cmlp evaluate``: scores of a model on test data."""
 
-from cmlp._cli.arrays import has_file, load_data
+from cmlp._cli.arrays import check_file, has_file, load_data
 from cmlp._cli.errors import CommandError, count_nouns
 from cmlp._cli.models import (
     choose_inputs,
@@ -23,6 +23,8 @@ def run_evaluate(options):
     if has_file(options.data) and is_table(options.data):
         X, y = read_labeled(model, options)
     elif is_estimator(model):
+        if options.data is not None:
+            check_file(options.data)
         raise CommandError(f"{options.model} is a model for tables: give a .csv or .parquet file")
     else:
         train, test = load_data(options.data)
@@ -38,8 +40,7 @@ def read_labeled(model, options):
 
     def choose(names, has_names):
         chosen["target"] = choose_target(model, path, names, has_names, options.target)
-        rest = [name for name in names if name != chosen["target"]]
-        chosen["inputs"] = choose_inputs(model, path, rest, has_names)
+        chosen["inputs"] = choose_inputs(model, path, names, has_names, chosen["target"])
         kind = NUMBER if classes is None else CATEGORY
         return choose_kinds(model, chosen["inputs"]) | {chosen["target"]: kind}
 

@@ -94,7 +94,7 @@ def run_info(options):
     if not options.model:
         show_config()
         return
-    model = load_model(options.model)
+    model = load_model(options.model, to_predict=False)
     print(model)
     if is_estimator(model):
         describe_estimator(model)
@@ -111,8 +111,10 @@ def describe_estimator(model):
     print("categories:" + " none" * (not len(encoder.categorical_columns_)))
     for i, categories in zip(encoder.categorical_columns_, encoder.categories_, strict=True):
         print(f"  {names[i]}: {list_names(map(str, categories))}")
+    if model.target_name_ is not None:
+        print(f"target: {model.target_name_}")
     if hasattr(model, "classes_"):
         print(f"classes: {list_names(map(str, model.classes_))}")
-    epochs = ", ".join(map(str, model.best_epochs_))
+    epochs = ", ".join(str(epoch + 1) for epoch in model.best_epochs_)  # counted from 1
     print(f"{count_nouns(len(model.networks_), 'network')}, best epoch {epochs}")
     model.networks_[0].summary()

@@ -3,13 +3,29 @@
 import numpy as np
 
 from cmlp import Network, QuantizedNetwork, formats
-from cmlp._cli.errors import CommandError
+from cmlp._cli.errors import CommandError, list_names
 from cmlp._cli.tables import CATEGORY, NUMBER, check_columns, find_column
 from cmlp._model.state import ModelState
+from cmlp.datasets.tables import LABEL_NAMES
+
+# Key of the training record of a network in a checkpoint whose columns are standardized.
+STANDARDIZED = "standardized"
 
 
-def load_model(path):
-    """Return the `Network`, `QuantizedNetwork` or estimator for tables that a file stores."""
+def load_model(path, to_predict=True):
+    """Return the `Network`, `QuantizedNetwork` or estimator for tables that a file stores.
+
+    Parameters
+    ----------
+    path : str
+    to_predict : bool, default True
+        Whether to refuse checkpoints whose scale is not the scale of the data.
+
+    Raises
+    ------
+    CommandError, ValueError, OSError
+        If the file is not a model, or such a checkpoint.
+    """
     native = formats.get_native_format(path, for_reading=True)
     with native.open_archive(path) as reader:
         section = reader.header.get("tabular")
@@ -21,6 +37,12 @@ def load_model(path):
         return (RealMLPRegressor if is_regressor else RealMLPClassifier).load(path)
     state = native.read(path)
     if isinstance(state, ModelState):
+        is_standardized = state.checkpoint is not None and (state.training or {}).get(STANDARDIZED)
+        if to_predict and is_standardized:
+            raise CommandError(
+                f"{path} is a checkpoint of training on standardized columns, and its network has "
+                "their scale: take the file of --out, which 'cmlp train --resume' writes"
+            )
         state.checkpoint = None  # as in Network.load
         return Network.from_state(state)
     return QuantizedNetwork(state)
@@ -34,9 +56,25 @@ def is_estimator(model):
 def list_inputs(model):
     """Return the names of the columns that a model reads, or their number if it has no names."""
     if not is_estimator(model):
-        return model.size[0]
+        names, n_inputs = (model.state.training or {}).get("columns"), model.size[0]
+        is_valid = isinstance(names, list) and len(set(map(str, names))) == n_inputs == len(names)
+        return list(map(str, names)) if is_valid else n_inputs
     names = getattr(model.encoder_, "feature_names_in_", None)
     return model.n_features_in_ if names is None else list(names)
+
+
+def get_target_name(model):
+    """Return the name of the target's column that a model was trained with, or None."""
+    if is_estimator(model):
+        return getattr(model, "target_name_", None)
+    name = (model.state.training or {}).get("target")
+    return name if isinstance(name, str) else None
+
+
+def set_names(network, columns, target):
+    """Store the names of the columns and of the target that a network was trained with."""
+    names = {"columns": list(columns), "target": target}
+    network.state.training = (network.state.training or {}) | names
 
 
 def choose_inputs(model, path, names, has_names, target=None):
@@ -51,7 +89,7 @@ def choose_inputs(model, path, names, has_names, target=None):
     has_names : bool
         Whether the names are in the file.
     target : str, optional
-        The target's column, as for `find_column`. If the model or the table has no names of
+        The target's column, as for `find_target`. If the model or the table has no names of
         columns, the model reads all but the target, in the order of the file.
 
     Returns
@@ -70,7 +108,7 @@ def choose_inputs(model, path, names, has_names, target=None):
             return needed
         needed = len(needed)
     if target is not None or len(names) == needed + 1:
-        target = find_column(path, names, has_names, target)
+        target = find_target(path, names, has_names, target)
         names = [name for name in names if name != target]
     if len(names) != needed:
         beside = "" if target is None else f" beside the target {target!r}"
@@ -87,24 +125,55 @@ def choose_target(model, path, names, has_names, target=None):
     Parameters
     ----------
     model, path, names, has_names, target
-        As for `choose_inputs`. Without a target, it is the only column that the model does not
-        read, or else as for `find_column`.
+        As for `choose_inputs`. Without a target, it is the column that the model was trained with;
+        if the model has no name of it, the only column that the model does not read, or else as for
+        `find_target`.
 
     Raises
     ------
     CommandError, ValueError
         If there is no such column, or the model reads it.
     """
-    needed = list_inputs(model)
+    needed, stored = list_inputs(model), get_target_name(model)
     needed = needed if isinstance(needed, list) else []
     others = [name for name in names if name not in needed]
-    if target is None and needed and len(others) == 1:
+    if target is None and stored is not None:
+        if stored in names:
+            return stored
+        if has_names:
+            raise CommandError(
+                f"{path}: the file must have the column {stored!r}, the target of the training, or "
+                f"--target must name another one; the columns are {list_names(names)}"
+            )
+    elif target is None and needed and len(others) == 1:
         return others[0]
-    name = find_column(path, names, has_names, target)
+    name = find_target(path, names, has_names, target)
     if name in needed:
         raise CommandError(
             f"{path}: give the column of the target by --target; "
             + (f"the model reads {name!r}" if others else "the model reads all columns of the file")
+        )
+    return name
+
+
+def find_target(path, names, has_names, target):
+    """Return the name of the target's column as `find_column`, but never the last by default.
+
+    Parameters
+    ----------
+    path, names, has_names, target
+        As for `choose_inputs`.
+
+    Raises
+    ------
+    CommandError, ValueError
+        If there is no such column, or no target is given and no name is a common one of targets.
+    """
+    name = find_column(path, names, has_names, target)
+    if target is None and not (has_names and name.lower() in LABEL_NAMES):
+        raise CommandError(
+            f"{path}: --target must be given: the name or the index of the column that is not an "
+            f"input of the model; the columns are {list_names(names)}"
         )
     return name
 

@@ -13,7 +13,7 @@ from cmlp._cli.completion import SHELLS, PrintCompletion, add_file
 from cmlp._cli.evaluate import run_evaluate
 from cmlp._cli.export import run_export, run_info
 from cmlp._cli.predict import run_predict
-from cmlp._cli.settings import parse_value
+from cmlp._cli.settings import ESTIMATOR_LOSSES, parse_value
 from cmlp._cli.sizes import REGRESSION_LOSSES
 from cmlp._cli.train import run_train
 from cmlp._cli.train_network import FIT_DEFAULTS, REFERENCE_LR
@@ -117,7 +117,7 @@ def add_model_options(command):
     group = command.add_argument_group("model")
     group.add_argument(
         "--model", choices=["realmlp", "network"],
-        help="default: realmlp for tables, unless an option of networks is given",
+        help="default: realmlp for tables, unless an option that only networks have is given",
     )  # fmt: skip
     group.add_argument("--preset", choices=["fast", "default", "best"], help="of realmlp")
     group.add_argument("--variant", choices=["TD", "TD-S"], help="of realmlp")
@@ -137,8 +137,9 @@ def add_network_options(command):
     group.add_argument(
         "--loss", choices=[*losses.LOSSES],
         help=f"{', '.join(REGRESSION_LOSSES)}: regression, the target is a number to predict; "
-        "others: classification, it is a class, a whole number from 0; default: quadratic, or mse "
-        "for the numbers of a table",
+        "others: classification, it is a class, for networks a whole number from 0; default of "
+        f"networks: quadratic, or mse for the numbers of a table; realmlp has "
+        f"{', '.join(ESTIMATOR_LOSSES)}",
     )  # fmt: skip
     group.add_argument("--optimizer", choices=[*optimizers.OPTIMIZERS, "lbfgs"],
                        help="default: sgd")  # fmt: skip
@@ -195,7 +196,12 @@ def add_predict(commands):
     predict = commands.add_parser("predict", help="apply a model", description=run_predict.__doc__)
     add_file(predict, "model", metavar="MODEL")
     add_file(predict, "file", metavar="FILE", help=".csv, .tsv, .parquet, .npz with X, .npy, IDX")
-    add_file(predict, "--out", metavar="FILE", help="default: standard output; .parquet, else CSV")
+    add_file(
+        predict,
+        "--out",
+        metavar="FILE",
+        help="default: standard output; .csv, .csv.gz, .parquet, ...",
+    )
     predict.add_argument("--proba", action="store_true",
                          help="add a column proba_CLASS for each class")  # fmt: skip
     predict.add_argument(

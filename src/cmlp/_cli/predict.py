@@ -1,6 +1,8 @@
 """``cmlp predict``: the predictions of a model for each row of a file."""
 
+import contextlib
 import csv
+import gzip
 import io
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cmlp import datasets
+from cmlp._cli.arrays import check_file
 from cmlp._cli.columns import (
     NUMBER,
     ColumnScan,
@@ -21,6 +24,9 @@ from cmlp._cli.parquet_files import read_lists, write_parquet
 from cmlp._cli.tables import is_parquet, is_table, open_csv, read_table
 from cmlp.formats.atomic import replace_file
 
+# Predictions that are converted to text at once: NumPy takes 128 bytes for the text of a number.
+BLOCK_ROWS = 4096
+
 
 def run_predict(options):
     """Write the rows of a table with a model's predictions, as CSV.
@@ -28,6 +34,7 @@ def run_predict(options):
     For other files, and with --raw, one prediction for each row is printed on a line.
     """
     model, path = load_model(options.model), options.file
+    check_file(path)
     check_out(options, is_table(path))
     if not is_table(path):
         if is_estimator(model):
@@ -58,26 +65,26 @@ def run_predict(options):
         return
     numbers = [name for name, kind in choose_kinds(model, chosen).items() if kind == NUMBER]
     if options.out:
-        with replace_file(options.out) as file:
-            text = io.TextIOWrapper(file, "utf-8", newline="")
-            try:
-                write_rows(path, options, columns, numbers, text)
-                text.flush()
-            finally:
-                text.detach()  # `replace_file` closes the file
+        with open_text(options.out) as file:
+            write_rows(path, options, columns, numbers, file)
     else:
         write_rows(path, options, columns, numbers, sys.stdout)
 
 
-def check_out(options, is_table):
+def check_out(options, has_columns):
     """Raise `CommandError` if ``--out`` cannot be written or does not suit the data."""
     out = options.out
     if out is None:
         return
     if not Path(out).parent.is_dir() or Path(out).is_dir():
         raise CommandError(f"--out {out}: it must be a file in an existing directory")
-    if is_parquet(out) and (options.raw or not is_table):
+    if is_parquet(out) and (options.raw or not has_columns):
         raise CommandError(f"--out {out}: a Parquet file needs a table, and no --raw")
+    is_known = is_table(out) and not out.endswith(".parquet.gz")
+    if has_columns and not (options.raw or is_known):
+        raise CommandError(
+            f"--out {out}: it must end in .csv, .tsv, .txt or .data, also with .gz, or in .parquet"
+        )
 
 
 def load_samples(path):
@@ -100,18 +107,30 @@ def predict_raw(model, X, proba):
     return model.predict_proba(X)
 
 
+@contextlib.contextmanager
+def open_text(path):
+    """Open a file to write text to, compressed if its name ends in ``.gz``; see `replace_file`."""
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(replace_file(path))
+        if path.endswith(".gz"):
+            file = stack.enter_context(gzip.GzipFile("", "wb", 6, file, mtime=0))
+        text = io.TextIOWrapper(file, "utf-8", newline="")
+        try:
+            yield text
+            text.flush()
+        finally:
+            text.detach()  # the others close their files
+
+
 def write_raw(out, path):
     """Write predictions, shape (n_rows,) or (n_rows, n_outputs), as one line for each row."""
-    text = io.StringIO()
-    if out.dtype.kind == "f" or out.ndim == 2:
-        np.savetxt(text, out, fmt="%.6g", delimiter=",")
-    else:
-        text.write("".join(f"{value}\n" for value in out))
+    rows = out if out.ndim == 2 else out[:, None]
+    text = "".join(",".join(row) + "\n" for row in iterate_texts(rows))
     if path is None:
-        sys.stdout.write(text.getvalue())
+        sys.stdout.write(text)
     else:
-        with replace_file(path) as file:
-            file.write(text.getvalue().encode())
+        with open_text(path) as file:
+            file.write(text)
 
 
 def check_classifier(model):
@@ -228,14 +247,19 @@ def has_decimal_commas(source, names):
 
 
 def format_values(values, comma):
-    """Yield values as text: numbers with up to 10 digits, probabilities in float32 with 6."""
-    if values.dtype.kind != "f":
-        yield from map(str, values.tolist())
-        return
-    digits = 6 if values.dtype == np.float32 else 10
-    for value in values.tolist():
-        text = f"{value:.{digits}g}"
-        yield text.replace(".", ",") if comma else text
+    """Return an iterator of the values of a column as text; `comma` selects decimal commas."""
+    if comma and values.dtype.kind == "f":
+        return (text.replace(".", ",") for text in iterate_texts(values))
+    return iterate_texts(values)
+
+
+def iterate_texts(values):
+    """Yield the items of an array as str or, of one with two axes, its rows as lists of str.
+
+    A number has the fewest digits that are read as the same number of its dtype.
+    """
+    for start in range(0, len(values), BLOCK_ROWS):
+        yield from values[start : start + BLOCK_ROWS].astype(str).tolist()
 
 
 def read_all(path, options):

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from cmlp._cli.errors import CommandError
+from cmlp._cli.errors import MOST_CLASSES, CommandError, list_names
 from cmlp._cli.models import match_values
 from cmlp._cli.sizes import check_labels
 from cmlp._cli.tables import find_missing
 
 # Larger confusion matrices do not fit on a screen.
-MOST_CLASSES = 40
+MOST_MATRIX_CLASSES = 40
 
 
 def convert_target(table, name, classes=None):
@@ -68,17 +68,28 @@ def score_estimator(model, X, y, shows_matrix=False):
 
 
 def score_classifier(model, X, y, shows_matrix):
-    """Return the lines of `score_estimator` for a classifier."""
+    """Return the lines of `score_estimator` for a classifier.
+
+    Raises
+    ------
+    CommandError
+        If the model has none of the classes in `y`.
+    """
     classes = model.classes_.tolist()
-    proba = model.predict_proba(X)
     index = {label: i for i, label in enumerate(classes)}
-    predicted = proba.argmax(axis=1)
     unknown = sorted({label for label in y.tolist() if label not in index}, key=str)
+    if len(unknown) == len(set(y.tolist())):
+        raise CommandError(
+            f"the target must have classes of the model, {list_names(classes, MOST_CLASSES)}; got "
+            f"{list_names(unknown, MOST_CLASSES)}"
+        )
+    proba = model.predict_proba(X)
+    predicted = proba.argmax(axis=1)
     index |= {label: len(classes) + i for i, label in enumerate(unknown)}
     codes = np.array([index[label] for label in y.tolist()])
     lines = format_confusion(codes, predicted, [*classes, *unknown]) if shows_matrix else []
     if unknown:
-        lines.append(f"the model has no class {', '.join(map(str, unknown))}: no log loss")
+        lines.append(f"the model has no class {list_names(unknown, MOST_CLASSES)}: no log loss")
     else:
         chosen = proba[np.arange(len(codes)), codes].astype(np.float64)
         tiny = np.finfo(proba.dtype).tiny
@@ -94,6 +105,9 @@ def score_network(network, X, y, shows_matrix=False):
     if shows_matrix and network.task in ("binary", "multiclass"):
         labels = y.argmax(axis=1) if y.ndim == 2 else y.astype(np.intp)
         lines = format_confusion(labels, network.predict(X), range(max(network.size[-1], 2)))
+    if network.score_name == "r2" and y.ndim == 1:
+        error = network.predict(X).reshape(len(y)).astype(np.float64) - y
+        lines.append(f"test rmse: {np.sqrt(np.mean(error**2)):.6g}")
     return [*lines, f"test {network.score_name}: {score:.4f}"]
 
 
@@ -106,8 +120,8 @@ def format_confusion(labels, predicted, names):
     names : sequence
         Of the classes.
     """
-    if len(names) > MOST_CLASSES:
-        return [f"no confusion matrix: {len(names)} classes are more than {MOST_CLASSES}"]
+    if len(names) > MOST_MATRIX_CLASSES:
+        return [f"no confusion matrix: {len(names)} classes are more than {MOST_MATRIX_CLASSES}"]
     table = np.zeros((len(names), len(names)), int)
     np.add.at(table, (labels, predicted), 1)
     names = [" ".join(str(name).split()) or "''" for name in names]

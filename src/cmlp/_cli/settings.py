@@ -4,6 +4,7 @@ All have one flat namespace, as no two arguments of `Network`, `Network.fit`, th
 estimators for tables have the same name with different meanings.
 """
 
+import argparse
 import contextlib
 import inspect
 import tomllib
@@ -49,6 +50,13 @@ SHARED_NAMES = frozenset([
     "early_stopping", "class_weight", "weight_decay", "dtype",
 ])  # fmt: skip
 
+# Losses of the regressor and of the classifier for tables.
+REGRESSOR_LOSSES = ("mse", "mae", "huber", "log_cosh", "pinball", "gaussian_nll")
+ESTIMATOR_LOSSES = (*REGRESSOR_LOSSES, "cross_entropy")
+
+# First characters of lists, tables and strings in TOML.
+OPENING = ("[", "{", '"', "'")
+
 SCHEDULES = {name: type(schedule) for name, schedule in schedules.NAMES.items()}
 
 INPUT_LAYERS = {
@@ -85,10 +93,20 @@ def list_estimator_names():
 
 
 def parse_value(text):
-    """Return the value of an option: TOML, items separated by commas, or text."""
+    """Return the value of an option: TOML, items separated by commas, or text.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it begins as a list, a table or a string of TOML, and is none.
+    """
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except tomllib.TOMLDecodeError as error:
+        if text[:1] in OPENING:
+            raise argparse.ArgumentTypeError(
+                f"{text} is not a value in TOML, where text has quotes: {error}"
+            ) from None
         items = text.split(",")
         return text if len(items) == 1 else [parse_value(item.strip()) for item in items]
 
@@ -122,7 +140,11 @@ def read_settings(flags, config, assignments):
         name, is_valid, text = assignment.partition("=")
         if not is_valid:
             raise CommandError(f"--set must be NAME=VALUE; got {assignment!r}")
-        add_settings(settings, {name.strip(): parse_value(text.strip())}, "--set")
+        try:
+            value = parse_value(text.strip())
+        except argparse.ArgumentTypeError as error:
+            raise CommandError(f"--set {name.strip()}: {error}") from None
+        add_settings(settings, {name.strip(): value}, "--set")
     return settings | {name: value for name, value in flags.items() if value is not None}
 
 
@@ -176,7 +198,10 @@ def choose_model(settings, is_table):
             raise CommandError("--model realmlp needs a table: a .csv, .tsv or .parquet file")
         model = "network"
     only_network = [n for n in settings if n in network_names and n not in SHARED_NAMES]
-    if model is None:
+    if has_estimator_loss(settings):
+        only_network.remove("loss")
+    is_inferred = model is None
+    if is_inferred:
         model = "network" if only_network else "realmlp"
     try:
         allowed = network_names if model == "network" else list_estimator_names()
@@ -184,9 +209,39 @@ def choose_model(settings, is_table):
         raise ImportError(f"{error}, or train a network with --model network") from None
     wrong = [name for name in settings if name not in allowed | COMMAND_NAMES]
     if wrong:
-        reason = f", which {to_flag(only_network[0])} selects" if only_network else ""
+        reason = describe_choice(only_network) if is_inferred else ""
         raise CommandError(f"{to_flag(wrong[0])} is not an option of --model {model}{reason}")
+    if model == "realmlp" and "loss" in settings and not has_estimator_loss(settings):
+        raise CommandError(
+            f"--loss must be {', '.join(ESTIMATOR_LOSSES)} for --model realmlp; got "
+            f"{settings['loss']}; --model network has the others"
+        )
     return model
+
+
+def has_estimator_loss(settings):
+    """Return whether a loss is given that the estimators for tables have too."""
+    loss = settings.get("loss")
+    if isinstance(loss, list) and len(loss) == 2 and loss[0] == "huber":
+        return True
+    return isinstance(loss, str) and loss in ESTIMATOR_LOSSES
+
+
+def describe_choice(only_network):
+    """Return the end of a message: why a table trains a network, and how it trains RealMLP.
+
+    Parameters
+    ----------
+    only_network : list of str
+        The options that select the network.
+    """
+    if not only_network:
+        return ""
+    name, names = only_network[0], set()
+    with contextlib.suppress(ImportError):
+        names = list_estimator_names()
+    cure = "give" if set(only_network) <= names else f"leave {name} out for"
+    return f", which the option {name} selects; {cure} --model realmlp"
 
 
 def to_flag(name):

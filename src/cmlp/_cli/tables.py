@@ -214,7 +214,8 @@ def scan_csv(path, file, missing, names, target, categorical):
         if kind == NUMBER and file.is_unnamed[index[name]] and name != target:
             doubts.append(f"column {index[name] + 1} has numbers and no name; it is left out")
             continue
-        doubts += scan.describe_doubts(kind)
+        if name not in categorical or kind == EMPTY:
+            doubts += scan.describe_doubts(kind)
         if kind in (NUMBER, CATEGORY):
             kinds[name] = kind
     table = read_columns(file, kinds, missing)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cmlp._cli.columns import is_written_number
 from cmlp._cli.errors import CommandError
 from cmlp._cli.tables import find_missing, format_number
 from cmlp._utils.validation import look_up
@@ -67,7 +68,8 @@ def take_target(table, name, task=None):
     Raises
     ------
     CommandError
-        If the target is the only column, has fewer than two values, or another text in every row.
+        If the target is the only column, has fewer than two values, text that differs in every row,
+        numbers in a form that is not read, or too many classes.
     """
     inputs, values = table.pop(name)
     if not inputs.columns:
@@ -80,16 +82,7 @@ def take_target(table, name, task=None):
             f"{table.path}: at least 2 rows must have a target; got {len(values)} of {len(table)}"
         )
     distinct = np.unique(values if values.dtype != object else values.astype(str))
-    if len(distinct) < 2:
-        raise CommandError(
-            f"{table.path}: the target {name!r} must have at least two different values; all "
-            f"{len(values)} are {convert_labels(values)[0]}"
-        )
-    if values.dtype == object and len(distinct) == len(values):
-        raise CommandError(
-            f"{table.path}: the target {name!r} must have the same text in several rows; all "
-            f"{len(values)} differ, such as {values[0]!r}"
-        )
+    check_distinct(table.path, name, values, distinct, task)
     inferred, reason = infer_task(values, distinct)
     if task is not None:
         look_up("--task", task, {CLASSIFICATION: None, REGRESSION: None})
@@ -104,6 +97,43 @@ def take_target(table, name, task=None):
     else:
         labels = values
     return inputs, Target(name, inferred, reason, labels), int(is_missing.sum())
+
+
+def check_distinct(path, name, values, distinct, task):
+    """Raise `CommandError` unless the different values of a target can be learned.
+
+    Parameters
+    ----------
+    path, name : str
+    values, distinct : ndarray
+        All values, and the different ones.
+    task : {"classification", "regression"} or None
+        None to infer it.
+    """
+    if len(distinct) < 2:
+        raise CommandError(
+            f"{path}: the target {name!r} must have at least two different values; all "
+            f"{len(values)} are {convert_labels(values)[0]}"
+        )
+    if values.dtype == object and task != CLASSIFICATION:
+        written = [value for value in values.tolist() if is_written_number(value)]
+        if len(written) > len(values) / 2:
+            raise CommandError(
+                f"{path}: the target {name!r} must hold numbers without separators of "
+                f"thousands, decimal commas and signs, like 1234.5; got {written[0]!r}; --task "
+                "classification takes them for classes"
+            )
+    if values.dtype == object and len(distinct) == len(values):
+        raise CommandError(
+            f"{path}: the target {name!r} must have the same text in several rows; all "
+            f"{len(values)} differ, such as {values[0]!r}"
+        )
+    limit = max(MOST_NUMBERED_CLASSES, len(values) // 2)
+    if task == CLASSIFICATION and len(distinct) > limit:
+        raise CommandError(
+            f"{path}: the target {name!r} must have at most {limit:,} classes for --task "
+            f"classification, half of its rows; got {len(distinct):,}"
+        )
 
 
 def infer_task(values, distinct):

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from cmlp import formats, losses
-from cmlp._cli.arrays import has_file, load_data, split_arrays, split_rows
+from cmlp._cli.arrays import check_file, has_file, load_data, split_arrays, split_rows
 from cmlp._cli.errors import CommandError, count_nouns, list_names
+from cmlp._cli.models import set_names
 from cmlp._cli.scores import convert_target
 from cmlp._cli.settings import (
     COMMAND_NAMES,
@@ -119,7 +120,7 @@ def train_on_table(settings, model, save):
     save : callable
     """
     path, options = settings["data"], make_table_options(settings)
-    task, column = choose_task(settings, model), settings.get("target")
+    task, column = choose_task(settings), settings.get("target")
     table, name = scan_table(
         path, options, column, to_names(settings, "drop"), to_names(settings, "categorical")
     )
@@ -177,7 +178,12 @@ def train_network_on_table(settings, inputs, target, test, save):
         train, test = split_arrays(*train, settings.get("test_split"))
     else:
         test = test[0].to_matrix(list(inputs.columns)), test[1]
-    train_network(settings, train, test if len(test[1]) else None, True, save)
+
+    def save_with_names(network, history):
+        set_names(network, inputs.columns, target.name)
+        save(network, history)
+
+    train_network(settings, train, test if len(test[1]) else None, True, save_with_names)
 
 
 def make_table_options(settings):
@@ -194,10 +200,10 @@ def to_names(settings, name):
     return [str(each).strip() for each in (value if isinstance(value, list) else [value])]
 
 
-def choose_task(settings, model):
+def choose_task(settings):
     """Return the task that the options choose, or None."""
     task, loss = settings.get("task"), settings.get("loss")
-    if model != "network" or loss is None:
+    if loss is None:
         return task
     of_loss = losses.resolve_loss(loss).name in REGRESSION_LOSSES
     of_loss = REGRESSION if of_loss else CLASSIFICATION
@@ -228,6 +234,7 @@ def read_test_table(settings, options, inputs, target, model):
     path = settings["test"]
     if "test_split" in settings:
         raise CommandError("--test and --test-split must not be given together")
+    check_file(path)
     if not is_table(path):
         raise CommandError(f"--test {path}: it must be a .csv, .tsv or .parquet file")
     kinds = {

@@ -1,11 +1,11 @@
 """``cmlp train`` for the estimators for tables."""
 
-from cmlp import errors
+from cmlp import errors, losses
 from cmlp._cli.errors import CommandError
 from cmlp._cli.scores import score_estimator
 from cmlp._cli.settings import ALIASES, list_estimator_names, list_parameters, take, to_flag
 from cmlp._cli.targets import CLASSIFICATION
-from cmlp._cli.train_network import describe_samples
+from cmlp._cli.train_network import describe_divergence, describe_samples
 
 
 def make_estimator(settings, target):
@@ -27,6 +27,10 @@ def make_estimator(settings, target):
     kind = RealMLPClassifier if target.task == CLASSIFICATION else RealMLPRegressor
     own = {ALIASES.get(name, name): name for name in list_parameters(kind.__init__)}
     arguments = take(settings, list_estimator_names())
+    if target.task == CLASSIFICATION:
+        arguments.pop("loss", None)  # cross_entropy; see `settings.choose_model`
+    elif isinstance(arguments.get("loss"), list):
+        arguments["loss"] = losses.resolve_loss(tuple(arguments["loss"]))
     for name in arguments:
         if name not in own:
             raise CommandError(f"{to_flag(name)} is not an option for {target.task}")
@@ -61,15 +65,17 @@ def train_estimator(settings, inputs, target, test, save):
     quiet = settings.get("quiet", False)
     model = make_estimator(settings, target)
     if not quiet:
-        print(f"{model}\n{describe_samples(len(inputs), 0 if test is None else len(test[1]))}")
+        n_test = 0 if test is None else len(test[1])
+        line = describe_samples(len(inputs), n_test, model.validation_fraction, model.cv)
+        print(f"{model}\n{line}")
     model.verbose = int(not quiet)
     try:
         model.fit(inputs.columns, target.values)
     except errors.TrainingDiverged as error:
-        raise CommandError(f"{error} (--lr)") from None
+        raise CommandError(f"{describe_divergence(error)} (--lr)") from None
     except (TypeError, ValueError) as error:
         raise rename_argument(error) from None
-    model.verbose = 0
+    model.verbose, model.target_name_ = 0, target.name
     save(model, model.histories_[0])
     if test is None:
         print(f"trained on {len(inputs):,} samples")

@@ -1,11 +1,13 @@
 """``cmlp train`` for a plain `Network`."""
 
 from dataclasses import fields
+from numbers import Real
 
 import numpy as np
 
 from cmlp import Network, callbacks, errors, losses, optimizers
 from cmlp._cli.errors import CommandError
+from cmlp._cli.models import STANDARDIZED
 from cmlp._cli.scores import score_network
 from cmlp._cli.settings import list_parameters, take, to_flag
 from cmlp._cli.sizes import resolve_sizes
@@ -49,10 +51,14 @@ def train_network(settings, train, test, is_table, save):
     is_first = comm is None or comm.Get_rank() == 0  # of all ranks: prints, and writes files
     network = make_network(settings, X, y, y if test is None else test[1])
     fold, (X, y), scaled_test = standardize(settings, network, (X, y), test, is_table)
+    # The record is replaced at the end of training: only checkpoints have this one.
+    network.state.training = {STANDARDIZED: True} if X is not train[0] else None
     optimizer = make_optimizer(settings)
     arguments = list_fit_arguments(settings, scaled_test)
     if not quiet and is_first:
-        print(f"{network}\n{describe_samples(len(X), 0 if test is None else len(test[0]))}")
+        n_test = 0 if test is None else len(test[0])
+        line = describe_samples(len(X), n_test, arguments.get("validation_split"))
+        print(f"{network}\n{line}")
     history = None
     try:
         history = network.fit(
@@ -61,8 +67,9 @@ def train_network(settings, train, test, is_table, save):
         )  # fmt: skip
     except errors.TrainingDiverged as error:
         rate = f" (--lr {optimizer.lr:g})" if hasattr(optimizer, "lr") else ""
-        raise CommandError(f"{error}{rate}") from None
+        raise CommandError(describe_divergence(error) + rate) from None
     except KeyboardInterrupt:
+        network.state.training = None
         if is_first:
             save(fold(network), None)
         raise
@@ -72,13 +79,35 @@ def train_network(settings, train, test, is_table, save):
         if test is None:
             print(f"trained on {len(X):,} samples")
         else:
-            print("\n".join(score_network(network, *test)))
+            lines = score_network(network, *test)
+            print("\n".join(lines[-1:] if quiet else lines))
 
 
-def describe_samples(n_train, n_test):
-    """Return a line with the numbers of samples."""
+def describe_divergence(error):
+    """Return the message of a `TrainingDiverged`, with epoch and step counted from 1."""
+    place = f"epoch {error.epoch + 1}, step {error.step + 1}"
+    return str(error).replace(f"epoch {error.epoch}, step {error.step}", place)
+
+
+def describe_samples(n_samples, n_test, fraction=None, folds=None):
+    """Return a line with the numbers of samples.
+
+    Parameters
+    ----------
+    n_samples, n_test : int
+        To train on and to validate with, and to test with.
+    fraction : float, optional
+        Of the samples, to validate with.
+    folds : int, optional
+        Into which the samples are divided instead.
+    """
+    n_held_out = 0
+    if folds is None and isinstance(fraction, Real) and 0 < fraction < 1:
+        n_held_out = min(max(1, round(n_samples * fraction)), n_samples - 1)
+    divided = "" if folds is None else f" in {folds} folds"
+    validated = f", {n_held_out:,} to validate with" if n_held_out else ""
     tested = f", {n_test:,} to test with" if n_test else ""
-    return f"{n_train:,} samples to train on{tested}"
+    return f"{n_samples - n_held_out:,} samples to train on{divided}{validated}{tested}"
 
 
 def get_communicator(settings):

@@ -9,6 +9,9 @@ from html import escape
 # Number of epochs of a history that its table shows.
 SHOWN_EPOCHS = 10
 
+# Number of items of a list, such as names of columns, that a text shows.
+SHOWN_ITEMS = 20
+
 STYLE = """<style>
 .cmlp-box {display: inline-block; max-width: 100%; overflow-x: auto; font-family: monospace;
   border: 1px dotted gray; border-radius: .25em; margin: .2em 0}
@@ -79,7 +82,10 @@ def render_box(details, is_fitted):
 
 
 def format_number(value):
-    """Return a value of a record as text."""
+    """Return a value of a record as text, a list with its first items."""
+    if isinstance(value, list):
+        more = f", ... ({len(value)})" if len(value) > SHOWN_ITEMS else ""
+        return ", ".join(map(str, value[:SHOWN_ITEMS])) + more
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

@@ -34,12 +34,20 @@ def look_up(argument, name, table):
     return table[name]
 
 
-def find_similar(name, names):
-    """Return the most similar of some names, whatever the case, or None."""
+def find_similar(name, names, similarity=0.6):
+    """Return the most similar of some names, whatever the case, or None.
+
+    Parameters
+    ----------
+    name : str
+    names : iterable of str
+    similarity : float, default 0.6
+        The least ratio of `difflib`; names that begin with `name` are similar too.
+    """
     from difflib import get_close_matches  # only for an error: it slows down the import
 
     lower = {each.lower(): each for each in reversed([*names])}
-    near = get_close_matches(name.lower(), lower, 1)
+    near = get_close_matches(name.lower(), lower, 1, similarity)
     if name:
         near += [each for each in reversed(lower) if each.startswith(name.lower())]
     return lower[near[0]] if near else None

@@ -100,6 +100,8 @@ class RealMLP(
             trained = trainer.train_folds(folds)
         self._set_fitted(*fitted)
         self._adopt(trained, parts, trainer)
+        name = getattr(data[1], "name", None)
+        self.target_name_ = name if isinstance(name, str) and name else None
         if has_callbacks:
             trainer.tasks.finish()
         return self

@@ -127,6 +127,8 @@ class RealMLPClassifier(ClassifierMixin, RealMLP):
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only if all column names are strings.
+    target_name_ : str or None
+        The name of y, if it is a Series with a name.
 
     References
     ----------
@@ -278,7 +280,7 @@ class RealMLPRegressor(RegressorMixin, RealMLP):
 
     Attributes
     ----------
-    encoder_, networks_, histories_, best_epochs_, n_features_in_, feature_names_in_
+    encoder_, networks_, histories_, best_epochs_, n_features_in_, feature_names_in_, target_name_
         As for `RealMLPClassifier`.
     oof_prediction_ : ndarray, shape (n_samples,) or (n_samples, n_outputs)
         What `predict` returns, by the network that did not train on the row, NaN for rows in no

@@ -52,7 +52,7 @@ SCHEMA = Fields(
     },
     {"labels": Fields({"dtype": Text(), "values": Items(Anything())}, {}),
      "temperature": Real(1e-9), "targets": Integer(1), "is_vector": Boolean(),
-     "clamps": Boolean()},
+     "clamps": Boolean(), "target_name": Text()},
 )  # fmt: skip
 
 TARGET_ARRAYS = "mean", "deviation", "lowest", "highest"
@@ -67,7 +67,7 @@ PLAIN = int, float, str, type(None)
 # Attributes of a fitted estimator that a file stores, or that follow from it.
 STORED = (
     "encoder_", "networks_", "best_epochs_", "temperature_", "n_features_in_", "feature_names_in_",
-    "_columns", "_targets", "_clamps",
+    "_columns", "_targets", "_clamps", "target_name_",
 )  # fmt: skip
 
 
@@ -200,6 +200,8 @@ def pack_estimator(estimator):
         "encoder": fields, "max_one_hot": estimator._columns.max_one_hot,
         "best_epochs": list(map(int, estimator.best_epochs_)), "networks": [],
     }  # fmt: skip
+    if getattr(estimator, "target_name_", None) is not None:
+        section["target_name"] = estimator.target_name_
     arrays = {f"encoder_{name}": array for name, array in encoder_arrays.items()}
     targets = estimator._targets
     if isinstance(targets, ClassTargets):
@@ -316,6 +318,7 @@ def load_fitted(estimator, reader, section):
     targets = unpack_targets(estimator, reader, section)
     estimator._set_fitted(encoder, columns, targets, section.get("clamps", False))
     estimator.best_epochs_ = section["best_epochs"]
+    estimator.target_name_ = section.get("target_name")
     estimator.networks_ = [
         unpack_network(NetworkReader(reader, header, f"network_{i}_"), columns, targets)
         for i, header in enumerate(section["networks"])
