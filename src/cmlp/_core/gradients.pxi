@@ -147,6 +147,7 @@ cdef int64_t compress_few(Program program, cmlp_rows *rows, void **memory) excep
     # If it is faster, replace dense rows by sparse ones, in memory that the caller frees. Return
     # the number of entries of the longest row, 0 for dense rows.
     cdef int64_t limit = <int64_t> (CMLP_SPARSE_MAX_DENSITY * rows.n * rows.width), longest = 0, i
+    cdef int64_t count
     cdef int element_bytes = 1 if rows.kind == CMLP_U8 else 4 if rows.kind == CMLP_F32 else 8
     cdef cmlp_rows sparse = rows[0]
     cdef int64_t *start
@@ -154,7 +155,7 @@ cdef int64_t compress_few(Program program, cmlp_rows *rows, void **memory) excep
         return 0
     start = <int64_t *> malloc(
         (rows.n + 1) * sizeof(int64_t)
-        + (limit + CMLP_COMPRESS_OVERRUN_ELEMENTS) * (element_bytes + 2))
+        + (limit + 1 + CMLP_COMPRESS_OVERRUN_ELEMENTS) * (element_bytes + 2))
     if start == NULL:
         raise MemoryError
     memory[0], start[0] = start, 0
@@ -165,7 +166,8 @@ cdef int64_t compress_few(Program program, cmlp_rows *rows, void **memory) excep
     if start[rows.n] > limit:
         return 0
     sparse.start, sparse.data, sparse.column_bytes = start, start + rows.n + 1, 2
-    sparse.column = at(sparse.data, start[rows.n] + CMLP_COMPRESS_OVERRUN_ELEMENTS, element_bytes)
+    count = (start[rows.n] + 1) // 2 * 2  # an even number of bytes aligns the columns
+    sparse.column = at(sparse.data, count + CMLP_COMPRESS_OVERRUN_ELEMENTS, element_bytes)
     if not program.kernels.compress(rows, 0, rows.n, &sparse, CMLP_COMPRESS_OVERRUN_ELEMENTS):
         raise ValueError("X must not change while it is converted to sparse rows")
     rows[0] = sparse
