@@ -44,7 +44,7 @@ class LayerMethods:
         backward pass ends at the lowest layer that is trained. Batch normalization then uses the
         running statistics in training too, as in Keras; dropout remains. Copies, files and
         checkpoints have the same frozen layers. A callback may freeze layers for the next epoch,
-        save with L-BFGS and on a Dask cluster. `gradient` and `vjp` are those of all layers.
+        except with L-BFGS and on a Dask cluster. `gradient` and `vjp` include frozen layers.
 
         Parameters
         ----------

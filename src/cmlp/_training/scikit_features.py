@@ -28,7 +28,7 @@ class LayerFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Raises
         ------
         ValueError
-            If there is no layer `transform_layer`.
+            If the network does not have the layer `transform_layer`.
         """
         check_is_fitted(self)
         self._count_features()
@@ -42,7 +42,7 @@ class LayerFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     @property
     def _n_features_out(self):
-        # scikit-learn makes as many names. `dir` tests whether the attribute exists.
+        # The number of names that scikit-learn makes. `dir` tests whether the attribute exists.
         try:
             return self._count_features()
         except ValueError as error:
