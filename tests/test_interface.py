@@ -238,3 +238,9 @@ def test_layers_are_counted_from_0(capsys):
     Network([2, 3, 1], input_layers=[Scale()], loss="mse").summary()
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:4]] == ["input", "0", "1"]
+
+
+@pytest.mark.parametrize("dtype", ["(2,f4", "0x)f4,", "float31", "f4,f4", [1]])
+def test_wrong_dtypes(dtype):
+    with pytest.raises((TypeError, ValueError), match="dtype must be float32 or float64"):
+        Network([2, 1], dtype=dtype)

@@ -453,7 +453,7 @@ def resolve_dtype(dtype):
     """Return float32 or float64 as a numpy.dtype."""
     try:
         resolved = np.dtype(dtype)
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):  # NumPy parses a string such as "(2,f4"
         raise TypeError(f"dtype must be float32 or float64; got {dtype!r}") from None
     if resolved not in (np.float32, np.float64) or not resolved.isnative:
         raise ValueError(f"dtype must be float32 or float64; got {dtype!r}")

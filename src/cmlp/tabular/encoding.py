@@ -308,7 +308,7 @@ class TableEncoder(
             check_positive("smooth_clip", self.smooth_clip)
         try:
             dtype = np.dtype(self.dtype)
-        except TypeError:
+        except (TypeError, ValueError, SyntaxError):
             raise TypeError(f"dtype must be float32 or float64; got {self.dtype!r}") from None
         if dtype not in (np.float32, np.float64) or not dtype.isnative or self.dtype is None:
             raise ValueError(f"dtype must be float32 or float64; got {self.dtype!r}")

@@ -236,7 +236,7 @@ def unpack_labels(labels):
     """Return the labels that `pack_labels` has packed; raise ValueError if they are invalid."""
     try:
         dtype = np.dtype(labels["dtype"])
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):  # NumPy parses a string such as "(2,f4"
         dtype = np.dtype("V1")
     values = labels["values"]
     is_plain = all(isinstance(value, (bool, int, float, str)) for value in values)
