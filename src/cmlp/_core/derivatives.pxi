@@ -62,8 +62,9 @@ cdef void differentiate_activation(const Job *job, const Layer *layer, int64_t r
 
 cdef void *forward_tangents(const Job *job, int64_t first, int64_t m, const void *zeros, void *t,
                             void *u) noexcept nogil:
-    # Compute the tangents of the outputs of m samples, (m * inputs, n), by two buffers; return the
-    # one that holds them. Those of the inputs are unit vectors. `zeros`: a row of the widest layer.
+    # Compute the tangents of the outputs of m samples, (m * inputs, n), in the two buffers t and u;
+    # return the buffer with the result. The inputs have unit vectors as tangents, so that the first
+    # product is a copy of the weights. `zeros`: (n,) of the widest layer.
     cdef int64_t inputs = job.layers[0].inputs, size, i
     cdef Layer *layer
     cdef int l

@@ -30,7 +30,8 @@ def learning_curve(history, keys=None, *, labels=None, log=False, best=True, ax=
     labels : sequence of str, optional
         Names of the runs in the legend, one for each item of `history`.
     log : bool, default False
-        Whether the y-axis of the losses is logarithmic; without losses, that of the metrics.
+        Whether the y-axis of the losses is logarithmic. If no loss is drawn, the y-axis of the
+        metrics.
     best : bool or str, default True
         Mark the best epoch of each run: by the first validation quantity that is drawn or, if it
         is a string, by that quantity. It is the least value of quantities whose name ends in
@@ -42,7 +43,7 @@ def learning_curve(history, keys=None, *, labels=None, log=False, best=True, ax=
     Returns
     -------
     matplotlib.axes.Axes
-        The axes of the losses; without losses, those of the metrics.
+        The axes of the losses. If no loss is drawn, the axes of the metrics.
 
     Raises
     ------
