@@ -320,4 +320,5 @@ class AugmentedSource(ArraySource):
     @property
     def fingerprint(self):
         """Properties that must be equal for a checkpoint of another run to fit; a dict."""
-        return {**super().fingerprint, "augmentation": self.images.describe()}
+        settings = {**self.images.describe(), "chunk_samples": self.chunk_samples}
+        return {**super().fingerprint, "augmentation": settings}
