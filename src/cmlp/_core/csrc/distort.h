@@ -24,8 +24,18 @@
 
 /* Numbers of the noise that a block of random words yields, 16 bits each. */
 #define FIELD_BLOCK (8 * COUNTERS)
-/* Pixels of a row whose positions are computed at a time. */
-#define PIXEL_BLOCK 64
+/* Pixels of a row that are computed at a time, in vectors: CMLP_PAD bytes, as the displacements are
+ * padded. */
+#define PIXEL_GROUP (CMLP_PAD / (int)sizeof(float))
+
+/* The elements of p, an array of float, at the indices of a vector. */
+#if VECTOR_BYTES == 64
+#define GATHER(p, index) ((V)_mm512_i32gather_ps((__m512i)(index), p, 4))
+#elif VECTOR_BYTES == 32
+#define GATHER(p, index) ((V)_mm256_i32gather_ps(p, (__m256i)(index), 4))
+#else
+#define GATHER(p, index) ((V){(p)[(index)[0]], (p)[(index)[1]], (p)[(index)[2]], (p)[(index)[3]]})
+#endif
 
 /* The affine map of a sample: source = matrix (row, column) + offset. */
 typedef struct {
@@ -42,7 +52,7 @@ static distortion_layout plan_distortion(const cmlp_distortion *d)
     const int64_t ld = cmlp_pad_floats(d->width), pixels = d->height * d->width;
     const int64_t blocks = (2 * pixels + FIELD_BLOCK - 1) / FIELD_BLOCK;
     distortion_layout layout;
-    layout.padded = cmlp_pad_floats(pixels * d->channels);
+    layout.padded = cmlp_pad_floats(pixels * d->channels) + PIXEL_GROUP;
     layout.noise =
         layout.padded + cmlp_pad_floats((d->height + 2) * (d->width + 2) * d->channels);
     layout.columns = layout.noise + blocks * FIELD_BLOCK;
@@ -145,39 +155,61 @@ INLINE int32_t split_position(float position, int32_t n, float *fraction)
     return index;
 }
 
-/* Interpolate n <= PIXEL_BLOCK pixels of a row, which begin at `column`.  dx, dy: their displacements,
- * or NULL. */
-static void interpolate(const cmlp_distortion *d, const affine_map *map, float alpha, int64_t row,
-                        int64_t column, int64_t n, const float *dx, const float *dy,
-                        const float *restrict padded, float *restrict out)
+/* Compute the positions of PIXEL_GROUP pixels of a row, which begin at `column`: the index of the
+ * element of `padded` and the fractions.  dx, dy: their displacements, or NULL. */
+INLINE void locate_pixels(const cmlp_distortion *d, const affine_map *map, float alpha, int64_t row,
+                   int64_t column, const float *dx, const float *dy, int32_t *at, float *fx,
+                   float *fy)
 {
     const float x = map->x + map->xx * (float)column + map->xy * (float)row;
     const float y = map->y + map->yx * (float)column + map->yy * (float)row;
     const int32_t h = (int32_t)d->height, w = (int32_t)d->width, channels = (int32_t)d->channels;
-    const int32_t ld = (w + 2) * channels;
-    float fx[PIXEL_BLOCK], fy[PIXEL_BLOCK];
-    float px[PIXEL_BLOCK], py[PIXEL_BLOCK];
-    int32_t at[PIXEL_BLOCK];
-    for (int32_t i = 0; i < n; i++) {
+    float px[PIXEL_GROUP], py[PIXEL_GROUP];
+    for (int i = 0; i < PIXEL_GROUP; i++) {
         px[i] = x + map->xx * (float)i;
         py[i] = y + map->yx * (float)i;
     }
     if (dx != NULL)
-        for (int32_t i = 0; i < n; i++) {
+        for (int i = 0; i < PIXEL_GROUP; i++) {
             px[i] += alpha * dx[i];
             py[i] += alpha * dy[i];
         }
-    for (int32_t i = 0; i < n; i++)
-        at[i] = split_position(py[i], h, &fy[i]) * ld +
-                split_position(px[i], w, &fx[i]) * channels;
-    for (int32_t k = 0; k < channels; k++)
-        for (int32_t i = 0; i < n; i++) {
-            const int32_t j = at[i] + k;
-            const float top = padded[j] + fx[i] * (padded[j + channels] - padded[j]);
-            const float bottom =
-                padded[j + ld] + fx[i] * (padded[j + ld + channels] - padded[j + ld]);
-            out[i * channels + k] = top + fy[i] * (bottom - top);
+    for (int i = 0; i < PIXEL_GROUP; i++)
+        at[i] = (split_position(py[i], h, &fy[i]) * (w + 2) + split_position(px[i], w, &fx[i])) *
+                channels;
+}
+
+/* Interpolate a row of the distorted image.  dx, dy: its displacements, padded, or NULL.  PIXEL_GROUP
+ * elements beyond the row may become arbitrary. */
+static void interpolate_row(const cmlp_distortion *d, const affine_map *map, float alpha,
+                            int64_t row, const float *dx, const float *dy, const float *padded,
+                            float *restrict out)
+{
+    const int64_t channels = d->channels, ld = (d->width + 2) * channels;
+    for (int64_t column = 0; column < d->width; column += PIXEL_GROUP) {
+        const int64_t n = MIN(d->width - column, PIXEL_GROUP);
+        int32_t at[PIXEL_GROUP] __attribute__((aligned(CMLP_PAD)));
+        float fx[PIXEL_GROUP] __attribute__((aligned(CMLP_PAD)));
+        float fy[PIXEL_GROUP] __attribute__((aligned(CMLP_PAD)));
+        float values[PIXEL_GROUP] __attribute__((aligned(CMLP_PAD)));
+        locate_pixels(d, map, alpha, row, column, dx ? dx + column : NULL, dy + column, at, fx, fy);
+        for (int64_t k = 0; k < channels; k++) {
+            const float *upper = padded + k, *lower = padded + k + ld;
+            for (int i = 0; i < PIXEL_GROUP; i += LANES) {
+                const VI j = *(const VI *)(at + i);
+                const V left = GATHER(upper, j), right = GATHER(upper + channels, j);
+                const V below = GATHER(lower, j), next = GATHER(lower + channels, j);
+                const V top = left + load(fx + i) * (right - left);
+                const V bottom = below + load(fx + i) * (next - below);
+                store(values + i, top + load(fy + i) * (bottom - top));
+            }
+            if (channels == 1)
+                memcpy(out + column, values, sizeof values);
+            else
+                for (int64_t i = 0; i < n; i++)
+                    out[(column + i) * channels + k] = values[i];
         }
+    }
 }
 
 /* Write an image as elements of the type of the caller's samples. */
@@ -212,11 +244,8 @@ static void distort(const cmlp_distortion *d, const cmlp_rng_key *key, const cml
         if (is_elastic)
             draw_field(d, key, sample, &layout, scratch);
         for (int64_t r = 0; r < h; r++)
-            for (int64_t c = 0; c < w; c += PIXEL_BLOCK) {
-                const int64_t n = w - c < PIXEL_BLOCK ? w - c : PIXEL_BLOCK;
-                interpolate(d, &map, alpha, r, c, n, is_elastic ? field + r * ld + c : NULL,
-                            field + (h + r) * ld + c, padded, image + (r * w + c) * d->channels);
-            }
+            interpolate_row(d, &map, alpha, r, is_elastic ? field + r * ld : NULL,
+                            field + (h + r) * ld, padded, image + r * w * d->channels);
         write_image(rows->kind, elements, image, (char *)out + i * elements * bytes);
     }
 }
