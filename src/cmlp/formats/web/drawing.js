@@ -2,7 +2,7 @@
 
 // Greatest side of the drawing in pixels, and the pen's width as a fraction of the lesser side.
 const DRAWING_SIDE = 560;
-const PEN = 0.085;
+const PEN = 0.07;
 
 class DrawingPage {
   constructor(model) {
@@ -122,11 +122,15 @@ class DrawingPage {
   }
 
   clear() {
+    this.erase();
+    this.update();
+  }
+
+  erase() {
     this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
     this.cursor.isLowered = false;
     byId("cursor").classList.remove("lowered");
     byId("message").textContent = "";
-    this.update();
   }
 
   /** Replace the drawing by the picture of a file. */
@@ -147,12 +151,15 @@ class DrawingPage {
     picture.imageSmoothingEnabled = scale < 1; // enlarged pixels stay exact
     picture.imageSmoothingQuality = "high";
     picture.drawImage(bitmap, 0, 0, width, height);
-    const data = picture.getImageData(0, 0, width, height);
-    const ink = findInk(data.data, width, height);
-    ink.forEach((value, i) => data.data.set([0, 0, 0, Math.round(255 * value)], 4 * i));
-    this.clear();
-    context.putImageData(data, Math.floor((canvas.width - width) / 2),
-      Math.floor((canvas.height - height) / 2));
+    const { data } = picture.getImageData(0, 0, width, height);
+    const drawing = new ImageData(width, height);
+    findInk(data, width, height).forEach((value, i) => {
+      drawing.data[4 * i + 3] = Math.round(255 * value);
+    });
+    const left = Math.floor((canvas.width - width) / 2);
+    const top = Math.floor((canvas.height - height) / 2);
+    this.erase();
+    context.putImageData(drawing, left, top);
     this.update();
   }
 

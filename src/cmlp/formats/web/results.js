@@ -23,7 +23,7 @@ function formatNumber(value) {
 }
 
 function formatPercent(value) {
-  return `${(100 * value).toFixed(1)} %`;
+  return `${(100 * value).toFixed(1)}%`;
 }
 
 /**
@@ -120,7 +120,7 @@ class ResultView {
   clear(preview) {
     const { description, networks } = this.model;
     byId("answer").hidden = false;
-    byId("answer").replaceChildren(createElement("span", "", "Nothing is drawn yet."));
+    byId("answer").replaceChildren(createElement("span", "", "Nothing is drawn yet"));
     const names = description.head.isClassifier ? description.labels : [];
     this.showBars(names.map((name) => ({ name, value: 0, text: "–" })));
     const layers = networks[0].filter((layer) => "activation" in layer).slice(0, -1);
@@ -185,6 +185,7 @@ class ResultView {
     document.querySelector(".wide").hidden = shown.length === 0;
     while (this.maps.length < shown.length) {
       const map = new NumberMap();
+      if (preview && this.maps.length === 0) map.figure.className = "preview";
       byId("maps").append(map.figure);
       this.maps.push(map);
     }
