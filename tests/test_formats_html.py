@@ -12,6 +12,7 @@ from test_encoders import STACKS, make, make_data
 from web_pages import NODE, WEB, read_page, run_node, run_pages
 
 from cmlp import Network, QuantizedNetwork, activations, datasets, layers, losses
+from cmlp._model.layers import LAYERS, Encoder
 from cmlp.activations import ACTIVATIONS, PARAMETRIC
 from cmlp.formats import html
 from cmlp.layers import Dense
@@ -213,6 +214,17 @@ def test_the_table_of_activations_is_complete():
     text = (WEB / "network.js").read_text()
     table = re.search(r"const ACTIVATIONS = \{\n(.*?)\n\};", text, re.DOTALL)[1]
     assert set(re.findall(r"^  (\w+):", table, re.MULTILINE)) == set(ACTIVATIONS)
+
+
+def test_the_table_of_layers_is_complete():
+    text = (WEB / "network.js").read_text()
+    table = re.search(r"const LAYERS = \{\n(.*?)\n\};", text, re.DOTALL)[1]
+    encoders = {kind for kind, layer in LAYERS.items() if issubclass(layer, Encoder)}
+    assert set(re.findall(r"^  (\w+)[:(]", table, re.MULTILINE)) == {
+        "dense",
+        "quantized",
+        *encoders,
+    }
 
 
 class PageParser(HTMLParser):

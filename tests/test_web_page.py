@@ -279,6 +279,7 @@ def test_drawing_by_keys(browser, digit_page):
     assert np.argmax(read_result(browser)) == 1
     status = browser.find_element("id", "status")
     wait_for(lambda: status.get_attribute("textContent").startswith("1, "))
+    assert browser.find_element("id", "pen").get_attribute("textContent") == "The pen is up."
     press(browser, Keys.DELETE)
     wait_for(lambda: status.get_attribute("textContent") == "The drawing is empty.")
     press(browser, Keys.TAB)
@@ -465,7 +466,7 @@ def test_results_of_other_tasks(browser, tmp_path):
     assert read(scores) == (["0"], ["score"])
     price = Network([3, 1], loss="mse", seed=0, init="zeros")
     price.bias[0][:] = -1234.5
-    assert read(price, labels=["price"]) == (["−1234.5", "price"], [])
+    assert read(price, labels=["price"]) == (["−1,234.5", "price"], [])
     normal = Network([3, 2], loss="gaussian_nll", seed=0, init="zeros")
     normal.bias[0][:, 0] = 2, np.log(9)
     assert read(normal, labels=["price"]) == (["2", "± 3"], [])

@@ -12,6 +12,7 @@ import os
 import re
 from html import escape
 from importlib.resources import files
+from numbers import Real
 from pathlib import Path
 
 from cmlp._utils.validation import (
@@ -203,13 +204,16 @@ def describe_table(state, given):
 
 
 def read_column_ranges(training, inputs):
-    """Return (low, high, mean) of each column of a training record, or None if it has none."""
-    found = training.get("column_ranges")
-    is_valid = isinstance(found, list) and len(found) == inputs and all(
-        isinstance(each, list) and len(each) == 3 and all(isinstance(v, float) for v in each)
-        for each in found
-    )  # fmt: skip
-    return [tuple(each) for each in found] if is_valid else None
+    """Return (low, high, mean) of each column that ``cmlp train`` has stored; None without them."""
+    lists = [training.get(f"columns_{name}") for name in ("minimum", "maximum", "mean")]
+    for values in lists:
+        is_valid = isinstance(values, list) and len(values) == inputs
+        if not (is_valid and all(isinstance(v, Real) and math.isfinite(v) for v in values)):
+            return None
+    return [
+        (low, high, mean) if low < high else (low - 1, low + 1, low)
+        for low, high, mean in zip(*lists, strict=True)
+    ]
 
 
 def write_page(description, arrays, path):
@@ -253,6 +257,7 @@ def render_page(description):
     # HTML ends the element at the first </script>, whatever the text is.
     model = json.dumps(description, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     parts = {
+        "kind": kind,
         "title": escape(description["title"]),
         "policy": render_policy(style, script),
         "style": style,

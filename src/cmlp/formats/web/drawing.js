@@ -100,7 +100,7 @@ class DrawingPage {
     } else if (event.key === " ") {
       cursor.isLowered = !cursor.isLowered;
       if (cursor.isLowered) this.drawLine(cursor, cursor);
-      else this.view.announce("The pen is up.");
+      byId("pen").textContent = cursor.isLowered ? "The pen is down." : "The pen is up.";
     } else if (event.key === "Delete" || event.key === "Backspace") {
       this.clear();
     } else return;

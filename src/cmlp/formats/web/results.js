@@ -15,10 +15,9 @@ function createElement(tag, className, text = "") {
 function formatNumber(value) {
   if (!Number.isFinite(value)) return value > 0 ? "∞" : value < 0 ? "−∞" : "undefined";
   const size = Math.abs(value);
-  const text =
-    size !== 0 && (size < 1e-4 || size >= 1e9)
-      ? value.toExponential(3)
-      : String(Number(value.toPrecision(5)));
+  const isShort = size === 0 || (size >= 1e-4 && size < 1e12);
+  const options = { maximumSignificantDigits: size < 1e4 ? 5 : 7 };
+  const text = isShort ? value.toLocaleString("en-US", options) : value.toExponential(3);
   return text.replace(/-/g, "−");
 }
 
