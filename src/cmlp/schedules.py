@@ -3,9 +3,8 @@
 A schedule multiplies the optimizer's learning rate by a factor per step; `fit` has others for
 weight decay and dropout. Each schedule here is a small frozen dataclass. Accepted in its place are
 a name of `NAMES` and a callable ``(step, epoch) -> factor``; both numbers count from 0 within a
-call of `fit`.
- With t the step, e the epoch and T the number of
-steps of the call, the factors are, without warm-up and restarts:
+call of `fit`. With t the step, e the epoch and T the number of steps of the call, the factors are,
+without warm-up and restarts:
 
 ====================  ==================================================================
 `Constant`            factor
