@@ -42,7 +42,7 @@ for name, net in nets.items():
 # On the diagonal, predictions of confidence 0.8 are right in 80% of the cases. Below it, a network
 # is too confident, above it too cautious. The legend states the expected calibration error (ECE).
 
-figure, axes = plt.subplots(1, 3, figsize=(12, 4.6), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(10, 4.8), layout="constrained")
 for ax, (name, net) in zip(axes, nets.items(), strict=True):
     plot.calibration_curve(net, X_test, y_test, label="network", ax=ax)
     ax.set_title(name)
@@ -57,6 +57,8 @@ net = nets["stopped early"]
 figure, ax = plt.subplots(figsize=(6.5, 5.5), layout="constrained")
 plot.confusion_matrix(net, X_test, y_test, normalize="true", ax=ax)
 ax.set_title("fraction of the samples of each digit")
+
+# sphinx_gallery_thumbnail_number = 2
 
 predicted = net.predict(X_test)
 pairs = np.zeros((10, 10), int)

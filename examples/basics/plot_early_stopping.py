@@ -96,3 +96,5 @@ for name, options in {
 ax = plot.learning_curve(list(runs.values()), "val_loss", labels=list(runs))
 ax.set_title("validation loss until early stopping")
 plt.show()
+
+# sphinx_gallery_thumbnail_number = 2

@@ -75,7 +75,7 @@ for part, name, net in zip(parts, names, [untrained, plain, decayed], strict=Tru
 # decay, with the digits for and against which they vote most:
 
 chosen = np.argsort(-np.linalg.norm(decayed.weight[0], axis=1))[:4]
-figure, axes = plt.subplots(2, 4, figsize=(9, 4.2), layout="constrained", height_ratios=(3, 2))
+figure, axes = plt.subplots(2, 4, figsize=(8.5, 5), layout="constrained", height_ratios=(3, 2))
 plot.first_layer_weights(decayed, units=chosen, axes=axes[0], colorbar=False)
 for unit, top, ax in zip(chosen, axes[0], axes[1], strict=True):
     votes = decayed.weight[1][:, unit]

@@ -4,7 +4,7 @@ A network in a web page
 
 ``net.to_html`` writes a network as one HTML file that runs it in JavaScript: it needs no server, no
 toolchain and no network access. Draw a digit on the page below; it shows the probabilities and the
-outputs of the hidden layer while you draw.
+outputs of the hidden layers while you draw. :doc:`/web` has the details.
 """
 
 import html
@@ -62,7 +62,7 @@ class Page:
         return f'<iframe title="page" srcdoc="{source}" style="{style}"></iframe>'
 
 
-Page(path, height=760)
+Page(path, height=1350)
 
 # %%
 # What the page computes
@@ -115,4 +115,4 @@ flowers.to_html(
     values=iris.data.mean(axis=0).round(1),
     title="Iris",
 )
-Page(path, height=640)
+Page(path, height=900)

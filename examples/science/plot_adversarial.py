@@ -73,8 +73,8 @@ size = 0.1
 misled = perturb(net, X_test, y_test, size)
 before, after = net.predict_proba(X_test), net.predict_proba(misled)
 changed = np.flatnonzero((before.argmax(1) == y_test) & (after.argmax(1) != y_test))
-chosen = changed[np.argsort(-after[changed].max(axis=1))][:6]
-figure, axes = plt.subplots(2, 6, figsize=(9, 3.8), layout="constrained")
+chosen = changed[np.argsort(-after[changed].max(axis=1))][:4]
+figure, axes = plt.subplots(2, 4, figsize=(7.5, 4.7), layout="constrained")
 for (top, bottom), row in zip(axes.T, chosen, strict=True):
     for ax, images, p in [(top, X_test, before), (bottom, misled, after)]:
         ax.imshow(images[row].reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)

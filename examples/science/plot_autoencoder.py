@@ -50,25 +50,32 @@ print(f"codes {codes.shape}, decoder {decoder.size}")
 # -------
 # No label was used in training, and yet images of one digit lie together.
 
-# sphinx_gallery_thumbnail_number = 1
+# sphinx_gallery_thumbnail_number = 2
 colors = plt.get_cmap("tab10").colors
-figure, axes = plt.subplots(1, 2, figsize=(12, 5.8), layout="constrained")
+figure, ax = plt.subplots(figsize=(7, 6), layout="constrained")
 for digit in range(10):
     chosen = codes[y_test == digit]
-    axes[0].scatter(*chosen.T, s=5, color=colors[digit], linewidths=0)
-    axes[0].text(*np.median(chosen, axis=0), str(digit), fontsize=14, weight="bold",
+    ax.scatter(*chosen.T, s=5, color=colors[digit], linewidths=0)
+    ax.text(*np.median(chosen, axis=0), str(digit), fontsize=14, weight="bold",
                  ha="center", va="center", color="black",
                  bbox={"boxstyle": "circle,pad=0.15", "facecolor": "white", "alpha": 0.8,
                        "edgecolor": colors[digit]})  # fmt: skip
-axes[0].set(xlim=(-1, 1), ylim=(-1, 1), title="codes of test images",
-            xlabel="first unit", ylabel="second unit")  # fmt: skip
+ax.set(xlim=(-1, 1), ylim=(-1, 1), title="codes of test images", aspect="equal",
+       xlabel="first unit", ylabel="second unit")  # fmt: skip
+
+# %%
+# The decoder at the points of a grid
+# -----------------------------------
+# Neighboring points give similar images. Between two digits, the decoder draws what is between
+# them.
 
 n = 20
 steps = np.linspace(-1, 1, n + 1)[:-1] + 1 / n
 grid = np.stack(np.meshgrid(steps, steps[::-1]), axis=-1).reshape(-1, 2)  # the highest row first
 images = decoder(grid).reshape(n, n, 28, 28).transpose(0, 2, 1, 3).reshape(n * 28, n * 28)
-axes[1].imshow(images, cmap="gray_r", extent=(-1, 1, -1, 1), aspect="auto")
-axes[1].set(title="outputs of the decoder at each point", xlabel="first unit")
+figure, ax = plt.subplots(figsize=(7, 6), layout="constrained")
+ax.imshow(images, cmap="gray_r", extent=(-1, 1, -1, 1))
+ax.set(title="outputs of the decoder", xlabel="first unit", ylabel="second unit")
 
 # %%
 # Reconstructions

@@ -108,8 +108,7 @@ found, by_network = solve(net.predict, net.jacobian)
 _, by_formula = solve(lambda each: get_joints(each)[:, 3], get_jacobian)
 print(f"distance after the last step: {1000 * np.median(by_network[-1]):.2f} mm (median)")
 
-figure, axes = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
-ax = axes[0]
+figure, ax = plt.subplots(figsize=(6.5, 5), layout="constrained")
 colors = plt.get_cmap("viridis")(np.linspace(0, 0.9, 12))
 for color, joints in zip(colors, get_joints(found)[::5], strict=True):
     ax.plot(*joints.T, "o-", color=color, linewidth=2, markersize=4, solid_capstyle="round")
@@ -119,7 +118,8 @@ ax.plot(0, 0, "ks", markersize=10)
 ax.set(xlabel="x (m)", ylabel="y (m)", aspect="equal", xlim=(-1, 1.2),
        title="found by the network's Jacobians")  # fmt: skip
 ax.legend(loc="lower left")
-ax = axes[1]
+
+figure, ax = plt.subplots(figsize=(6.5, 4), layout="constrained")
 for distances, color, label in [(by_network, "C0", "network"), (by_formula, "C2", "formula")]:
     ax.plot(1000 * np.median(distances, axis=1), "o-", color=color, label=label)
 ax.set(xlabel="Newton steps", ylabel="distance from the target (mm)", yscale="log")

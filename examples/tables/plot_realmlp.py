@@ -92,7 +92,7 @@ ax.set(xlabel="decrease of R² if the column is shuffled", xlim=(0, None))
 # Partial dependence: the mean prediction (thick), and the predictions of single flats (thin), if
 # one column is set to a value. The network finds that flats of about 1965 are the cheapest.
 
-figure, axes = plt.subplots(1, 4, figsize=(13, 3.8), layout="constrained", sharey=True)
+figure, axes = plt.subplots(2, 2, figsize=(9, 6.5), layout="constrained", sharey=True)
 PartialDependenceDisplay.from_estimator(
     model,
     test.dropna().iloc[:60],
@@ -108,7 +108,7 @@ for ax in figure.axes:
     if ax.get_legend():
         ax.get_legend().remove()
     ax.set_ylabel("")
-figure.axes[0].set_ylabel("predicted rent")
+figure.supylabel("predicted rent")
 plt.show()
 
 # sphinx_gallery_thumbnail_number = 3

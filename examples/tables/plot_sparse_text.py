@@ -17,6 +17,7 @@ from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
 from cmlp import AdamW, Network, plot
+from cmlp.callbacks import EarlyStopping
 
 plt.style.use(["seaborn-v0_8-colorblind", {"axes.spines.top": False, "axes.spines.right": False}])
 
@@ -89,7 +90,7 @@ history = net.fit(
     optimizer=AdamW(2e-3, weight_decay=0.5),
     validation_split=0.2,
     metrics="accuracy",
-    early_stopping=3,
+    early_stopping=EarlyStopping("val_accuracy", patience=3),
 )
 print(f"{time.perf_counter() - start:.2f} s, test accuracy {net.score(X_test, y_test):.4f}")
 
@@ -106,14 +107,15 @@ plot.confusion_matrix(net, X_test, y_test, labels=list(TOPICS), ax=axes[1])
 
 names = vectorizer.get_feature_names_out()
 probability = net.predict_proba(sparse.eye_array(len(names), format="csr", dtype=np.float32))
-figure, axes = plt.subplots(1, 5, figsize=(13, 3.6), layout="constrained", sharex=True)
-for topic, (name, ax) in enumerate(zip(TOPICS, axes, strict=True)):
+figure, axes = plt.subplots(2, 3, figsize=(9.5, 6.2), layout="constrained", sharex=True)
+for topic, (name, ax) in enumerate(zip(TOPICS, axes.flat, strict=False)):
     top = np.argsort(probability[:, topic])[-12:]
     known = np.isin(names[top], words[topic])
     ax.barh(names[top], probability[top, topic], color=np.where(known, "#0072B2", "#D55E00"))
     ax.set(title=name, xlabel="probability", xlim=(0, 1))
 kinds = [Patch(color="#0072B2", label="word of the topic"), Patch(color="#D55E00", label="other")]
-figure.legend(handles=kinds, loc="outside lower center", ncols=2)
+axes[1, 2].legend(handles=kinds, loc="center")
+axes[1, 2].set_axis_off()
 plt.show()
 
 # sphinx_gallery_thumbnail_number = 2

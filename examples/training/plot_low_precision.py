@@ -67,7 +67,7 @@ with tempfile.TemporaryDirectory() as directory:
 same = np.mean(nets["float32"].predict(X_test) == nets["int8"].predict(X_test))
 print(f"float32 and int8 predict the same digit for {same:.2%} of the images")
 
-figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.6), layout="constrained")
 for name, history, style in zip(nets, histories, ["-", "--"], strict=False):
     epochs = np.arange(1, 7)
     axes[0].plot(epochs, history["loss"], style, color="C0", label=f"{name}, training loss")
@@ -103,7 +103,7 @@ bits = np.arange(2, 11)
 scores = [round_weights(nets["float32"], b).score(X_test, y_test) for b in bits]
 full = nets["float32"].score(X_test, y_test)
 
-figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.6), layout="constrained")
 axes[0].axhline(full, color="gray", linestyle="--", label="float32")
 axes[0].plot(bits, scores, "o-", color="C0", label="rounded weights")
 axes[0].plot(8, nets["int8"].score(X_test, y_test), "s", color="C2", markersize=9,

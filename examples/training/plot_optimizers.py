@@ -79,7 +79,7 @@ for (name, lr), result in zip(runs, results, strict=True):
 
 colors = ["C0", "C0", "C1", "C1", "C2", "C2", "C3", "C3"]
 dashes = ["-", "--"] * 4
-figure, axes = plt.subplots(1, 2, figsize=(12, 4.8), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(9.5, 6), layout="constrained")
 epochs = np.arange(1, 16)
 for name, color, dash in zip(optimizers, colors, dashes, strict=True):
     lr, history = best[name]
@@ -93,7 +93,7 @@ axes[0].plot(epochs, full_batch["loss"], ":", color="black", label="L-BFGS, iter
 axes[0].set(xlabel="epoch", ylabel="training loss", yscale="log", title="at the best learning rate")
 axes[1].set(xlabel="learning rate", ylabel="validation accuracy", xscale="log", ylim=(0.5, 1),
             title="after 15 epochs")  # fmt: skip
-figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
+figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 for name, (lr, history) in best.items():
     print(f"{name:18} lr {lr:.0e}  validation accuracy {history['val_accuracy'][-1]:.4f}")

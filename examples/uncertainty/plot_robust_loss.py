@@ -56,8 +56,8 @@ print(f"largest difference of the gradient from finite differences: {error:.1e}"
 # %%
 # Fits
 # ----
-# Losses by name are compiled. ``"mae"`` and ``"huber"`` resist outliers too, but many of them on one
-# one side they are biased.
+# Losses by name are compiled. ``"mae"`` and ``"huber"`` resist outliers too, but many of them on
+# one side bias the fit.
 
 fits, seconds = {}, {}
 for name, loss in {"mse": "mse", "huber": "huber", "mae": "mae", "cauchy": cauchy}.items():
@@ -70,7 +70,7 @@ for name, loss in {"mse": "mse", "huber": "huber", "mae": "mae", "cauchy": cauch
     print(f"{name:6}  RMSE from the truth {rmse:.3f}   {seconds[name]:.2f} s")
 
 grid = np.linspace(-1, 1, 300)
-figure, axes = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained", width_ratios=(3, 2))
+figure, axes = plt.subplots(1, 2, figsize=(9.5, 5), layout="constrained", width_ratios=(3, 2))
 axes[0].scatter(x, y, s=10, color="gray", alpha=0.6, linewidths=0, label="training data")
 axes[0].plot(grid, np.sin(6 * grid) * np.exp(-grid), "k--", label="truth")
 styles = {"mse": ("C2", "-"), "mae": ("C3", "-."), "cauchy": ("C0", "-")}
