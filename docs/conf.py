@@ -87,6 +87,11 @@ sphinx_gallery_conf = {
     "reset_modules": ("matplotlib",),
     "show_memory": False,
     "show_signature": False,
+    "subsection_order": [
+        f"../examples/{name}"
+        for name in ("basics", "training", "uncertainty", "science", "tables", "deployment")
+    ]
+    + ["*"],
     "within_subsection_order": "FileNameSortKey",
     "write_computation_times": False,
 }

@@ -120,9 +120,8 @@ for n, net in zip(hidden, nets, strict=True):
     for weights in ["float32", "int8"]:
         outputs = run_c(library, f"digits_{n}_{weights}", inputs) if library else expected
         difference = np.abs(outputs - expected).max()
-        print(
-            f"{n:6}  {weights:7} {flash[n, weights]:8,}    {accuracy[n, weights]:.3f}  {difference:.0e}"
-        )
+        score = accuracy[n, weights] = np.mean(outputs.argmax(axis=1) == y_test[:1000])
+        print(f"{n:6}  {weights:7} {flash[n, weights]:8,}    {score:.3f}  {difference:.0e}")
 if library is None:
     print("no C compiler: accuracy of Python")
 
