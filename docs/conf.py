@@ -77,6 +77,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": ["auto_examples"],
     "filename_pattern": r"/plot_",
     "abort_on_example_error": True,
+    "capture_repr": ("_repr_html_",),  # not the texts and lists that plotting functions return
     "download_all_examples": False,
     "image_scrapers": ("matplotlib",),
     "matplotlib_animations": False,

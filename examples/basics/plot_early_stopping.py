@@ -2,8 +2,8 @@
 Learning curves and early stopping
 ==================================
 
-The loss of the training data always falls. The loss of other data falls at first, and then rises,
-when the network learns the noise of its training samples. This example provokes that, stops at the
+The loss of the training data keeps falling. The loss of other data falls at first, and then rises
+as the network learns the noise of its training samples. This example provokes that, stops at the
 best epoch, and compares two remedies: dropout and weight decay.
 """
 
@@ -30,7 +30,7 @@ y = np.where(is_wrong, rng.integers(10, size=len(y)), y)
 # %%
 # Without stopping
 # ----------------
-# ``fit`` returns a history with a list for each quantity. ``plot.learning_curve`` draws it and
+# ``fit`` returns a history with a list for each quantity. `cmlp.plot.learning_curve` draws it and
 # marks the best epoch of the validation data.
 
 
@@ -66,8 +66,8 @@ axes[1].set_title("accuracy: wrong labels are learned last")
 # With early stopping
 # -------------------
 # ``early_stopping=8`` ends training after 8 epochs without a lower validation loss and restores the
-# parameters of the best epoch. ``EarlyStopping`` has further options, and monitors other
-# quantities.
+# parameters of the best epoch. `~cmlp.callbacks.EarlyStopping` has further options, and monitors
+# other quantities.
 
 net, stopped = train(early_stopping=8)
 print(f"{len(stopped['loss'])} epochs, test accuracy {net.score(X_test, y_test):.4f}")

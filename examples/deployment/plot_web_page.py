@@ -2,9 +2,9 @@
 A network in a web page
 =======================
 
-``net.to_html`` writes a network as one HTML file that runs it in JavaScript: it needs no server, no
-toolchain and no network access. Draw a digit on the page below; it shows the probabilities and the
-outputs of the hidden layers while you draw. :doc:`/web` has the details.
+`net.to_html <cmlp.Network.to_html>` writes a network as one HTML file that runs it in JavaScript:
+it needs no server, no toolchain and no network access. Draw a digit on the page below; it shows the
+probabilities and the outputs of the hidden layers while you draw. :doc:`/web` has the details.
 """
 
 import html
@@ -90,12 +90,14 @@ for row, index in zip(axes, shown, strict=True):
         ax.set(xticks=[], yticks=[])
 for ax, title in zip(axes[0], ["image", "64 units", "32 units", "probabilities"], strict=True):
     ax.set_title(title)
+plt.show()
 
 # %%
 # Tables
 # ------
-# For a network of a few numbers, ``kind="table"`` makes a page of sliders. ``net.fold_scaler``
-# folds a scaler into the first layer, so that the page takes centimeters.
+# For a network of a few numbers, ``kind="table"`` makes a page of sliders. `net.fold_scaler
+# <cmlp.Network.fold_scaler>` folds a scaler into the first layer, so that the page takes
+# centimeters.
 
 iris = load_iris()
 scaler = StandardScaler().fit(iris.data)

@@ -1,10 +1,10 @@
 """
-Saliency, and images made to mislead
+Saliency maps and adversarial images
 ====================================
 
-``net.input_gradient`` returns the derivative of an output with respect to each pixel. It shows
-which pixels a decision depends on; a small step along it changes the decision, though the image
-looks the same to us (Goodfellow, Shlens and Szegedy, `arXiv:1412.6572
+`net.input_gradient <cmlp.Network.input_gradient>` returns the derivative of an output with respect
+to each pixel. It shows which pixels a decision depends on; a small step along it changes the
+decision, though the image looks the same to us (Goodfellow, Shlens and Szegedy, `arXiv:1412.6572
 <https://arxiv.org/abs/1412.6572>`_). This example draws both, and trains a network on such images,
 which makes it more robust.
 """
@@ -50,9 +50,9 @@ draw_saliency(net, "ink that raises (red) or lowers (blue) the probability of th
 # %%
 # The fast gradient sign method
 # -----------------------------
-# Every pixel moves by the same small amount, in the direction that increases the loss. ``net.vjp``
-# backpropagates any gradient with respect to the outputs; the cross-entropy has the
-# gradient -1/p with respect to the probability p of the true class, and 0 otherwise.
+# Every pixel moves by the same small amount, in the direction that increases the loss. `net.vjp
+# <cmlp.Network.vjp>` backpropagates any gradient with respect to the outputs; the cross-entropy has
+# the gradient -1/p with respect to the probability p of the true class, and 0 otherwise.
 
 
 def get_loss_gradient(net, X, y):
@@ -89,9 +89,9 @@ figure.suptitle(f"predictions before and after a change of each pixel by {size}"
 # %%
 # Training on such images
 # -----------------------
-# For each batch, ``net.gradient`` returns the gradient of the loss at changed images, and
-# ``net.apply`` takes an optimizer's step with it. The robust network pays for it with some accuracy
-# on unchanged images.
+# For each batch, `net.gradient <cmlp.Network.gradient>` returns the gradient of the loss at changed
+# images, and `net.apply <cmlp.Network.apply>` takes an optimizer's step with it. The robust network
+# pays for it with some accuracy on unchanged images.
 
 robust = Network([784, 128, 10], activation="relu", loss="cross_entropy", seed=0)
 rng = np.random.default_rng(0)

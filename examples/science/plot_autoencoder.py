@@ -1,6 +1,6 @@
 """
-An autoencoder with two numbers in the middle
-=============================================
+An autoencoder with a layer of two units
+========================================
 
 An autoencoder is a network whose targets are its inputs. If one of its layers is narrow, the
 network has to describe each image by a few numbers. With two of them, the descriptions can be
@@ -38,8 +38,8 @@ print(f"loss per pixel: {history['loss'][0] / 784:.4f} in the first epoch, "
 # %%
 # The two halves
 # --------------
-# ``net.transform(X, layer=2)`` returns the outputs of the narrow layer. ``Network.from_layers``
-# makes a network of the layers above it: the decoder.
+# ``net.transform(X, layer=2)`` returns the outputs of the narrow layer. `Network.from_layers
+# <cmlp.Network.from_layers>` makes a network of the layers above it: the decoder.
 
 codes = net.transform(X_test, layer=2)
 decoder = Network.from_layers(net.layers[3:], loss="binary_cross_entropy")

@@ -1,6 +1,6 @@
 r"""
-A fit that obeys a differential equation
-========================================
+A physics-informed fit of an oscillator
+=======================================
 
 Ten noisy measurements do not determine the motion of a damped oscillator. A known law of motion,
 :math:`\ddot u + 2 \gamma \dot u + \omega^2 u = 0`, does so almost completely. This example adds the

@@ -3,10 +3,11 @@ Jacobians of a robot arm
 ========================
 
 A network that has learned how a machine moves can also say how its motion changes with its inputs:
-``net.jacobian`` returns all derivatives of the outputs with respect to the inputs, exact for the
-network, for many samples at once. Here a network learns the forward kinematics of a planar arm with
-three joints. Its Jacobian is compared with the analytic one, and then used in Newton steps that
-find the joint angles for a given position of the hand: inverse kinematics.
+`net.jacobian <cmlp.Network.jacobian>` returns all derivatives of the outputs with respect to the
+inputs, exact for the network, for many samples at once. Here a network learns the forward
+kinematics of a planar arm with three joints. Its Jacobian is compared with the analytic one, and
+then used in Newton steps that find the joint angles for a given position of the hand: inverse
+kinematics.
 """
 
 import matplotlib.pyplot as plt
@@ -82,8 +83,7 @@ figure.supylabel("derivative of the network (m/rad)")
 # Which angles put the hand on a target? There are more angles than coordinates, so each step takes
 # the shortest change that removes the error to first order, by the pseudoinverse of the Jacobian; a
 # small damping keeps it short near singular positions. All targets, points on a circle, are solved
-# at once. The network's steps converge as fast as steps with the formulas, until only the
-# error of the network remains.
+# at once.
 
 turn = np.linspace(0, 2 * np.pi, 60, endpoint=False)
 targets = np.stack([0.1 + 0.55 * np.cos(turn), 1.3 + 0.55 * np.sin(turn)], axis=1)
@@ -118,6 +118,12 @@ ax.plot(0, 0, "ks", markersize=10)
 ax.set(xlabel="x (m)", ylabel="y (m)", aspect="equal", xlim=(-1, 1.2),
        title="found by the network's Jacobians")  # fmt: skip
 ax.legend(loc="lower left")
+
+# %%
+# Convergence
+# -----------
+# The network's steps converge as fast as steps with the formulas, until only the network's error
+# remains.
 
 figure, ax = plt.subplots(figsize=(6.5, 4), layout="constrained")
 for distances, color, label in [(by_network, "C0", "network"), (by_formula, "C2", "formula")]:

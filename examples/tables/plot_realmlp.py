@@ -2,10 +2,10 @@
 A table with categories and missing values
 ==========================================
 
-``RealMLPRegressor`` takes a table as it is: numbers, strings, booleans and missing values. This
-example predicts the rents of flats, compares the result with boosted trees, and inspects the
-network with scikit-learn's tools: how important is each column, and how does the prediction depend
-on it?
+`~cmlp.tabular.RealMLPRegressor` takes a table as it is: numbers, strings, booleans and missing
+values. This example predicts the rents of flats, compares the result with boosted trees, and
+inspects the network with scikit-learn's tools: how important is each column, and how does the
+prediction depend on it?
 """
 
 import matplotlib.pyplot as plt
@@ -92,7 +92,7 @@ ax.set(xlabel="decrease of R² if the column is shuffled", xlim=(0, None))
 # Partial dependence: the mean prediction (thick), and the predictions of single flats (thin), if
 # one column is set to a value. The network finds that flats of about 1965 are the cheapest.
 
-figure, axes = plt.subplots(2, 2, figsize=(9, 6.5), layout="constrained", sharey=True)
+figure, axes = plt.subplots(2, 2, figsize=(9, 6.5), layout="constrained")
 PartialDependenceDisplay.from_estimator(
     model,
     test.dropna().iloc[:60],
@@ -107,7 +107,7 @@ PartialDependenceDisplay.from_estimator(
 for ax in figure.axes:
     if ax.get_legend():
         ax.get_legend().remove()
-    ax.set_ylabel("")
+    ax.set(ylabel="", ylim=(0, 1400))
 figure.supylabel("predicted rent")
 plt.show()
 

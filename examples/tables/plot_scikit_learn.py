@@ -2,7 +2,7 @@
 Pipelines and searches of scikit-learn
 ======================================
 
-The estimators of ``cmlp.sklearn`` replace ``MLPClassifier`` and ``MLPRegressor`` of scikit-learn:
+The estimators of `cmlp.sklearn` replace ``MLPClassifier`` and ``MLPRegressor`` of scikit-learn:
 one import changes, the numbers remain, and training takes a fraction of the time. This example
 trains both in the same pipeline, and then searches learning rate, layers and dropout of a network
 by scikit-learn's tools.
@@ -31,8 +31,8 @@ X, y = load_digits(return_X_y=True)
 X, X_test, y, y_test = train_test_split(X, y, random_state=0)
 
 # %%
-# The same numbers, sooner
-# ------------------------
+# The same numbers in less time
+# -----------------------------
 # Both estimators have the same arguments and, with the same seed, the same initial weights, order
 # of samples and loss in each epoch.
 

@@ -1,11 +1,11 @@
 """
-Fewer bits: bfloat16 and 8-bit integers
-=======================================
+bfloat16 and 8-bit integers
+===========================
 
 A network rarely needs 32 bits. ``compute_dtype="bfloat16"`` trains with products of 16-bit numbers,
-and ``net.quantize`` makes a network of 8-bit integers from a trained one. Both are faster on CPUs
-with the instructions for it. This example compares accuracy, files and weights, and shows how few
-bits would be enough.
+and `net.quantize <cmlp.Network.quantize>` makes a network of 8-bit integers from a trained one.
+Both are faster on CPUs with the instructions for it. This example compares accuracy, files and
+weights, and shows how few bits would be enough.
 """
 
 import functools

@@ -32,8 +32,8 @@ validation = datasets.make_digits(2_000, seed=1)
 # %%
 # 64 networks
 # -----------
-# ``fit_many`` trains them on all cores and prepares the data once; here each has an optimizer of
-# its own. All begin with the same parameters and see the samples in the same order.
+# `~cmlp.fit_many` trains them on all cores and prepares the data once; here each has an optimizer
+# of its own. All begin with the same parameters and see the samples in the same order.
 
 optimizers = {
     "SGD": SGD,

@@ -52,9 +52,9 @@ history = train(complete)
 # %%
 # With an interruption
 # --------------------
-# ``Checkpoint`` writes the network, the state of the optimizer, the position in the epoch and the
-# history to one file, here every 100 steps and at the interruption. A callback simulates Ctrl-C in
-# the middle of epoch 12.
+# `~cmlp.callbacks.Checkpoint` writes the network, the state of the optimizer, the position in the
+# epoch and the history to one file, here every 100 steps and at the interruption. A callback
+# simulates Ctrl-C in the middle of epoch 12.
 
 
 class Interrupt(Callback):
@@ -80,9 +80,9 @@ print(f"checkpoint of {path.stat().st_size / 1e6:.2f} MB")
 # %%
 # Resume
 # ------
-# ``Network.resume`` reads the checkpoint, as another process would after a power failure; ``fit``
-# with the same arguments, callbacks included, continues in the middle of the epoch. For comparison,
-# ``Network.load`` reads the parameters alone.
+# `Network.resume <cmlp.Network.resume>` reads the checkpoint, as another process would after a
+# power failure; ``fit`` with the same arguments, callbacks included, continues in the middle of the
+# epoch. For comparison, `Network.load <cmlp.Network.load>` reads the parameters alone.
 
 restarted = Network.load(path)
 resumed = Network.resume(path)

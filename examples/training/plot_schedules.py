@@ -1,10 +1,10 @@
 """
-A learning rate, and how it changes
-===================================
+Learning rate range test and schedules
+======================================
 
-The learning rate is the first hyper-parameter to choose. ``find_learning_rate`` suggests one from a
-short run with rising rates; a schedule lowers it while training. This example draws both, and
-compares schedules on a regression.
+The learning rate is the first hyper-parameter to choose. `~cmlp.find_learning_rate` suggests one
+from a short run with rising rates; a schedule lowers it while training. This example draws both,
+and compares schedules on a regression.
 """
 
 import matplotlib.pyplot as plt
@@ -41,7 +41,7 @@ ax.set_title("learning rate range test")
 # ---------
 # A schedule multiplies the optimizer's learning rate by a factor in each step. A function of (step,
 # epoch), both counted from 0, is a schedule too. ``history["lr"]`` has the learning rate of the
-# last step of each epoch. ``fit_many`` takes a list with one schedule for each network.
+# last step of each epoch. `~cmlp.fit_many` takes a list with one schedule for each network.
 
 
 def sawtooth(step, epoch):

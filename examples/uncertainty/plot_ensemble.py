@@ -1,12 +1,12 @@
 """
-An ensemble that knows where it has no data
-===========================================
+Ensembles and uncertainty
+=========================
 
 Two uncertainties add up in a prediction: the noise of the targets, which more data do not reduce,
 and the uncertainty of the network's parameters, which is large far from the training data. A
 network that predicts a mean and a variance learns the former; the disagreement of several networks
 estimates the latter (Lakshminarayanan, Pritzel and Blundell, `arXiv:1612.01474
-<https://arxiv.org/abs/1612.01474>`_). ``fit_many`` trains all of them at once.
+<https://arxiv.org/abs/1612.01474>`_). `~cmlp.fit_many` trains all of them at once.
 """
 
 import matplotlib.pyplot as plt
@@ -92,11 +92,11 @@ for name, points in [("with data", x_test[~is_gap]), ("in the gap", x_test[is_ga
     print(f"{name:10}  targets within 2 deviations: one network {single:.2f}, all {covered:.2f}")
 
 # %%
-# Digits that are not digits
-# --------------------------
-# The same works for classifiers. Five networks are trained on digits and then asked about digits
-# that are turned by more and more degrees. The entropy of the mean probabilities rises, as the
-# networks disagree; a single network stays too sure.
+# Rotated digits
+# --------------
+# The same works for classifiers. Five networks are trained on upright digits and then predict
+# rotated ones. They disagree, so that the entropy of their mean probabilities rises; that of the
+# probabilities of a single network is lower.
 
 X, labels = datasets.make_digits(6_000, seed=0)
 classifiers = [

@@ -1,6 +1,6 @@
 """
-Quantiles that do not cross
-===========================
+Quantile regression without crossing
+====================================
 
 A forecast of electricity demand, delivery time or rainfall is of more use with limits: the value
 that is exceeded in 10% of the cases, and in 90%. The pinball loss trains a network to predict such
@@ -73,8 +73,8 @@ ax.set(xlabel="hour of the day", ylabel="waiting time (minutes)", xlim=(7, 21), 
 ax.legend(loc="upper left", title="quantiles")
 
 # %%
-# Do the quantiles hold?
-# ----------------------
+# Calibration
+# -----------
 # Of new samples, a fraction q should be below the quantile q.
 
 print("quantiles    :", "  ".join(f"{q:5g}" for q in quantiles))

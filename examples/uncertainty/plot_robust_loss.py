@@ -1,6 +1,6 @@
 """
-A loss of your own
-==================
+A loss in Python: regression with outliers
+==========================================
 
 A loss may be a Python function. Here, sensors report wrong values now and then. The squared error
 follows these outliers; Cauchy's loss, which grows only with the logarithm of the error, does not.
