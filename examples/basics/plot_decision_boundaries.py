@@ -64,9 +64,14 @@ def draw(ax, net, X, y):
     for label, color, marker in [(0, "#4B2991", "o"), (1, "#E08214", "s")]:
         ax.scatter(*X[y == label].T, s=9, c=color, marker=marker, ec="white", lw=0.3)
     ax.text(
-        0.97, 0.03, f"{net.score(X, y):.3f}", transform=ax.transAxes, ha="right", fontsize=9,
+        0.97,
+        0.03,
+        f"{net.score(X, y):.3f}",
+        transform=ax.transAxes,
+        ha="right",
+        fontsize=9,
         bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 2},
-    )  # fmt: skip
+    )
     ax.set(xticks=[], yticks=[], aspect="equal")
 
 

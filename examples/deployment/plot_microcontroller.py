@@ -60,10 +60,17 @@ print((folder / "digits_16_int8.h").read_text())
 # what GCC 12.2 gave.
 
 KNOWN = {
-    (4, "float32"): 13252, (8, "float32"): 25972, (16, "float32"): 51412, (32, "float32"): 102292,
-    (64, "float32"): 204052, (4, "int8"): 3808, (8, "int8"): 7016, (16, "int8"): 13432,
-    (32, "int8"): 26264, (64, "int8"): 51932,
-}  # fmt: skip
+    (4, "float32"): 13252,
+    (8, "float32"): 25972,
+    (16, "float32"): 51412,
+    (32, "float32"): 102292,
+    (64, "float32"): 204052,
+    (4, "int8"): 3808,
+    (8, "int8"): 7016,
+    (16, "int8"): 13432,
+    (32, "int8"): 26264,
+    (64, "int8"): 51932,
+}
 FLAGS = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard", "-Os"]
 
 
@@ -136,8 +143,14 @@ for weights, color, style in [("float32", "C2", "s-"), ("int8", "C0", "o-")]:
     x = [flash[n, weights] for n in hidden]
     ax.plot(x, [accuracy[n, weights] for n in hidden], style, color=color, label=weights)
     for n in hidden:
-        ax.annotate(f"784-{n}-10", (flash[n, weights], accuracy[n, weights]), (6, -12),
-                    textcoords="offset points", fontsize=8, color=color)  # fmt: skip
+        ax.annotate(
+            f"784-{n}-10",
+            (flash[n, weights], accuracy[n, weights]),
+            (6, -12),
+            textcoords="offset points",
+            fontsize=8,
+            color=color,
+        )
 kilobytes = [4, 8, 16, 32, 64, 128, 256]
 ax.set_xscale("log")
 ax.set_xticks([1024 * each for each in kilobytes], [f"{each} kB" for each in kilobytes])

@@ -72,8 +72,7 @@ Page(path, height=1350)
 
 confidence = np.where(net.predict(X_test) == y_test, net.predict_proba(X_test).max(axis=1), np.nan)
 shown = [np.nanargmax(confidence), *np.argsort(confidence)[:2]]
-figure, axes = plt.subplots(3, 4, figsize=(9, 5), layout="constrained",
-                            width_ratios=(1, 1, 0.6, 2))  # fmt: skip
+figure, axes = plt.subplots(3, 4, figsize=(9, 5), layout="constrained", width_ratios=(1, 1, 0.6, 2))
 for row, index in zip(axes, shown, strict=True):
     image = X_test[index : index + 1]
     row[0].imshow(image[0], cmap="gray_r")

@@ -79,8 +79,9 @@ for (top, bottom), row in zip(axes.T, chosen, strict=True):
     for ax, images, p in [(top, X_test, before), (bottom, misled, after)]:
         ax.imshow(images[row].reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
         right = p[row].argmax() == y_test[row]
-        ax.set_title(f"{p[row].argmax()}  ({p[row].max():.0%})", fontsize=11,
-                     color="C0" if right else "C2")  # fmt: skip
+        ax.set_title(
+            f"{p[row].argmax()}  ({p[row].max():.0%})", fontsize=11, color="C0" if right else "C2"
+        )
         ax.set_axis_off()
 figure.suptitle(f"predictions before and after a change of each pixel by {size}")
 

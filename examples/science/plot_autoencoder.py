@@ -32,8 +32,10 @@ net = Network(
     seed=0,
 )
 history = net.fit(X, targets, epochs=25, batch_size=128, optimizer=Adam(3e-3), schedule="cosine")
-print(f"loss per pixel: {history['loss'][0] / 784:.4f} in the first epoch, "
-      f"{history['loss'][-1] / 784:.4f} in the last one")  # fmt: skip
+print(
+    f"loss per pixel: {history['loss'][0] / 784:.4f} in the first epoch, "
+    f"{history['loss'][-1] / 784:.4f} in the last one"
+)
 
 # %%
 # The two halves
@@ -56,12 +58,29 @@ figure, ax = plt.subplots(figsize=(7, 6), layout="constrained")
 for digit in range(10):
     chosen = codes[y_test == digit]
     ax.scatter(*chosen.T, s=5, color=colors[digit], linewidths=0)
-    ax.text(*np.median(chosen, axis=0), str(digit), fontsize=14, weight="bold",
-                 ha="center", va="center", color="black",
-                 bbox={"boxstyle": "circle,pad=0.15", "facecolor": "white", "alpha": 0.8,
-                       "edgecolor": colors[digit]})  # fmt: skip
-ax.set(xlim=(-1, 1), ylim=(-1, 1), title="codes of test images", aspect="equal",
-       xlabel="first unit", ylabel="second unit")  # fmt: skip
+    ax.text(
+        *np.median(chosen, axis=0),
+        str(digit),
+        fontsize=14,
+        weight="bold",
+        ha="center",
+        va="center",
+        color="black",
+        bbox={
+            "boxstyle": "circle,pad=0.15",
+            "facecolor": "white",
+            "alpha": 0.8,
+            "edgecolor": colors[digit],
+        },
+    )
+ax.set(
+    xlim=(-1, 1),
+    ylim=(-1, 1),
+    title="codes of test images",
+    aspect="equal",
+    xlabel="first unit",
+    ylabel="second unit",
+)
 
 # %%
 # The decoder at the points of a grid

@@ -86,12 +86,14 @@ for name, factor, epochs in [("measurements", 0.0, 1000), ("with the law", 3.0, 
 # Without the law, the network passes through the measurements and is free elsewhere. With it, ten
 # values determine the motion beyond the last of them.
 
-figure, axes = plt.subplots(2, 1, figsize=(9, 6.5), sharex=True, layout="constrained",
-                            height_ratios=(2, 1))  # fmt: skip
+figure, axes = plt.subplots(
+    2, 1, figsize=(9, 6.5), sharex=True, layout="constrained", height_ratios=(2, 1)
+)
 axes[0].plot(times, motion, "k--", label="truth")
 axes[0].plot(times, fits["measurements"], color="C2", label="measurements only")
-axes[0].plot(times, fits["with the law"], color="C0", linewidth=2,
-             label="measurements and the law of motion")  # fmt: skip
+axes[0].plot(
+    times, fits["with the law"], color="C0", linewidth=2, label="measurements and the law of motion"
+)
 axes[0].plot(times[measured], values, "o", color="black", label="measurements", zorder=3)
 axes[0].set(ylabel="displacement", ylim=(-1.6, 1.6))
 axes[0].legend(loc="upper right", ncols=2, fontsize=9)

@@ -115,8 +115,13 @@ for color, joints in zip(colors, get_joints(found)[::5], strict=True):
 ax.plot(*np.vstack([targets, targets[:1]]).T, color="C2", linewidth=2, label="targets")
 ax.plot(*get_joints(start[None])[0].T, "o--", color="gray", label="start")
 ax.plot(0, 0, "ks", markersize=10)
-ax.set(xlabel="x (m)", ylabel="y (m)", aspect="equal", xlim=(-1, 1.2),
-       title="found by the network's Jacobians")  # fmt: skip
+ax.set(
+    xlabel="x (m)",
+    ylabel="y (m)",
+    aspect="equal",
+    xlim=(-1, 1.2),
+    title="found by the network's Jacobians",
+)
 ax.legend(loc="lower left")
 
 # %%

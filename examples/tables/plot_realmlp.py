@@ -82,8 +82,14 @@ axes[0].set_title("training, and the rows held out")
 result = permutation_importance(model, test, rent_test, n_repeats=3, random_state=0)
 order = np.argsort(result.importances_mean)
 figure, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
-ax.barh(table.columns[order], result.importances_mean[order], color="C0",
-        xerr=result.importances_std[order], ecolor="black", capsize=3)  # fmt: skip
+ax.barh(
+    table.columns[order],
+    result.importances_mean[order],
+    color="C0",
+    xerr=result.importances_std[order],
+    ecolor="black",
+    capsize=3,
+)
 ax.set(xlabel="decrease of R² if the column is shuffled", xlim=(0, None))
 
 # %%

@@ -56,8 +56,12 @@ for (name, (seconds, curve)), style in zip(losses.items(), ["s-", "o-"], strict=
     times = np.linspace(0, seconds, len(curve) + 1)[1:]
     color = "C2" if name == "sklearn" else "C0"
     ax.plot(times, curve, style, markersize=4, color=color, label=name)
-ax.set(xlabel="seconds of training", ylabel="training loss", yscale="log",
-       title="25 epochs of the same computation")  # fmt: skip
+ax.set(
+    xlabel="seconds of training",
+    ylabel="training loss",
+    yscale="log",
+    title="25 epochs of the same computation",
+)
 ax.legend()
 
 # %%
@@ -115,9 +119,20 @@ for sizes, marker in [((32,), "o"), ((128,), "s"), ((128, 64), "^")]:
         label="-".join(map(str, sizes)),
     )
 figure.colorbar(points, ticks=[0, 0.2, 0.5], label="dropout")
-ax.scatter(rates[search.best_index_], search.best_score_, s=260, facecolors="none",
-           edgecolors="C2", linewidths=2, label="best")  # fmt: skip
-ax.set(xscale="log", xlabel="learning rate", ylabel="accuracy in cross-validation",
-       title="24 candidates, three folds each")  # fmt: skip
+ax.scatter(
+    rates[search.best_index_],
+    search.best_score_,
+    s=260,
+    facecolors="none",
+    edgecolors="C2",
+    linewidths=2,
+    label="best",
+)
+ax.set(
+    xscale="log",
+    xlabel="learning rate",
+    ylabel="accuracy in cross-validation",
+    title="24 candidates, three folds each",
+)
 ax.legend(title="hidden layers", loc="lower center")
 plt.show()

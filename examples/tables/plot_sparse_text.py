@@ -49,8 +49,11 @@ def write_texts(n):
     texts = []
     for label in labels:
         other = rng.integers(len(TOPICS))
-        text = [*rng.choice(fillers, size=35, p=frequency), *rng.choice(words[label], size=3),
-                *rng.choice(words[other], size=2)]  # fmt: skip
+        text = [
+            *rng.choice(fillers, size=35, p=frequency),
+            *rng.choice(words[label], size=3),
+            *rng.choice(words[other], size=2),
+        ]
         texts.append(" ".join(text))
     return texts, labels
 

@@ -79,8 +79,12 @@ layer = nets["int8"].layers[1]
 weights = nets["float32"].weight[1]
 integers = layer.weight / np.abs(layer.weight).max(axis=1, keepdims=True) * 127
 axes[1].hist(integers.ravel(), bins=np.arange(-127.5, 128), color="C0")
-axes[1].set(xlabel="integer", ylabel="number of weights", xlim=(-128, 128),
-            title="the weights of the second layer in 8 bits")  # fmt: skip
+axes[1].set(
+    xlabel="integer",
+    ylabel="number of weights",
+    xlim=(-128, 128),
+    title="the weights of the second layer in 8 bits",
+)
 
 # %%
 # How many bits are enough?
@@ -106,8 +110,14 @@ full = nets["float32"].score(X_test, y_test)
 figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.6), layout="constrained")
 axes[0].axhline(full, color="gray", linestyle="--", label="float32")
 axes[0].plot(bits, scores, "o-", color="C0", label="rounded weights")
-axes[0].plot(8, nets["int8"].score(X_test, y_test), "s", color="C2", markersize=9,
-             label="quantize(): activations in 8 bits too")  # fmt: skip
+axes[0].plot(
+    8,
+    nets["int8"].score(X_test, y_test),
+    "s",
+    color="C2",
+    markersize=9,
+    label="quantize(): activations in 8 bits too",
+)
 axes[0].set(xlabel="bits per weight", ylabel="test accuracy", xticks=bits)
 axes[0].legend(loc="lower right")
 unit = np.sort(nets["float32"].weight[0][0])

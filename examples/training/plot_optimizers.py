@@ -87,12 +87,18 @@ for name, color, dash in zip(optimizers, colors, dashes, strict=True):
     axes[0].plot(epochs, history["loss"], dash, color=color, label=label)
     axes[1].plot(rates, accuracy[name], dash, color=color, label=name)
     default = optimizers[name]().lr if name != "SGD, momentum 0.9" else 0.1
-    axes[1].plot(default, np.interp(np.log(default), np.log(rates), accuracy[name]), "o",
-                 color=color)  # fmt: skip
+    axes[1].plot(
+        default, np.interp(np.log(default), np.log(rates), accuracy[name]), "o", color=color
+    )
 axes[0].plot(epochs, full_batch["loss"], ":", color="black", label="L-BFGS, iterations")
 axes[0].set(xlabel="epoch", ylabel="training loss", yscale="log", title="at the best learning rate")
-axes[1].set(xlabel="learning rate", ylabel="validation accuracy", xscale="log", ylim=(0.5, 1),
-            title="after 15 epochs")  # fmt: skip
+axes[1].set(
+    xlabel="learning rate",
+    ylabel="validation accuracy",
+    xscale="log",
+    ylim=(0.5, 1),
+    title="after 15 epochs",
+)
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 for name, (lr, history) in best.items():

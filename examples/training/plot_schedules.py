@@ -75,8 +75,7 @@ histories = fit_many(
 
 # sphinx_gallery_thumbnail_number = 2
 epochs = np.arange(1, EPOCHS + 1)
-figure, axes = plt.subplots(3, 3, figsize=(10, 7.5), sharex=True, sharey=True,
-                            layout="constrained")  # fmt: skip
+figure, axes = plt.subplots(3, 3, figsize=(10, 7.5), sharex=True, sharey=True, layout="constrained")
 for ax, name, history in zip(axes.flat, choices, histories, strict=True):
     ax.fill_between(epochs, np.array(history["lr"]) / 5e-3, color="C0", alpha=0.25, linewidth=0)
     ax.plot(epochs, np.array(history["lr"]) / 5e-3, color="C0")
@@ -84,8 +83,9 @@ for ax, name, history in zip(axes.flat, choices, histories, strict=True):
     right = ax.twinx()
     right.plot(epochs, history["val_loss"], color="C2")
     right.set(ylim=(0, 0.15), yticks=[0, 0.05, 0.1, 0.15])
-    right.text(0.97, 0.9, f"{history['val_loss'][-1]:.4f}", transform=ax.transAxes, ha="right",
-               color="C2")  # fmt: skip
+    right.text(
+        0.97, 0.9, f"{history['val_loss'][-1]:.4f}", transform=ax.transAxes, ha="right", color="C2"
+    )
     right.spines["right"].set_visible(True)
     if ax in axes[:, 2]:
         right.set_ylabel("validation loss", color="C2")

@@ -44,8 +44,9 @@ y = truth(x) + noise(x) * rng.normal(size=x.shape)
 # divided by 2, about its standard deviation.
 
 nets = [Network([1, 64, 64, 2], activation="gelu", loss="gaussian_nll", seed=s) for s in range(10)]
-histories = fit_many(nets, x[:, None] / 2, y, epochs=300, batch_size=32, optimizer=Adam(3e-3),
-                     schedule="cosine")  # fmt: skip
+histories = fit_many(
+    nets, x[:, None] / 2, y, epochs=300, batch_size=32, optimizer=Adam(3e-3), schedule="cosine"
+)
 
 grid = np.linspace(-5.5, 5.5, 400)
 means, deviations = np.stack(
@@ -61,13 +62,28 @@ aleatoric = (deviations**2).mean(axis=0)
 epistemic = means.var(axis=0)
 total = np.sqrt(aleatoric + epistemic)
 
-figure, axes = plt.subplots(2, 1, figsize=(8, 7), height_ratios=(2, 1), sharex=True,
-                            layout="constrained")  # fmt: skip
-axes[0].fill_between(grid, mean - 2 * total, mean + 2 * total, color="C0", alpha=0.18, lw=0,
-                     label="mean ± 2 total standard deviations")  # fmt: skip
+figure, axes = plt.subplots(
+    2, 1, figsize=(8, 7), height_ratios=(2, 1), sharex=True, layout="constrained"
+)
+axes[0].fill_between(
+    grid,
+    mean - 2 * total,
+    mean + 2 * total,
+    color="C0",
+    alpha=0.18,
+    lw=0,
+    label="mean ± 2 total standard deviations",
+)
 noisy = np.sqrt(aleatoric)
-axes[0].fill_between(grid, mean - 2 * noisy, mean + 2 * noisy, color="C0", alpha=0.25, lw=0,
-                     label="mean ± 2 of the noise alone")  # fmt: skip
+axes[0].fill_between(
+    grid,
+    mean - 2 * noisy,
+    mean + 2 * noisy,
+    color="C0",
+    alpha=0.25,
+    lw=0,
+    label="mean ± 2 of the noise alone",
+)
 axes[0].plot(grid, means.T, color="C0", alpha=0.35, linewidth=0.7)
 axes[0].plot(grid, mean, color="C0", label="mean of 10 networks")
 axes[0].plot(grid, truth(grid), color="black", linestyle="--", label="truth")

@@ -47,12 +47,21 @@ free = Network([1, 64, 64, 7], activation="silu", loss=losses.pinball(quantiles)
 ordered = Network(
     [1, 64, 64, 7], activation="silu", loss=losses.pinball(quantiles, non_crossing=True), seed=0
 )
-fit_many([free, ordered], to_inputs(hour), wait, epochs=150, batch_size=32,
-         optimizer=Adam(3e-3), schedule="cosine")  # fmt: skip
+fit_many(
+    [free, ordered],
+    to_inputs(hour),
+    wait,
+    epochs=150,
+    batch_size=32,
+    optimizer=Adam(3e-3),
+    schedule="cosine",
+)
 
 grid = np.linspace(5, 23, 500)  # also hours that the data do not have
-curves = {"independent": free.predict(to_inputs(grid)),
-          "non-crossing": ordered.predict(to_inputs(grid))}  # fmt: skip
+curves = {
+    "independent": free.predict(to_inputs(grid)),
+    "non-crossing": ordered.predict(to_inputs(grid)),
+}
 for name, values in curves.items():
     print(f"{name:13}: {np.mean(np.diff(values, axis=1) < 0):.1%} of neighboring quantiles cross")
 
@@ -66,8 +75,9 @@ figure, ax = plt.subplots(figsize=(8, 5), layout="constrained")
 ax.scatter(hour, wait, s=6, color="gray", alpha=0.6, linewidths=0, label="training data")
 for low, high, alpha in [(0, 6, 0.18), (1, 5, 0.22), (2, 4, 0.3)]:
     label = f"{quantiles[low]:g} to {quantiles[high]:g}"
-    ax.fill_between(grid, values[:, low], values[:, high], color="C0", alpha=alpha, lw=0,
-                    label=label)  # fmt: skip
+    ax.fill_between(
+        grid, values[:, low], values[:, high], color="C0", alpha=alpha, lw=0, label=label
+    )
 ax.plot(grid, values[:, 3], color="C2", linewidth=2, label="median")
 ax.set(xlabel="hour of the day", ylabel="waiting time (minutes)", xlim=(7, 21), ylim=(0, 35))
 ax.legend(loc="upper left", title="quantiles")
@@ -85,16 +95,21 @@ for name, net, style in [("independent", free, "s--"), ("non-crossing", ordered,
     print(f"{name:13}:", "  ".join(f"{fraction:.3f}" for fraction in below))
     axes[0].plot(quantiles, below, style, label=name, color="C0" if net is ordered else "C2")
 axes[0].plot([0, 1], [0, 1], color="gray", linewidth=1, zorder=0)
-axes[0].set(xlabel="quantile", ylabel="fraction of new samples below", aspect="equal",
-            title="calibration")  # fmt: skip
+axes[0].set(
+    xlabel="quantile", ylabel="fraction of new samples below", aspect="equal", title="calibration"
+)
 axes[0].legend()
 for name, color in [("independent", "C2"), ("non-crossing", "C0")]:
     axes[1].plot(grid, curves[name], color=color, linewidth=1.3)
     axes[1].plot([], [], color=color, label=name)
 axes[1].axvspan(5, 7, color="gray", alpha=0.2, lw=0)
 axes[1].axvspan(21, 23, color="gray", alpha=0.2, lw=0, label="no training data")
-axes[1].set(xlabel="hour of the day", ylabel="waiting time (minutes)", xlim=(5, 23),
-            title="quantiles, also beyond the data")  # fmt: skip
+axes[1].set(
+    xlabel="hour of the day",
+    ylabel="waiting time (minutes)",
+    xlim=(5, 23),
+    title="quantiles, also beyond the data",
+)
 axes[1].legend(loc="upper left")
 plt.show()
 
