@@ -548,7 +548,7 @@ def test_the_previous_checkpoint_is_replaced_by_a_complete_one(tmp_path, monkeyp
             source.unlink(missing_ok=True)
             source.write_text(text)
             for _ in range(2):
-                callbacks.link_or_copy(source, str(destination))
+                callbacks.checkpoint.link_or_copy(source, str(destination))
                 assert (source.read_text(), destination.read_text()) == (text, text)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["run.1.npz", "run.npz"]
 

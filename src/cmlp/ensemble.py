@@ -65,6 +65,16 @@ def fit_many(networks, X, y, *, sparse="auto", threads=None, return_exceptions=F
         If an argument does not fit; no network has been trained.
     TrainingDiverged, KeyboardInterrupt
         As in `Network.fit`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cmlp import Network, datasets, fit_many
+    >>> X, y = datasets.make_digits(2000, seed=0)
+    >>> nets = [Network([784, 32, 10], loss="cross_entropy", seed=seed) for seed in range(3)]
+    >>> histories = fit_many(nets, X, y, epochs=2)
+    >>> np.mean([net.predict_proba(X[:4]) for net in nets], axis=0).shape
+    (4, 10)
     """
     networks = list(networks)
     for network in networks:

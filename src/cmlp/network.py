@@ -29,6 +29,8 @@ class Network(
 ):  # fmt: skip
     """A multilayer perceptron.
 
+    A subclass may have attributes of its own; other assignments raise AttributeError.
+
     Parameters
     ----------
     sizes : sequence of int
@@ -123,8 +125,6 @@ class Network(
     seed : int
     state : ModelState
         All data of the network, for formats, callbacks and tools.
-
-    A subclass may have attributes of its own; other assignments raise AttributeError.
 
     Raises
     ------
@@ -344,6 +344,17 @@ class Network(
             If the loss of a batch, or a parameter at the end of an epoch, is not finite.
         KeyboardInterrupt
             On Ctrl-C, between two steps; the network is consistent.
+
+        Examples
+        --------
+        >>> from cmlp import Adam, Network, datasets
+        >>> X, y = datasets.make_digits(2000, seed=0)
+        >>> net = Network([784, 64, 10], activation="relu", loss="cross_entropy", seed=0)
+        >>> history = net.fit(X, y, epochs=3, optimizer=Adam(), validation_split=0.2)
+        >>> len(history["val_accuracy"])
+        3
+        >>> bool(net.score(X, y) > 0.8)
+        True
         """
         arguments = locals()
         with prepare_on_ranks(comm, reproducible) as exchange:

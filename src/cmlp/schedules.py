@@ -38,6 +38,11 @@ from cmlp._utils.validation import (
 )
 from cmlp.metrics import check_mode, check_monitor, get_minimized_value, is_minimized
 
+__all__ = [
+    "Constant", "Cosine", "CosineLog", "Exponential", "FlatCosine", "InverseScaling", "OneCycle",
+    "Polynomial", "ReduceOnPlateau", "Schedule", "Step",
+]  # fmt: skip
+
 
 def check_cycles(argument, value):
     """Raise unless `value` is an integer from 1 to 30."""
@@ -82,7 +87,12 @@ class Schedule(Record):
         return self
 
     def observe(self, record):
-        """Process the record of a finished epoch, a dict from quantity to float."""
+        """Process the record of a finished epoch.
+
+        Parameters
+        ----------
+        record : dict of str to float
+        """
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -1,7 +1,8 @@
-"""Run the fenced code blocks of a Markdown page in order, as written, in the current directory.
+"""Run the fenced code blocks of a Markdown page in order, as written.
 
-``python tests/docs/blocks.py docs/cli.md``; the exit code is 0, 1 (a block failed) or 77 (blocks
-were left out because a package is missing).
+``python tests/docs/blocks.py PAGE [DIRECTORY]`` runs them in the directory, by default in a new one
+that is removed. The exit code is 0, 1 (a block failed) or 77 (blocks were left out because a
+package is missing).
 
 ========================  ======================================================================
 block                     what happens
@@ -176,31 +177,37 @@ def make_commands(directory):
     return f"{directory}{os.pathsep}{Path(python).parent}"
 
 
-def run_page(path):
+def run_page(path, directory=None):
     """Run the blocks of a page; return the exit code."""
     path = Path(path).resolve()
     blocks = parse_blocks(path.read_text(encoding="utf-8"))
     left_out = False
-    with tempfile.TemporaryDirectory() as directory:
-        page = Page(str(path), make_commands(directory))
-        for block in blocks:
-            start = time.perf_counter()
-            try:
-                left_out |= not page.run(block)
-            except BaseException:
-                traceback.print_exc()
-                print(f"{path}:{block.line}: this block failed", file=sys.stderr)
-                return 1
-            seconds = time.perf_counter() - start
-            if seconds > 1:
-                print(f"{path.name}:{block.line}: {seconds:.1f} s")
+    with tempfile.TemporaryDirectory() as temporary:
+        page = Page(str(path), make_commands(temporary))
+        with contextlib.chdir(directory or temporary):
+            for block in blocks:
+                start = time.perf_counter()
+                try:
+                    left_out |= not page.run(block)
+                except BaseException:
+                    traceback.print_exc()
+                    print(f"{path}:{block.line}: this block failed", file=sys.stderr)
+                    return 1
+                seconds = time.perf_counter() - start
+                if seconds > 1:
+                    print(f"{path.name}:{block.line}: {seconds:.1f} s")
     return LEFT_OUT if left_out else 0
 
 
 if __name__ == "__main__":
     os.environ.setdefault("MPLBACKEND", "Agg")
     warnings.simplefilter("error")
+    # Those that Python hides, which concern the authors of other packages.
+    for category in (DeprecationWarning, PendingDeprecationWarning):
+        warnings.simplefilter("ignore", category)
+        warnings.filterwarnings("error", category=category, module=r"(__main__|cmlp)\b")
+    warnings.filterwarnings("ignore", module=r"mlflow\b")  # of its own code
     # Jupyter or a window would show the figures.
     warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
-    sys.path[0] = os.getcwd()
-    sys.exit(run_page(sys.argv[1]))
+    sys.path[0] = ""
+    sys.exit(run_page(*sys.argv[1:]))
