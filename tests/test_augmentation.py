@@ -338,6 +338,6 @@ def test_an_error_of_the_thread_is_raised_by_fit(digits, monkeypatch):
     def fail(*arguments):
         raise MemoryError("no memory")
 
-    monkeypatch.setattr(images, "distort", fail)
+    monkeypatch.setattr(images, "start_drawing", fail)
     with pytest.raises(MemoryError, match="no memory"):
         make_network().fit(images, y)

@@ -16,6 +16,15 @@ class Distorter:
         fill: float,
         filters: tuple[NDArray[float32], NDArray[float32]] | None,
     ) -> None: ...
-    def draw(
-        self, rows: Rows, index: NDArray[uint32], seed: int, epoch: int, out: Rows, threads: int
+
+class Drawing:
+    def __init__(
+        self,
+        distorter: Distorter,
+        rows: Rows,
+        index: NDArray[uint32],
+        seed: int,
+        epoch: int,
+        out: Rows,
     ) -> None: ...
+    def run(self, threads: int = 1) -> None: ...

@@ -11,30 +11,40 @@ from cmlp._core.kernels cimport (
 from cmlp._core.pool cimport Range, begin_team, cmlp_team, end_team, run_phase, split_range
 
 
-cdef struct Drawing:
+cdef extern from "claims.h" nogil:
+    int64_t claim "cmlp_claim"(int64_t *next) noexcept
+
+
+cdef struct Job:
     const cmlp_kernels *kernels
     const cmlp_distortion *distortion
     const cmlp_rows *rows
     cmlp_rng_key key
-    const uint32_t *index       # (n,), or NULL: all rows
+    const uint32_t *index       # (n,)
     int64_t n                   # number of images
     char *out                   # (n, elements)
     int64_t image_bytes         # size of an image in `out`
+    int64_t blocks, next        # number of blocks of images; the first one that is not claimed
     bint has_no_memory
 
 
-cdef void draw_block(void *arg, int64_t block, int64_t blocks) noexcept nogil:
-    # Phase: distort a share of the images.
-    cdef Drawing *job = <Drawing *> arg
-    cdef Range share = split_range(job.n, 1, block, blocks)
+cdef void draw_blocks(void *arg, int64_t member, int64_t members) noexcept nogil:
+    # Phase: distort blocks of images that nobody has claimed.
+    cdef Job *job = <Job *> arg
     cdef size_t size = job.kernels.distortion_floats(job.distortion) * sizeof(float)
     cdef void *scratch = NULL
+    cdef int64_t block
+    cdef Range share
     if posix_memalign(&scratch, CMLP_PAD, size):
         job.has_no_memory = True
         return
-    job.kernels.distort(
-        job.distortion, &job.key, job.rows, job.index + share.first, share.size,
-        job.out + share.first * job.image_bytes, <float *> scratch)
+    block = claim(&job.next)
+    while block < job.blocks:
+        share = split_range(job.n, 1, block, job.blocks)
+        job.kernels.distort(
+            job.distortion, &job.key, job.rows, job.index + share.first, share.size,
+            job.out + share.first * job.image_bytes, <float *> scratch)
+        block = claim(&job.next)
     free(scratch)
 
 
@@ -80,41 +90,54 @@ cdef class Distorter:
         free(self.smooth_rows)
         free(self.smooth_columns)
 
-    def draw(self, Rows rows not None, const uint32_t[::1] index not None, uint64_t seed,
-             uint32_t epoch, Rows out not None, int threads):
-        """Distort images.
 
-        Parameters
-        ----------
-        rows : Rows
-            All samples, dense.
-        index : ndarray of uint32, shape (n,)
-            The samples to distort, less than the number of rows.
-        seed, epoch : int
-        out : Rows
-            The distorted images, (n, height * width * channels) without gaps between rows, of the
-            type of `rows`. They are overwritten.
-        threads : int
+cdef class Drawing:
+    """Distorted images, which several threads may compute together.
+
+    Parameters
+    ----------
+    distorter : Distorter
+    rows : Rows
+        All samples, dense.
+    index : ndarray of uint32, shape (n,)
+        The samples to distort, less than the number of rows.
+    seed, epoch : int
+    out : Rows
+        The distorted images, (n, height * width * channels) without gaps between rows, of the type
+        of `rows`. They are overwritten.
+    """
+
+    cdef Job job
+    cdef object references      # the arrays that `job` points to
+    cdef const uint32_t[::1] index
+
+    def __init__(self, Distorter distorter not None, Rows rows not None,
+                 const uint32_t[::1] index not None, uint64_t seed, uint32_t epoch,
+                 Rows out not None):
+        cdef Job *job = &self.job
+        self.references, self.index = (distorter, rows, out), index
+        job.kernels, job.distortion = distorter.kernels, &distorter.distortion
+        job.rows, job.key = &rows.view, cmlp_rng_key(seed, epoch, 0)
+        job.n = index.shape[0]
+        job.index = &index[0] if job.n else NULL
+        job.out, job.image_bytes = <char *> out.view.data, out.view.stride
+        job.blocks = (job.n + CMLP_DISTORTION_BLOCK_IMAGES - 1) // CMLP_DISTORTION_BLOCK_IMAGES
+
+    def run(self, int threads=1):
+        """Distort all images that no other thread distorts; return when these are finished.
 
         Raises
         ------
         MemoryError
             If there is no memory for the intermediate arrays.
         """
-        cdef Drawing job
-        cdef int64_t blocks
+        cdef int members = max(1, <int> min(threads, self.job.blocks - self.job.next))
         cdef cmlp_team *team
-        job.kernels, job.distortion, job.rows = self.kernels, &self.distortion, &rows.view
-        job.key = cmlp_rng_key(seed, epoch, 0)
-        job.index, job.n = &index[0] if index.shape[0] else NULL, index.shape[0]
-        job.out, job.image_bytes = <char *> out.view.data, out.view.stride
-        job.has_no_memory = False
-        blocks = (job.n + CMLP_DISTORTION_BLOCK_IMAGES - 1) // CMLP_DISTORTION_BLOCK_IMAGES
         with nogil:
-            team = begin_team(threads) if blocks > 1 else NULL
-            run_phase(team, draw_block, &job, blocks)
+            team = begin_team(members)
+            run_phase(team, draw_blocks, &self.job, members)
             end_team(team)
-        if job.has_no_memory:
+        if self.job.has_no_memory:
             raise MemoryError("cannot allocate the intermediate arrays of distortions")
 
 

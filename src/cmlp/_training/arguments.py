@@ -323,7 +323,9 @@ def make_array_source(state, X, y, options, task_choice, threads):
     common = (
         rows, targets, values, subset, options.batch_size, options.shuffle, options.drop_last
     )  # fmt: skip
-    return ArraySource(*common) if images is None else AugmentedSource(images, *common), validate
+    if images is None:
+        return ArraySource(*common), validate
+    return AugmentedSource(images, *common, threads), validate
 
 
 def make_batch_source(architecture, X, options, task_choice):

@@ -1,7 +1,11 @@
 """Images that are distorted at random in each epoch, and the source that trains on them."""
 
+import os
+import sys
+import threading
 import zlib
 from math import isqrt
+from typing import NamedTuple
 
 import numpy as np
 
@@ -90,15 +94,17 @@ class AugmentedImages:
         epoch = check_integer("epoch", epoch, 0, 2**32 - 1)
         index = resolve_samples(samples, len(self))
         out = np.empty((len(index), self.samples.shape[1]), self.samples.dtype)
-        self.distort(index, epoch, out, resolve_threads(threads))
+        self.start_drawing(index, epoch, out).run(resolve_threads(threads))
         return out.reshape(len(index), *self.shape[1:])
 
-    def distort(self, index, epoch, out, threads):
-        """Write the distorted images `index`, uint32 (n,), to `out` (n, elements)."""
-        if len(index):
-            self._get_distorter().draw(
-                Rows(self.samples), index, self.seed, epoch, Rows(out), threads
-            )
+    def start_drawing(self, index, epoch, out):
+        """Return the `Drawing` of the images `index`, uint32 (n,), to `out` (n, elements)."""
+        # Imported here because few programs need it.
+        from cmlp._core.augmentation import Drawing
+
+        return Drawing(
+            self._get_distorter(), Rows(self.samples), index, self.seed, epoch, Rows(out)
+        )
 
     def describe(self):
         """Return the settings, a dict whose values can be stored in JSON."""
@@ -111,7 +117,6 @@ class AugmentedImages:
 
     def _get_distorter(self):
         if self._distorter is None:
-            # Imported here because few programs need it.
             from cmlp._core.augmentation import Distorter
 
             height, width, channels = self.image_shape
@@ -242,8 +247,40 @@ def make_filter(n, sigma):
     return weights[pixels[:, None] - pixels[None, :] + reach].astype(np.float32)
 
 
+class PreparedChunk(NamedTuple):
+    """A chunk whose images are being distorted.
+
+    Attributes
+    ----------
+    key : tuple of int
+        Seed, epoch, and number of samples of the epoch before the chunk.
+    order : ndarray of uint32, shape (n,)
+    out : ndarray, shape (n, elements)
+        The distorted images.
+    drawing : Drawing
+    future : concurrent.futures.Future
+        Of the thread that distorts.
+    """
+
+    key: tuple
+    order: np.ndarray
+    out: np.ndarray
+    drawing: object
+    future: object
+
+
+def lower_priority():
+    """Give the calling thread the lowest priority, where a thread has one of its own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+
+
 class AugmentedSource(ArraySource):
-    """Augmented images to train on; a thread distorts those of the next chunk.
+    """Augmented images to train on.
+
+    A thread distorts the images of the next chunk while the present one is trained on. It has the
+    lowest priority, as the threads of training wait for each other and must not be interrupted.
+    What it has not finished in time, the threads of training finish.
 
     Parameters
     ----------
@@ -252,26 +289,29 @@ class AugmentedSource(ArraySource):
         The original images; if they are sparse, the distorted ones become sparse too.
     targets, values, subset, batch_size, shuffle, drop_last
         As for `ArraySource`.
+    threads : int
+        Number of threads that train.
     """
 
     has_one_chunk = False
 
-    def __init__(self, images, rows, targets, values, subset, batch_size, shuffle, drop_last):
+    def __init__(self, images, rows, targets, values, subset, batch_size, shuffle, drop_last,
+                 threads):  # fmt: skip
         super().__init__(rows, targets, values, subset, batch_size, shuffle, drop_last)
-        self.images = images
+        self.images, self.threads = images, threads
         self.chunk_samples = max(CHUNK_SAMPLES // batch_size, 1) * batch_size
         # Imported here because it takes a considerable part of the time of `import cmlp`.
         from concurrent.futures import ThreadPoolExecutor
 
-        self._executor = ThreadPoolExecutor(1, "cmlp-augmentation")
-        self._buffers = [None, None]
+        self._executor = ThreadPoolExecutor(1, "cmlp-augmentation", lower_priority)
+        self._buffers = [None, None]  # of the next chunk, and of the one that is trained on
         self._order = None, None  # (seed, epoch), order of the epoch
-        self._next = None, None  # (seed, epoch, first sample), future
+        self._next = None  # the `PreparedChunk` of the next chunk
 
     def chunks(self, seed, epoch):
         """Yield the chunks of an epoch."""
         for first in range(0, self.n_samples, self.chunk_samples):
-            order, rows = self._take(seed, epoch, first)
+            order, rows = self._finish(seed, epoch, first)
             after = first + self.chunk_samples
             is_last = after >= self.n_samples
             self._prepare(seed, epoch + is_last, 0 if is_last else after)
@@ -281,36 +321,37 @@ class AugmentedSource(ArraySource):
                 first // self.batch_size, self.steps,
             )  # fmt: skip
 
-    def _take(self, *key):
-        # Return the order and the rows of a chunk, which usually have been prepared.
-        prepared, future = self._next
-        if prepared != key:
-            if future is not None:
-                future.exception()  # until the buffer is no longer in use
-            self._prepare(*key)
-            future = self._next[1]
-        self._next = None, None
-        return future.result()
-
     def _prepare(self, *key):
-        self._next = key, self._executor.submit(self._distort, *key)
-
-    def _distort(self, seed, epoch, first):
-        if self._order[0] != (seed, epoch):
-            order = self.draw_order(seed, epoch)
-            if order is None:
-                order = np.arange(self.n_samples, dtype=np.uint32)
-            self._order = (seed, epoch), order
-        order = self._order[1][first : first + self.chunk_samples]
-        # The other buffer is trained on.
+        # Begin to distort the images of the chunk (seed, epoch, first sample).
+        seed, epoch, first = key
+        order = self._get_order(seed, epoch)[first : first + self.chunk_samples]
         self._buffers.reverse()
         if self._buffers[0] is None:
             shape = min(self.chunk_samples, self.n_samples), self.images.samples.shape[1]
             self._buffers[0] = np.empty(shape, self.images.samples.dtype)
         out = self._buffers[0][: len(order)]
-        self.images.distort(order, epoch, out, 1)
-        rows = Rows(out)
-        return order, rows.compress() if self.rows.is_sparse else rows
+        drawing = self.images.start_drawing(order, epoch, out)
+        self._next = PreparedChunk(key, order, out, drawing, self._executor.submit(drawing.run))
+
+    def _finish(self, *key):
+        # Return the order and the rows of a chunk, which usually has been prepared.
+        if self._next is None or self._next.key != key:
+            if self._next is not None:
+                self._next.future.exception()  # until its buffer is no longer in use
+            self._prepare(*key)
+        prepared, self._next = self._next, None
+        prepared.drawing.run(self.threads)
+        prepared.future.result()
+        rows = Rows(prepared.out)
+        return prepared.order, rows.compress(self.threads) if self.rows.is_sparse else rows
+
+    def _get_order(self, seed, epoch):
+        if self._order[0] != (seed, epoch):
+            order = self.draw_order(seed, epoch)
+            if order is None:
+                order = np.arange(self.n_samples, dtype=np.uint32)
+            self._order = (seed, epoch), order
+        return self._order[1]
 
     def _select_targets(self, order):
         targets = Targets(self.targets.array[order])
