@@ -311,6 +311,10 @@ def test_controls_of_tables(tmp_path):
     found = read_page(path)[0]["inputs"]
     assert [each.get("value") for each in found] == [5.5, 5.5, 1, 5.5]
     assert found[2]["options"] == ["1", "2", "3"]
+    net.to_html(path, values={"x0": 50, "x1": -2, "x3": 1e308})
+    assert [(each.get("low"), each.get("high")) for each in read_page(path)[0]["inputs"]] == [
+        (-3, 100), (-3, 3), (None, None), (-3, 3),
+    ]  # fmt: skip
     net.to_html(path, ranges=[(0, 1)] * 4, values=[0.5, 0.25, 3, 1.5])
     assert [each["value"] for each in read_page(path)[0]["inputs"]] == [0.5, 0.25, 3, 1.5]
 
