@@ -72,6 +72,8 @@ def spread(argument, given, names, is_item):
     TypeError, ValueError
         If a name is unknown, or the number of items is another one.
     """
+    if isinstance(given, np.ndarray):
+        given = given.tolist()
     if given is None:
         return [None] * len(names)
     if isinstance(given, dict):
@@ -85,7 +87,7 @@ def spread(argument, given, names, is_item):
         return [by_name.get(name) for name in names]
     if is_item(given):
         return [given] * len(names)
-    items = to_list(argument, given, "items")
+    items = to_list(argument, given, "items, one for each input, or a dict")
     if len(items) != len(names):
         raise ValueError(
             f"{argument} must have {len(names)} items, one for each input; got {len(items)}"
@@ -137,7 +139,8 @@ def make_number(name, given_range, value, default_range=None, default_value=None
     TypeError, ValueError
         If a number is not finite, or the range is empty.
     """
-    low, high = check_range(name, given_range or default_range or DEFAULT_RANGE)
+    default_range = default_range or DEFAULT_RANGE
+    low, high = check_range(name, default_range if given_range is None else given_range)
     if value is not None:
         check_finite_number(f"values[{name!r}]", value)
         if given_range is None:

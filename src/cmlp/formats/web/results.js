@@ -277,7 +277,14 @@ class NumberMap {
 /** Read the model of the page. */
 function readModel() {
   const elements = document.querySelectorAll("script.array");
-  const model = new Model(JSON.parse(byId("model").textContent), (i) => elements[i].textContent);
+  const description = JSON.parse(byId("model").textContent);
+  const show = (name) => (name.trim() ? name : "(empty)");
+  description.labels = description.labels.map(show);
+  for (const input of description.inputs ?? []) {
+    input.name = show(input.name);
+    input.options = input.options?.map(show);
+  }
+  const model = new Model(description, (i) => elements[i].textContent);
   for (const element of elements) element.remove(); // the text of a large network takes memory
   return model;
 }
