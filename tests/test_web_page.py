@@ -126,7 +126,7 @@ def make_strokes(digit, rng):
 # Draws strokes by pointer events and returns the outputs and the network's inputs.
 DRAW = """
 const canvas = document.getElementById("drawing");
-canvas.setPointerCapture = () => {}; // there is no pointer that could be captured
+canvas.setPointerCapture = () => {}; // the events have no pointer to capture
 document.getElementById("clear").click();
 const box = canvas.getBoundingClientRect();
 const send = (type, [x, y]) => canvas.dispatchEvent(new PointerEvent(type, {
@@ -484,7 +484,7 @@ def test_results_of_other_tasks(browser, tmp_path):
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves files and records what has been asked for."""
+    """Serves files and records the paths of requests."""
 
     def log_request(self, code="-", size="-"):
         self.server.requests.append(self.path)
