@@ -293,6 +293,26 @@ def test_the_kind_follows_from_options_and_inputs(tmp_path):
     assert find_kind(48, shape=(6, 8)) == "image"
     assert find_kind(49, center=False) == "image"
     assert find_kind(784, kind="table") == "table"
+    net = Network([64, 2], seed=0)
+    net.state.training = {"columns": [f"c{i}" for i in range(64)]}
+    net.to_html(tmp_path / "net.html")
+    assert read_page(tmp_path / "net.html")[0]["kind"] == "table"
+
+
+def test_ranges_of_stored_columns(tmp_path):
+    net = Network([4, 2], seed=0)
+    net.state.training = {
+        "columns": ["a", "b", "c", "d"], "columns_minimum": [0, 5.0, 1e300, -1.7e308],
+        "columns_maximum": [10, 5.0, 1e300, 1.7e308], "columns_mean": [2.04, 5.0, 1e300, 0.0],
+    }  # fmt: skip
+    net.to_html(tmp_path / "net.html")
+    found = read_page(tmp_path / "net.html")[0]["inputs"]
+    assert [(c["low"], c["high"], c["value"]) for c in found] == [
+        (0, 10, 2.05), (4, 6, 5), (-3, 3, 0), (-1, 1, 0),
+    ]  # fmt: skip
+    net.state.training = {"columns": ["a"], "columns_minimum": "x"}  # of a file by someone else
+    net.to_html(tmp_path / "net.html")
+    assert read_page(tmp_path / "net.html")[0]["inputs"][0]["name"] == "x0"
 
 
 def test_controls_of_tables(tmp_path):
@@ -333,6 +353,7 @@ def test_controls_of_tables(tmp_path):
         ({"names": ["\ud800", *range(11)]}, "names must be valid Unicode"),
         ({"ranges": {"y": (0, 1)}}, "ranges must have names of inputs as keys; got 'y'"),
         ({"ranges": [(0, 1)]}, "ranges must have 12 items, one for each input; got 1"),
+        ({"ranges": (0, 5e-324)}, r"ranges\['x0'\] must be \(low, high\) with low < high"),
         ({"ranges": (1, 0)}, r"ranges\['x0'\] must be \(low, high\) with low < high"),
         ({"ranges": (0, 1, 2)}, r"ranges\['x0'\] must be two numbers, low and high"),
         ({"ranges": (0, np.inf)}, r"ranges\['x0'\] must be finite; got inf"),
@@ -380,7 +401,7 @@ def test_bad_files_and_parameters_are_refused(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="path must be in an existing directory"):
         net.to_html(tmp_path / "nowhere" / "net.html")
     monkeypatch.setattr(html, "MAX_BASE64", 40)
-    with pytest.raises(ValueError, match=r"layers of at most 30 bytes each.*weights='int8'"):
+    with pytest.raises(ValueError, match=r"at most 30 bytes each.*weights='int8'"):
         net.to_html(tmp_path / "net.html")
     net.to_html(tmp_path / "net.html", weights="int8")
     (tmp_path / "net.html").unlink()

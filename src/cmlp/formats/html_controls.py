@@ -10,8 +10,9 @@ from cmlp._utils.validation import check_finite_number, to_list
 # Of a column without a range: a standardized number is rarely outside.
 DEFAULT_RANGE = -3.0, 3.0
 
-# Greatest number of steps of a slider.
+# Greatest number of steps of a slider, and least difference between its ends.
 MAX_STEPS = 200
+LEAST_SPAN = 1e-300
 
 
 def check_text(argument, value):
@@ -72,6 +73,8 @@ def spread(argument, given, names, is_item):
     TypeError, ValueError
         If a name is unknown, or the number of items is another one.
     """
+    if isinstance(given, np.ndarray):
+        given = given.tolist()
     if given is None:
         return [None] * len(names)
     if isinstance(given, dict):
@@ -85,7 +88,7 @@ def spread(argument, given, names, is_item):
         return [by_name.get(name) for name in names]
     if is_item(given):
         return [given] * len(names)
-    items = to_list(argument, given, "items")
+    items = to_list(argument, given, "items, one for each input, or a dict")
     if len(items) != len(names):
         raise ValueError(
             f"{argument} must have {len(names)} items, one for each input; got {len(items)}"
@@ -99,7 +102,7 @@ def is_range(value):
 
 
 def check_range(name, value):
-    """Return a range (low, high) as floats; raise unless low < high, both finite."""
+    """Return a range (low, high) as floats; raise unless high - low > 0 is finite."""
     argument = f"ranges[{name!r}]"
     items = to_list(argument, value, "two numbers, low and high")
     if len(items) != 2:
@@ -107,7 +110,8 @@ def check_range(name, value):
     for item in items:
         check_finite_number(argument, item)
     low, high = map(float, items)
-    if not (low < high and math.isfinite(high - low)):
+    # The step of a slider must be a normal number.
+    if not (high - low >= LEAST_SPAN and math.isfinite(high - low)):
         raise ValueError(f"{argument} must be (low, high) with low < high; got {value!r}")
     return low, high
 
@@ -137,7 +141,8 @@ def make_number(name, given_range, value, default_range=None, default_value=None
     TypeError, ValueError
         If a number is not finite, or the range is empty.
     """
-    low, high = check_range(name, given_range or default_range or DEFAULT_RANGE)
+    default_range = default_range or DEFAULT_RANGE
+    low, high = check_range(name, default_range if given_range is None else given_range)
     if value is not None:
         check_finite_number(f"values[{name!r}]", value)
         if given_range is None:

@@ -207,12 +207,12 @@ class FileMethods:
         labels : sequence of str or int, optional
             Names of the classes (two if the task is binary), labels or targets.
         names : sequence of str, optional
-            Names of the inputs; by default those of the columns that ``cmlp train`` stores, or x0,
+            Names of the inputs; by default the names of columns that ``cmlp train`` stores, or x0,
             x1, ...
         ranges : dict from name to (low, high), sequence of (low, high), or (low, high), optional
             Ranges of the sliders, -3 to 3 by default. The number fields accept other numbers too.
         values : dict from name to value, or sequence of values, optional
-            What the inputs are at first: numbers or, of inputs with codes, categories.
+            Initial values of the inputs: numbers or, for inputs with codes, categories.
         categories : dict from name to sequence of str, or sequence of these, optional
             Names of the categories 1, 2, ... of the inputs that hold codes for `input_layers`.
         title : str, optional

@@ -2,6 +2,9 @@
 
 const MOST_BARS = 12;
 
+// Greatest height of a map in pixels.
+const MAP_HEIGHT = 440;
+
 const byId = (id) => document.getElementById(id);
 
 /** Create an element with a text, in which HTML has no meaning. */
@@ -36,7 +39,8 @@ function describeResult(description, result) {
   const { values, deviations } = result;
   const format = head.hasProbabilities ? formatPercent : formatNumber;
   if (head.isClassifier) {
-    if (head.task === "binary" && values.length === 1) return describeBinary(head, labels, values[0]);
+    if (head.task === "binary" && values.length === 1)
+      return describeBinary(head, labels, values[0]);
     const rows = values.map((value, i) => ({ name: labels[i], value, text: format(value) }));
     if (head.task === "multilabel") {
       for (const row of rows) row.isBest = row.value >= head.threshold;
@@ -102,7 +106,8 @@ class ResultView {
     const start = performance.now();
     const result = this.model.run(inputs);
     const milliseconds = performance.now() - start;
-    byId("time").textContent = ` in ${milliseconds < 1 ? "less than 1" : milliseconds.toFixed(0)} ms`;
+    byId("time").textContent =
+      ` in ${milliseconds < 1 ? "less than 1" : milliseconds.toFixed(0)} ms`;
     const shown = describeResult(this.model.description, result);
     this.showBars(shown.rows);
     const answer = byId("answer");
@@ -124,7 +129,10 @@ class ResultView {
     this.showBars(names.map((name) => ({ name, value: 0, text: "–" })));
     const layers = networks[0].filter((layer) => "activation" in layer).slice(0, -1);
     const count = (layer) => (layer.bias || layer.start).length;
-    this.showMaps(layers.map((layer) => new Float32Array(count(layer))), preview);
+    this.showMaps(
+      layers.map((layer) => new Float32Array(count(layer))),
+      preview,
+    );
     byId("time").textContent = "";
     this.announce("The drawing is empty.");
   }
@@ -262,6 +270,7 @@ class NumberMap {
     for (const value of values) greatest = Math.max(greatest, Math.abs(value));
     this.canvas.width = columns;
     this.canvas.height = Math.ceil(values.length / columns);
+    this.canvas.style.maxWidth = `${(MAP_HEIGHT * columns) / this.canvas.height}px`;
     const context = this.canvas.getContext("2d");
     const image = context.createImageData(this.canvas.width, this.canvas.height);
     values.forEach((value, i) => {
@@ -277,7 +286,14 @@ class NumberMap {
 /** Read the model of the page. */
 function readModel() {
   const elements = document.querySelectorAll("script.array");
-  const model = new Model(JSON.parse(byId("model").textContent), (i) => elements[i].textContent);
+  const description = JSON.parse(byId("model").textContent);
+  const show = (name) => (name.trim() ? name : "(empty)");
+  description.labels = description.labels.map(show);
+  for (const input of description.inputs ?? []) {
+    input.name = show(input.name);
+    input.options = input.options?.map(show);
+  }
+  const model = new Model(description, (i) => elements[i].textContent);
   for (const element of elements) element.remove(); // the text of a large network takes memory
   return model;
 }
