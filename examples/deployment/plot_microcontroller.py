@@ -2,11 +2,11 @@
 A network for a microcontroller
 ===============================
 
-`net.to_c <cmlp.Network.to_c>` writes a network as one C99 file without dependencies and without
-allocation. This example exports networks of several sizes with weights of 32 and of 8 bits,
-compiles them for an Arm Cortex-M4 to see how much flash memory they take, and compiles them for
-this computer to compare their outputs with those of Python. :doc:`/microcontrollers` has the
-details.
+`net.to_c <cmlp.Network.to_c>` writes a network as one C99 file without dependencies and
+without allocation. This example exports networks of several sizes with weights of 32
+and of 8 bits, compiles them for an Arm Cortex-M4 to see how much flash memory they
+take, and compiles them for this computer to compare their outputs with those of Python.
+:doc:`/microcontrollers` has the details.
 """
 
 import ctypes
@@ -20,7 +20,9 @@ import numpy as np
 
 from cmlp import Adam, Network, datasets, fit_many
 
-plt.style.use(["seaborn-v0_8-colorblind", {"axes.spines.top": False, "axes.spines.right": False}])
+plt.style.use(
+    ["seaborn-v0_8-colorblind", {"axes.spines.top": False, "axes.spines.right": False}]
+)
 
 # %%
 # Networks
@@ -32,14 +34,17 @@ X_test, y_test = datasets.make_digits(2_000, seed=1)
 X_test = X_test.reshape(len(X_test), 784)
 
 hidden = [4, 8, 16, 32, 64]
-nets = [Network([784, n, 10], activation="relu", loss="cross_entropy", seed=0) for n in hidden]
+nets = [
+    Network([784, n, 10], activation="relu", loss="cross_entropy", seed=0)
+    for n in hidden
+]
 fit_many(nets, X, y, epochs=10, batch_size=32, optimizer=Adam(2e-3), schedule="cosine")
 
 # %%
 # C files
 # -------
-# Each call writes a source and a header. ``own_math=True`` includes functions such as ``exp`` in
-# the file, so that it links without the math library.
+# Each call writes a source and a header. ``own_math=True`` includes functions such as
+# ``exp`` in the file, so that it links without the math library.
 
 directory = tempfile.TemporaryDirectory()
 folder = Path(directory.name)
@@ -55,9 +60,9 @@ print((folder / "digits_16_int8.h").read_text())
 # %%
 # Flash memory
 # ------------
-# The GNU toolchain for Arm compiles each file; ``size`` states code and constants, both of which
-# are in flash memory. Where the toolchain is not installed, as on most computers, the page shows
-# what GCC 12.2 gave.
+# The GNU toolchain for Arm compiles each file; ``size`` states code and constants, both
+# of which are in flash memory. Where the toolchain is not installed, as on most
+# computers, the page shows what GCC 12.2 gave.
 
 KNOWN = {
     (4, "float32"): 13252,
@@ -77,8 +82,12 @@ FLAGS = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard", 
 def measure_flash(source):
     """Return the bytes of code and constants of a C file on a Cortex-M4."""
     compiled = source.with_suffix(".o")
-    subprocess.run(["arm-none-eabi-gcc", *FLAGS, "-c", source, "-o", compiled], check=True)
-    run = subprocess.run(["arm-none-eabi-size", compiled], check=True, capture_output=True)
+    subprocess.run(
+        ["arm-none-eabi-gcc", *FLAGS, "-c", source, "-o", compiled], check=True
+    )
+    run = subprocess.run(
+        ["arm-none-eabi-size", compiled], check=True, capture_output=True
+    )
     code_and_constants, data, *_ = map(int, run.stdout.split(b"\n")[1].split()[:3])
     return code_and_constants + data
 
@@ -93,9 +102,9 @@ else:
 # %%
 # The same numbers
 # ----------------
-# A C compiler for this computer makes a library of all files, and ``ctypes`` calls it for each
-# image. The outputs differ from those of Python by rounding, or by the 8 bits of the weights.
-# Without a C compiler, the accuracy is that of Python.
+# A C compiler for this computer makes a library of all files, and ``ctypes`` calls it
+# for each image. The outputs differ from those of Python by rounding, or by the 8 bits
+# of the weights. Without a C compiler, the accuracy is that of Python.
 
 
 def load_library():
@@ -104,7 +113,16 @@ def load_library():
     if compiler is None:
         return None
     library = folder / "digits.so"
-    command = [compiler, "-std=c99", "-O2", "-shared", "-fPIC", *sources.values(), "-o", library]
+    command = [
+        compiler,
+        "-std=c99",
+        "-O2",
+        "-shared",
+        "-fPIC",
+        *sources.values(),
+        "-o",
+        library,
+    ]
     subprocess.run(command, check=True)
     return ctypes.CDLL(str(library))
 
@@ -127,21 +145,27 @@ print("hidden  weights    flash  accuracy  largest difference of a probability")
 for n, net in zip(hidden, nets, strict=True):
     expected = net(inputs)
     for weights in ["float32", "int8"]:
-        outputs = run_c(library, f"digits_{n}_{weights}", inputs) if library else expected
-        difference = f"{np.abs(outputs - expected).max():.0e}" if library else "no C compiler"
+        outputs = (
+            run_c(library, f"digits_{n}_{weights}", inputs) if library else expected
+        )
+        difference = (
+            f"{np.abs(outputs - expected).max():.0e}" if library else "no C compiler"
+        )
         score = accuracy[n, weights] = np.mean(outputs.argmax(axis=1) == y_test[:1000])
         print(f"{n:6}  {weights:7} {flash[n, weights]:8,}    {score:.3f}  {difference}")
 
 # %%
 # Accuracy by flash memory
 # ------------------------
-# With 8 bits, a network takes a quarter of the memory at the same accuracy: 16 hidden units fit
-# into 16 kB, instead of 4 with 32 bits.
+# With 8 bits, a network takes a quarter of the memory at the same accuracy: 16 hidden
+# units fit into 16 kB, instead of 4 with 32 bits.
 
 figure, ax = plt.subplots(figsize=(8, 4.8), layout="constrained")
 for weights, color, style in [("float32", "C2", "s-"), ("int8", "C0", "o-")]:
     x = [flash[n, weights] for n in hidden]
-    ax.plot(x, [accuracy[n, weights] for n in hidden], style, color=color, label=weights)
+    ax.plot(
+        x, [accuracy[n, weights] for n in hidden], style, color=color, label=weights
+    )
     for n in hidden:
         ax.annotate(
             f"784-{n}-10",
