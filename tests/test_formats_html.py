@@ -12,6 +12,7 @@ from test_encoders import STACKS, make, make_data
 from web_pages import NODE, WEB, read_page, run_node, run_pages
 
 from cmlp import Network, QuantizedNetwork, activations, datasets, layers, losses
+from cmlp._model.layers import LAYERS, Encoder
 from cmlp.activations import ACTIVATIONS, PARAMETRIC
 from cmlp.formats import html
 from cmlp.layers import Dense
@@ -215,6 +216,17 @@ def test_the_table_of_activations_is_complete():
     assert set(re.findall(r"^  (\w+):", table, re.MULTILINE)) == set(ACTIVATIONS)
 
 
+def test_the_table_of_layers_is_complete():
+    text = (WEB / "network.js").read_text()
+    table = re.search(r"const LAYERS = \{\n(.*?)\n\};", text, re.DOTALL)[1]
+    encoders = {kind for kind, layer in LAYERS.items() if issubclass(layer, Encoder)}
+    assert set(re.findall(r"^  (\w+)[:(]", table, re.MULTILINE)) == {
+        "dense",
+        "quantized",
+        *encoders,
+    }
+
+
 class PageParser(HTMLParser):
     """Collects the tags, and the text of elements without tags in it."""
 
@@ -281,6 +293,26 @@ def test_the_kind_follows_from_options_and_inputs(tmp_path):
     assert find_kind(48, shape=(6, 8)) == "image"
     assert find_kind(49, center=False) == "image"
     assert find_kind(784, kind="table") == "table"
+    net = Network([64, 2], seed=0)
+    net.state.training = {"columns": [f"c{i}" for i in range(64)]}
+    net.to_html(tmp_path / "net.html")
+    assert read_page(tmp_path / "net.html")[0]["kind"] == "table"
+
+
+def test_ranges_of_stored_columns(tmp_path):
+    net = Network([4, 2], seed=0)
+    net.state.training = {
+        "columns": ["a", "b", "c", "d"], "columns_minimum": [0, 5.0, 1e300, -1.7e308],
+        "columns_maximum": [10, 5.0, 1e300, 1.7e308], "columns_mean": [2.04, 5.0, 1e300, 0.0],
+    }  # fmt: skip
+    net.to_html(tmp_path / "net.html")
+    found = read_page(tmp_path / "net.html")[0]["inputs"]
+    assert [(c["low"], c["high"], c["value"]) for c in found] == [
+        (0, 10, 2.05), (4, 6, 5), (-3, 3, 0), (-1, 1, 0),
+    ]  # fmt: skip
+    net.state.training = {"columns": ["a"], "columns_minimum": "x"}  # of a file by someone else
+    net.to_html(tmp_path / "net.html")
+    assert read_page(tmp_path / "net.html")[0]["inputs"][0]["name"] == "x0"
 
 
 def test_controls_of_tables(tmp_path):
@@ -299,6 +331,10 @@ def test_controls_of_tables(tmp_path):
     found = read_page(path)[0]["inputs"]
     assert [each.get("value") for each in found] == [5.5, 5.5, 1, 5.5]
     assert found[2]["options"] == ["1", "2", "3"]
+    net.to_html(path, values={"x0": 50, "x1": -2, "x3": 1e308})
+    assert [(each.get("low"), each.get("high")) for each in read_page(path)[0]["inputs"]] == [
+        (-3, 100), (-3, 3), (None, None), (-3, 3),
+    ]  # fmt: skip
     net.to_html(path, ranges=[(0, 1)] * 4, values=[0.5, 0.25, 3, 1.5])
     assert [each["value"] for each in read_page(path)[0]["inputs"]] == [0.5, 0.25, 3, 1.5]
 
@@ -364,7 +400,7 @@ def test_bad_files_and_parameters_are_refused(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="path must be in an existing directory"):
         net.to_html(tmp_path / "nowhere" / "net.html")
     monkeypatch.setattr(html, "MAX_BASE64", 40)
-    with pytest.raises(ValueError, match=r"layers of at most 30 bytes each.*weights='int8'"):
+    with pytest.raises(ValueError, match=r"at most 30 bytes each.*weights='int8'"):
         net.to_html(tmp_path / "net.html")
     net.to_html(tmp_path / "net.html", weights="int8")
     (tmp_path / "net.html").unlink()

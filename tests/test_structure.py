@@ -34,7 +34,8 @@ LAYERS = [
     dask.tabular dask.training""",
     """tabular tabular.arrow_columns tabular.base tabular.best_epoch tabular.c_pipeline
     tabular.calibration tabular.categories tabular.columns tabular.encoding tabular.estimators
-    tabular.exports tabular.fields tabular.files tabular.folds tabular.networks
+    tabular.exports tabular.fields tabular.files tabular.folds tabular.html_pipeline
+    tabular.networks
     tabular.onnx_pipeline tabular.pandas_columns tabular.polars_columns tabular.scaling
     tabular.selection tabular.settings tabular.tables tabular.targets tabular.torch_pipeline
     tabular.training""",

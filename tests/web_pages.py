@@ -19,6 +19,7 @@ const text = require("fs").readFileSync(0, "utf8");
 const pages = JSON.parse(text).map(({ description, arrays, samples }) => {
   const model = new Model(description, (i) => arrays[i]);
   return samples.map((inputs) => {
+    if (inputs.numbers) inputs.numbers = inputs.numbers.map((x) => (x === null ? NaN : x));
     const { outputs, values, deviations, layers } = model.run(inputs);
     return { outputs: Array.from(outputs), values, deviations, layers: layers.map((l) => [...l]) };
   });
@@ -63,7 +64,6 @@ def run_pages(pages):
     data = []
     for path, samples in pages:
         description, arrays = read_page(path)
-        data.append({"description": description, "arrays": arrays,
-                     "samples": np.asarray(samples).tolist() if not isinstance(samples, list)
-                     else samples})  # fmt: skip
+        samples = samples if isinstance(samples, list) else np.asarray(samples).tolist()
+        data.append({"description": description, "arrays": arrays, "samples": samples})
     return run_node(RUN, data, "network.js")

@@ -12,6 +12,7 @@ import os
 import re
 from html import escape
 from importlib.resources import files
+from numbers import Real
 from pathlib import Path
 
 from cmlp._utils.validation import (
@@ -22,7 +23,12 @@ from cmlp._utils.validation import (
     to_list,
 )
 from cmlp.formats.atomic import replace_file
-from cmlp.formats.html_controls import check_text, check_texts, make_controls
+from cmlp.formats.html_controls import (
+    DEFAULT_RANGE,
+    check_text,
+    check_texts,
+    make_controls,
+)
 from cmlp.formats.html_layers import ArrayList, describe_head, describe_network
 
 KINDS = ("image", "table")
@@ -62,7 +68,7 @@ def write(state, path, *, kind=None, shape=None, labels=None, names=None, ranges
     architecture = state.architecture
     given = {"shape": shape, "center": center, "pixels": pixels, "names": names, "ranges": ranges,
              "values": values, "categories": categories}  # fmt: skip
-    kind = choose_kind(kind, architecture.inputs, given)
+    kind = choose_kind(kind, state, given)
     check_options(kind, given)
     look_up("weights", weights, {"float32": None, "int8": None})
     description = {
@@ -79,17 +85,28 @@ def write(state, path, *, kind=None, shape=None, labels=None, names=None, ranges
     write_page(description, arrays.arrays, path)
 
 
-def choose_kind(kind, inputs, given):
+def choose_kind(kind, state, given):
     """Return the kind of a page, which depends on the options given if it is None."""
     if kind is not None:
         look_up("kind", kind, dict.fromkeys(KINDS))
         return kind
     if any(given[name] is not None for name in OPTIONS["image"]):
         return "image"
-    if any(given[name] is not None for name in OPTIONS["table"]):
+    has_table = any(given[name] is not None for name in OPTIONS["table"])
+    if has_table or get_column_names(state) is not None:
         return "table"
+    inputs = state.architecture.inputs
     side = math.isqrt(inputs)
     return "image" if side >= LEAST_SIDE and side * side == inputs else "table"
+
+
+def get_column_names(state):
+    """Return the names of the columns that ``cmlp train`` has stored, a list of str, or None."""
+    names = (state.training or {}).get("columns")
+    if not isinstance(names, list) or len(names) != state.architecture.inputs:
+        return None
+    names = list(map(str, names))
+    return names if len(set(names)) == len(names) else None
 
 
 def check_options(kind, given):
@@ -188,9 +205,7 @@ def describe_table(state, given):
     inputs, training = state.architecture.inputs, state.training or {}
     names = given["names"]
     if names is None:
-        names = training.get("columns")
-        is_valid = isinstance(names, list) and len(set(map(str, names))) == inputs == len(names)
-        names = list(map(str, names)) if is_valid else [f"x{i}" for i in range(inputs)]
+        names = get_column_names(state) or [f"x{i}" for i in range(inputs)]
     names = check_texts("names", names, inputs, "input")
     if len(set(names)) < len(names):
         twice = next(name for i, name in enumerate(names) if name in names[:i])
@@ -203,13 +218,19 @@ def describe_table(state, given):
 
 
 def read_column_ranges(training, inputs):
-    """Return (low, high, mean) of each column of a training record, or None if it has none."""
-    found = training.get("column_ranges")
-    is_valid = isinstance(found, list) and len(found) == inputs and all(
-        isinstance(each, list) and len(each) == 3 and all(isinstance(v, float) for v in each)
-        for each in found
-    )  # fmt: skip
-    return [tuple(each) for each in found] if is_valid else None
+    """Return (low, high, mean) of each column that ``cmlp train`` has stored; None without them."""
+    lists = [training.get(f"columns_{name}") for name in ("minimum", "maximum", "mean")]
+    for values in lists:
+        is_valid = isinstance(values, list) and len(values) == inputs
+        if not (is_valid and all(isinstance(v, Real) and math.isfinite(v) for v in values)):
+            return None
+    found = []
+    for low, high, mean in zip(*lists, strict=True):
+        if not (low < high and math.isfinite(high - low)):
+            low, high = mean - 1, mean + 1
+        is_valid = low < high and math.isfinite(high - low)
+        found.append((low, high, mean) if is_valid else (*DEFAULT_RANGE, None))
+    return found
 
 
 def write_page(description, arrays, path):
@@ -230,9 +251,9 @@ def write_page(description, arrays, path):
     for array in arrays:
         if 4 * -(-array.nbytes // 3) > MAX_BASE64:
             raise ValueError(
-                f"to_html() must get layers of at most {MAX_BASE64 // 4 * 3:,} bytes each, the "
+                f"the layers must have at most {MAX_BASE64 // 4 * 3:,} bytes each for to_html, the "
                 f"longest text of a browser; got {array.nbytes:,} bytes"
-                + ("; weights='int8' take a quarter" if array.dtype.itemsize > 1 else "")
+                + ("; weights='int8' takes a quarter" if array.dtype.itemsize > 1 else "")
             )
     description["arrays"] = [array.dtype.name for array in arrays]
     head, tail = render_page(description)
@@ -253,6 +274,7 @@ def render_page(description):
     # HTML ends the element at the first </script>, whatever the text is.
     model = json.dumps(description, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     parts = {
+        "kind": kind,
         "title": escape(description["title"]),
         "policy": render_policy(style, script),
         "style": style,

@@ -72,6 +72,8 @@ def spread(argument, given, names, is_item):
     TypeError, ValueError
         If a name is unknown, or the number of items is another one.
     """
+    if isinstance(given, np.ndarray):
+        given = given.tolist()
     if given is None:
         return [None] * len(names)
     if isinstance(given, dict):
@@ -85,7 +87,7 @@ def spread(argument, given, names, is_item):
         return [by_name.get(name) for name in names]
     if is_item(given):
         return [given] * len(names)
-    items = to_list(argument, given, "items")
+    items = to_list(argument, given, "items, one for each input, or a dict")
     if len(items) != len(names):
         raise ValueError(
             f"{argument} must have {len(names)} items, one for each input; got {len(items)}"
@@ -130,14 +132,19 @@ def make_number(name, given_range, value, default_range=None, default_value=None
         At first.
     default_range, default_value : optional
         If `given_range` or `value` is None; by default `DEFAULT_RANGE` and 0, or the middle of the
-        range if 0 is outside.
+        range if 0 is outside. A value outside of the default range widens it.
 
     Raises
     ------
     TypeError, ValueError
         If a number is not finite, or the range is empty.
     """
-    low, high = check_range(name, given_range or default_range or DEFAULT_RANGE)
+    default_range = default_range or DEFAULT_RANGE
+    low, high = check_range(name, default_range if given_range is None else given_range)
+    if value is not None:
+        check_finite_number(f"values[{name!r}]", value)
+        if given_range is None:
+            low, high = widen(low, high, value)
     step = choose_step(low, high)
     if value is None:
         value = 0.0 if default_value is None else default_value
@@ -145,9 +152,15 @@ def make_number(name, given_range, value, default_range=None, default_value=None
             value = (low + high) / 2
         value = float(f"{round(value / step) * step:.12g}")
         value = min(max(value, low), high)
-    else:
-        check_finite_number(f"values[{name!r}]", value)
     return {"name": name, "low": low, "high": high, "step": step, "value": float(value)}
+
+
+def widen(low, high, value):
+    """Return a range (low, high), wider if the value is outside and the result is finite."""
+    wider = min(low, value - abs(value)), max(high, value + abs(value))
+    if low <= value <= high or not math.isfinite(wider[1] - wider[0]):
+        return low, high
+    return wider
 
 
 def make_choice(name, categories, value):

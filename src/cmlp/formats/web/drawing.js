@@ -2,7 +2,10 @@
 
 // Greatest side of the drawing in pixels, and the pen's width as a fraction of the lesser side.
 const DRAWING_SIDE = 560;
-const PEN = 0.085;
+const PEN = 0.07;
+
+// Least factor, and its reciprocal the greatest, by which strokes are scaled for centering.
+const LEAST_FACTOR = 0.1;
 
 class DrawingPage {
   constructor(model) {
@@ -15,6 +18,9 @@ class DrawingPage {
     this.canvas.width = width * factor;
     this.canvas.height = height * factor;
     this.context = this.canvas.getContext("2d", { willReadFrequently: true });
+    const scratch = new OffscreenCanvas(this.canvas.width, this.canvas.height);
+    this.scratch = scratch.getContext("2d", { willReadFrequently: true });
+    this.strokes = []; // lists of points, or null if the drawing began with an image
     this.pen = PEN * Math.min(this.canvas.width, this.canvas.height);
     this.cursor = { x: this.canvas.width / 2, y: this.canvas.height / 2, isLowered: false };
     byId("center").checked = this.image.center;
@@ -74,16 +80,50 @@ class DrawingPage {
   }
 
   drawLine(from, to) {
-    const { context } = this;
+    this.drawPath(this.context, [from, to]);
+    if (this.strokes) {
+      const end = this.strokes.at(-1)?.at(-1);
+      if (end?.x !== from.x || end.y !== from.y) this.strokes.push([{ x: from.x, y: from.y }]);
+      this.strokes.at(-1).push({ x: to.x, y: to.y });
+    }
+    byId("hint").hidden = true;
+    this.requestUpdate();
+  }
+
+  drawPath(context, points) {
     context.lineWidth = this.pen;
     context.lineCap = context.lineJoin = "round";
     context.strokeStyle = "black";
     context.beginPath();
-    context.moveTo(from.x, from.y);
-    context.lineTo(to.x, to.y);
+    context.moveTo(points[0].x, points[0].y);
+    for (const point of points) context.lineTo(point.x, point.y);
     context.stroke();
-    byId("hint").hidden = true;
-    this.requestUpdate();
+  }
+
+  /**
+   * Draw the strokes again, as large as the box that `toPixels` scales them to, with the same pen:
+   * otherwise a small drawing would have thick lines.
+   */
+  redraw() {
+    const { scratch, strokes, canvas } = this;
+    let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
+    for (const { x, y } of strokes.flat()) {
+      [left, right] = [Math.min(left, x), Math.max(right, x)];
+      [top, bottom] = [Math.min(top, y), Math.max(bottom, y)];
+    }
+    const factors = [
+      (BOX * canvas.width - this.pen) / (right - left),
+      (BOX * canvas.height - this.pen) / (bottom - top),
+    ];
+    let factor = Math.min(Math.max(Math.min(...factors), LEAST_FACTOR), 1 / LEAST_FACTOR);
+    if (Math.max(right - left, bottom - top) < this.pen) factor = 1; // a dot
+    const move = ({ x, y }) => ({
+      x: canvas.width / 2 + factor * (x - (left + right) / 2),
+      y: canvas.height / 2 + factor * (y - (top + bottom) / 2),
+    });
+    scratch.clearRect(0, 0, canvas.width, canvas.height);
+    for (const stroke of strokes) this.drawPath(scratch, stroke.map(move));
+    return scratch;
   }
 
   pressKey(event) {
@@ -100,7 +140,7 @@ class DrawingPage {
     } else if (event.key === " ") {
       cursor.isLowered = !cursor.isLowered;
       if (cursor.isLowered) this.drawLine(cursor, cursor);
-      else this.view.announce("The pen is up.");
+      byId("pen").textContent = cursor.isLowered ? "The pen is down." : "The pen is up.";
     } else if (event.key === "Delete" || event.key === "Backspace") {
       this.clear();
     } else return;
@@ -122,11 +162,16 @@ class DrawingPage {
   }
 
   clear() {
+    this.erase();
+    this.update();
+  }
+
+  erase() {
     this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    this.strokes = [];
     this.cursor.isLowered = false;
     byId("cursor").classList.remove("lowered");
     byId("message").textContent = "";
-    this.update();
   }
 
   /** Replace the drawing by the picture of a file. */
@@ -147,12 +192,16 @@ class DrawingPage {
     picture.imageSmoothingEnabled = scale < 1; // enlarged pixels stay exact
     picture.imageSmoothingQuality = "high";
     picture.drawImage(bitmap, 0, 0, width, height);
-    const data = picture.getImageData(0, 0, width, height);
-    const ink = findInk(data.data, width, height);
-    ink.forEach((value, i) => data.data.set([0, 0, 0, Math.round(255 * value)], 4 * i));
-    this.clear();
-    context.putImageData(data, Math.floor((canvas.width - width) / 2),
-      Math.floor((canvas.height - height) / 2));
+    const { data } = picture.getImageData(0, 0, width, height);
+    const drawing = new ImageData(width, height);
+    findInk(data, width, height).forEach((value, i) => {
+      drawing.data[4 * i + 3] = Math.round(255 * value);
+    });
+    const left = Math.floor((canvas.width - width) / 2);
+    const top = Math.floor((canvas.height - height) / 2);
+    this.erase();
+    this.strokes = null;
+    context.putImageData(drawing, left, top);
     this.update();
   }
 
@@ -168,7 +217,8 @@ class DrawingPage {
   /** Compute the network's inputs from the drawing, and show its outputs. */
   update() {
     const { canvas, image } = this;
-    const { data } = this.context.getImageData(0, 0, canvas.width, canvas.height);
+    const context = image.center && this.strokes?.length ? this.redraw() : this.context;
+    const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
     const ink = new Float32Array(canvas.width * canvas.height);
     for (let i = 0; i < ink.length; i++) ink[i] = data[4 * i + 3] / 255;
     const pixels = toPixels(ink, canvas.width, canvas.height, image);

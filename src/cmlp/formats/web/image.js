@@ -6,46 +6,60 @@ const BOX = 20 / 28;
 // Less ink than this, of 1, does not count for the box.
 const LEAST_INK = 0.1;
 
-/** For each of n pixels, the pixels of the source that it covers: a list of [index, share]. */
+/** For each of n pixels, the pixels of the source that it covers: the first one, and shares. */
 function coverPixels(n, sourceSize, origin, scale) {
   return Array.from({ length: n }, (_, i) => {
     const low = Math.max(origin + i / scale, 0);
     const high = Math.min(origin + (i + 1) / scale, sourceSize);
-    const covered = [];
-    for (let j = Math.floor(low); j < high; j++) {
-      const share = (Math.min(high, j + 1) - Math.max(low, j)) * scale;
-      if (share > 0) covered.push([j, share]);
+    const first = Math.floor(low);
+    const count = Math.max(Math.ceil(high) - first, 0);
+    const shares = new Float64Array(count);
+    for (let k = 0; k < count; k++) {
+      const j = first + k;
+      shares[k] = Math.max(Math.min(high, j + 1) - Math.max(low, j), 0) * scale;
     }
-    return covered;
+    return { first, shares };
   });
 }
 
-/** Scale an image by area averaging: each pixel is the mean of the source below it. */
+/** Scale an image by area averaging, in both directions: a pixel is the mean of what it covers. */
 function resample(ink, sourceWidth, sourceHeight, width, height, originX, originY, scaleX, scaleY) {
   const columns = coverPixels(width, sourceWidth, originX, scaleX);
   const rows = coverPixels(height, sourceHeight, originY, scaleY);
-  const found = new Float32Array(width * height);
-  rows.forEach((row, i) => {
-    columns.forEach((column, j) => {
+  const narrow = new Float64Array(sourceHeight * width);
+  for (let y = 0; y < sourceHeight; y++) {
+    for (let j = 0; j < width; j++) {
+      const { first, shares } = columns[j];
+      const start = y * sourceWidth + first;
       let sum = 0;
-      for (const [y, shareY] of row) {
-        for (const [x, shareX] of column) sum += shareY * shareX * ink[y * sourceWidth + x];
-      }
+      for (let k = 0; k < shares.length; k++) sum += shares[k] * ink[start + k];
+      narrow[y * width + j] = sum;
+    }
+  }
+  const found = new Float32Array(width * height);
+  for (let i = 0; i < height; i++) {
+    const { first, shares } = rows[i];
+    for (let j = 0; j < width; j++) {
+      let sum = 0;
+      for (let k = 0; k < shares.length; k++) sum += shares[k] * narrow[(first + k) * width + j];
       found[i * width + j] = Math.min(sum, 1);
-    });
-  });
+    }
+  }
   return found;
 }
 
 /** The box around the ink, [left, top, right, bottom], or null without ink. */
 function findBox(ink, width, height) {
-  let [left, top, right, bottom] = [width, height, 0, 0];
+  let left = width;
+  let top = height;
+  let right = 0;
+  let bottom = 0;
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
       if (ink[y * width + x] < LEAST_INK) continue;
-      left = Math.min(left, x);
-      right = Math.max(right, x + 1);
-      top = Math.min(top, y);
+      if (x < left) left = x;
+      if (x >= right) right = x + 1;
+      if (y < top) top = y;
       bottom = y + 1;
     }
   }
@@ -68,7 +82,9 @@ function toPixels(ink, sourceWidth, sourceHeight, { width, height, center }) {
   }
   const [left, top, right, bottom] = box;
   const scale = Math.min((BOX * width) / (right - left), (BOX * height) / (bottom - top));
-  let [sum, sumX, sumY] = [0, 0, 0];
+  let sum = 0;
+  let sumX = 0;
+  let sumY = 0;
   for (let y = top; y < bottom; y++) {
     for (let x = left; x < right; x++) {
       const value = ink[y * sourceWidth + x];
@@ -92,8 +108,9 @@ function toPixels(ink, sourceWidth, sourceHeight, { width, height, center }) {
 function findInk(data, width, height) {
   const light = new Float32Array(width * height);
   for (let i = 0; i < light.length; i++) {
-    const [r, g, b, a] = data.subarray(4 * i, 4 * i + 4);
-    light[i] = ((0.299 * r + 0.587 * g + 0.114 * b) * a) / 65025 + (1 - a / 255);
+    const gray = 0.299 * data[4 * i] + 0.587 * data[4 * i + 1] + 0.114 * data[4 * i + 2];
+    const opacity = data[4 * i + 3] / 255;
+    light[i] = (gray / 255) * opacity + (1 - opacity);
   }
   const edge = [];
   for (let x = 0; x < width; x++) edge.push(light[x], light[(height - 1) * width + x]);

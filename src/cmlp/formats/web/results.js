@@ -15,15 +15,14 @@ function createElement(tag, className, text = "") {
 function formatNumber(value) {
   if (!Number.isFinite(value)) return value > 0 ? "∞" : value < 0 ? "−∞" : "undefined";
   const size = Math.abs(value);
-  const text =
-    size !== 0 && (size < 1e-4 || size >= 1e9)
-      ? value.toExponential(3)
-      : String(Number(value.toPrecision(5)));
+  const isShort = size === 0 || (size >= 1e-4 && size < 1e12);
+  const options = { maximumSignificantDigits: size < 1e4 ? 5 : 7 };
+  const text = isShort ? value.toLocaleString("en-US", options) : value.toExponential(3);
   return text.replace(/-/g, "−");
 }
 
 function formatPercent(value) {
-  return `${(100 * value).toFixed(1)} %`;
+  return `${(100 * value).toFixed(1)}%`;
 }
 
 /**
@@ -120,7 +119,7 @@ class ResultView {
   clear(preview) {
     const { description, networks } = this.model;
     byId("answer").hidden = false;
-    byId("answer").replaceChildren(createElement("span", "", "Nothing is drawn yet."));
+    byId("answer").replaceChildren(createElement("span", "", "Nothing is drawn yet"));
     const names = description.head.isClassifier ? description.labels : [];
     this.showBars(names.map((name) => ({ name, value: 0, text: "–" })));
     const layers = networks[0].filter((layer) => "activation" in layer).slice(0, -1);
@@ -185,6 +184,7 @@ class ResultView {
     document.querySelector(".wide").hidden = shown.length === 0;
     while (this.maps.length < shown.length) {
       const map = new NumberMap();
+      if (preview && this.maps.length === 0) map.figure.className = "preview";
       byId("maps").append(map.figure);
       this.maps.push(map);
     }
@@ -277,7 +277,14 @@ class NumberMap {
 /** Read the model of the page. */
 function readModel() {
   const elements = document.querySelectorAll("script.array");
-  const model = new Model(JSON.parse(byId("model").textContent), (i) => elements[i].textContent);
+  const description = JSON.parse(byId("model").textContent);
+  const show = (name) => (name.trim() ? name : "(empty)");
+  description.labels = description.labels.map(show);
+  for (const input of description.inputs ?? []) {
+    input.name = show(input.name);
+    input.options = input.options?.map(show);
+  }
+  const model = new Model(description, (i) => elements[i].textContent);
   for (const element of elements) element.remove(); // the text of a large network takes memory
   return model;
 }

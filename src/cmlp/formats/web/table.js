@@ -7,7 +7,6 @@ class TablePage {
     this.controls = model.description.inputs.map((input, i) =>
       input.options ? this.addChoice(input, i) : this.addNumber(input, i),
     );
-    byId("inputs").addEventListener("submit", (event) => event.preventDefault());
     byId("reset").addEventListener("click", () => {
       for (const control of this.controls) control.reset();
       this.update();
@@ -31,7 +30,7 @@ class TablePage {
     const slider = createElement("input");
     const field = createElement("input");
     Object.assign(slider, { type: "range", min: input.low, max: input.high, step: input.step });
-    Object.assign(field, { type: "number", step: "any", inputMode: "decimal", id: `input-${i}` });
+    Object.assign(field, { type: "number", step: "any", id: `input-${i}`, autocomplete: "off" });
     slider.setAttribute("aria-labelledby", `name-${i}`);
     row.append(slider, field);
     const set = (value) => {
