@@ -65,8 +65,8 @@ print((folder / "int8_16.h").read_text())
 # %%
 # Flash memory
 # ------------
-# The GNU toolchain for Arm compiles each file; ``size`` states code and constants, both
-# of which are in flash memory. Where the toolchain is not installed, as on most
+# The GNU toolchain for Arm compiles each file; ``size`` states the bytes of code and
+# constants, which are in flash memory. Where the toolchain is not installed, as on most
 # computers, the page shows the sizes that its version 12.2 gave.
 
 KNOWN = {
