@@ -2,9 +2,9 @@
 Decision boundaries of activations and widths
 =============================================
 
-A network of two inputs can be looked at completely: its probability is a function on the plane, and
-the curve on which it is 1/2 separates the classes. This example draws it for three data sets, for
-several activations and for hidden layers of several widths.
+A network of two inputs can be looked at completely: its probability is a function on
+the plane, and the curve on which it is 1/2 separates the classes. This example draws it
+for three data sets, for several activations and for hidden layers of several widths.
 """
 
 import matplotlib.pyplot as plt
@@ -40,13 +40,15 @@ data = {name: ((X - X.mean(0)) / X.std(0) / 1.7, y) for name, (X, y) in data.ite
 # %%
 # Training
 # --------
-# The label of one output is 0 or 1; ``loss="binary_cross_entropy"`` gives the output a sigmoid. All
-# networks have the same optimizer and number of epochs.
+# The label of one output is 0 or 1; ``loss="binary_cross_entropy"`` gives the output a
+# sigmoid. All networks have the same optimizer and number of epochs.
 
 
 def train(X, y, width, activation):
     """Return a trained network with two hidden layers."""
-    net = Network([2, width, width, 1], activation=activation, loss="binary_cross_entropy", seed=1)
+    net = Network(
+        [2, width, width, 1], activation=activation, loss="binary_cross_entropy", seed=1
+    )
     net.fit(X, y, epochs=250, batch_size=20, optimizer=Adam(8e-3), schedule="cosine")
     return net
 
@@ -78,9 +80,9 @@ def draw(ax, net, X, y):
 # %%
 # Activations
 # -----------
-# relu makes boundaries of straight pieces; tanh and gelu bend them. A network whose hidden
-# activation is the identity is linear, however many layers it has. The number in a picture is the
-# accuracy on its samples.
+# relu makes boundaries of straight pieces; tanh and gelu bend them. A network whose
+# hidden activation is the identity is linear, however many layers it has. The number in
+# a picture is the accuracy on its samples.
 
 activations = ["identity", "relu", "tanh", "gelu"]
 figure, axes = plt.subplots(3, 4, figsize=(9, 7), layout="constrained")
@@ -94,8 +96,8 @@ for ax, activation in zip(axes[0], activations, strict=True):
 # %%
 # Widths
 # ------
-# Two units in each layer can bend the boundary only twice. More of them fit the spirals too, and
-# begin to enclose single samples of the noisy data sets.
+# Two units in each layer can bend the boundary only twice. More of them fit the spirals
+# too, and begin to enclose single samples of the noisy data sets.
 
 widths = [2, 4, 8, 64]
 figure, axes = plt.subplots(3, 4, figsize=(9, 7), layout="constrained")

@@ -2,9 +2,10 @@
 Learning curves and early stopping
 ==================================
 
-The loss of the training data keeps falling. The loss of other data falls at first, and then rises
-as the network learns the noise of its training samples. This example provokes that, stops at the
-best epoch, and compares two remedies: dropout and weight decay.
+The loss of the training data keeps falling. The loss of other data falls at first, and
+then rises as the network learns the noise of its training samples. This example
+provokes that, stops at the best epoch, and compares two remedies: dropout and weight
+decay.
 """
 
 import matplotlib.pyplot as plt
@@ -18,7 +19,8 @@ plt.style.use("seaborn-v0_8-colorblind")
 # %%
 # A problem that invites overfitting
 # ----------------------------------
-# 1,500 digits; 15% of them have a random label. The validation data have no wrong labels.
+# 1,500 digits; 15% of them have a random label. The validation data have no wrong
+# labels.
 
 X, y = datasets.make_digits(1_500, seed=0)
 X_validation, y_validation = datasets.make_digits(3_000, seed=1)
@@ -30,13 +32,15 @@ y = np.where(is_wrong, rng.integers(10, size=len(y)), y)
 # %%
 # Without stopping
 # ----------------
-# ``fit`` returns a history with a list for each quantity. `cmlp.plot.learning_curve` draws it and
-# marks the best epoch of the validation data.
+# ``fit`` returns a history with a list for each quantity. `cmlp.plot.learning_curve`
+# draws it and marks the best epoch of the validation data.
 
 
 def train(epochs=60, early_stopping=None, dropout=0.0, weight_decay=0.0):
     """Return a trained network and its history."""
-    net = Network([784, 128, 10], activation="relu", loss="cross_entropy", dropout=dropout, seed=0)
+    net = Network(
+        [784, 128, 10], activation="relu", loss="cross_entropy", dropout=dropout, seed=0
+    )
     history = net.fit(
         X,
         y,
@@ -53,7 +57,9 @@ def train(epochs=60, early_stopping=None, dropout=0.0, weight_decay=0.0):
 net, history = train()
 best = int(np.argmin(history["val_loss"]))
 print(f"best epoch {best + 1}: validation loss {history['val_loss'][best]:.3f}")
-print(f"last epoch {len(history['loss'])}: validation loss {history['val_loss'][-1]:.3f}")
+print(
+    f"last epoch {len(history['loss'])}: validation loss {history['val_loss'][-1]:.3f}"
+)
 print(f"test accuracy {net.score(X_test, y_test):.4f}")
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
@@ -65,9 +71,9 @@ axes[1].set_title("accuracy: wrong labels are learned last")
 # %%
 # With early stopping
 # -------------------
-# ``early_stopping=8`` ends training after 8 epochs without a lower validation loss and restores the
-# parameters of the best epoch. `~cmlp.callbacks.EarlyStopping` has further options, and monitors
-# other quantities.
+# ``early_stopping=8`` ends training after 8 epochs without a lower validation loss and
+# restores the parameters of the best epoch. `~cmlp.callbacks.EarlyStopping` has further
+# options, and monitors other quantities.
 
 net, stopped = train(early_stopping=8)
 print(f"{len(stopped['loss'])} epochs, test accuracy {net.score(X_test, y_test):.4f}")
@@ -82,8 +88,8 @@ print(
 # %%
 # Dropout and weight decay
 # ------------------------
-# Both keep the network from memorizing samples. Training then stops later, at a lower loss. The
-# validation losses of several runs fit into one picture.
+# Both keep the network from memorizing samples. Training then stops later, at a lower
+# loss. The validation losses of several runs fit into one picture.
 
 runs = {"early stopping only": stopped}
 for name, options in {
@@ -91,7 +97,10 @@ for name, options in {
     "weight decay 0.5": {"weight_decay": 0.5},
 }.items():
     net, runs[name] = train(early_stopping=8, **options)
-    print(f"{name:17}: {len(runs[name]['loss'])} epochs, test {net.score(X_test, y_test):.4f}")
+    print(
+        f"{name:17}: {len(runs[name]['loss'])} epochs, "
+        f"test accuracy {net.score(X_test, y_test):.4f}"
+    )
 
 ax = plot.learning_curve(list(runs.values()), "val_loss", labels=list(runs))
 ax.set_title("validation loss until early stopping")

@@ -2,9 +2,10 @@
 A network in a web page
 =======================
 
-`net.to_html <cmlp.Network.to_html>` writes a network as one HTML file that runs it in JavaScript:
-it needs no server, no toolchain and no network access. Draw a digit on the page below; it shows the
-probabilities and the outputs of the hidden layers while you draw. :doc:`/web` has the details.
+`net.to_html <cmlp.Network.to_html>` writes a network as one HTML file that runs it in
+JavaScript: it needs no server, no toolchain and no network access. Draw a digit on the
+page below; it shows the probabilities and the outputs of the hidden layers while you
+draw. :doc:`/web` has the details.
 """
 
 import html
@@ -18,12 +19,14 @@ from sklearn.preprocessing import StandardScaler
 
 from cmlp import Adam, Network, datasets
 
-plt.style.use(["seaborn-v0_8-colorblind", {"axes.spines.top": False, "axes.spines.right": False}])
+plt.style.use(
+    ["seaborn-v0_8-colorblind", {"axes.spines.top": False, "axes.spines.right": False}]
+)
 
 # %%
 # A network
 # ---------
-# Noise and dropout make it robust against other pens than those of the training data.
+# Noise and dropout in training help with pens that the training data do not have.
 
 X, y = datasets.make_digits(20_000, seed=0)
 X_test, y_test = datasets.make_digits(2_000, seed=1)
@@ -65,14 +68,19 @@ class Page:
 Page(path, height=1350)
 
 # %%
-# What the page computes
-# ----------------------
-# The same forward pass, in Python: the image, the outputs of the two hidden layers, and the
-# probabilities, of a sure prediction and of the two least sure ones that are right.
+# The same in Python
+# ------------------
+# The page computes the same forward pass: the image, the outputs of the two hidden
+# layers, and the probabilities, of a sure prediction and of the two least sure ones
+# that are right.
 
-confidence = np.where(net.predict(X_test) == y_test, net.predict_proba(X_test).max(axis=1), np.nan)
+confidence = np.where(
+    net.predict(X_test) == y_test, net.predict_proba(X_test).max(axis=1), np.nan
+)
 shown = [np.nanargmax(confidence), *np.argsort(confidence)[:2]]
-figure, axes = plt.subplots(3, 4, figsize=(9, 5), layout="constrained", width_ratios=(1, 1, 0.6, 2))
+figure, axes = plt.subplots(
+    3, 4, figsize=(9, 5), layout="constrained", width_ratios=(1, 1, 0.6, 2)
+)
 for row, index in zip(axes, shown, strict=True):
     image = X_test[index : index + 1]
     row[0].imshow(image[0], cmap="gray_r")
@@ -87,16 +95,18 @@ for row, index in zip(axes, shown, strict=True):
     row[3].set(ylim=(0, 1), xticks=range(10))
     for ax in row[:3]:
         ax.set(xticks=[], yticks=[])
-for ax, title in zip(axes[0], ["image", "64 units", "32 units", "probabilities"], strict=True):
+for ax, title in zip(
+    axes[0], ["image", "64 units", "32 units", "probabilities"], strict=True
+):
     ax.set_title(title)
 plt.show()
 
 # %%
 # Tables
 # ------
-# For a network of a few numbers, ``kind="table"`` makes a page of sliders. `net.fold_scaler
-# <cmlp.Network.fold_scaler>` folds a scaler into the first layer, so that the page takes
-# centimeters.
+# For a network of a few numbers, ``kind="table"`` makes a page of sliders.
+# `net.fold_scaler <cmlp.Network.fold_scaler>` folds a scaler into the first layer, so
+# that the page takes centimeters.
 
 iris = load_iris()
 scaler = StandardScaler().fit(iris.data)

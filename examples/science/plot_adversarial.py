@@ -2,11 +2,11 @@
 Saliency maps and adversarial images
 ====================================
 
-`net.input_gradient <cmlp.Network.input_gradient>` returns the derivative of an output with respect
-to each pixel. It shows which pixels a decision depends on; a small step along it changes the
-decision, though the image looks the same to us (Goodfellow, Shlens and Szegedy, `arXiv:1412.6572
-<https://arxiv.org/abs/1412.6572>`_). This example draws both, and trains a network on such images,
-which makes it more robust.
+`net.input_gradient <cmlp.Network.input_gradient>` returns the derivative of an output
+with respect to each pixel. It shows which pixels a decision depends on; a small step
+along it changes the decision, though the image looks the same to us (Goodfellow, Shlens
+and Szegedy, `arXiv:1412.6572 <https://arxiv.org/abs/1412.6572>`_). This example draws
+both, and trains a network on such images, which makes it more robust.
 """
 
 import matplotlib.pyplot as plt
@@ -18,7 +18,9 @@ plt.style.use("seaborn-v0_8-colorblind")
 
 X, y = datasets.make_digits(10_000, seed=0)
 X_test, y_test = datasets.make_digits(2_000, seed=1)
-X, X_test = (images.reshape(len(images), 784) / np.float32(255) for images in (X, X_test))
+X, X_test = (
+    images.reshape(len(images), 784) / np.float32(255) for images in (X, X_test)
+)
 
 net = Network([784, 128, 10], activation="relu", loss="cross_entropy", seed=0)
 net.fit(X, y, epochs=10, batch_size=64, optimizer=Adam(2e-3))
@@ -39,20 +41,25 @@ def draw_saliency(net, title):
         top.imshow(X_test[row].reshape(28, 28), cmap="gray_r")
         limit = abs(each).max()
         bottom.imshow(each.reshape(28, 28), cmap="RdBu_r", vmin=-limit, vmax=limit)
-        bottom.contour(X_test[row].reshape(28, 28), [0.5], colors="black", linewidths=0.6)
+        bottom.contour(
+            X_test[row].reshape(28, 28), [0.5], colors="black", linewidths=0.6
+        )
     for ax in axes.flat:
         ax.set_axis_off()
     figure.suptitle(title)
 
 
-draw_saliency(net, "ink that raises (red) or lowers (blue) the probability of the true digit")
+draw_saliency(
+    net, "ink that raises (red) or lowers (blue) the probability of the true digit"
+)
 
 # %%
 # The fast gradient sign method
 # -----------------------------
-# Every pixel moves by the same small amount, in the direction that increases the loss. `net.vjp
-# <cmlp.Network.vjp>` backpropagates any gradient with respect to the outputs; the cross-entropy has
-# the gradient -1/p with respect to the probability p of the true class, and 0 otherwise.
+# Every pixel moves by the same small amount, in the direction that increases the loss.
+# `net.vjp <cmlp.Network.vjp>` backpropagates any gradient with respect to the outputs;
+# the cross-entropy has the gradient -1/p with respect to the probability p of the true
+# class, and 0 otherwise.
 
 
 def get_loss_gradient(net, X, y):
@@ -66,7 +73,9 @@ def get_loss_gradient(net, X, y):
 
 def perturb(net, X, y, size):
     """Return images in which each pixel is moved by `size` to increase the loss."""
-    return np.clip(X + size * np.sign(get_loss_gradient(net, X, y)), 0, 1).astype(np.float32)
+    return np.clip(X + size * np.sign(get_loss_gradient(net, X, y)), 0, 1).astype(
+        np.float32
+    )
 
 
 size = 0.1
@@ -80,7 +89,9 @@ for (top, bottom), row in zip(axes.T, chosen, strict=True):
         ax.imshow(images[row].reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
         right = p[row].argmax() == y_test[row]
         ax.set_title(
-            f"{p[row].argmax()}  ({p[row].max():.0%})", fontsize=11, color="C0" if right else "C2"
+            f"{p[row].argmax()}  ({p[row].max():.0%})",
+            fontsize=11,
+            color="C0" if right else "C2",
         )
         ax.set_axis_off()
 figure.suptitle(f"predictions before and after a change of each pixel by {size}")
@@ -90,9 +101,9 @@ figure.suptitle(f"predictions before and after a change of each pixel by {size}"
 # %%
 # Training on such images
 # -----------------------
-# For each batch, `net.gradient <cmlp.Network.gradient>` returns the gradient of the loss at changed
-# images, and `net.apply <cmlp.Network.apply>` takes an optimizer's step with it. The robust network
-# pays for it with some accuracy on unchanged images.
+# For each batch, `net.gradient <cmlp.Network.gradient>` returns the gradient of the
+# loss at changed images, and `net.apply <cmlp.Network.apply>` takes an optimizer's step
+# with it. The robust network pays for it with some accuracy on unchanged images.
 
 robust = Network([784, 128, 10], activation="relu", loss="cross_entropy", seed=0)
 rng = np.random.default_rng(0)
@@ -105,7 +116,10 @@ for _ in range(8):
 
 sizes = np.linspace(0, 0.2, 11)
 figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
-for name, each, style in [("plain training", net, "s-"), ("on changed images", robust, "o-")]:
+for name, each, style in [
+    ("plain training", net, "s-"),
+    ("on changed images", robust, "o-"),
+]:
     scores = [each.score(perturb(each, X_test, y_test, size), y_test) for size in sizes]
     print(f"{name:18} accuracy {scores[0]:.3f}, after a change by 0.1: {scores[5]:.3f}")
     ax.plot(sizes, scores, style, color="C2" if each is net else "C0", label=name)

@@ -2,10 +2,10 @@
 An autoencoder with a layer of two units
 ========================================
 
-An autoencoder is a network whose targets are its inputs. If one of its layers is narrow, the
-network has to describe each image by a few numbers. With two of them, the descriptions can be
-drawn: as a map of all digits, and as images that the network's second half makes of the points of a
-grid.
+An autoencoder is a network whose targets are its inputs. If one of its layers is
+narrow, the network has to describe each image by a few numbers. With two of them, the
+descriptions can be drawn: as a map of all digits, and as images that the network's
+second half makes of the points of a grid.
 """
 
 import matplotlib.pyplot as plt
@@ -20,9 +20,10 @@ targets = X.reshape(len(X), 784) / np.float32(255)
 # %%
 # Training
 # --------
-# The two units in the middle have tanh, so that all codes are in a square. The output is sigmoid
-# with binary cross-entropy, as pixels are between 0 and 1. Batch normalization keeps the codes
-# spread over the square. The images may remain bytes as inputs.
+# The two units in the middle have tanh, so that all codes are in a square. The output
+# is sigmoid with binary cross-entropy, as pixels are between 0 and 1. Batch
+# normalization keeps the codes spread over the square. The images may remain bytes as
+# inputs.
 
 net = Network(
     [784, 128, 32, 2, 32, 128, 784],
@@ -31,7 +32,9 @@ net = Network(
     normalization="batch",
     seed=0,
 )
-history = net.fit(X, targets, epochs=25, batch_size=128, optimizer=Adam(3e-3), schedule="cosine")
+history = net.fit(
+    X, targets, epochs=25, batch_size=128, optimizer=Adam(3e-3), schedule="cosine"
+)
 print(
     f"loss per pixel: {history['loss'][0] / 784:.4f} in the first epoch, "
     f"{history['loss'][-1] / 784:.4f} in the last one"
@@ -40,8 +43,9 @@ print(
 # %%
 # The two halves
 # --------------
-# ``net.transform(X, layer=2)`` returns the outputs of the narrow layer. `Network.from_layers
-# <cmlp.Network.from_layers>` makes a network of the layers above it: the decoder.
+# ``net.transform(X, layer=2)`` returns the outputs of the narrow layer.
+# `Network.from_layers <cmlp.Network.from_layers>` makes a network of the layers above
+# it: the decoder.
 
 codes = net.transform(X_test, layer=2)
 decoder = Network.from_layers(net.layers[3:], loss="binary_cross_entropy")
@@ -85,13 +89,15 @@ ax.set(
 # %%
 # The decoder at the points of a grid
 # -----------------------------------
-# Neighboring points give similar images. Between two digits, the decoder draws what is between
-# them.
+# Neighboring points give similar images. Between two digits, the decoder draws what is
+# between them.
 
 n = 20
 steps = np.linspace(-1, 1, n + 1)[:-1] + 1 / n
-grid = np.stack(np.meshgrid(steps, steps[::-1]), axis=-1).reshape(-1, 2)  # the highest row first
-images = decoder(grid).reshape(n, n, 28, 28).transpose(0, 2, 1, 3).reshape(n * 28, n * 28)
+columns, rows = np.meshgrid(steps, steps[::-1])  # the highest row first
+grid = np.stack([columns.ravel(), rows.ravel()], axis=1)
+tiles = decoder(grid).reshape(n, n, 28, 28)
+images = tiles.transpose(0, 2, 1, 3).reshape(n * 28, n * 28)
 figure, ax = plt.subplots(figsize=(7, 6), layout="constrained")
 ax.imshow(images, cmap="gray_r", extent=(-1, 1, -1, 1))
 ax.set(title="outputs of the decoder", xlabel="first unit", ylabel="second unit")

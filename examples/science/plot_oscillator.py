@@ -2,11 +2,12 @@ r"""
 A physics-informed fit of an oscillator
 =======================================
 
-Ten noisy measurements do not determine the motion of a damped oscillator. A known law of motion,
-:math:`\ddot u + 2 \gamma \dot u + \omega^2 u = 0`, does so almost completely. This example adds the
-law to the loss, as physics-informed networks do, and compares the fit with one of the measurements
-only. The loss is a Python function that sees the outputs on a grid of times; it takes the time
-derivatives by finite differences, which are matrices, so that its gradient is two products.
+Ten noisy measurements do not determine the motion of a damped oscillator. A known law
+of motion, :math:`\ddot u + 2 \gamma \dot u + \omega^2 u = 0`, does so almost
+completely. This example adds the law to the loss, as physics-informed networks do, and
+compares the fit with one of the measurements only. The loss is a Python function that
+sees the outputs on a grid of times; it takes the time derivatives by finite
+differences, which are matrices, so that its gradient is two products.
 """
 
 import matplotlib.pyplot as plt
@@ -14,7 +15,9 @@ import numpy as np
 
 from cmlp import Adam, Network
 
-plt.style.use(["seaborn-v0_8-colorblind", {"axes.spines.top": False, "axes.spines.right": False}])
+plt.style.use(
+    ["seaborn-v0_8-colorblind", {"axes.spines.top": False, "axes.spines.right": False}]
+)
 
 # %%
 # Measurements
@@ -31,8 +34,8 @@ values = motion[measured] + rng.normal(scale=0.05, size=len(measured))
 # %%
 # The loss
 # --------
-# ``law @ u`` is the left side of the equation at the inner times. The mean square of it, times a
-# factor, is added to the mean squared error of the measurements.
+# ``law @ u`` is the left side of the equation at the inner times. The mean square of
+# it, times a factor, is added to the mean squared error of the measurements.
 
 h = times[1] - times[0]
 unit = np.eye(len(times))
@@ -60,14 +63,18 @@ targets[measured] = values
 # %%
 # Two fits
 # --------
-# Each epoch is one step with all times, in order: ``batch_size=len(times)``, ``shuffle=False``. The
-# times are shifted and scaled to about [-2.5, 2.5].
+# Each epoch is one step with all times, in order: ``batch_size=len(times)``,
+# ``shuffle=False``. The times are shifted and scaled to about [-2.5, 2.5].
 
 inputs = (times[:, None] - 5) / 2
 fits = {}
 for name, factor, epochs in [("measurements", 0.0, 1000), ("with the law", 3.0, 6000)]:
     net = Network(
-        [1, 32, 32, 1], activation="mish", loss=make_loss(factor), dtype="float64", seed=0
+        [1, 32, 32, 1],
+        activation="mish",
+        loss=make_loss(factor),
+        dtype="float64",
+        seed=0,
     )
     history = net.fit(
         inputs,
@@ -83,8 +90,8 @@ for name, factor, epochs in [("measurements", 0.0, 1000), ("with the law", 3.0, 
     print(f"{name:12}: loss {history['loss'][-1]:.5f}, RMSE over all times {error:.3f}")
 
 # %%
-# Without the law, the network passes through the measurements and is free elsewhere. With it, ten
-# values determine the motion beyond the last of them.
+# Without the law, the network passes through the measurements and is free elsewhere.
+# With it, ten values determine the motion beyond the last of them.
 
 figure, axes = plt.subplots(
     2, 1, figsize=(9, 6.5), sharex=True, layout="constrained", height_ratios=(2, 1)
@@ -92,9 +99,15 @@ figure, axes = plt.subplots(
 axes[0].plot(times, motion, "k--", label="truth")
 axes[0].plot(times, fits["measurements"], color="C2", label="measurements only")
 axes[0].plot(
-    times, fits["with the law"], color="C0", linewidth=2, label="measurements and the law of motion"
+    times,
+    fits["with the law"],
+    color="C0",
+    linewidth=2,
+    label="measurements and the law of motion",
 )
-axes[0].plot(times[measured], values, "o", color="black", label="measurements", zorder=3)
+axes[0].plot(
+    times[measured], values, "o", color="black", label="measurements", zorder=3
+)
 axes[0].set(ylabel="displacement", ylim=(-1.6, 1.6))
 axes[0].legend(loc="upper right", ncols=2, fontsize=9)
 for (_, curve), color in zip(fits.items(), ["C2", "C0"], strict=True):

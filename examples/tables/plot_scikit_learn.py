@@ -2,10 +2,10 @@
 Pipelines and searches of scikit-learn
 ======================================
 
-The estimators of `cmlp.sklearn` replace ``MLPClassifier`` and ``MLPRegressor`` of scikit-learn:
-one import changes, the numbers remain, and training takes a fraction of the time. This example
-trains both in the same pipeline, and then searches learning rate, layers and dropout of a network
-by scikit-learn's tools.
+The estimators of `cmlp.sklearn` replace ``MLPClassifier`` and ``MLPRegressor`` of
+scikit-learn: one import changes, the numbers remain, and training takes a fraction of
+the time. This example trains both in the same pipeline, and then searches learning
+rate, layers and dropout of a network by scikit-learn's tools.
 """
 
 import time
@@ -24,7 +24,9 @@ from sklearn.preprocessing import StandardScaler
 import cmlp.sklearn
 from cmlp import Adam
 
-plt.style.use(["seaborn-v0_8-colorblind", {"axes.spines.top": False, "axes.spines.right": False}])
+plt.style.use(
+    ["seaborn-v0_8-colorblind", {"axes.spines.top": False, "axes.spines.right": False}]
+)
 warnings.simplefilter("ignore", ConvergenceWarning)  # 25 epochs are few
 
 X, y = load_digits(return_X_y=True)
@@ -33,13 +35,14 @@ X, X_test, y, y_test = train_test_split(X, y, random_state=0)
 # %%
 # The same numbers in less time
 # -----------------------------
-# Both estimators have the same arguments and, with the same seed, the same initial weights, order
-# of samples and loss in each epoch.
+# Both estimators have the same arguments and, with the same seed, the same initial
+# weights, order of samples and loss in each epoch.
 
 losses = {}
 for package in [sklearn.neural_network, cmlp.sklearn]:
     model = make_pipeline(
-        StandardScaler(), package.MLPClassifier(128, max_iter=25, batch_size=32, random_state=0)
+        StandardScaler(),
+        package.MLPClassifier(128, max_iter=25, batch_size=32, random_state=0),
     )
     start = time.perf_counter()
     model.fit(X, y)
@@ -49,7 +52,10 @@ for package in [sklearn.neural_network, cmlp.sklearn]:
     print(f"{name:7}: {seconds:.2f} s, test accuracy {model.score(X_test, y_test):.4f}")
 ratio = losses["sklearn"][0] / losses["cmlp"][0]
 difference = np.max(np.abs(losses["sklearn"][1] / losses["cmlp"][1] - 1))
-print(f"scikit-learn took {ratio:.1f} times as long; the losses differ by at most {difference:.0e}")
+print(
+    f"scikit-learn took {ratio:.1f} times as long; "
+    f"the losses differ by at most {difference:.0e}"
+)
 
 figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
 for (name, (seconds, curve)), style in zip(losses.items(), ["s-", "o-"], strict=True):
@@ -67,8 +73,8 @@ ax.legend()
 # %%
 # A search
 # --------
-# Arguments of cmlp's optimizers and schedules are searched by their names. ``dtype="float32"``
-# trains twice as fast.
+# Arguments of cmlp's optimizers and schedules are searched by their names.
+# ``dtype="float32"`` trains twice as fast.
 
 model = make_pipeline(
     StandardScaler(),
@@ -97,14 +103,19 @@ start = time.perf_counter()
 search.fit(X, y)
 print(f"72 fits in {time.perf_counter() - start:.1f} s")
 print(f"best: {search.best_params_}")
-print(f"cross-validation {search.best_score_:.4f}, test {search.score(X_test, y_test):.4f}")
+print(
+    f"accuracy in cross-validation {search.best_score_:.4f}, "
+    f"in test {search.score(X_test, y_test):.4f}"
+)
 
 # sphinx_gallery_thumbnail_number = 2
 results = search.cv_results_
 figure, ax = plt.subplots(figsize=(8, 4.8), layout="constrained")
 rates = results["param_mlpclassifier__optimizer__lr"].astype(float)
 for sizes, marker in [((32,), "o"), ((128,), "s"), ((128, 64), "^")]:
-    chosen = [each == sizes for each in results["param_mlpclassifier__hidden_layer_sizes"]]
+    chosen = [
+        each == sizes for each in results["param_mlpclassifier__hidden_layer_sizes"]
+    ]
     points = ax.scatter(
         rates[chosen],
         results["mean_test_score"][chosen],

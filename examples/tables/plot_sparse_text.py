@@ -2,12 +2,14 @@
 Text as sparse counts of words
 ==============================
 
-A bag of words has a column for each word of the vocabulary and few numbers that are not zero.
-Networks of cmlp take SciPy's CSR matrices without ever making them dense: a step costs in
-proportion to the words that occur. This example classifies synthetic texts by their topic, measures
-time and memory, and reads the network's weights to see which words decide.
+A bag of words has a column for each word of the vocabulary and few numbers that are not
+zero. Networks of cmlp take SciPy's CSR matrices without ever making them dense: a step
+costs in proportion to the words that occur. This example classifies synthetic texts by
+their topic, measures time and memory, and shows which words
+decide.
 """
 
+import textwrap
 import time
 
 import matplotlib.pyplot as plt
@@ -19,14 +21,16 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from cmlp import AdamW, Network, plot
 from cmlp.callbacks import EarlyStopping
 
-plt.style.use(["seaborn-v0_8-colorblind", {"axes.spines.top": False, "axes.spines.right": False}])
+plt.style.use(
+    ["seaborn-v0_8-colorblind", {"axes.spines.top": False, "axes.spines.right": False}]
+)
 
 # %%
 # Texts
 # -----
-# Each text has 40 words: most of them from a vocabulary of 20,000 meaningless words, whose
-# frequencies follow Zipf's law, and a few from the ten words of its topic or, to make it harder, of
-# another one.
+# Each text has 40 words: most of them from a vocabulary of 20,000 meaningless words,
+# whose frequencies follow Zipf's law, and a few from the ten words of its topic or, to
+# make it harder, of another one.
 
 TOPICS = {
     "cooking": "pan oven salt butter recipe flour boil spoon onion garlic",
@@ -60,7 +64,7 @@ def write_texts(n):
 
 texts, y = write_texts(4_000)
 test_texts, y_test = write_texts(2_000)
-print(texts[0])
+print(textwrap.fill(texts[0], 78))
 
 # %%
 # From texts to CSR
@@ -80,10 +84,12 @@ print(
 # %%
 # Training
 # --------
-# ``fit`` takes the matrix as it is. A network with 15,000 inputs soon memorizes its texts; dropout
-# and early stopping on a fifth of them limit that.
+# ``fit`` takes the matrix as it is. A network with 15,000 inputs soon memorizes its
+# texts; dropout and early stopping on a fifth of them limit that.
 
-net = Network([X.shape[1], 32, 5], activation="relu", loss="cross_entropy", dropout=0.5, seed=0)
+net = Network(
+    [X.shape[1], 32, 5], activation="relu", loss="cross_entropy", dropout=0.5, seed=0
+)
 start = time.perf_counter()
 history = net.fit(
     X,
@@ -95,7 +101,10 @@ history = net.fit(
     metrics="accuracy",
     early_stopping=EarlyStopping("val_accuracy", patience=3),
 )
-print(f"{time.perf_counter() - start:.2f} s, test accuracy {net.score(X_test, y_test):.4f}")
+print(
+    f"{time.perf_counter() - start:.2f} s, "
+    f"test accuracy {net.score(X_test, y_test):.4f}"
+)
 
 figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
 plot.learning_curve(history, "accuracy", ax=axes[0])
@@ -104,19 +113,26 @@ plot.confusion_matrix(net, X_test, y_test, labels=list(TOPICS), ax=axes[1])
 # %%
 # Which words decide?
 # -------------------
-# An identity matrix, sparse too, is a text of one word in each row: its probabilities show what the
-# network has learned about each word. Words that two topics share, such as "tempo" and "opening",
-# have lower probabilities.
+# An identity matrix, sparse too, is a text of one word in each row. The predictions for
+# it are the probabilities of the topics given each word. "tempo", a word of two topics,
+# has a lower probability.
 
 names = vectorizer.get_feature_names_out()
-probability = net.predict_proba(sparse.eye_array(len(names), format="csr", dtype=np.float32))
+probability = net.predict_proba(
+    sparse.eye_array(len(names), format="csr", dtype=np.float32)
+)
 figure, axes = plt.subplots(2, 3, figsize=(9.5, 6.2), layout="constrained", sharex=True)
 for topic, (name, ax) in enumerate(zip(TOPICS, axes.flat, strict=False)):
     top = np.argsort(probability[:, topic])[-12:]
     known = np.isin(names[top], words[topic])
-    ax.barh(names[top], probability[top, topic], color=np.where(known, "#0072B2", "#D55E00"))
+    ax.barh(
+        names[top], probability[top, topic], color=np.where(known, "#0072B2", "#D55E00")
+    )
     ax.set(title=name, xlabel="probability", xlim=(0, 1))
-kinds = [Patch(color="#0072B2", label="word of the topic"), Patch(color="#D55E00", label="other")]
+kinds = [
+    Patch(color="#0072B2", label="word of the topic"),
+    Patch(color="#D55E00", label="other"),
+]
 axes[1, 2].legend(handles=kinds, loc="center")
 axes[1, 2].set_axis_off()
 plt.show()

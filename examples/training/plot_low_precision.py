@@ -2,10 +2,10 @@
 bfloat16 and 8-bit integers
 ===========================
 
-A network rarely needs 32 bits. ``compute_dtype="bfloat16"`` trains with products of 16-bit numbers,
-and `net.quantize <cmlp.Network.quantize>` makes a network of 8-bit integers from a trained one.
-Both are faster on CPUs with the instructions for it. This example compares accuracy, files and
-weights, and shows how few bits would be enough.
+A network rarely needs 32 bits. ``compute_dtype="bfloat16"`` trains with products of
+16-bit numbers, and `net.quantize <cmlp.Network.quantize>` makes a network of 8-bit
+integers from a trained one. Both are faster on CPUs with the instructions for it. This
+example compares accuracy, files and weights, and shows how few bits would be enough.
 """
 
 import functools
@@ -18,7 +18,9 @@ import numpy as np
 
 from cmlp import Adam, Network, datasets, fit_many
 
-plt.style.use(["seaborn-v0_8-colorblind", {"axes.spines.top": False, "axes.spines.right": False}])
+plt.style.use(
+    ["seaborn-v0_8-colorblind", {"axes.spines.top": False, "axes.spines.right": False}]
+)
 
 X, y = datasets.make_digits(8_000, seed=0)
 X_test, y_test = datasets.make_digits(4_000, seed=1)
@@ -26,8 +28,8 @@ X_test, y_test = datasets.make_digits(4_000, seed=1)
 # %%
 # Training in float32 and in bfloat16
 # -----------------------------------
-# Operands of the large products are rounded to bfloat16, which has 8 significant bits. Sums,
-# parameters and the optimizer's state remain float32.
+# Operands of the large products are rounded to bfloat16, which has 8 significant bits.
+# Sums, parameters and the optimizer's state remain float32.
 
 options = {"activation": "relu", "loss": "cross_entropy", "seed": 0}
 nets = {
@@ -48,8 +50,8 @@ histories = fit_many(
 # %%
 # 8-bit integers
 # --------------
-# Samples like those to predict, here a few hundred of the training data, determine the ranges of
-# each layer's inputs.
+# Samples like those to predict, here a few hundred of the training data, determine the
+# ranges of each layer's inputs.
 
 nets["int8"] = nets["float32"].quantize(X[:500])
 
@@ -61,7 +63,8 @@ with tempfile.TemporaryDirectory() as directory:
         seconds = min(timeit.repeat(predict, number=1, repeat=5))
         print(
             f"{name:8}  test accuracy {net.score(X_test, y_test):.4f}  "
-            f"file {path.stat().st_size / 1000:4.0f} kB  {1e6 * seconds / len(X_test):.2f} µs/image"
+            f"file {path.stat().st_size / 1000:4.0f} kB  "
+            f"{1e6 * seconds / len(X_test):.2f} µs/image"
         )
 
 same = np.mean(nets["float32"].predict(X_test) == nets["int8"].predict(X_test))
@@ -70,9 +73,15 @@ print(f"float32 and int8 predict the same digit for {same:.2%} of the images")
 figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.6), layout="constrained")
 for name, history, style in zip(nets, histories, ["-", "--"], strict=False):
     epochs = np.arange(1, 7)
-    axes[0].plot(epochs, history["loss"], style, color="C0", label=f"{name}, training loss")
-    axes[0].plot(epochs, history["val_loss"], style, color="C2", label=f"{name}, validation loss")
-axes[0].set(xlabel="epoch", ylabel="loss", ylim=(0, 0.7), title="training in 32 and 16 bits")
+    axes[0].plot(
+        epochs, history["loss"], style, color="C0", label=f"{name}, training loss"
+    )
+    axes[0].plot(
+        epochs, history["val_loss"], style, color="C2", label=f"{name}, validation loss"
+    )
+axes[0].set(
+    xlabel="epoch", ylabel="loss", ylim=(0, 0.7), title="training in 32 and 16 bits"
+)
 axes[0].legend()
 
 layer = nets["int8"].layers[1]
@@ -125,7 +134,9 @@ for b, color in [(3, "C2"), (4, "C1"), (6, "C0")]:
     rounded = np.sort(round_weights(nets["float32"], b).weight[0][0])
     axes[1].plot(unit, rounded, color=color, label=f"{b} bits")
 axes[1].plot(unit, unit, color="gray", linewidth=1, label="float32")
-axes[1].set(xlabel="weight in float32", ylabel="rounded weight", title="the weights of one unit")
+axes[1].set(
+    xlabel="weight in float32", ylabel="rounded weight", title="the weights of one unit"
+)
 axes[1].legend()
 plt.show()
 

@@ -2,9 +2,9 @@
 Nine optimizers on one problem
 ==============================
 
-cmlp has eight stochastic optimizers with PyTorch's definitions, and L-BFGS. This example trains the
-same network with each of them, at eight learning rates, and draws how fast the loss falls and how
-much the learning rate matters.
+cmlp has eight stochastic optimizers with PyTorch's definitions, and L-BFGS. This
+example trains the same network with each of them, at eight learning rates, and draws
+how fast the loss falls and how much the learning rate matters.
 """
 
 import matplotlib.pyplot as plt
@@ -24,7 +24,9 @@ from cmlp import (
     fit_many,
 )
 
-plt.style.use(["seaborn-v0_8-colorblind", {"axes.spines.top": False, "axes.spines.right": False}])
+plt.style.use(
+    ["seaborn-v0_8-colorblind", {"axes.spines.top": False, "axes.spines.right": False}]
+)
 
 X, y = datasets.make_digits(2_000, seed=0)
 validation = datasets.make_digits(2_000, seed=1)
@@ -32,8 +34,9 @@ validation = datasets.make_digits(2_000, seed=1)
 # %%
 # 64 networks
 # -----------
-# `~cmlp.fit_many` trains them on all cores and prepares the data once; here each has an optimizer
-# of its own. All begin with the same parameters and see the samples in the same order.
+# `~cmlp.fit_many` trains them on all cores and prepares the data once; here each has an
+# optimizer of its own. All begin with the same parameters and see the samples in the
+# same order.
 
 optimizers = {
     "SGD": SGD,
@@ -59,22 +62,28 @@ results = fit_many(
 )
 
 # %%
-# L-BFGS uses all samples in each iteration and has no learning rate; one iteration costs about one
-# pass over the data, so that its iterations compare with epochs.
+# L-BFGS uses all samples in each iteration and has no learning rate; one iteration
+# costs about one pass over the data, so that its iterations compare with epochs.
 
-full_batch = start.copy().fit(X, y, epochs=15, optimizer=LBFGS(), validation_data=validation)
+full_batch = start.copy().fit(
+    X, y, epochs=15, optimizer=LBFGS(), validation_data=validation
+)
 
 # %%
 # The picture
 # -----------
-# Left: the training loss of each optimizer at the learning rate that is best for it. Right: the
-# validation accuracy after 15 epochs, for all rates. The markers are the default rates.
+# Left: the training loss of each optimizer at the learning rate that is best for it.
+# Right: the validation accuracy after 15 epochs, for all rates. The markers are the
+# default rates.
 
 best = {}
 accuracy = {name: np.full(len(rates), np.nan) for name in optimizers}
 for (name, lr), result in zip(runs, results, strict=True):
     accuracy[name][list(rates).index(lr)] = result["val_accuracy"][-1]
-    if name not in best or result["val_accuracy"][-1] > best[name][1]["val_accuracy"][-1]:
+    if (
+        name not in best
+        or result["val_accuracy"][-1] > best[name][1]["val_accuracy"][-1]
+    ):
         best[name] = lr, result
 
 colors = ["C0", "C0", "C1", "C1", "C2", "C2", "C3", "C3"]
@@ -88,10 +97,18 @@ for name, color, dash in zip(optimizers, colors, dashes, strict=True):
     axes[1].plot(rates, accuracy[name], dash, color=color, label=name)
     default = optimizers[name]().lr if name != "SGD, momentum 0.9" else 0.1
     axes[1].plot(
-        default, np.interp(np.log(default), np.log(rates), accuracy[name]), "o", color=color
+        default,
+        np.interp(np.log(default), np.log(rates), accuracy[name]),
+        "o",
+        color=color,
     )
 axes[0].plot(epochs, full_batch["loss"], ":", color="black", label="L-BFGS, iterations")
-axes[0].set(xlabel="epoch", ylabel="training loss", yscale="log", title="at the best learning rate")
+axes[0].set(
+    xlabel="epoch",
+    ylabel="training loss",
+    yscale="log",
+    title="at the best learning rate",
+)
 axes[1].set(
     xlabel="learning rate",
     ylabel="validation accuracy",
@@ -102,6 +119,10 @@ axes[1].set(
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 for name, (lr, history) in best.items():
-    print(f"{name:18} lr {lr:.0e}  validation accuracy {history['val_accuracy'][-1]:.4f}")
-print(f"{'L-BFGS':18}           validation accuracy {full_batch['val_accuracy'][-1]:.4f}")
+    print(
+        f"{name:18} lr {lr:.0e}  validation accuracy {history['val_accuracy'][-1]:.4f}"
+    )
+print(
+    f"{'L-BFGS':18}           validation accuracy {full_batch['val_accuracy'][-1]:.4f}"
+)
 plt.show()

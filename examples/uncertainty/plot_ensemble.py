@@ -2,11 +2,12 @@
 Ensembles and uncertainty
 =========================
 
-Two uncertainties add up in a prediction: the noise of the targets, which more data do not reduce,
-and the uncertainty of the network's parameters, which is large far from the training data. A
-network that predicts a mean and a variance learns the former; the disagreement of several networks
-estimates the latter (Lakshminarayanan, Pritzel and Blundell, `arXiv:1612.01474
-<https://arxiv.org/abs/1612.01474>`_). `~cmlp.fit_many` trains all of them at once.
+Two uncertainties add up in a prediction: the noise of the targets, which more data do
+not reduce, and the uncertainty of the network's parameters, which is large far from the
+training data. A network that predicts a mean and a variance learns the former; the
+disagreement of several networks estimates the latter (Lakshminarayanan, Pritzel and
+Blundell, `arXiv:1612.01474 <https://arxiv.org/abs/1612.01474>`_). `~cmlp.fit_many`
+trains all of them at once.
 """
 
 import matplotlib.pyplot as plt
@@ -14,7 +15,9 @@ import numpy as np
 
 from cmlp import Adam, Network, datasets, fit_many
 
-plt.style.use(["seaborn-v0_8-colorblind", {"axes.spines.top": False, "axes.spines.right": False}])
+plt.style.use(
+    ["seaborn-v0_8-colorblind", {"axes.spines.top": False, "axes.spines.right": False}]
+)
 
 # %%
 # Regression with a gap in the data
@@ -39,13 +42,22 @@ def noise(x):
 y = truth(x) + noise(x) * rng.normal(size=x.shape)
 
 # %%
-# The loss ``"gaussian_nll"`` needs two outputs for each target: the mean, and the logarithm of the
-# variance. The networks differ in their seed: initial weights and order of samples. The input is
-# divided by 2, about its standard deviation.
+# The loss ``"gaussian_nll"`` needs two outputs for each target: the mean, and the
+# logarithm of the variance. The networks differ in their seed: initial weights and
+# order of samples. The input is divided by 2, about its standard deviation.
 
-nets = [Network([1, 64, 64, 2], activation="gelu", loss="gaussian_nll", seed=s) for s in range(10)]
+nets = [
+    Network([1, 64, 64, 2], activation="gelu", loss="gaussian_nll", seed=s)
+    for s in range(10)
+]
 histories = fit_many(
-    nets, x[:, None] / 2, y, epochs=300, batch_size=32, optimizer=Adam(3e-3), schedule="cosine"
+    nets,
+    x[:, None] / 2,
+    y,
+    epochs=300,
+    batch_size=32,
+    optimizer=Adam(3e-3),
+    schedule="cosine",
 )
 
 grid = np.linspace(-5.5, 5.5, 400)
@@ -54,8 +66,8 @@ means, deviations = np.stack(
 )  # each (networks, points)
 
 # %%
-# The ensemble's prediction is the mixture of the networks' normal distributions. Its variance is
-# the mean of their variances plus the variance of their means.
+# The ensemble's prediction is the mixture of the networks' normal distributions. Its
+# variance is the mean of their variances plus the variance of their means.
 
 mean = means.mean(axis=0)
 aleatoric = (deviations**2).mean(axis=0)
@@ -91,9 +103,13 @@ axes[0].scatter(x, y, s=8, color="C2", alpha=0.6, label="training data", linewid
 axes[0].set(ylim=(-4, 5), ylabel="y")
 axes[0].legend(loc="upper left", ncols=2, fontsize=9)
 
-axes[1].plot(grid, np.sqrt(epistemic), color="C2", label="of the networks' means (epistemic)")
+axes[1].plot(
+    grid, np.sqrt(epistemic), color="C2", label="of the networks' means (epistemic)"
+)
 axes[1].plot(grid, noisy, color="C0", label="of the noise (aleatoric)")
-axes[1].plot(grid, noise(grid), color="black", linestyle="--", label="of the noise, truth")
+axes[1].plot(
+    grid, noise(grid), color="black", linestyle="--", label="of the noise, truth"
+)
 axes[1].set(xlabel="x", ylabel="standard deviation", ylim=(0, 1.2), xlim=(-5.5, 5.5))
 axes[1].legend(loc="upper center", fontsize=9)
 
@@ -101,28 +117,34 @@ x_test = rng.uniform(-4, 4, size=2000)
 is_gap = (x_test > -0.5) & (x_test < 1.5)
 for name, points in [("with data", x_test[~is_gap]), ("in the gap", x_test[is_gap])]:
     targets = truth(points) + noise(points) * rng.normal(size=points.shape)
-    m, s = np.stack([net.predict(points[:, None] / 2, return_std=True) for net in nets], axis=1)
+    m, s = np.stack(
+        [net.predict(points[:, None] / 2, return_std=True) for net in nets], axis=1
+    )
     spread = np.sqrt((s**2).mean(0) + m.var(0))
     single = np.mean(abs(targets - m[0]) < 2 * s[0])
     covered = np.mean(abs(targets - m.mean(0)) < 2 * spread)
-    print(f"{name:10}  targets within 2 deviations: one network {single:.2f}, all {covered:.2f}")
+    print(
+        f"{name:10}  targets within 2 deviations: "
+        f"one network {single:.2f}, all {covered:.2f}"
+    )
 
 # %%
 # Rotated digits
 # --------------
-# The same works for classifiers. Five networks are trained on upright digits and then predict
-# rotated ones. They disagree, so that the entropy of their mean probabilities rises; that of the
-# probabilities of a single network is lower.
+# The same works for classifiers. Five networks are trained on upright digits and then
+# predict rotated ones. They disagree, so that the entropy of their mean probabilities
+# rises; a single network has a lower entropy.
 
 X, labels = datasets.make_digits(6_000, seed=0)
 classifiers = [
-    Network([784, 64, 10], activation="relu", loss="cross_entropy", seed=seed) for seed in range(5)
+    Network([784, 64, 10], activation="relu", loss="cross_entropy", seed=seed)
+    for seed in range(5)
 ]
 fit_many(classifiers, X, labels, epochs=12, batch_size=32, optimizer=Adam(2e-3))
 
 
 def rotate(images, degrees):
-    """Return images turned counterclockwise around their center, by the nearest pixels."""
+    """Return images rotated counterclockwise, by the nearest pixels."""
     angle = np.deg2rad(degrees)
     rows, columns = np.mgrid[:28, :28] - 13.5
     r = np.rint(13.5 + rows * np.cos(angle) + columns * np.sin(angle)).astype(int)

@@ -2,10 +2,11 @@
 Quantile regression without crossing
 ====================================
 
-A forecast of electricity demand, delivery time or rainfall is of more use with limits: the value
-that is exceeded in 10% of the cases, and in 90%. The pinball loss trains a network to predict such
-quantiles, without any assumption about the distribution. Quantiles that are trained independently
-may cross; those of ``losses.pinball(..., non_crossing=True)`` cannot.
+A forecast of electricity demand, delivery time or rainfall is of more use with limits:
+the value that is exceeded in 10% of the cases, and in 90%. The pinball loss trains a
+network to predict such quantiles, without any assumption about the distribution.
+Quantiles that are trained independently may cross; those of ``losses.pinball(...,
+non_crossing=True)`` cannot.
 """
 
 import matplotlib.pyplot as plt
@@ -13,7 +14,9 @@ import numpy as np
 
 from cmlp import Adam, Network, fit_many, losses
 
-plt.style.use(["seaborn-v0_8-colorblind", {"axes.spines.top": False, "axes.spines.right": False}])
+plt.style.use(
+    ["seaborn-v0_8-colorblind", {"axes.spines.top": False, "axes.spines.right": False}]
+)
 
 # %%
 # Skewed data whose spread depends on the hour
@@ -43,9 +46,14 @@ hour, wait = draw_waiting_times(1_000)
 # One network predicts all seven quantiles: it has one output for each.
 
 quantiles = np.array([0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95])
-free = Network([1, 64, 64, 7], activation="silu", loss=losses.pinball(quantiles), seed=0)
+free = Network(
+    [1, 64, 64, 7], activation="silu", loss=losses.pinball(quantiles), seed=0
+)
 ordered = Network(
-    [1, 64, 64, 7], activation="silu", loss=losses.pinball(quantiles, non_crossing=True), seed=0
+    [1, 64, 64, 7],
+    activation="silu",
+    loss=losses.pinball(quantiles, non_crossing=True),
+    seed=0,
 )
 fit_many(
     [free, ordered],
@@ -63,7 +71,10 @@ curves = {
     "non-crossing": ordered.predict(to_inputs(grid)),
 }
 for name, values in curves.items():
-    print(f"{name:13}: {np.mean(np.diff(values, axis=1) < 0):.1%} of neighboring quantiles cross")
+    print(
+        f"{name:13}: {np.mean(np.diff(values, axis=1) < 0):.1%} "
+        "of neighboring quantiles cross"
+    )
 
 # %%
 # Bands
@@ -72,14 +83,27 @@ for name, values in curves.items():
 
 values = curves["non-crossing"]
 figure, ax = plt.subplots(figsize=(8, 5), layout="constrained")
-ax.scatter(hour, wait, s=6, color="gray", alpha=0.6, linewidths=0, label="training data")
+ax.scatter(
+    hour, wait, s=6, color="gray", alpha=0.6, linewidths=0, label="training data"
+)
 for low, high, alpha in [(0, 6, 0.18), (1, 5, 0.22), (2, 4, 0.3)]:
     label = f"{quantiles[low]:g} to {quantiles[high]:g}"
     ax.fill_between(
-        grid, values[:, low], values[:, high], color="C0", alpha=alpha, lw=0, label=label
+        grid,
+        values[:, low],
+        values[:, high],
+        color="C0",
+        alpha=alpha,
+        lw=0,
+        label=label,
     )
 ax.plot(grid, values[:, 3], color="C2", linewidth=2, label="median")
-ax.set(xlabel="hour of the day", ylabel="waiting time (minutes)", xlim=(7, 21), ylim=(0, 35))
+ax.set(
+    xlabel="hour of the day",
+    ylabel="waiting time (minutes)",
+    xlim=(7, 21),
+    ylim=(0, 35),
+)
 ax.legend(loc="upper left", title="quantiles")
 
 # %%
@@ -93,10 +117,15 @@ figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
 for name, net, style in [("independent", free, "s--"), ("non-crossing", ordered, "o-")]:
     below = (new_wait[:, None] < net.predict(to_inputs(new_hour))).mean(axis=0)
     print(f"{name:13}:", "  ".join(f"{fraction:.3f}" for fraction in below))
-    axes[0].plot(quantiles, below, style, label=name, color="C0" if net is ordered else "C2")
+    axes[0].plot(
+        quantiles, below, style, label=name, color="C0" if net is ordered else "C2"
+    )
 axes[0].plot([0, 1], [0, 1], color="gray", linewidth=1, zorder=0)
 axes[0].set(
-    xlabel="quantile", ylabel="fraction of new samples below", aspect="equal", title="calibration"
+    xlabel="quantile",
+    ylabel="fraction of new samples below",
+    aspect="equal",
+    title="calibration",
 )
 axes[0].legend()
 for name, color in [("independent", "C2"), ("non-crossing", "C0")]:
