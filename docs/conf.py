@@ -77,6 +77,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": ["auto_examples"],
     "filename_pattern": r"/plot_",
     "abort_on_example_error": True,
+    "capture_repr": ("_repr_html_",),  # not the texts and lists that plotting functions return
     "download_all_examples": False,
     "image_scrapers": ("matplotlib",),
     "matplotlib_animations": False,
@@ -87,6 +88,11 @@ sphinx_gallery_conf = {
     "reset_modules": ("matplotlib",),
     "show_memory": False,
     "show_signature": False,
+    "subsection_order": [
+        f"../examples/{name}"
+        for name in ("basics", "training", "uncertainty", "science", "tables", "deployment")
+    ]
+    + ["*"],
     "within_subsection_order": "FileNameSortKey",
     "write_computation_times": False,
 }

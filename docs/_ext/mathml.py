@@ -1,11 +1,13 @@
 """Formulas as MathML, which browsers show without JavaScript and without a network."""
 
+from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 
 
 def visit_inline(self, node):
     """Write a formula within a line."""
     self.body.append(tex2mathml(node.astext(), as_block=False))
+    raise nodes.SkipNode  # its child, the source of the formula, must not be written too
 
 
 def visit_block(self, node):
@@ -13,10 +15,11 @@ def visit_block(self, node):
     self.body.append('<div class="math">')
     self.body.append(tex2mathml(node.astext(), as_block=True))
     self.body.append("</div>\n")
+    raise nodes.SkipNode
 
 
 def depart(self, node):
-    """Do nothing after a formula: `visit_inline` and `visit_block` have written it."""
+    """Do nothing; it is not called, as `visit_inline` and `visit_block` raise SkipNode."""
 
 
 def setup(app):
