@@ -61,7 +61,9 @@ LAYERS = [
     _training.shard_sources _training.sharding _training.sources _training.splits
     _training.step_settings""",
     """formats formats.archive formats.atomic formats.base formats.builder formats.c
-    formats.c_encoders formats.c_functions formats.c_quantized formats.c_source formats.c_text
+    formats.c_encoders formats.c_functions formats.c_integer formats.c_integer_code
+    formats.c_integer_tables formats.c_quantized formats.c_source formats.c_text
+    formats.c_training formats.c_training_code
     formats.finite formats.folding formats.header formats.keras formats.keras_layers
     formats.methods formats.npy formats.npz formats.onnx formats.onnx_double
     formats.onnx_encoders formats.onnx_export formats.onnx_graph formats.onnx_import
