@@ -44,9 +44,10 @@ def needs_calibration(arithmetic, train, weights, calibration):
 
     Raises
     ------
-    ValueError
-        If `weights` or `calibration` does not fit.
+    TypeError, ValueError
+        If an argument does not fit.
     """
+    look_up("arithmetic", arithmetic, ARITHMETICS)
     if arithmetic != "int8" or train is not False:
         if calibration is not None:
             raise ValueError(

@@ -175,7 +175,8 @@ class IntegerRenderer:
             else:
                 factor = factor / self.layers[l + 1].inputs.scale
             yield from render_multipliers(factor, f"{l}")
-            if layer.activation.name == "leaky_relu":
+            is_hidden = l < len(self.layers) - 1
+            if is_hidden and layer.activation.name == "leaky_relu":
                 yield from render_multipliers(factor * layer.activation.parameter, f"negative_{l}")
             if l in self.tables:
                 table = self.tables[l]
