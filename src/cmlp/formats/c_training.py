@@ -90,10 +90,9 @@ def check_architecture(architecture):
             raise ValueError(f"train=True does not support {type(layer).__name__}")
     for l, layer in enumerate(architecture.dense):
         if layer.normalization is not None:
-            raise ValueError(
-                f"train=True does not support the {type(layer.normalization).__name__} of layer {l}"
-                "; fold_batch_norm() returns a network without batch normalization"
-            )
+            kind = type(layer.normalization).__name__
+            hint = "; fold_batch_norm() returns a network without one" * (kind == "BatchNorm")
+            raise ValueError(f"train=True does not support the {kind} of layer {l}{hint}")
         if layer.dropout:
             raise ValueError(
                 f"train=True does not support the dropout of layer {l}; got {layer.dropout}"
