@@ -144,6 +144,8 @@ def test_export(capsys, tmp_path, rng):
     assert "int digits_classify(const float *x)" in out.read_text()
     assert "int8_t" in out.read_text()
     assert run(capsys, "export", model, "--to", "onnx", "--uint8", "--labels")[0] == 0
+    assert run(capsys, "export", model, "--to", "onnx", "--labels", "no,yes")[0] == 0
+    assert b"yes" in model.with_suffix(".onnx").read_bytes()
     shown = run(capsys, "info", model)[1]
     for text in ("3 -> 4", "26 parameters", "optimizer Adam(", "epochs 2", "samples 20", "loss 0."):
         assert text in shown

@@ -34,7 +34,8 @@ LAYERS = [
     dask.tabular dask.training""",
     """tabular tabular.arrow_columns tabular.base tabular.best_epoch tabular.c_pipeline
     tabular.calibration tabular.categories tabular.columns tabular.encoding tabular.estimators
-    tabular.exports tabular.fields tabular.files tabular.folds tabular.networks
+    tabular.exports tabular.fields tabular.files tabular.folds tabular.html_pipeline
+    tabular.networks
     tabular.onnx_pipeline tabular.pandas_columns tabular.polars_columns tabular.scaling
     tabular.selection tabular.settings tabular.tables tabular.targets tabular.torch_pipeline
     tabular.training""",
@@ -64,7 +65,8 @@ LAYERS = [
     formats.c_encoders formats.c_functions formats.c_integer formats.c_integer_code
     formats.c_integer_tables formats.c_quantized formats.c_source formats.c_text
     formats.c_training formats.c_training_code
-    formats.finite formats.folding formats.header formats.keras formats.keras_layers
+    formats.finite formats.folding formats.header formats.html formats.html_controls
+    formats.html_layers formats.keras formats.keras_layers
     formats.methods formats.npy formats.npz formats.onnx formats.onnx_double
     formats.onnx_encoders formats.onnx_export formats.onnx_graph formats.onnx_import
     formats.onnx_patterns formats.onnx_quantized formats.onnx_tensors formats.quantized_archive

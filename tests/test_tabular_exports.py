@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from c_libraries import FLAGS
 from sklearn.exceptions import NotFittedError
+from web_pages import NODE, read_page, run_pages
 
 from cmlp.tabular import RealMLPClassifier, RealMLPRegressor
 
@@ -321,3 +322,75 @@ def test_missing_packages(monkeypatch, tmp_path, estimators, package, title):
     message = rf"to_{package}\(\) requires {title}; install it with: pip install 'cmlp\[{package}\]"
     with pytest.raises(ImportError, match=message):
         getattr(estimators["mse"], f"to_{package}")(*arguments)
+
+
+def make_page_samples(estimator, table):
+    """Return the rows of a table as the controls of a page give them."""
+    encoder = estimator.encoder_
+    numbers = table.iloc[:, encoder.numeric_columns_].astype(float).to_numpy()
+    numbers = np.where(np.isnan(numbers), None, numbers.astype(object))
+    codes = encoder.transform(table).codes
+    return [
+        {"numbers": row.tolist(), "codes": code.tolist()}
+        for row, code in zip(numbers, codes, strict=True)
+    ]
+
+
+@pytest.mark.skipif(NODE is None, reason="Node.js is not installed")
+@pytest.mark.parametrize("part", [0, 1], ids=["known", "unseen"])
+def test_html(tmp_path, tables, estimators, part):
+    pages = []
+    for name, estimator in estimators.items():
+        path = tmp_path / f"{name}.html"
+        estimator.to_html(path)
+        pages.append((path, make_page_samples(estimator, select(name, tables[part])[:40])))
+    for (name, estimator), results in zip(estimators.items(), run_pages(pages), strict=True):
+        table = select(name, tables[part])[:40]
+        values = np.array([result["values"] for result in results])
+        if isinstance(estimator, RealMLPClassifier):
+            found = {"probabilities": values}
+        else:
+            is_vector = estimator.predict(table[:1]).ndim == 1
+            found = {"prediction": values[:, 0] if is_vector else values}
+            if estimator.loss == "gaussian_nll":
+                std = np.array([result["deviations"] for result in results])
+                found["std"] = std[:, 0] if is_vector else std
+        compare(estimator, table, found)
+
+
+def test_controls_of_a_page(tmp_path, estimators):
+    path, model = tmp_path / "model.html", estimators["mse"]
+    model.to_html(path, ranges={"count": (0, 10)}, values={"count": 4, "color": "red"},
+                  labels=["price"])  # fmt: skip
+    page = read_page(path)[0]
+    controls = {control["name"]: control for control in page["inputs"]}
+    assert list(controls) == model.feature_names_in_.tolist()
+    assert controls["count"] == {"name": "count", "low": 0, "high": 10, "step": 0.05, "value": 4,
+                                 "mayMiss": True}  # fmt: skip
+    color = controls["color"]
+    assert color["options"][color["value"] - 1] == "red"
+    assert set(color["options"]) == set(COLORS)
+    small, median = controls["small"], model.encoder_.medians_[0]
+    assert small["low"] < median < small["high"]
+    assert small["value"] == pytest.approx(median, abs=small["step"])
+    assert page["labels"] == ["price"]
+    assert estimators["classifier"].classes_.tolist() == ["high", "low", "mid"]
+    estimators["classifier"].to_html(path)
+    assert read_page(path)[0]["labels"] == ["high", "low", "mid"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"labels": ["a", "b"]}, "labels must have 1 items, one for each target; got 2"),
+        ({"ranges": {"color": (0, 1)}}, "ranges must be given for numeric columns only"),
+        ({"ranges": {"price": (0, 1)}}, "ranges must have names of inputs as keys; got 'price'"),
+        ({"values": {"color": "gray"}}, r"values\['color'\] must be one of"),
+        ({"values": {"count": np.inf}}, r"values\['count'\] must be finite; got inf"),
+        ({"weights": "int4"}, "weights must be one of float32, int8"),
+    ],
+)  # fmt: skip
+def test_bad_options_of_a_page(tmp_path, estimators, options, message):
+    with pytest.raises(ValueError, match=message):
+        estimators["mse"].to_html(tmp_path / "model.html", **options)
+    assert list(tmp_path.iterdir()) == []

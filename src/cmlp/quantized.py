@@ -254,6 +254,25 @@ class QuantizedNetwork(TaskAttributes, PredictionMethods):
             self.state, path, name=name, own_math=own_math, arithmetic=arithmetic
         )
 
+    def to_html(self, path, *, kind=None, shape=None, labels=None, names=None, ranges=None,
+                values=None, title=None, center=None, pixels=None):  # fmt: skip
+        """Write the network as one self-contained web page, which computes the same integers.
+
+        Parameters
+        ----------
+        path, kind, shape, labels, names, ranges, values, title, center, pixels
+            As in `Network.to_html`.
+
+        Raises
+        ------
+        TypeError, ValueError, FileNotFoundError
+            As in `Network.to_html`.
+        """
+        formats.get_format("html").write(
+            self.state, path, kind=kind, shape=shape, labels=labels, names=names, ranges=ranges,
+            values=values, title=title, center=center, pixels=pixels,
+        )  # fmt: skip
+
     def __reduce__(self):
         return type(self), (self.state,)
 

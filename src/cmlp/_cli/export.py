@@ -91,14 +91,27 @@ def load_calibration(model, name):
 
 def export_estimator(model, options, out):
     """Write an estimator for tables in the format that the options select."""
-    if options.uint8 or options.labels:
+    if options.uint8 or (options.labels and options.to != "html"):
         raise CommandError("--uint8 and --labels are options of networks")
-    if options.to == "onnx":
+    if options.to == "html":
+        export_estimator_page(model, options, out)
+    elif options.to == "onnx":
         model.to_onnx(out)
     elif options.to == "c":
         model.to_c(out, **select_write_options(options))
     else:
         model.save(out)
+
+
+def export_estimator_page(model, options, out):
+    """Write an estimator for tables as a web page."""
+    write_options = select_write_options(options)
+    for name in ("shape", "center", "names"):
+        if write_options.pop(name) is not None:
+            raise CommandError(f"--{name} is an option of networks")
+    if write_options.pop("kind") == "image":
+        raise CommandError("--kind image is for networks; the model is one for tables")
+    model.to_html(out, **write_options)
 
 
 def export_torch(model, out):
@@ -131,7 +144,7 @@ def select_write_options(options):
     if options.to == "onnx":
         return {
             "input_dtype": "uint8" if options.uint8 else "float32",
-            "labels": True if options.labels else None,
+            "labels": options.labels and split_names(options.labels),
         }
     if options.to == "c":
         found = {
@@ -144,7 +157,63 @@ def select_write_options(options):
         if options.train:
             found["train"] = True
         return found
+    if options.to == "html":
+        if options.labels is True:
+            raise CommandError("--labels must have names for --to html: --labels NAME,NAME")
+        return {
+            "kind": options.kind,
+            "shape": options.shape and parse_shape(options.shape),
+            "labels": options.labels and split_names(options.labels),
+            "names": options.names and split_names(options.names),
+            "ranges": parse_ranges(options.range),
+            "title": options.title,
+            "weights": "int8" if options.int8 else "float32",
+            "center": options.center,
+        }
     return {}
+
+
+def split_names(text):
+    """Return names that commas separate, a list of str; True remains."""
+    return text if text is True else [name.strip() for name in text.split(",")]
+
+
+def parse_shape(text):
+    """Return the two integers of ``--shape``, a tuple.
+
+    Raises
+    ------
+    CommandError
+        If it is something else.
+    """
+    sides = text.lower().replace("x", ",").split(",")
+    if len(sides) != 2 or not all(side.strip().isdecimal() for side in sides):
+        raise CommandError(f"--shape {text}: it must be HEIGHT,WIDTH, two whole numbers")
+    return tuple(map(int, sides))
+
+
+def parse_ranges(texts):
+    """Return the ranges of columns, a dict of (low, high), or None without any.
+
+    Parameters
+    ----------
+    texts : list of str
+        ``NAME=LOW,HIGH`` each.
+
+    Raises
+    ------
+    CommandError
+        If one is something else.
+    """
+    found = {}
+    for text in texts:
+        name, _, numbers = text.rpartition("=")
+        try:
+            low, high = map(float, numbers.split(","))
+        except ValueError:
+            raise CommandError(f"--range {text}: it must be NAME=LOW,HIGH") from None
+        found[name] = low, high
+    return found or None
 
 
 def run_info(options):

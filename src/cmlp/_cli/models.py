@@ -71,10 +71,22 @@ def get_target_name(model):
     return name if isinstance(name, str) else None
 
 
-def set_names(network, columns, target):
-    """Store the names of the columns and of the target that a network was trained with."""
-    names = {"columns": list(columns), "target": target}
-    network.state.training = (network.state.training or {}) | names
+def set_names(network, columns, target, X):
+    """Store the names of the columns and of the target that a network was trained with.
+
+    Parameters
+    ----------
+    network : Network
+    columns : iterable of str
+    target : str
+    X : ndarray, shape (n_rows, n_columns)
+        Of the training. The ranges of its columns are stored too, for web pages.
+    """
+    record = {"columns": list(columns), "target": target}
+    for name, values in (("minimum", X.min(0)), ("maximum", X.max(0)),
+                         ("mean", X.mean(0, dtype=np.float64))):  # fmt: skip
+        record[f"columns_{name}"] = [float(f"{value:.6g}") for value in values]
+    network.state.training = (network.state.training or {}) | record
 
 
 def choose_inputs(model, path, names, has_names, target=None):

@@ -229,7 +229,9 @@ def add_export(commands):
         export, "--out", metavar="FILE", help="default: MODEL with the extension of the format"
     )
     export.add_argument("--name", default="model", help="C: prefix of the functions' names")
-    export.add_argument("--int8", action="store_true", help="C: quantize the weights to 8 bits")
+    export.add_argument(
+        "--int8", action="store_true", help="C, HTML: quantize the weights to 8 bits"
+    )
     export.add_argument("--own-math", action="store_true", help="C: do not call math.h")
     export.add_argument(
         "--arithmetic", choices=["float32", "int8"], default="float32",
@@ -243,8 +245,30 @@ def add_export(commands):
         "--train", action="store_true", help="C: functions that continue the training by SGD"
     )
     export.add_argument("--uint8", action="store_true", help="ONNX: the input is uint8")
-    export.add_argument("--labels", action="store_true", help="ONNX: the class as second output")
+    export.add_argument(
+        "--labels", nargs="?", const=True, metavar="NAME,NAME",
+        help="ONNX: the class as second output, with or without names; HTML: names of the classes, "
+        "labels or targets",
+    )  # fmt: skip
+    add_page_options(export)
     export.set_defaults(run=run_export)
+
+
+def add_page_options(export):
+    """Add the options of ``export --to html``."""
+    group = export.add_argument_group("web pages, --to html")
+    group.add_argument(
+        "--kind",
+        choices=("image", "table"),
+        help="default: image if the number of inputs is a square",
+    )
+    group.add_argument("--shape", metavar="HEIGHT,WIDTH", help="of images; default: square")
+    group.add_argument("--center", action=argparse.BooleanOptionalAction, default=None,
+                       help="whether to scale and center drawings; default: yes")  # fmt: skip
+    group.add_argument("--names", metavar="NAME,NAME", help="of the inputs of a table")
+    group.add_argument("--range", metavar="NAME=LOW,HIGH", action="append", default=[],
+                       help="of the slider of an input; may be repeated")  # fmt: skip
+    group.add_argument("--title", help="default: the name of the file")
 
 
 def add_info(commands):

@@ -180,7 +180,7 @@ def train_network_on_table(settings, inputs, target, test, save):
         test = test[0].to_matrix(list(inputs.columns)), test[1]
 
     def save_with_names(network, history):
-        set_names(network, inputs.columns, target.name)
+        set_names(network, inputs.columns, target.name, train[0])
         save(network, history)
 
     train_network(settings, train, test if len(test[1]) else None, True, save_with_names)

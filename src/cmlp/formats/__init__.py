@@ -22,6 +22,7 @@ FORMATS = {
             reads=True, writes=True,
         ),
         Format("c", "c", ".c", writes=True),
+        Format("html", "html", ".html", writes=True),
         Format(
             "torch", "torch", package="torch", package_title="PyTorch", extra="torch",
             reads=True, writes=True,

@@ -214,6 +214,59 @@ class FileMethods:
             train=train, optimizer=optimizer, batch_size=batch_size,
         )  # fmt: skip
 
+    def to_html(self, path, *, kind=None, shape=None, labels=None, names=None, ranges=None,
+                values=None, categories=None, title=None, weights="float32", center=None,
+                pixels=None):  # fmt: skip
+        """Write the network as one self-contained web page, which runs it in JavaScript.
+
+        The page needs no network access, and forbids it. It shows the outputs and the activations
+        of the hidden layers. See ``docs/web.md``.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            Must end in ``.html``.
+        kind : {"image", "table"}, optional
+            ``"image"``: an area to draw on, or to load an image file into. ``"table"``: a slider
+            and a number field for each input. By default the kind that the other options belong to;
+            without any, ``"image"`` if the number of inputs is a square of at least 8 x 8.
+        shape : (int, int), optional
+            Height and width of the images, in row-major order; by default square.
+        labels : sequence of str or int, optional
+            Names of the classes (two if the task is binary), labels or targets.
+        names : sequence of str, optional
+            Names of the inputs; by default the names of columns that ``cmlp train`` stores, or x0,
+            x1, ...
+        ranges : dict from name to (low, high), sequence of (low, high), or (low, high), optional
+            Ranges of the sliders, -3 to 3 by default. The number fields accept other numbers too.
+        values : dict from name to value, or sequence of values, optional
+            Initial values of the inputs: numbers or, for inputs with codes, categories.
+        categories : dict from name to sequence of str, or sequence of these, optional
+            Names of the categories 1, 2, ... of the inputs that hold codes for `input_layers`.
+        title : str, optional
+            By default the name of the file.
+        weights : {"float32", "int8"}, default "float32"
+            8-bit integers, with one scale for each unit, take a quarter of the space. Parameters of
+            input layers are always float32.
+        center : bool, default True
+            Whether to scale drawings to 20/28 of the image and to center them by their center of
+            mass, as the images of MNIST are. A check box on the page changes it.
+        pixels : (float, float), default (0, 1)
+            The network's inputs for the background and for full ink.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit, or a parameter is not finite in float32.
+        FileNotFoundError
+            If the directory of `path` does not exist.
+        """
+        formats.get_format("html").write(
+            self.state, path, kind=kind, shape=shape, labels=labels, names=names, ranges=ranges,
+            values=values, categories=categories, title=title, weights=weights, center=center,
+            pixels=pixels,
+        )  # fmt: skip
+
     def to_torch(self):
         """Return a `torch.nn.Sequential` that computes the same outputs (the extra ``torch``).
 

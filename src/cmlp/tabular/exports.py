@@ -1,4 +1,4 @@
-"""Exports of the estimators with their preprocessing: ONNX, PyTorch and C."""
+"""Exports of the estimators with their preprocessing: ONNX, PyTorch, C and web pages."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -221,6 +221,42 @@ class EstimatorExports:
         from cmlp.tabular import c_pipeline
 
         c_pipeline.write(self._describe(), path, name, weights, own_math)
+
+    def to_html(self, path, *, labels=None, ranges=None, values=None, title=None,
+                weights="float32"):  # fmt: skip
+        """Write the estimator, preprocessing included, as one self-contained web page.
+
+        The page has a slider and a number field for each numeric column, a list for each
+        categorical column, and shows the predictions. It needs no network access; see
+        ``docs/web.md``.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            Must end in ``.html``.
+        labels : sequence of str or int, optional
+            Names of the classes or targets; by default those of `fit`.
+        ranges : dict from name to (low, high), sequence of (low, high), or (low, high), optional
+            Ranges of the sliders; by default two interquartile ranges around the median.
+        values : dict from name to value, or sequence of values, optional
+            Initial values of the columns; by default medians and first categories.
+        title : str, optional
+            By default the name of the file.
+        weights : {"float32", "int8"}, default "float32"
+            As for `Network.to_html`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit, a number and a string are categories with the same text,
+            or a parameter is not finite in float32.
+        """
+        from cmlp.tabular import html_pipeline
+
+        html_pipeline.write(
+            self._describe(), path, getattr(self, "target_name_", None), labels=labels,
+            ranges=ranges, values=values, title=title, weights=weights,
+        )  # fmt: skip
 
     def _describe(self):
         # Return the `ExportedModel`.
