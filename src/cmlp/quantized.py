@@ -242,7 +242,7 @@ class QuantizedNetwork(TaskAttributes, PredictionMethods):
         path, name, own_math
             As in `Network.to_c`. `own_math` has no effect on integer arithmetic.
         arithmetic : {"float32", "int8"}, default "float32"
-            What the sums are multiplied with.
+            The type of the numbers between the integers of two layers.
 
         Raises
         ------

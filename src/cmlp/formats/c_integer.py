@@ -1,9 +1,9 @@
 """C99 code of a network of 8-bit integers that uses no floating-point operation.
 
 The scheme is that of Jacob et al., "Quantization and training of neural networks for efficient
-integer-arithmetic-only inference", CVPR 2018, section 2.2: the real factor between the integers of
-a layer's sums and those of the next layer's inputs is an integer of 31 bits and a right shift that
-rounds to the nearest integer, ties away from zero. There is one factor for each unit.
+integer-arithmetic-only inference", CVPR 2018, section 2.2: the real factor that converts the sums
+of a layer to the inputs of the next layer is an integer of 31 bits and a right shift that rounds to
+the nearest integer, ties away from zero. There is one factor for each unit.
 """
 
 import math
@@ -339,7 +339,7 @@ def choose_fraction_bits(layer, factor):
     widest = max(zero_point, MAX_OPERAND - zero_point)
     sums = np.abs(layer.weight.astype(np.int64)).sum(axis=1) * widest
     sums += np.abs(layer.bias.astype(np.int64))
-    # An output without weights has no bound but that of one weight.
+    # An output without weights has the bound of a single weight of 1.
     bound = (np.maximum(sums, MAX_WEIGHT) * factor).max()
     most = MOST_BITS_OF_A_UNIT - math.floor(math.log2(factor.max()))
     bits = min(math.floor(OUTPUT_BITS - math.log2(bound)), most)

@@ -304,7 +304,7 @@ class TrainingRenderer(SourceRenderer):
     def name_slope(self, l):
         """Return the element for the derivative of output i of layer l.
 
-        That of a hidden layer stands where the gradient is to be.
+        A hidden layer stores it in the buffer of the gradients, which `render_backward` replaces.
         """
         return "slope[i]" if self.is_last(l) else f"deltas_{l}[k * {self.sizes[l + 1]} + i]"
 
@@ -384,7 +384,7 @@ class TrainingRenderer(SourceRenderer):
         outputs, inputs = self.layers[l].weight.shape
         derivative, target = self.render_derivative(l - 1), f"deltas_{l - 1}[k * {inputs} + i]"
         is_sloped = self.layers[l - 1].activation.name in SLOPE_CODE
-        # The slopes stand in the buffer that the gradients replace.
+        # The buffer of the gradients holds the slopes until they are multiplied.
         to = "gradient" if is_sloped else self.name_row("deltas", l - 1)
         lines = [
             f"        backpropagate({self.name_row('deltas', l)}, {to}, weight_{l}, {inputs}, "
