@@ -324,6 +324,67 @@ def test_arm_computes_the_same_bits(tmp_path, rng, activation):
     assert len(here.split()) == 4 * len(X) + 1
 
 
+# A program without a C library: Linux's calls read (3 or 63), write (4 or 64) and exit (1 or 93).
+BARE = """
+#include "model.h"
+#if defined(__riscv)
+#define CALL "a7"
+#define A0 "a0"
+#define A1 "a1"
+#define A2 "a2"
+#define TRAP "ecall"
+enum { READ = 63, WRITE = 64, EXIT = 93 };
+#else
+#define CALL "r7"
+#define A0 "r0"
+#define A1 "r1"
+#define A2 "r2"
+#define TRAP "svc 0"
+enum { READ = 3, WRITE = 4, EXIT = 1 };
+#endif
+static long call(long number, long a, void *b, long c)
+{
+    register long n __asm__(CALL) = number;
+    register long x __asm__(A0) = a;
+    register void *y __asm__(A1) = b;
+    register long z __asm__(A2) = c;
+    __asm__ volatile(TRAP : "+r"(x) : "r"(n), "r"(y), "r"(z) : "memory");
+    return x;
+}
+static uint8_t x[MODEL_INPUTS];
+static int32_t y[MODEL_OUTPUTS];
+void _start(void);
+void _start(void)
+{
+    while (call(READ, 0, x, sizeof x) == sizeof x) {
+        model_predict(x, y);
+        call(WRITE, 1, y, sizeof y);
+    }
+    call(EXIT, 0, 0, 0);
+}
+"""
+
+
+@pytest.mark.parametrize(("target", "emulator"), [("cortex-m0plus", "qemu-arm"),
+                                                  ("rv32imc", "qemu-riscv32")])  # fmt: skip
+def test_microcontrollers_compute_the_same_bits(tmp_path, rng, target, emulator):
+    name, package, flags = TARGETS[target]
+    compiler, emulator = find_tool(name, package), find_tool(emulator, "qemu-user")
+    net, X = make_network(rng, activation=["leaky_relu", "mish"], loss="cross_entropy")
+    net.quantize(X).to_c(tmp_path / "model.c", arithmetic="int8")
+    (tmp_path / "bare.c").write_text(BARE)
+    options = ["-std=gnu99", "-Os", "-fomit-frame-pointer", "-ffreestanding", "-nostdlib"]
+    # Relaxed code for RISC-V reads a register that the program would have to set.
+    options += ["-Wl,--no-relax"] if target.startswith("rv") else []
+    subprocess.run([compiler, *flags, *options, "bare.c", "model.c", "-o", "bare"], cwd=tmp_path,
+                   check=True)  # fmt: skip
+    data = to_bytes(X, read_macros(tmp_path / "model.c"))
+    shown = subprocess.run([emulator, tmp_path / "bare"], input=data.tobytes(), check=True,
+                           capture_output=True).stdout  # fmt: skip
+    got = np.frombuffer(shown, np.int32).reshape(-1, 4)
+    np.testing.assert_array_equal(got, run(build(tmp_path / "model.c"), "model_predict", data, 4))
+
+
 # --- Errors -------------------------------------------------------------------------------------
 
 

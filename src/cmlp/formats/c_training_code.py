@@ -1,7 +1,7 @@
 """C99 code of exports that continue the training; see `c_training`.
 
-The engine has the same losses and derivatives; its ``csrc/losses.h`` and ``csrc/activations.h`` cite
-the sources of the formulas. The functions use the macros of `c_functions.MATH_FUNCTIONS`.
+The engine has the same losses and derivatives; its ``csrc/losses.h`` and ``csrc/activations.h``
+cite the sources of the formulas. The functions use the macros of `c_functions.MATH_FUNCTIONS`.
 """
 
 # Activation -> derivative as an expression of the output a; {k} is the activation's parameter.
