@@ -353,6 +353,7 @@ def test_controls_of_tables(tmp_path):
         ({"names": ["\ud800", *range(11)]}, "names must be valid Unicode"),
         ({"ranges": {"y": (0, 1)}}, "ranges must have names of inputs as keys; got 'y'"),
         ({"ranges": [(0, 1)]}, "ranges must have 12 items, one for each input; got 1"),
+        ({"ranges": (0, 5e-324)}, r"ranges\['x0'\] must be \(low, high\) with low < high"),
         ({"ranges": (1, 0)}, r"ranges\['x0'\] must be \(low, high\) with low < high"),
         ({"ranges": (0, 1, 2)}, r"ranges\['x0'\] must be two numbers, low and high"),
         ({"ranges": (0, np.inf)}, r"ranges\['x0'\] must be finite; got inf"),

@@ -1,8 +1,11 @@
 """The web page that `to_html` writes, in headless Chromium: drawing, keys, contrast, privacy."""
 
 import base64
+import functools
+import http.server
 import io
 import shutil
+import threading
 import time
 
 import numpy as np
@@ -123,7 +126,7 @@ def make_strokes(digit, rng):
 # Draws strokes by pointer events and returns the outputs and the network's inputs.
 DRAW = """
 const canvas = document.getElementById("drawing");
-canvas.setPointerCapture = () => {}; // there is no pointer that could be captured
+canvas.setPointerCapture = () => {}; // the events have no pointer to capture
 document.getElementById("clear").click();
 const box = canvas.getBoundingClientRect();
 const send = (type, [x, y]) => canvas.dispatchEvent(new PointerEvent(type, {
@@ -135,9 +138,8 @@ for (const stroke of arguments[0]) {
   for (const point of stroke.slice(1)) send("pointermove", point);
   send("pointerup", stroke.at(-1));
 }
-const done = arguments[1];
-requestAnimationFrame(() => requestAnimationFrame(() => done(
-  [Array.from(cmlp.result.outputs), Array.from(cmlp.inputs)])));
+cmlp.update(); // instead of waiting for the next frame
+return [Array.from(cmlp.result.outputs), Array.from(cmlp.inputs)];
 """
 
 
@@ -147,7 +149,7 @@ def test_digits_that_are_drawn_are_recognized(browser, digit_page, digit_network
     for k in range(100):
         scale, shift = (0.3, 0.05) if k % 2 else (1, 0)  # small ones in the corner
         strokes = [(shift + scale * stroke).tolist() for stroke in make_strokes(k % 10, rng)]
-        found = browser.execute_async_script(DRAW, strokes)
+        found = browser.execute_script(DRAW, strokes)
         outputs.append(found[0])
         inputs.append(found[1])
     assert (np.argmax(outputs, 1) == np.arange(100) % 10).sum() >= 95
@@ -318,7 +320,7 @@ def test_the_page_fits_the_screen(browser, any_page, width):
     set_screen(browser, width, 740)
     open_page(browser, any_page)
     if any_page.name == "digits.html":
-        browser.execute_async_script(DRAW, [[[0.5, 0.2], [0.5, 0.8]]])
+        browser.execute_script(DRAW, [[[0.5, 0.2], [0.5, 0.8]]])
     widths = "return [document.documentElement.scrollWidth, innerWidth]"
     scroll, inner = browser.execute_script(widths)
     assert scroll <= inner == width
@@ -374,7 +376,7 @@ def test_contrast(browser, any_page, scheme):
 
 def test_maps_and_motion_follow_the_preferences(browser, digit_page):
     open_page(browser, digit_page)
-    browser.execute_async_script(DRAW, [[[0.5, 0.2], [0.5, 0.8]]])
+    browser.execute_script(DRAW, [[[0.5, 0.2], [0.5, 0.8]]])
     read = """
         const map = document.querySelector("figure canvas");
         return [...map.getContext("2d").getImageData(0, 0, 1, 1).data,
@@ -481,13 +483,42 @@ def test_results_of_other_tasks(browser, tmp_path):
     assert browser.find_element("id", "more").text == "The 12 greatest of 40."
 
 
-def test_a_page_in_a_frame(browser, digit_page, tmp_path):
-    outer = tmp_path / "outer.html"
-    outer.write_text(f'<iframe src="{digit_page.as_uri()}" width="400" height="900"></iframe>')
-    open_page(browser, outer)
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves files and records the paths of requests."""
+
+    def log_request(self, code="-", size="-"):
+        self.server.requests.append(self.path)
+
+
+@pytest.fixture
+def server(tmp_path):
+    """Return a web server of the directory `tmp_path`."""
+    handler = functools.partial(Handler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        running.requests = []
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def test_a_page_in_a_frame_of_a_web_server(browser, digit_page, server, tmp_path):
+    shutil.copy(digit_page, tmp_path)
+    (tmp_path / "outer.html").write_text(
+        '<link rel="icon" href="data:,"><iframe src="digits.html" width="400" height="900">'
+    )
+    browser.get(f"http://127.0.0.1:{server.server_port}/outer.html")
+    values = browser.execute_script("""
+        const { cmlp } = document.querySelector("iframe").contentWindow;
+        return cmlp.model.run(new Float32Array(784)).values;
+    """)
+    assert sum(values) == pytest.approx(1)
     browser.switch_to.frame(0)
-    outputs, _ = browser.execute_async_script(DRAW, [[[0.5, 0.2], [0.5, 0.8]]])
+    outputs, _ = browser.execute_script(DRAW, [[[0.5, 0.2], [0.5, 0.8]]])
     assert np.argmax(outputs) == 1
     buffer = io.BytesIO(browser.find_element("id", "drawing").screenshot_as_png)
     assert Image.open(buffer).convert("L").getextrema()[0] < 50
     browser.switch_to.default_content()
+    assert server.requests == ["/outer.html", "/digits.html"]
+    assert browser.get_log("browser") == []

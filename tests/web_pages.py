@@ -37,7 +37,7 @@ def read_page(path):
 
 
 def run_node(program, data, *sources):
-    """Return what a program prints as JSON, which reads data as JSON from its standard input.
+    """Run a program that reads JSON from its standard input; return the JSON that it prints.
 
     Parameters
     ----------

@@ -25,6 +25,7 @@ from cmlp._utils.validation import (
 from cmlp.formats.atomic import replace_file
 from cmlp.formats.html_controls import (
     DEFAULT_RANGE,
+    LEAST_SPAN,
     check_text,
     check_texts,
     make_controls,
@@ -226,9 +227,9 @@ def read_column_ranges(training, inputs):
             return None
     found = []
     for low, high, mean in zip(*lists, strict=True):
-        if not (low < high and math.isfinite(high - low)):
+        if not LEAST_SPAN <= high - low < math.inf:
             low, high = mean - 1, mean + 1
-        is_valid = low < high and math.isfinite(high - low)
+        is_valid = LEAST_SPAN <= high - low < math.inf
         found.append((low, high, mean) if is_valid else (*DEFAULT_RANGE, None))
     return found
 

@@ -10,8 +10,9 @@ from cmlp._utils.validation import check_finite_number, to_list
 # Of a column without a range: a standardized number is rarely outside.
 DEFAULT_RANGE = -3.0, 3.0
 
-# Greatest number of steps of a slider.
+# Greatest number of steps of a slider, and least difference between its ends.
 MAX_STEPS = 200
+LEAST_SPAN = 1e-300
 
 
 def check_text(argument, value):
@@ -101,7 +102,7 @@ def is_range(value):
 
 
 def check_range(name, value):
-    """Return a range (low, high) as floats; raise unless low < high, both finite."""
+    """Return a range (low, high) as floats; raise unless high - low > 0 is finite."""
     argument = f"ranges[{name!r}]"
     items = to_list(argument, value, "two numbers, low and high")
     if len(items) != 2:
@@ -109,7 +110,8 @@ def check_range(name, value):
     for item in items:
         check_finite_number(argument, item)
     low, high = map(float, items)
-    if not (low < high and math.isfinite(high - low)):
+    # The step of a slider must be a normal number.
+    if not (high - low >= LEAST_SPAN and math.isfinite(high - low)):
         raise ValueError(f"{argument} must be (low, high) with low < high; got {value!r}")
     return low, high
 

@@ -239,7 +239,7 @@ class EstimatorExports:
         ranges : dict from name to (low, high), sequence of (low, high), or (low, high), optional
             Ranges of the sliders; by default two interquartile ranges around the median.
         values : dict from name to value, or sequence of values, optional
-            What the columns are at first; by default medians and first categories.
+            Initial values of the columns; by default medians and first categories.
         title : str, optional
             By default the name of the file.
         weights : {"float32", "int8"}, default "float32"

@@ -8,6 +8,7 @@ from cmlp._utils.validation import look_up
 from cmlp.formats.html import choose_title, write_page
 from cmlp.formats.html_controls import (
     DEFAULT_RANGE,
+    LEAST_SPAN,
     check_texts,
     is_range,
     make_choice,
@@ -121,9 +122,9 @@ def choose_range(median, factor):
     The ends are two digits long, so that the slider has round numbers.
     """
     half = 2 / factor if factor else max(1.0, abs(median) / 2)
-    if not (math.isfinite(half) and math.isfinite(2 * (abs(median) + half))):
+    if not (half > LEAST_SPAN and math.isfinite(2 * (abs(median) + half))):
         return DEFAULT_RANGE
     unit = 10.0 ** math.floor(math.log10(half))
     low, high = math.floor((median - half) / unit) * unit, math.ceil((median + half) / unit) * unit
-    low, high = (float(f"{value:.12g}") for value in (low, high))
-    return (low, high) if low < high else DEFAULT_RANGE
+    low, high = (float(f"{value:.15g}") for value in (low, high))
+    return (low, high) if high - low >= LEAST_SPAN else DEFAULT_RANGE

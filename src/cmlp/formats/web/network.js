@@ -11,10 +11,10 @@ const ACTIVATIONS = {
   relu: (z) => (z < 0 ? 0 : z),
   leaky_relu: (z, k) => (z < 0 ? k * z : z),
   elu: (z, k) => (z < 0 ? k * Math.expm1(z) : z),
-  selu: (z) => 1.05070098735548049 * (z < 0 ? 1.67326324235437728 * Math.expm1(z) : z),
+  selu: (z) => 1.0507009873554805 * (z < 0 ? 1.6732632423543772 * Math.expm1(z) : z),
   celu: (z, k) => (z < 0 ? k * Math.expm1(z / k) : z),
   gelu: (z) => 0.5 * z * (1 + erf(z * Math.SQRT1_2)),
-  gelu_tanh: (z) => z * sigmoid(1.59576912160573071 * (z + 0.044715 * z * z * z)),
+  gelu_tanh: (z) => z * sigmoid(1.5957691216057308 * (z + 0.044715 * z * z * z)),
   silu: (z) => z * sigmoid(z),
   mish: (z) => z * Math.tanh(softplus(z)),
   softplus: (z) => softplus(z),
@@ -223,7 +223,8 @@ function convertOutputs(outputs, head) {
   const values = Array.from(outputs, (value) => (head.logLink ? Math.exp(value) : value));
   const { targets } = head;
   if (head.nonCrossing) {
-    for (let i = targets; i < values.length; i++) values[i] = values[i - targets] + softplus(values[i]);
+    for (let i = targets; i < values.length; i++)
+      values[i] = values[i - targets] + softplus(values[i]);
   }
   if (head.leastLogarithm === null) return { values, deviations: null };
   const least = head.leastLogarithm;

@@ -36,7 +36,8 @@ function describeResult(description, result) {
   const { values, deviations } = result;
   const format = head.hasProbabilities ? formatPercent : formatNumber;
   if (head.isClassifier) {
-    if (head.task === "binary" && values.length === 1) return describeBinary(head, labels, values[0]);
+    if (head.task === "binary" && values.length === 1)
+      return describeBinary(head, labels, values[0]);
     const rows = values.map((value, i) => ({ name: labels[i], value, text: format(value) }));
     if (head.task === "multilabel") {
       for (const row of rows) row.isBest = row.value >= head.threshold;
@@ -102,7 +103,8 @@ class ResultView {
     const start = performance.now();
     const result = this.model.run(inputs);
     const milliseconds = performance.now() - start;
-    byId("time").textContent = ` in ${milliseconds < 1 ? "less than 1" : milliseconds.toFixed(0)} ms`;
+    byId("time").textContent =
+      ` in ${milliseconds < 1 ? "less than 1" : milliseconds.toFixed(0)} ms`;
     const shown = describeResult(this.model.description, result);
     this.showBars(shown.rows);
     const answer = byId("answer");
@@ -124,7 +126,10 @@ class ResultView {
     this.showBars(names.map((name) => ({ name, value: 0, text: "–" })));
     const layers = networks[0].filter((layer) => "activation" in layer).slice(0, -1);
     const count = (layer) => (layer.bias || layer.start).length;
-    this.showMaps(layers.map((layer) => new Float32Array(count(layer))), preview);
+    this.showMaps(
+      layers.map((layer) => new Float32Array(count(layer))),
+      preview,
+    );
     byId("time").textContent = "";
     this.announce("The drawing is empty.");
   }
