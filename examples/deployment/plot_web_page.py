@@ -26,7 +26,7 @@ plt.style.use(
 # %%
 # A network
 # ---------
-# Noise and dropout make it robust against other pens than those of the training data.
+# Noise and dropout in training help with pens that the training data do not have.
 
 X, y = datasets.make_digits(20_000, seed=0)
 X_test, y_test = datasets.make_digits(2_000, seed=1)
@@ -68,10 +68,11 @@ class Page:
 Page(path, height=1350)
 
 # %%
-# What the page computes
-# ----------------------
-# The same forward pass, in Python: the image, the outputs of the two hidden layers, and
-# the probabilities, of a sure prediction and of the two least sure ones that are right.
+# The same in Python
+# ------------------
+# The page computes the same forward pass: the image, the outputs of the two hidden
+# layers, and the probabilities, of a sure prediction and of the two least sure ones
+# that are right.
 
 confidence = np.where(
     net.predict(X_test) == y_test, net.predict_proba(X_test).max(axis=1), np.nan

@@ -94,12 +94,10 @@ ax.set(
 
 n = 20
 steps = np.linspace(-1, 1, n + 1)[:-1] + 1 / n
-grid = np.stack(np.meshgrid(steps, steps[::-1]), axis=-1).reshape(
-    -1, 2
-)  # the highest row first
-images = (
-    decoder(grid).reshape(n, n, 28, 28).transpose(0, 2, 1, 3).reshape(n * 28, n * 28)
-)
+columns, rows = np.meshgrid(steps, steps[::-1])  # the highest row first
+grid = np.stack([columns.ravel(), rows.ravel()], axis=1)
+tiles = decoder(grid).reshape(n, n, 28, 28)
+images = tiles.transpose(0, 2, 1, 3).reshape(n * 28, n * 28)
 figure, ax = plt.subplots(figsize=(7, 6), layout="constrained")
 ax.imshow(images, cmap="gray_r", extent=(-1, 1, -1, 1))
 ax.set(title="outputs of the decoder", xlabel="first unit", ylabel="second unit")

@@ -5,10 +5,11 @@ Text as sparse counts of words
 A bag of words has a column for each word of the vocabulary and few numbers that are not
 zero. Networks of cmlp take SciPy's CSR matrices without ever making them dense: a step
 costs in proportion to the words that occur. This example classifies synthetic texts by
-their topic, measures time and memory, and reads the network's weights to see which
-words decide.
+their topic, measures time and memory, and shows which words
+decide.
 """
 
+import textwrap
 import time
 
 import matplotlib.pyplot as plt
@@ -63,7 +64,7 @@ def write_texts(n):
 
 texts, y = write_texts(4_000)
 test_texts, y_test = write_texts(2_000)
-print(texts[0])
+print(textwrap.fill(texts[0], 78))
 
 # %%
 # From texts to CSR
@@ -112,9 +113,9 @@ plot.confusion_matrix(net, X_test, y_test, labels=list(TOPICS), ax=axes[1])
 # %%
 # Which words decide?
 # -------------------
-# An identity matrix, sparse too, is a text of one word in each row: its probabilities
-# show what the network has learned about each word. Words that two topics share, such
-# as "tempo" and "opening", have lower probabilities.
+# An identity matrix, sparse too, is a text of one word in each row. The predictions for
+# it are the probabilities of the topics given each word. "tempo", a word of two topics,
+# has a lower probability.
 
 names = vectorizer.get_feature_names_out()
 probability = net.predict_proba(

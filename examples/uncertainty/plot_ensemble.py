@@ -133,7 +133,7 @@ for name, points in [("with data", x_test[~is_gap]), ("in the gap", x_test[is_ga
 # --------------
 # The same works for classifiers. Five networks are trained on upright digits and then
 # predict rotated ones. They disagree, so that the entropy of their mean probabilities
-# rises; that of the probabilities of a single network is lower.
+# rises; a single network has a lower entropy.
 
 X, labels = datasets.make_digits(6_000, seed=0)
 classifiers = [
