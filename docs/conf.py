@@ -27,6 +27,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
+    "links",
     "members",
     "mathml",
 ]
@@ -53,6 +54,7 @@ autosummary_generate = True
 autosummary_ignore_module_all = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
+toc_object_entries_show_parents = "hide"
 # Modules that derive from the classes of these packages are documented without them too.
 autodoc_mock_imports = [
     name for name in ("torch", "keras") if importlib.util.find_spec(name) is None

@@ -151,6 +151,40 @@ def test_export(capsys, tmp_path, rng):
         assert text in shown
 
 
+def test_export_to_c_with_integers_and_with_training(capsys, tmp_path, table):
+    X = np.loadtxt(table, delimiter=",", skiprows=1)
+    net = Network([3, 8, 2], activation="relu", loss="cross_entropy", seed=0)
+    net.fit(X[:, :3], X[:, 3].astype(int), epochs=2)
+    model, out = tmp_path / "model.npz", tmp_path / "model.c"
+    net.save(model)
+    net.quantize(X[:, :3]).save(tmp_path / "small.npz")
+    np.save(tmp_path / "X.npy", X[:, :3])
+    np.save(tmp_path / "y.npy", X)
+    written = []
+    for source, *options in ((model, "--calibration", table), (tmp_path / "small.npz",),
+                             (model, "--int8", "--calibration", tmp_path / "X.npy")):  # fmt: skip
+        code, _, err = run(capsys, "export", source, "--to", "c", "--arithmetic", "int8", "--out",
+                           out, *options)  # fmt: skip
+        assert (code, err) == (0, "")
+        assert "float" not in out.read_text()
+        written.append(out.read_text())
+    assert written[1] == written[2]
+    assert run(capsys, "export", model, "--to", "c", "--train")[0] == 0
+    assert "float model_train_step(" in out.read_text()
+    for options, message in (
+        (("--arithmetic", "int8"), "--arithmetic int8 needs --calibration DATA"),
+        (("--calibration", table), "--calibration must only be given with --arithmetic int8"),
+        (("--arithmetic", "int8", "--train"), "--train must not be given with --arithmetic int8"),
+        (("--arithmetic", "int8", "--calibration", "nowhere.npy"), "nowhere.npy"),
+        (("--arithmetic", "int8", "--calibration", "nowhere.csv"), "nowhere.csv"),
+        (("--arithmetic", "int8", "--calibration", tmp_path / "y.npy"), "X must"),
+    ):
+        code, _, err = run(capsys, "export", model, "--to", "c", *options)
+        assert code != 0
+        assert message in err
+    assert run(capsys, "export", model, "--to", "onnx", "--train")[0] != 0
+
+
 def test_a_quantized_network(capsys, tmp_path, table):
     X = np.loadtxt(table, delimiter=",", skiprows=1)
     net = Network([3, 8, 2], activation="relu", loss="cross_entropy", seed=0)

@@ -63,7 +63,9 @@ LAYERS = [
     _training.shard_sources _training.sharding _training.sources _training.splits
     _training.step_settings""",
     """formats formats.archive formats.atomic formats.base formats.builder formats.c
-    formats.c_encoders formats.c_functions formats.c_quantized formats.c_source formats.c_text
+    formats.c_encoders formats.c_functions formats.c_integer formats.c_integer_code
+    formats.c_integer_tables formats.c_quantized formats.c_source formats.c_text
+    formats.c_training formats.c_training_code
     formats.finite formats.folding formats.header formats.html formats.html_controls
     formats.html_layers formats.keras formats.keras_layers
     formats.methods formats.npy formats.npz formats.onnx formats.onnx_double

@@ -5,6 +5,7 @@ import re
 # For other modules of cmlp, not for users.
 INTERNAL = {"describe", "from_epochs", "from_fields", "from_state", "onnx_parser", "to_fields"}
 
+PAGE = re.compile(r"``docs/(\w+)\.md``")
 ROLE = re.compile(r":(?:term|ref|func|class|meth|mod):`~?([^`<]*?)\s*(?:<[^`]*>)?`")
 
 
@@ -24,14 +25,16 @@ def skip_hidden(app, what, name, obj, skip, options):
     return True if is_hidden(name) else None
 
 
-def replace_roles(app, what, name, obj, options, lines):
-    """Replace references in docstrings of scikit-learn, without targets here, by text."""
+def replace_references(app, what, name, obj, options, lines):
+    """Link the pages that docstrings name; replace scikit-learn's references by their text."""
+    text = "\n".join(lines)
     if str(getattr(obj, "__module__", "")).startswith("sklearn."):
-        lines[:] = ROLE.sub(r"\1", "\n".join(lines)).split("\n")
+        text = ROLE.sub(r"\1", text)
+    lines[:] = PAGE.sub(r":doc:`/\1`", text).split("\n")
 
 
 def setup(app):
     """Connect both functions to autodoc, before numpydoc formats the docstrings."""
     app.connect("autodoc-skip-member", skip_hidden)
-    app.connect("autodoc-process-docstring", replace_roles, priority=400)
+    app.connect("autodoc-process-docstring", replace_references, priority=400)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -224,23 +224,35 @@ class QuantizedNetwork(TaskAttributes, PredictionMethods):
             self.state, path, opset=opset, input_dtype=input_dtype, labels=labels
         )
 
-    def to_c(self, path, *, name="model", own_math=False):
+    def to_c(self, path, *, name="model", own_math=False, arithmetic="float32"):
         """Write the network as one self-contained C99 file with a header beside it.
 
         The functions are those of `Network.to_c`. The file computes with the same integers as this
         network; weights take one byte each, and activations between layers too.
 
+        With ``arithmetic="int8"`` the file has no floating-point operation: the factors between
+        the integers of two layers are integers with a shift (Jacob et al., "Quantization and
+        training of neural networks for efficient integer-arithmetic-only inference", CVPR 2018,
+        section 2.2). ``void NAME_predict(const uint8_t *x, int32_t *y)`` reads and writes integers
+        whose scales and zero points are constants of the header. An integer between two layers may
+        differ by 1 from that of this network where the rounding is close.
+
         Parameters
         ----------
         path, name, own_math
-            As in `Network.to_c`.
+            As in `Network.to_c`. `own_math` has no effect on integer arithmetic.
+        arithmetic : {"float32", "int8"}, default "float32"
+            The type of the numbers between the integers of two layers.
 
         Raises
         ------
         ValueError
-            If an argument does not fit.
+            If an argument does not fit, or integers cannot express a layer, such as a layer
+            normalization, which the message names.
         """
-        formats.get_format("c").write(self.state, path, name=name, own_math=own_math)
+        formats.get_format("c").write(
+            self.state, path, name=name, own_math=own_math, arithmetic=arithmetic
+        )
 
     def to_html(self, path, *, kind=None, shape=None, labels=None, names=None, ranges=None,
                 values=None, title=None, center=None, pixels=None):  # fmt: skip

@@ -45,7 +45,7 @@ def list_entries(text):
         elif match := re.fullmatch(r"   :template: (\S+)", line):
             template = match[1]
         elif is_list and (match := re.fullmatch(r"   (\w+)", line)):
-            yield module, match[1], template != "record.rst"
+            yield module, match[1], template != "autosummary/record.rst"
 
 
 def read_entries():

@@ -4,6 +4,7 @@ import doctest
 import importlib
 import importlib.util
 import inspect
+import re
 
 import pytest
 import reference
@@ -62,7 +63,7 @@ def test_entries_follow_the_module_and_the_template():
 
 .. autosummary::
    :toctree: generated/
-   :template: record.rst
+   :template: autosummary/record.rst
 
    Second
 
@@ -71,6 +72,13 @@ def test_entries_follow_the_module_and_the_template():
    Third
 """
     assert list(reference.list_entries(text)) == [("a.b", "First", True), ("a.b", "Second", False)]
+
+
+def test_the_page_of_networks_groups_all_members():
+    template = reference.DOCS / "_templates" / "autosummary" / "network.rst"
+    grouped = re.findall(r"^   Network\.(\w+)$", template.read_text(encoding="utf-8"), re.MULTILINE)
+    members = [path for path, _ in reference.list_documented([("cmlp", "Network", True)])][1:]
+    assert sorted(grouped) == sorted(path.removeprefix("cmlp.Network.") for path in members)
 
 
 def is_accepted(code, doc, value):

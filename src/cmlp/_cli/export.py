@@ -2,14 +2,24 @@
 
 import io
 import warnings
+from argparse import Namespace
 from pathlib import Path
 
 from cmlp import QuantizedNetwork, formats
+from cmlp._cli.arrays import check_file, load_data
 from cmlp._cli.errors import CommandError, count_nouns, list_names
-from cmlp._cli.models import is_estimator, list_inputs, load_model
+from cmlp._cli.models import choose_inputs, is_estimator, list_inputs, load_model, make_inputs
+from cmlp._cli.predict import load_samples
+from cmlp._cli.tables import NUMBER, is_table, read_table
 from cmlp._utils.validation import import_optional
 from cmlp.config import show_config
 from cmlp.formats.atomic import replace_file
+
+# Samples of a data set that calibrate a network.
+CALIBRATION_SAMPLES = 10_000
+
+# How a table with samples for the calibration is read: as `cmlp predict` reads one without options.
+TABLE_OPTIONS = {"separator": None, "header": None, "encoding": None, "missing": None}
 
 # Of programs that `torch.export` saves.
 TORCH_EXTENSION = ".pt2"
@@ -24,16 +34,59 @@ def run_export(options):
         export_torch(model, out)
         print(f"wrote {out}")
         return
+    check_c_options(model, options)
     if target.is_native and Path(out).suffix != target.extension:
         raise CommandError(f"--out {out}: it must end in {target.extension}")
     if is_estimator(model):
         export_estimator(model, options, out)
     else:
         write_options = select_write_options(options)
+        if options.arithmetic == "int8" and not isinstance(model, QuantizedNetwork):
+            model = model.quantize(load_calibration(model, options.calibration))
         if isinstance(model, QuantizedNetwork):
             write_options.pop("weights", None)  # they are 8-bit integers
         target.write(model.state, out, **write_options)
     print(f"wrote {out}")
+
+
+def check_c_options(model, options):
+    """Raise `CommandError` if an option of C does not suit the model or the format."""
+    is_integer = options.arithmetic == "int8"
+    if (is_integer or options.train) and (options.to != "c" or is_estimator(model)):
+        raise CommandError("--arithmetic int8 and --train are options of networks for --to c")
+    if is_integer and options.train:
+        raise CommandError("--train must not be given with --arithmetic int8")
+    if isinstance(model, QuantizedNetwork) and options.train:
+        raise CommandError("--train must not be given for a quantized network")
+    needs_data = is_integer and not isinstance(model, QuantizedNetwork)
+    if needs_data and options.calibration is None:
+        raise CommandError(
+            "--arithmetic int8 needs --calibration DATA, samples like those to predict"
+        )
+    if options.calibration is not None and not needs_data:
+        raise CommandError(
+            "--calibration must only be given with --arithmetic int8 for a network that is not "
+            "quantized"
+        )
+
+
+def load_calibration(model, name):
+    """Return samples of a file or a data set: at most `CALIBRATION_SAMPLES` of the first rows."""
+    if name in ("mnist", "fashion-mnist", "digits") or Path(name).is_dir():
+        X = load_data(name)[0][0]
+    elif is_table(name):
+        check_file(name)
+        chosen = []
+
+        def choose(names, has_names):
+            chosen[:] = choose_inputs(model, name, names, has_names)
+            return dict.fromkeys(chosen, NUMBER)
+
+        X = make_inputs(model, read_table(name, Namespace(**TABLE_OPTIONS), choose), chosen)
+    else:
+        check_file(name)
+        X = load_samples(name)
+    return X[:CALIBRATION_SAMPLES]
 
 
 def export_estimator(model, options, out):
@@ -94,11 +147,16 @@ def select_write_options(options):
             "labels": options.labels and split_names(options.labels),
         }
     if options.to == "c":
-        return {
+        found = {
             "name": options.name,
             "weights": "int8" if options.int8 else "float32",
             "own_math": options.own_math,
         }
+        if options.arithmetic != "float32":
+            found["arithmetic"] = options.arithmetic
+        if options.train:
+            found["train"] = True
+        return found
     if options.to == "html":
         if options.labels is True:
             raise CommandError("--labels must have names for --to html: --labels NAME,NAME")

@@ -233,6 +233,17 @@ def add_export(commands):
         "--int8", action="store_true", help="C, HTML: quantize the weights to 8 bits"
     )
     export.add_argument("--own-math", action="store_true", help="C: do not call math.h")
+    export.add_argument(
+        "--arithmetic", choices=["float32", "int8"], default="float32",
+        help="C: int8 has no floating-point operations; default: float32",
+    )  # fmt: skip
+    export.add_argument(
+        "--calibration", metavar="DATA",
+        help="C with --arithmetic int8: samples like those to predict, a file or data set",
+    )  # fmt: skip
+    export.add_argument(
+        "--train", action="store_true", help="C: functions that continue the training by SGD"
+    )
     export.add_argument("--uint8", action="store_true", help="ONNX: the input is uint8")
     export.add_argument(
         "--labels", nargs="?", const=True, metavar="NAME,NAME",

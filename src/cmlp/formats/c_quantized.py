@@ -8,7 +8,7 @@ whose activation is piecewise linear have the same bits.
 from cmlp._core.quantized import PIECEWISE_LINEAR
 from cmlp._model.quantized import MAX_OPERAND
 from cmlp.formats.c_source import SourceRenderer
-from cmlp.formats.c_text import render_array, render_float
+from cmlp.formats.c_text import render_array, render_float, render_int32
 
 QUANTIZE = """/* The integer of v = x / scale, from 0 to 255. */
 static uint8_t quantize(float v, float low, float high, int zero_point)
@@ -170,8 +170,3 @@ def render_bounds(quantizer, low=float("-inf"), high=float("inf")):
     low = max(-quantizer.zero_point, low * quantizer.inverse)
     high = min(MAX_OPERAND - quantizer.zero_point, high * quantizer.inverse)
     return f"{render_float(low)}, {render_float(high)}, {quantizer.zero_point}"
-
-
-def render_int32(value):
-    """Return an integer as a constant of C; -2^31 would be the negative of one beyond int."""
-    return f"{value:d}" if value > -(2**31) else f"({value + 1} - 1)"

@@ -31,6 +31,11 @@ def render_integers(name, values):
     return render_array("int", name, values, "{:d}".format)
 
 
+def render_int32(value):
+    """Return an integer as a constant of C; -2^31 would be the negative of one beyond int."""
+    return f"{value:d}" if value > -(2**31) else f"({value + 1} - 1)"
+
+
 def render_string(text):
     """Return a string literal of the UTF-8 encoding of a str, which must not hold NUL."""
     # Octal escapes have three digits at most, so that a digit may follow; ? could be a trigraph.

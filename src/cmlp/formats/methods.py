@@ -154,7 +154,8 @@ class FileMethods:
         state = formats.get_format("onnx").read(path, loss=loss, output=output, dtype=dtype)
         return cls._from_foreign(state)
 
-    def to_c(self, path, *, name="model", weights="float32", own_math=False):
+    def to_c(self, path, *, name="model", weights="float32", own_math=False, arithmetic="float32",
+             calibration=None, train=False, optimizer=None, batch_size=None):  # fmt: skip
         """Write the network as one self-contained C99 file with a header beside it.
 
         ``void NAME_predict(const float *x, float *y)`` computes the outputs and, for classifiers,
@@ -162,6 +163,11 @@ class FileMethods:
         For a multilabel network it is ``void NAME_classify(const float *x, int *labels)``, which
         writes 0 or 1 for each output. Columns of categories in x hold their codes; any other number
         is code 0.
+
+        With ``arithmetic="int8"`` no function uses a floating-point operation; see
+        `QuantizedNetwork.to_c`, whose functions the file has. With `train` it has the functions
+        ``NAME_train_step`` and ``NAME_train_epoch``, too, which continue the training by SGD as
+        `fit` does; ``docs/microcontrollers.md`` describes both.
 
         Parameters
         ----------
@@ -176,15 +182,37 @@ class FileMethods:
         own_math : bool, default False
             Whether the file contains functions such as exp instead of using ``math.h``, accurate
             to about 1e-6. Layer normalization uses ``sqrtf`` from ``math.h`` in either case.
+        arithmetic : {"float32", "int8"}, default "float32"
+            ``"int8"`` requires ``weights="int8"`` and `calibration`.
+        calibration : array_like, shape (n, inputs), optional
+            For ``arithmetic="int8"``: samples like those to predict, as in `quantize`, which this
+            call uses with its default method. ``net.quantize(X, ...).to_c(path,
+            arithmetic="int8")`` has the choice of another one.
+        train : bool, default False
+            Whether the file continues the training. Weights are then float32 in writable memory.
+        optimizer : SGD, optional
+            For `train`: its momentum, dampening, nesterov, weight_decay and decay_bias; by default
+            ``SGD()``. The learning rate is an argument of the functions in C.
+        batch_size : int, optional
+            For `train`: the greatest batch, which the size of the buffers follows from; by default
+            32.
 
         Raises
         ------
-        ValueError
-            If an argument does not fit, or a parameter is not finite in float32.
+        TypeError, ValueError
+            If an argument does not fit, a parameter is not finite in float32, or the file cannot
+            express a layer, the loss or an option of the optimizer, which the message names.
         """
+        # Imported here because few programs need it.
+        from cmlp.formats.c import needs_calibration
+
+        state = self.state
+        if needs_calibration(arithmetic, train, weights, calibration):
+            state = self.quantize(calibration).state
         formats.get_format("c").write(
-            self.state, path, name=name, weights=weights, own_math=own_math
-        )
+            state, path, name=name, weights=weights, own_math=own_math, arithmetic=arithmetic,
+            train=train, optimizer=optimizer, batch_size=batch_size,
+        )  # fmt: skip
 
     def to_html(self, path, *, kind=None, shape=None, labels=None, names=None, ranges=None,
                 values=None, categories=None, title=None, weights="float32", center=None,
