@@ -89,8 +89,8 @@ RECIPES = {
 # %%
 # Training
 # --------
-# With a checkpoint, a long run continues where it was interrupted, with the same bits as
-# without the interruption.
+# With a checkpoint, a long run continues where it was interrupted, with the same bits
+# as without the interruption.
 
 
 def train(record, data, *, seed=0, epochs=None, threads=2, checkpoint=None):
