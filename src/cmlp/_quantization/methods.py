@@ -39,7 +39,12 @@ class QuantizationMethods:
             If an argument does not fit, X is empty or not finite, a parameter is not finite in
             float32, or a layer has more than 65,536 inputs.
         """
-        from cmlp._quantization.calibration import quantize_state
         from cmlp.quantized import QuantizedNetwork
 
-        return QuantizedNetwork(quantize_state(self.state, X, method, percentile))
+        return QuantizedNetwork(self._quantize_state(X, "X", method, percentile))
+
+    def _quantize_state(self, X, name, method="percentile", percentile=99.99):
+        # Return the `QuantizedState`; `name` is that of the argument, for error messages.
+        from cmlp._quantization.calibration import quantize_state
+
+        return quantize_state(self.state, X, method, percentile, name)
