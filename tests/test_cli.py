@@ -182,7 +182,10 @@ def test_export_to_c_with_integers_and_with_training(capsys, tmp_path, table):
         code, _, err = run(capsys, "export", model, "--to", "c", *options)
         assert code != 0
         assert message in err
-    assert run(capsys, "export", model, "--to", "onnx", "--train")[0] != 0
+    for kind in ("onnx", "torch"):
+        code, _, err = run(capsys, "export", model, "--to", kind, "--train")
+        assert code != 0
+        assert "--train are options of networks for --to c" in err
 
 
 def test_a_quantized_network(capsys, tmp_path, table):

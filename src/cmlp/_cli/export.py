@@ -30,11 +30,11 @@ def run_export(options):
     model = load_model(options.model)
     target = formats.get_format(options.to)
     out = options.out or str(Path(options.model).with_suffix(target.extension or TORCH_EXTENSION))
+    check_c_options(model, options)
     if target.name == "torch":
         export_torch(model, out)
         print(f"wrote {out}")
         return
-    check_c_options(model, options)
     if target.is_native and Path(out).suffix != target.extension:
         raise CommandError(f"--out {out}: it must end in {target.extension}")
     if is_estimator(model):
