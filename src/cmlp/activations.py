@@ -49,6 +49,8 @@ from cmlp._core import kernels
 from cmlp._utils.fields import Record
 from cmlp._utils.validation import check_finite_number, check_non_negative, check_positive, look_up
 
+__all__ = ["Activation", "celu", "elu", "leaky_relu", "parametric", "prelu"]
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Activation(Record):

@@ -3,6 +3,7 @@
 import copy
 
 from cmlp._training.arguments import FitOptions, prepare_training
+from cmlp._training.augmentation import AugmentedImages
 from cmlp._training.inputs import prepare_rows
 from cmlp._utils.threads import resolve_threads
 from cmlp._utils.validation import check_bool
@@ -65,6 +66,16 @@ def fit_many(networks, X, y, *, sparse="auto", threads=None, return_exceptions=F
         If an argument does not fit; no network has been trained.
     TrainingDiverged, KeyboardInterrupt
         As in `Network.fit`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cmlp import Network, datasets, fit_many
+    >>> X, y = datasets.make_digits(2000, seed=0)
+    >>> nets = [Network([784, 32, 10], loss="cross_entropy", seed=seed) for seed in range(3)]
+    >>> histories = fit_many(nets, X, y, epochs=2)
+    >>> np.mean([net.predict_proba(X[:4]) for net in nets], axis=0).shape
+    (4, 10)
     """
     networks = list(networks)
     for network in networks:
@@ -88,6 +99,10 @@ def fit_many(networks, X, y, *, sparse="auto", threads=None, return_exceptions=F
     threads, cache = resolve_threads(threads), {}
     runs = []
     for network, own in zip(networks, selected, strict=True):
+        if isinstance(X, AugmentedImages):  # each network has its own distorted images
+            own = FitOptions(**own, sparse=sparse, threads=1)
+            runs.append(prepare_training(network, X, y, own))
+            continue
         batch_size = FitOptions(**own).batch_size
         rows = prepare_rows(
             X, network.state.architecture, batch_size=batch_size, sparse=sparse, threads=threads,

@@ -1,5 +1,7 @@
 """Exceptions that are specific to cmlp."""
 
+__all__ = ["NonFiniteParameters", "RankError", "TrainingDiverged"]
+
 
 class TrainingDiverged(ArithmeticError):
     """Raised when training makes the loss of a batch or a parameter infinite or NaN.

@@ -16,6 +16,8 @@ from cmlp.errors import TrainingDiverged
 from cmlp.lbfgs import LBFGS
 from cmlp.network import Network
 
+__all__ = ["LearningRateTest", "find_learning_rate"]
+
 # Training ends when the smoothed loss is greater than this multiple of its minimum, as in fastai.
 DIVERGED = 4.0
 

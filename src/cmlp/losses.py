@@ -61,6 +61,8 @@ from cmlp._utils.validation import (
     look_up,
 )
 
+__all__ = ["Loss", "binary_cross_entropy", "cross_entropy", "gaussian_nll", "huber", "pinball"]
+
 UNBOUNDED, UNIT_INTERVAL, NON_NEGATIVE = (-math.inf, math.inf), (0.0, 1.0), (0.0, math.inf)
 
 

@@ -48,6 +48,8 @@ import numpy as np
 from cmlp._core.inputs import MetricSums
 from cmlp._utils.validation import check_bool, look_up, to_list
 
+__all__ = ["Metric"]
+
 
 def accuracy(metrics):
     """Return the fraction of samples whose class, or every label, is predicted."""

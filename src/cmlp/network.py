@@ -29,6 +29,8 @@ class Network(
 ):  # fmt: skip
     """A multilayer perceptron.
 
+    A subclass may have attributes of its own; other assignments raise AttributeError.
+
     Parameters
     ----------
     sizes : sequence of int
@@ -123,8 +125,6 @@ class Network(
     seed : int
     state : ModelState
         All data of the network, for formats, callbacks and tools.
-
-    A subclass may have attributes of its own; other assignments raise AttributeError.
 
     Raises
     ------
@@ -226,7 +226,8 @@ class Network(
         X : array_like, shape (n, inputs), or (n, ...) with `inputs` elements for each sample
             uint8 is scaled by 1/255 on the fly; float32 and float64, also a `numpy.memmap`, are
             read in place; other real types are converted once. A SciPy sparse matrix or array is
-            read as CSR and never made dense.
+            read as CSR and never made dense. Images of `datasets.augment` are distorted at random
+            in each epoch.
             Without y, an iterable of batches, (X, y) or (X, y, sample_weight), or a callable that
             returns a new iterator for each epoch; each batch is one step.
         y : array_like
@@ -344,6 +345,17 @@ class Network(
             If the loss of a batch, or a parameter at the end of an epoch, is not finite.
         KeyboardInterrupt
             On Ctrl-C, between two steps; the network is consistent.
+
+        Examples
+        --------
+        >>> from cmlp import Adam, Network, datasets
+        >>> X, y = datasets.make_digits(2000, seed=0)
+        >>> net = Network([784, 64, 10], activation="relu", loss="cross_entropy", seed=0)
+        >>> history = net.fit(X, y, epochs=3, optimizer=Adam(), validation_split=0.2)
+        >>> len(history["val_accuracy"])
+        3
+        >>> bool(net.score(X, y) > 0.8)
+        True
         """
         arguments = locals()
         with prepare_on_ranks(comm, reproducible) as exchange:

@@ -15,6 +15,8 @@ from typing import ClassVar
 from cmlp._utils.fields import Record, check_fields, checked_field
 from cmlp._utils.validation import check_fraction, check_positive, look_up
 
+__all__ = ["BatchNorm", "LayerNorm"]
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BatchNorm(Record):

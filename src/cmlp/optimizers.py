@@ -26,6 +26,8 @@ from cmlp._utils.validation import (
     look_up,
 )
 
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Lion", "NAdam", "Optimizer", "RMSprop"]
+
 
 def check_parametrization(argument, value):
     """Raise unless `value` is "standard" or "ntk"."""

@@ -15,6 +15,11 @@ from cmlp._utils.threads import resolve_threads
 from cmlp._utils.validation import check_unmasked, convert_dtype
 from cmlp.network import Network
 
+__all__ = [
+    "MLP", "Model", "convert_to_one_hot", "cross_entropy_loss", "dsigmoid", "load_data",
+    "sigmoid", "softmax", "to_one_hot",
+]  # fmt: skip
+
 
 class MLP(Network):
     """The reference's network: sigmoid activations, quadratic loss, its initial weights.
@@ -97,7 +102,13 @@ class Model:
         self.network.bias[1] = np.reshape(value, (self.output_dim, 1))
 
     def forward(self, x):
-        """Return the probabilities (n, out) of samples (n, in) and store z1, a1, z2, a2."""
+        """Return the probabilities (n, out) of samples and store z1, a1, z2, a2.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, in)
+            Samples.
+        """
         dtype = self.network.dtype
         x = convert_dtype("x", as_matrix(x, self.input_dim, dtype, "x"), dtype)
         self.z1 = x @ self.W1 + self.b1
@@ -179,36 +190,78 @@ def to_real(x):
 
 
 def sigmoid(inX):
-    """Return 1 / (1 + exp(-x)), without overflow."""
+    """Return 1 / (1 + exp(-x)), without overflow.
+
+    Parameters
+    ----------
+    inX : array_like of float
+        The numbers x.
+    """
     small = np.exp(-np.abs(inX))
     return np.where(np.asarray(inX) < 0, small, 1.0) / (1.0 + small)
 
 
 def dsigmoid(z):
-    """Return the derivative of the sigmoid at z (in the reference this function raises)."""
+    """Return the derivative of the sigmoid at z (in the reference this function raises).
+
+    Parameters
+    ----------
+    z : array_like of float
+        Pre-activations.
+    """
     return sigmoid(z) * (1 - sigmoid(z))
 
 
 def convert_to_one_hot(y, C):
-    """Return labels as one-hot columns, shape (C, n)."""
+    """Return labels as one-hot columns, shape (C, n).
+
+    Parameters
+    ----------
+    y : array_like of int, n elements
+        Labels from 0 to C - 1.
+    C : int
+        Number of classes.
+    """
     return np.eye(C)[np.reshape(y, -1)].T
 
 
 def to_one_hot(labels, num_classes):
-    """Return labels as one-hot rows, shape (n, num_classes)."""
+    """Return labels as one-hot rows, shape (n, num_classes).
+
+    Parameters
+    ----------
+    labels : array_like of int, shape (n,)
+        Labels from 0 to ``num_classes - 1``.
+    num_classes : int
+        Number of classes.
+    """
     one_hot = np.zeros((len(labels), num_classes))
     one_hot[np.arange(len(labels)), labels] = 1
     return one_hot
 
 
 def softmax(x):
-    """Return the softmax of each row; its maximum is subtracted first, to avoid overflow."""
+    """Return the softmax of each row; its maximum is subtracted first, to avoid overflow.
+
+    Parameters
+    ----------
+    x : array_like of float, shape (n, classes)
+        Pre-activations.
+    """
     exp_x = np.exp(x - np.max(x, axis=1, keepdims=True))
     return exp_x / np.sum(exp_x, axis=1, keepdims=True)
 
 
 def cross_entropy_loss(y_pred, y_true):
-    """Return minus the mean over samples of the sum of y log p; both of shape (n, classes)."""
+    """Return minus the mean over samples of the sum of y log p.
+
+    Parameters
+    ----------
+    y_pred : ndarray, shape (n, classes)
+        Probabilities p.
+    y_true : ndarray, shape (n, classes)
+        One-hot targets y.
+    """
     return -np.sum(y_true * np.log(y_pred)) / len(y_true)
 
 

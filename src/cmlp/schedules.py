@@ -3,9 +3,8 @@
 A schedule multiplies the optimizer's learning rate by a factor per step; `fit` has others for
 weight decay and dropout. Each schedule here is a small frozen dataclass. Accepted in its place are
 a name of `NAMES` and a callable ``(step, epoch) -> factor``; both numbers count from 0 within a
-call of `fit`.
- With t the step, e the epoch and T the number of
-steps of the call, the factors are, without warm-up and restarts:
+call of `fit`. With t the step, e the epoch and T the number of steps of the call, the factors are,
+without warm-up and restarts:
 
 ====================  ==================================================================
 `Constant`            factor
@@ -38,6 +37,11 @@ from cmlp._utils.validation import (
     look_up,
 )
 from cmlp.metrics import check_mode, check_monitor, get_minimized_value, is_minimized
+
+__all__ = [
+    "Constant", "Cosine", "CosineLog", "Exponential", "FlatCosine", "InverseScaling", "OneCycle",
+    "Polynomial", "ReduceOnPlateau", "Schedule", "Step",
+]  # fmt: skip
 
 
 def check_cycles(argument, value):
@@ -83,7 +87,12 @@ class Schedule(Record):
         return self
 
     def observe(self, record):
-        """Process the record of a finished epoch, a dict from quantity to float."""
+        """Process the record of a finished epoch.
+
+        Parameters
+        ----------
+        record : dict of str to float
+        """
 
 
 @dataclass(frozen=True, eq=False, repr=False)

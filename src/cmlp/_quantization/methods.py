@@ -38,6 +38,16 @@ class QuantizationMethods:
         TypeError, ValueError
             If an argument does not fit, X is empty or not finite, a parameter is not finite in
             float32, or a layer has more than 65,536 inputs.
+
+        Examples
+        --------
+        >>> from cmlp import Adam, Network, datasets
+        >>> X, y = datasets.make_digits(2000, seed=0)
+        >>> net = Network([784, 64, 10], activation="relu", loss="cross_entropy", seed=0)
+        >>> history = net.fit(X, y, epochs=3, optimizer=Adam())
+        >>> small = net.quantize(X[:500])
+        >>> bool(abs(small.score(X, y) - net.score(X, y)) < 0.01)
+        True
         """
         from cmlp.quantized import QuantizedNetwork
 

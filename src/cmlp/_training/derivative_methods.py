@@ -74,6 +74,15 @@ class DerivativeMethods:
         ------
         TypeError, ValueError
             If an argument does not fit or X is not finite.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from cmlp import Network
+        >>> net = Network([3, 8, 1], activation="tanh", loss="mse", seed=0)
+        >>> gradient = net.gradient(np.ones((5, 3)), np.zeros(5))
+        >>> [array.shape for array in gradient.weight]
+        [(8, 3), (1, 8)]
         """
         architecture = self.state.architecture
         rows = convert_samples(X, architecture)
@@ -195,6 +204,14 @@ class DerivativeMethods:
         ------
         TypeError, ValueError
             If an argument does not fit, or the network has input layers.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from cmlp import Network
+        >>> net = Network([3, 8, 2], activation="tanh", loss="mse", seed=0)
+        >>> net.jacobian(np.zeros((5, 3))).shape
+        (5, 2, 3)
         """
         found = differentiate_few(self._program, X) if threads is None else None
         if found is not None:

@@ -51,7 +51,16 @@ class PredictionMethods:
         return outputs
 
     def predict_proba(self, X, *, threads=None, progress=None, comm=None):
-        """Return the outputs as probabilities, shape (n, outputs); see `__call__` and `predict`.
+        """Return the outputs as probabilities.
+
+        Parameters
+        ----------
+        X, threads, progress, comm
+            As in `predict`.
+
+        Returns
+        -------
+        ndarray, shape (n, outputs)
 
         Raises
         ------

@@ -62,7 +62,8 @@ class ReferenceMethods:
         Parameters
         ----------
         x : array_like of `inputs` elements, any shape
-        y : array_like, shape (outputs, 1) or (outputs,), or an integer label
+        y : array_like, shape (outputs, 1) or (outputs,), or int
+            The targets, or a label.
 
         Returns
         -------

@@ -6,7 +6,7 @@ import numpy as np
 
 from cmlp._utils.validation import check_count, to_list
 from cmlp.callbacks.base import Callback, Function
-from cmlp.callbacks.checkpoint import Checkpoint, link_or_copy
+from cmlp.callbacks.checkpoint import Checkpoint
 from cmlp.callbacks.early_stopping import EarlyStopping
 
 if TYPE_CHECKING:
@@ -19,12 +19,8 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "EarlyStopping",
-    "Function",
     "MLflowLogger",
     "TensorBoard",
-    "as_callback",
-    "link_or_copy",
-    "resolve_callbacks",
 ]
 
 # Class -> its module, imported on first use because few programs need it.

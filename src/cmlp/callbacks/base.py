@@ -24,32 +24,82 @@ class Callback:
     has_own_files = False
 
     def on_train_begin(self, network):
-        """Handle the start of training, before the first epoch."""
+        """Handle the start of training, before the first epoch.
+
+        Parameters
+        ----------
+        network : Network
+            The network that is trained; also an argument of the other methods.
+        """
 
     def on_epoch_begin(self, network, epoch):
-        """Handle the start of an epoch, counted from 0."""
+        """Handle the start of an epoch.
+
+        Parameters
+        ----------
+        network : Network
+        epoch : int
+            The epoch, counted from 0.
+        """
 
     def on_batch_end(self, network, epoch, step, loss):
-        """Handle the end of a step; epoch and step of the epoch are counted from 0.
+        """Handle the end of a step.
 
-        `loss` is the mean loss of the batch before the step. If a callback overrides this method,
-        the engine returns to Python after each batch, which costs some microseconds per step.
+        If a callback overrides this method, the engine returns to Python after each batch, which
+        costs some microseconds per step.
+
+        Parameters
+        ----------
+        network : Network
+        epoch, step : int
+            The epoch, and the step of the epoch, counted from 0.
+        loss : float
+            Mean loss of the batch before the step.
         """
 
     def on_epoch_end(self, network, epoch, record):
-        """Handle the end of an epoch; `record`, its dict in the history, may be extended."""
+        """Handle the end of an epoch.
+
+        Parameters
+        ----------
+        network : Network
+        epoch : int
+            The epoch, counted from 0.
+        record : dict of str to float
+            The quantities of the epoch in the history; may be extended.
+        """
 
     def on_train_end(self, network, history):
-        """Handle the end of training, unless an exception ended it."""
+        """Handle the end of training, unless an exception ended it.
+
+        Parameters
+        ----------
+        network : Network
+        history : History
+            What `Network.fit` returns.
+        """
 
     def on_pause(self, network, run):
         """Handle a pause between two steps, about 20 times a second and after each epoch.
 
-        `run` is the training run; `run.save(path)` writes a checkpoint of it.
+        Parameters
+        ----------
+        network : Network
+        run : object
+            The training run; ``run.save(path)`` writes a checkpoint of it.
         """
 
     def on_error(self, network, run, error):
-        """Handle an exception, such as KeyboardInterrupt, that ends training."""
+        """Handle an exception that ends training.
+
+        Parameters
+        ----------
+        network : Network
+        run : object
+            As in `on_pause`.
+        error : BaseException
+            The exception, such as KeyboardInterrupt.
+        """
 
     @property
     def wants_batches(self):
@@ -61,13 +111,28 @@ class Callback:
         return {}
 
     def load_state(self, state):
-        """Restore what `state` returned; called after `on_train_begin`."""
+        """Restore what `state` returned; called after `on_train_begin`.
+
+        Parameters
+        ----------
+        state : dict of str to int, float, None or ndarray
+            The data of the checkpoint.
+        """
 
     def check_state(self, name, state, network, epoch):
         """Raise `ValueError` unless `load_state` can restore a state that was read from a file.
 
-        It is called before anything of the checkpoint is restored. `name` names the state in
-        messages; `epoch` is the number of epochs of the run before the checkpoint.
+        It is called before anything of the checkpoint is restored.
+
+        Parameters
+        ----------
+        name : str
+            The name of the state in messages.
+        state : dict of str to int, float, None or ndarray
+            The data of the checkpoint.
+        network : Network
+        epoch : int
+            Number of epochs of the run before the checkpoint.
         """
 
 

@@ -44,6 +44,18 @@ class Checkpoint(Callback):
         If an argument does not fit.
     FileNotFoundError
         When training starts, if the directory does not exist.
+
+    Examples
+    --------
+    >>> from cmlp import Network, datasets
+    >>> from cmlp.callbacks import Checkpoint
+    >>> X, y = datasets.make_digits(2000, seed=0)
+    >>> net = Network([784, 32, 10], loss="cross_entropy", seed=0)
+    >>> history = net.fit(X, y, epochs=2, callbacks=Checkpoint("run.npz"))
+    >>> net = Network.resume("run.npz")
+    >>> history = net.fit(X, y, epochs=4, callbacks=Checkpoint("run.npz"))
+    >>> len(history["loss"])
+    4
     """
 
     path: str

@@ -47,6 +47,19 @@ class EarlyStopping(Callback):
     ------
     TypeError, ValueError
         If an argument does not fit, or the history has no such quantity.
+
+    Examples
+    --------
+    >>> from cmlp import Adam, Network, datasets
+    >>> from cmlp.callbacks import EarlyStopping
+    >>> X, y = datasets.make_digits(2000, seed=0)
+    >>> net = Network([784, 64, 10], activation="relu", loss="cross_entropy", seed=0)
+    >>> stopping = EarlyStopping("val_accuracy", patience=3)
+    >>> history = net.fit(
+    ...     X, y, epochs=100, optimizer=Adam(), validation_split=0.2, callbacks=stopping
+    ... )
+    >>> stopping.best_epoch < stopping.stopped_epoch < 100
+    True
     """
 
     monitor: str = checked_field(check_monitor, "val_loss")

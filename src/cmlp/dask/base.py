@@ -161,7 +161,13 @@ class ClusterClassifier:
         return self._predict_any(X, "predict_proba")
 
     def predict_log_proba(self, X):
-        """Predict the logarithms of the probabilities; see `predict_proba`."""
+        """Return the logarithms of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array_like, table or Dask collection, shape (n, n_features)
+            As in `predict_proba`.
+        """
         if is_dask_collection(X):
             return np.log(self.predict_proba(X))
         return super().predict_log_proba(X)

@@ -101,7 +101,13 @@ class MLPClassifier(ClusterClassifier, ClusterMixin, local.MLPClassifier):  # ty
 
     @available_if(predicts_scores)
     def decision_function(self, X):
-        """Return the scores of the classes, lazily for Dask collections; see `predict_proba`."""
+        """Return the scores of the classes, lazily for Dask collections.
+
+        Parameters
+        ----------
+        X : array_like, table or Dask collection, shape (n, n_features)
+            As in `predict_proba`.
+        """
         return self._predict_any(X, "decision_function")
 
     def _learn_targets(self, summaries, n_outputs, continues, classes):

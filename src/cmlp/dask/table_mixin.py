@@ -170,12 +170,24 @@ class ClusterTables(ClusterEstimator):
         return 1 if self.n_jobs is None else resolve_jobs(self.n_jobs)
 
     def save(self, path):
-        """Write a file that the estimators of `cmlp.tabular` load too; see `RealMLP.save`."""
+        """Write a file that the estimators of `cmlp.tabular` load too.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            A name that ends in ``.npz`` or ``.safetensors``.
+        """
         self.to_local().save(path)
 
     @classmethod
     def load(cls, path):
-        """Return the estimator of a file that `save` has written."""
+        """Return the estimator of a file that `save` has written.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file.
+        """
         local = cls._local_class.load(path)
         estimator = cls(**local.get_params(deep=False))
         estimator.__dict__.update(vars(local))

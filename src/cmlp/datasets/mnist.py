@@ -104,8 +104,17 @@ def load_mnist(root=None, download=True, *, patience=None):
 def load_fashion_mnist(root=None, download=True, *, patience=None):
     """Load Fashion-MNIST (Xiao, Rasul and Vollgraf, arXiv:1708.07747).
 
-    Parameters, return value and errors are those of `load_mnist`; the subdirectory is
-    ``fashion-mnist``.
+    The errors are those of `load_mnist`; the subdirectory is ``fashion-mnist``.
+
+    Parameters
+    ----------
+    root, download, patience
+        As in `load_mnist`.
+
+    Returns
+    -------
+    (X, y), (X_test, y_test) : ndarray
+        As `load_mnist` returns them.
     """
     return load(FASHION_MNIST, root, download, patience)
 

@@ -188,7 +188,12 @@ class MLPClassifier(EngineMixin, neural_network.MLPClassifier):
 
     @available_if(predicts_probabilities)
     def predict_log_proba(self, X):
-        """Predict the logarithms of the probabilities; see `predict_proba`."""
+        """Return the logarithms of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+        """
         return super().predict_log_proba(X)
 
     @available_if(predicts_scores)
@@ -318,6 +323,17 @@ class MLPRegressor(EngineMixin, neural_network.MLPRegressor):
     history_ : cmlp.History
         The record of the last `fit` or `partial_fit`, also after Ctrl-C. With ``solver="lbfgs"`` it
         has the loss of each iteration.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from cmlp.sklearn import MLPRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> estimator = MLPRegressor(early_stopping=True, learning_rate_init=0.01, random_state=0)
+    >>> bool(make_pipeline(StandardScaler(), estimator).fit(X, y).score(X, y) > 0.4)
+    True
     """
 
     _parameter_constraints: ClassVar[dict] = {

@@ -69,7 +69,7 @@ class TableEncoder(
     Attributes
     ----------
     n_features_in_ : int
-    feature_names_in_ : ndarray of str, shape (n_features_in_,)
+    feature_names_in_ : ndarray of str, shape (n_features,)
         Defined only if all column names are strings.
     numeric_columns_, categorical_columns_ : ndarray of int
         Indices of the numeric and of the categorical columns, in ascending order.
