@@ -21,8 +21,8 @@ from cmlp.formats.c_text import render_array, render_float, render_int32
 BOUNDED_OUTPUTS = ("softmax", "sigmoid", "tanh", "hard_sigmoid")
 FRACTION_BITS = 15
 
-# Other outputs, whatever the inputs, are below 2^OUTPUT_BITS. One unit of the integer sums is at most
-# 2^(MOST_BITS_OF_A_UNIT + 1): further bits would have no information.
+# Other outputs, whatever the inputs, are below 2^OUTPUT_BITS. One unit of the integer sums is at
+# most 2^(MOST_BITS_OF_A_UNIT + 1): further bits would have no information.
 OUTPUT_BITS = 30
 MOST_BITS_OF_A_UNIT = 12
 
