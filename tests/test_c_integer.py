@@ -420,9 +420,11 @@ def test_a_quantized_network_has_its_own_arguments(tmp_path, rng):
     q = net.quantize(X)
     with pytest.raises(ValueError, match="arithmetic must be one of float32, int8"):
         q.to_c(tmp_path / "model.c", arithmetic="int16")
+    with pytest.raises(ValueError, match="weights must be one of int8; got 'float32'"):
+        q.to_c(tmp_path / "model.c", weights="float32")
     q.save(tmp_path / "q.npz")
     QuantizedNetwork.load(tmp_path / "q.npz").to_c(tmp_path / "a.c", arithmetic="int8")
-    q.to_c(tmp_path / "b.c", arithmetic="int8")
+    q.to_c(tmp_path / "b.c", weights="int8", arithmetic="int8")
     assert (tmp_path / "a.h").read_text() == (tmp_path / "b.h").read_text()
 
 
