@@ -20,7 +20,7 @@ A comment directly above a block changes this. Blocks of other languages need on
 comment                        what happens
 =============================  =================================================================
 ``<!-- file: NAME -->``        the block is written to the file NAME
-``<!-- output -->``            the block is compared with what the block before it has printed;
+``<!-- output -->``            the block is compared with the output of the block before it;
                                ``...`` stands for any text
 ``<!-- requires: a, b -->``    the block is left out if one of these packages is missing
 ``<!-- not run: REASON -->``   the block is not run

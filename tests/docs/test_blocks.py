@@ -22,7 +22,8 @@ MOST_SECONDS = 300
 
 
 def run(page, directory):
-    environment = {**os.environ, "PYTHONPATH": str(Path(cmlp.__file__).parents[1])}
+    paths = [str(Path(cmlp.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     return subprocess.run(
         [sys.executable, str(SCRIPT), str(page), str(directory)], env=environment, text=True,
         capture_output=True, check=False, timeout=MOST_SECONDS,
