@@ -47,12 +47,15 @@ X86 = {
 }
 # The Cython modules, and their C sources other than kernels.c.
 MODULES = (
-    "blas", "kernels", "pool", "inputs", "steps", "program", "training", "sharded", "quantized"
+    "augmentation", "blas", "kernels", "pool", "inputs", "steps", "program", "training", "sharded",
+    "quantized",
 )  # fmt: skip
 SHARED = "cmlp._core._shared"
 SOURCES = {"pool": ["pool.c"]}
 # The modules that Python calls: with less optimization, they make the wheel smaller, not slower.
-CALLED = {"blas", "inputs", "kernels", "program", "training", "sharded", "quantized"}
+CALLED = {
+    "augmentation", "blas", "inputs", "kernels", "program", "training", "sharded", "quantized"
+}  # fmt: skip
 # pool.c uses POSIX threads.
 THREADS = [] if sys.platform == "win32" else ["-pthread"]
 

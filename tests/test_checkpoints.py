@@ -555,7 +555,7 @@ def test_the_previous_checkpoint_is_replaced_by_a_complete_one(tmp_path, monkeyp
 
 CHANGES = [
     ("place.begun", -32, "place.begun must be a whole number from 0 to 9007199254740992; got -32"),
-    ("place.begun", 3, "place.begun must be a multiple of alike.batch_size up to alike.samples"),
+    ("place.begun", 3, "place.begun must be a multiple of alike.batch_size up to the samples"),
     ("place.begun", 2**40, "place.begun must be a multiple of alike.batch_size up to"),
     ("place.begun", 6, "place.trained must be place.begun in the first chunk"),
     ("place.begun", 10**400, "place.begun must be a whole number from 0 to"),

@@ -50,8 +50,9 @@ LAYERS = [
     "network",
     """quantized _quantization _quantization.calibration _quantization.methods
     _quantization.ranges""",
-    "datasets datasets.digits datasets.download datasets.idx datasets.mnist datasets.tables",
-    """_training _training.apply _training.arguments _training.checkpoint
+    """datasets datasets.augmentation datasets.digits datasets.download datasets.idx datasets.mnist
+    datasets.tables""",
+    """_training _training.apply _training.arguments _training.augmentation _training.checkpoint
     _training.derivative_methods
     _training.epochs _training.evaluation _training.exchange _training.history
     _training.initialization _training.inputs
@@ -86,8 +87,8 @@ LAYERS = [
     "lbfgs",
     """_utils _utils.fields _utils.html _utils.schema _utils.threads _utils.validation errors
     _version""",
-    """_core _core.blas _core.hooks _core.inputs _core.kernels _core.pool _core.program
-    _core.quantized _core.sharded _core.steps _core.training""",
+    """_core _core.augmentation _core.blas _core.hooks _core.inputs _core.kernels _core.pool
+    _core.program _core.quantized _core.sharded _core.steps _core.training""",
 ]
 
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names.split()}

@@ -395,6 +395,25 @@ def test_maps_and_motion_follow_the_preferences(browser, digit_page):
     assert all(m.get_attribute("aria-label") for m in maps)
 
 
+def test_images_of_other_shapes(browser, tmp_path):
+    net = Network([56 * 14, 5, 3], loss="cross_entropy", seed=0)
+    for shape in ((56, 14), (14, 56)):
+        net.to_html(tmp_path / "net.html", shape=shape, pixels=(1, -1))
+        open_page(browser, tmp_path / "net.html")
+        outputs, inputs = browser.execute_script(DRAW, [[[0.2, 0.2], [0.8, 0.8]]])
+        np.testing.assert_allclose(outputs, net.predict_proba(np.array([inputs]))[0], atol=1e-6)
+        rows, columns = np.nonzero(np.reshape(inputs, shape) < 0.9)
+        assert np.ptp(rows) + 1 <= 0.8 * shape[0]
+        assert np.ptp(columns) + 1 <= 0.8 * shape[1] + 1
+        assert min(inputs) < -0.5
+        assert max(inputs) == 1
+        box = browser.find_element("id", "drawing").rect
+        assert box["width"] / box["height"] == pytest.approx(shape[1] / shape[0], rel=0.02)
+        assert box["height"] <= 800
+        preview = browser.find_element("css selector", "figure canvas").rect
+        assert preview["height"] <= 441
+
+
 def test_every_control_has_a_name(browser, any_page):
     open_page(browser, any_page)
     for control in browser.find_elements("css selector", "button, input, select, [role]"):

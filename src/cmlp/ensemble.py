@@ -3,6 +3,7 @@
 import copy
 
 from cmlp._training.arguments import FitOptions, prepare_training
+from cmlp._training.augmentation import AugmentedImages
 from cmlp._training.inputs import prepare_rows
 from cmlp._utils.threads import resolve_threads
 from cmlp._utils.validation import check_bool
@@ -98,6 +99,10 @@ def fit_many(networks, X, y, *, sparse="auto", threads=None, return_exceptions=F
     threads, cache = resolve_threads(threads), {}
     runs = []
     for network, own in zip(networks, selected, strict=True):
+        if isinstance(X, AugmentedImages):  # each network has its own distorted images
+            own = FitOptions(**own, sparse=sparse, threads=1)
+            runs.append(prepare_training(network, X, y, own))
+            continue
         batch_size = FitOptions(**own).batch_size
         rows = prepare_rows(
             X, network.state.architecture, batch_size=batch_size, sparse=sparse, threads=threads,

@@ -226,7 +226,8 @@ class Network(
         X : array_like, shape (n, inputs), or (n, ...) with `inputs` elements for each sample
             uint8 is scaled by 1/255 on the fly; float32 and float64, also a `numpy.memmap`, are
             read in place; other real types are converted once. A SciPy sparse matrix or array is
-            read as CSR and never made dense.
+            read as CSR and never made dense. Images of `datasets.augment` are distorted at random
+            in each epoch.
             Without y, an iterable of batches, (X, y) or (X, y, sample_weight), or a callable that
             returns a new iterator for each epoch; each batch is one step.
         y : array_like

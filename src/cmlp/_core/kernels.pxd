@@ -59,6 +59,19 @@ cdef extern from "kernels.h" nogil:
         uint64_t seed
         uint32_t epoch, layer
 
+    enum:
+        CMLP_DISTORTIONS
+
+    ctypedef struct cmlp_distortion:
+        int64_t height, width, channels
+        const double **limits
+        int64_t *steps
+        double fill
+        const float *smooth_rows
+        const float *smooth_columns
+
+    int64_t pad_floats "cmlp_pad_floats"(int64_t n) noexcept
+
     ctypedef struct cmlp_dropout:
         uint32_t dropped
         double scale
@@ -326,6 +339,11 @@ cdef extern from "kernels.h" nogil:
             void *mean) noexcept nogil
         void (*limit_norms)(
             int64_t k, int64_t n, double limit, void *w, int64_t ldw) noexcept nogil
+        void (*distort)(
+            const cmlp_distortion *distortion, const cmlp_rng_key *key, const cmlp_rows *rows,
+            const uint32_t *index, int64_t m, void *out,
+            float *scratch) noexcept nogil
+        int64_t (*distortion_floats)(const cmlp_distortion *distortion) noexcept nogil
         const cmlp_quantized_kernels *quantized
         int64_t (*multiply_adds)(int64_t rounds) noexcept nogil
 
@@ -340,7 +358,7 @@ cdef extern from "policy.h" nogil:
     const double CMLP_STEP_MULTIPLY_ADDS, CMLP_CALL_MULTIPLY_ADDS, CMLP_PHASE_MULTIPLY_ADDS
     const double CMLP_LARGE_PHASE_MULTIPLY_ADDS, CMLP_SPARSE_ENTRY_COST
     const int64_t CMLP_LARGE_PHASE_BLOCKS, CMLP_COLUMN_STORAGE_STEPS, CMLP_COLUMN_STORAGE_BYTES
-    const int64_t CMLP_ROW_BLOCK_ROWS
+    const int64_t CMLP_ROW_BLOCK_ROWS, CMLP_DISTORTION_BLOCK_IMAGES
     const int64_t CMLP_COLUMN_BLOCK_BYTES, CMLP_UPDATE_BLOCK_ROWS, CMLP_THREAD_COMPRESS_ELEMENTS
     const int CMLP_BLAS_MAX_VECTOR_BYTES
     const double CMLP_BLAS_MULTIPLY_ADDS

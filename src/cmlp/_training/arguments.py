@@ -13,6 +13,7 @@ from cmlp._model.parameter_groups import check_trainable
 from cmlp._model.state import SPLIT_EPOCH
 from cmlp._model.tasks import check_targets, infer_task
 from cmlp._training import checkpoint
+from cmlp._training.augmentation import AugmentedImages, AugmentedSource
 from cmlp._training.evaluation import make_validation
 from cmlp._training.inputs import (
     combine_weights,
@@ -293,7 +294,10 @@ def start_schedules(options):
 def make_array_source(state, X, y, options, task_choice, threads):
     """Return the `ArraySource` for the arrays X and y, and the validation function or None."""
     architecture = state.architecture
-    rows = convert_samples(X, architecture)
+    images = X if isinstance(X, AugmentedImages) else None
+    rows = convert_samples(X if images is None else images.samples, architecture)
+    if images is not None and architecture.code_columns:
+        raise ValueError("X must not be augmented with OneHot or Embedding, whose inputs are codes")
     if len(rows) == 0:
         raise ValueError(f"X must have at least one sample; got shape (0, {rows.width})")
     weights = options.sample_weight, options.class_weight
@@ -316,10 +320,12 @@ def make_array_source(state, X, y, options, task_choice, threads):
             state, rows, targets, values, held_out, task_choice.metrics, threads,
             task_choice.functions,
         )  # fmt: skip
-    source = ArraySource(
+    common = (
         rows, targets, values, subset, options.batch_size, options.shuffle, options.drop_last
-    )
-    return source, validate
+    )  # fmt: skip
+    if images is None:
+        return ArraySource(*common), validate
+    return AugmentedSource(images, *common, threads), validate
 
 
 def make_batch_source(architecture, X, options, task_choice):
@@ -460,6 +466,8 @@ def check_full_batch(architecture, source, common, options):
         raise ValueError(
             "X and y must be arrays with LBFGS, which uses all samples in each iteration"
         )
+    if isinstance(source, AugmentedSource):
+        raise ValueError("X must not be augmented with LBFGS, which needs the same samples always")
     if source.subset is not None:
         raise ValueError("LBFGS supports validation_data, but not validation_split")
     if architecture.loss.call:

@@ -33,14 +33,16 @@ STATE = Fields({}, {}, Anything())
 SCHEMA = Fields(
     {
         # `TrainingRun.signature`. The source of the data adds samples, batch_size and shuffle if
-        # it is arrays; steps, null if unknown, if it is an iterable of batches.
+        # it is arrays, and augmentation if they are distorted; steps, null if unknown, if it is an
+        # iterable of batches.
         "alike": Fields(
             {"optimizer": Text(), "schedule": Nullable(Text()), "metrics": Items(Text()),
              "callbacks": Items(Text())},
             {"samples": Integer(1), "batch_size": Integer(1), "shuffle": Boolean(),
              "shards": Integer(1), "sync_every": Integer(1), "steps": Nullable(Integer(1)),
              "decay_schedule": Text(), "dropout_schedule": Text(),
-             "metric_functions": Items(Text())},
+             "metric_functions": Items(Text()),
+             "augmentation": Fields({"chunk_samples": Integer(1)}, {}, Anything())},
         ),
         "place": Fields(
             {"epoch": Integer(), "part": Integer(), "begun": Integer(), "trained": Integer(),
@@ -64,16 +66,31 @@ SCHEMA = Fields(
 
 
 def is_of_arrays(fields):
-    """Return whether the run trained on arrays, whose epochs are one chunk of `samples`."""
+    """Return whether the run trained on arrays, `samples` in an epoch."""
     return "samples" in fields["alike"]
+
+
+def count_chunks(fields):
+    """Return the number of chunks of an epoch, or None if it is unknown."""
+    alike = fields["alike"]
+    if not is_of_arrays(fields):
+        return alike["steps"]
+    if "augmentation" in alike:
+        return -(-alike["samples"] // alike["augmentation"]["chunk_samples"])
+    return 1
 
 
 def can_begin_step(fields):
     """Return whether a step begins with sample `begun` of the chunk, or the chunk is done."""
-    alike, begun = fields["alike"], fields["place"]["begun"]
-    if not is_of_arrays(fields) or begun == alike["samples"]:
+    alike, place = fields["alike"], fields["place"]
+    if not is_of_arrays(fields):
         return True
-    return begun < alike["samples"] and begun % alike["batch_size"] == 0
+    size = alike["samples"]
+    if "augmentation" in alike:
+        chunk = alike["augmentation"]["chunk_samples"]
+        size = min(chunk, size - place["part"] * chunk)
+    begun = place["begun"]
+    return begun in (0, size) or (begun < size and begun % alike["batch_size"] == 0)
 
 
 def has_zero_sums(fields):
@@ -109,12 +126,12 @@ RELATIONS = (
      lambda f, _: all(isinstance(record.get(name), float)
                       for record in f["history"] for name in f["alike"]["metrics"])),
     ("place.part", "at most the number of chunks of an epoch",
-     lambda f, _: f["place"]["part"] <= (
-         1 if is_of_arrays(f) else f["alike"]["steps"] or f["place"]["part"])),
-    ("place.begun", "a multiple of alike.batch_size up to alike.samples, or alike.samples",
+     lambda f, _: f["place"]["part"] <= (count_chunks(f) or f["place"]["part"])),
+    ("place.begun", "a multiple of alike.batch_size up to the samples of the chunk, or these",
      lambda f, _: can_begin_step(f)),
     ("place.begun", "0 if all of the epoch is done",
-     lambda f, _: f["place"]["begun"] == 0 or not is_of_arrays(f) or f["place"]["part"] == 0),
+     lambda f, _: f["place"]["begun"] == 0 or not is_of_arrays(f)
+     or f["place"]["part"] < count_chunks(f)),
     ("place.trained", "place.begun in the first chunk and at least one more than that in others",
      lambda f, _: (f["place"]["trained"] > f["place"]["begun"] if f["place"]["part"]
                    else f["place"]["trained"] == f["place"]["begun"])),

@@ -13,6 +13,7 @@ import numpy as np
 from cmlp._core.sharded import ShardedRun
 from cmlp._model.optimizer_state import OptimizerState
 from cmlp._training import checkpoint
+from cmlp._training.augmentation import AugmentedSource
 from cmlp._training.exchange import Exchange, PlainExchange, check_comm
 from cmlp._training.loop import TrainingRun
 from cmlp._training.shard_metrics import ShardMetrics
@@ -289,6 +290,8 @@ def shard_source(source, options, exchange):
     if isinstance(source, BatchSource):
         found = ShardedBatchSource(source, shards, first, own, exchange, options.distribute)
         return found, own
+    if isinstance(source, AugmentedSource):
+        raise ValueError("X must not be augmented in training on shards (comm, shards, sync_every)")
     rows = np.arange(len(source.rows), dtype=np.uint32) if source.subset is None else source.subset
     parts, lengths = divide_rows(rows, shards, first, own, options, exchange)
     if lengths.min() < 1:

@@ -142,6 +142,11 @@ class TrainingRenderer(SourceRenderer):
             ("sigmoid", "binary_cross_entropy"): "sigmoid_loss",
         }.get((output, loss))
 
+    @property
+    def has_first_step(self):
+        """Whether the first step differs: its gradient is not dampened."""
+        return self.optimizer.momentum > 0 and self.optimizer.dampening > 0
+
     def render_header(self):
         """Return the text of the header."""
         name, macro = self.name, self.macro
@@ -194,12 +199,14 @@ class TrainingRenderer(SourceRenderer):
         array = render_array("float", f"{self.name}_parameters", numbers)
         yield array.removeprefix("static const ")
         if self.optimizer.momentum:
-            yield f"static float velocity[{len(numbers)}];\nstatic int has_velocity;\n"
+            flag = "static int has_velocity;\n" * self.has_first_step
+            yield f"static float velocity[{len(numbers)}];\n{flag}"
         for l, (weight, _) in enumerate(pairs):
             first = self.offsets[l]
             yield f"static float *const weight_{l} = {self.name}_parameters + {first};"
             first += len(weight)
-            yield f"static float *const bias_{l} = {self.name}_parameters + {first};"
+            end = "\n" * self.is_last(l)
+            yield f"static float *const bias_{l} = {self.name}_parameters + {first};{end}"
 
     @property
     def offsets(self):
@@ -218,7 +225,8 @@ class TrainingRenderer(SourceRenderer):
         epoch = EPOCH.format(name=name, macro=macro, target=self.target, columns=columns)
         main = "\n".join([*buffers, "", self.render_step(), epoch])
         if self.optimizer.momentum:
-            main += "\n" + RESET.format(name=name, macro=macro)
+            flag = "    has_velocity = 0;\n" * self.has_first_step
+            main += "\n" + RESET.format(name=name, macro=macro, flag=flag)
         # Callers first.
         codes = [*self.render_optimizer(), BACKPROPAGATE, SOFTMAX_BACKWARD, SOFTMAX_LOSS,
                  SIGMOID_LOSS, *SLOPE_FUNCTIONS]  # fmt: skip
@@ -287,7 +295,7 @@ class TrainingRenderer(SourceRenderer):
         for l in range(self.first_trained, depth):
             if not self.frozen[l]:
                 lines += self.render_update_call(l)
-        if self.optimizer.momentum:
+        if self.has_first_step:
             lines.append("    has_velocity = 1;")
         if all(self.frozen):
             lines.append("    (void)lr;")

@@ -200,6 +200,5 @@ RESET = """void {name}_reset_velocity(void)
     int i;
     for (i = 0; i < {macro}_PARAMETERS; i++)
         velocity[i] = 0.0f;
-    has_velocity = 0;
-}}
+{flag}}}
 """

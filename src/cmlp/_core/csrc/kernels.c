@@ -20,6 +20,7 @@
 #include "products.h"
 #include "sparse.h"
 #if CMLP_REAL_BYTES == 4
+#include "distort.h"
 #include "quantized.h"
 #endif
 
@@ -83,6 +84,8 @@ const cmlp_kernels CMLP_TABLE = {
     .average = average,
     .limit_norms = limit_norms,
 #if CMLP_REAL_BYTES == 4
+    .distort = distort,
+    .distortion_floats = distortion_floats,
     .quantized = &quantized_kernels,
 #endif
     .multiply_adds = multiply_adds,

@@ -101,6 +101,32 @@ typedef struct {
     uint32_t epoch, layer;
 } cmlp_rng_key;
 
+/* The random quantities of a distorted image, each uniform between its limit and minus its limit:
+ * rotation and horizontal shear, radians; the scales of the axes minus 1; the shifts of both axes,
+ * pixels; the factor of the displacement field, which is not random.  CMLP_FLIP is the probability
+ * that left and right are exchanged. */
+enum {
+    CMLP_ROTATION, CMLP_SHEAR, CMLP_SCALING, CMLP_SHIFT, CMLP_FLIP, CMLP_ELASTIC,
+    CMLP_DISTORTIONS
+};
+
+/* Random distortions of images (height, width, channels); distort.h describes them. */
+typedef struct {
+    int64_t height, width, channels;
+    const double *limits[CMLP_DISTORTIONS]; /* sample i has limits[q][i * steps[q]] */
+    int64_t steps[CMLP_DISTORTIONS];        /* 1, or 0 if all samples have the same limit */
+    double fill;                            /* the value outside of an image */
+    const float *smooth_rows, *smooth_columns; /* Gaussian filters (height, height), (width, width),
+                                                * padded; NULL: no displacement field */
+} cmlp_distortion;
+
+/* Elements of a row of n floats with padding. */
+static inline int64_t cmlp_pad_floats(int64_t n)
+{
+    const int64_t unit = CMLP_PAD / (int64_t)sizeof(float);
+    return (n + unit - 1) / unit * unit;
+}
+
 /* Dropout: an element is dropped with probability dropped / 65536, and otherwise multiplied by
  * `scale`. */
 typedef struct {
@@ -430,6 +456,16 @@ typedef struct {
                     void *mean);
     /* Scale down the columns of W (k, n) whose norm exceeds the limit; padded. */
     void (*limit_norms)(int64_t k, int64_t n, double limit, void *w, int64_t ldw);
+
+    /* --- Distortions of images: NULL in float64 --- */
+
+    /* Write the distorted images of the rows index[0 .. m], or 0 .. m if index is NULL, to `out`
+     * (m, height * width * channels), of the type of the rows; a function of key and index.
+     * `scratch`: distortion_floats(distortion) floats, at a multiple of CMLP_PAD bytes. */
+    void (*distort)(const cmlp_distortion *distortion, const cmlp_rng_key *key,
+                    const cmlp_rows *rows, const uint32_t *index, int64_t m, void *out,
+                    float *scratch);
+    int64_t (*distortion_floats)(const cmlp_distortion *distortion);
 
     /* --- 8-bit integers: NULL in float64 --- */
 

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /* One stream per purpose. */
-enum cmlp_stream { CMLP_SHUFFLE, CMLP_DROPOUT, CMLP_NOISE };
+enum cmlp_stream { CMLP_SHUFFLE, CMLP_DROPOUT, CMLP_NOISE, CMLP_DISTORTION };
 
 /* Philox's multipliers and key increments. */
 #define CMLP_PHILOX_0 0xD2511F53

@@ -14,6 +14,8 @@ class DrawingPage {
     this.image = { ...model.description.image };
     const { width, height } = this.image;
     const factor = Math.max(1, Math.round(DRAWING_SIDE / Math.max(width, height)));
+    // The whole drawing fits the screen, also if it is high.
+    byId("paper").style.maxWidth = `max(44px, ${(80 * width) / height}vh)`;
     this.canvas = byId("drawing");
     this.canvas.width = width * factor;
     this.canvas.height = height * factor;

@@ -2,6 +2,9 @@
 
 const MOST_BARS = 12;
 
+// Greatest height of a map in pixels.
+const MAP_HEIGHT = 440;
+
 const byId = (id) => document.getElementById(id);
 
 /** Create an element with a text, in which HTML has no meaning. */
@@ -267,6 +270,7 @@ class NumberMap {
     for (const value of values) greatest = Math.max(greatest, Math.abs(value));
     this.canvas.width = columns;
     this.canvas.height = Math.ceil(values.length / columns);
+    this.canvas.style.maxWidth = `${(MAP_HEIGHT * columns) / this.canvas.height}px`;
     const context = this.canvas.getContext("2d");
     const image = context.createImageData(this.canvas.width, this.canvas.height);
     values.forEach((value, i) => {
