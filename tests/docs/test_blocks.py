@@ -141,7 +141,8 @@ def test_a_block_that_fails_is_reported_with_its_line(text, message, tmp_path):
 @pytest.mark.parametrize(
     "text",
     [
-        "```python\nimport no_such_package\n```\n",
+        "```python\nimport no_such_package\n```\n```sh\nfalse\n```\n",
+        "```python\nraise ImportError(\"f() requires x; install it with: pip install 'y'\")\n```\n",
         "<!-- requires: sys, no_such_package -->\n```sh\nfalse\n```\n",
     ],
 )
