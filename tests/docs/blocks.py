@@ -20,7 +20,7 @@ A comment directly above a block changes this. Blocks of other languages need on
 comment                        what happens
 =============================  =================================================================
 ``<!-- file: NAME -->``        the block is written to the file NAME
-``<!-- output -->``            the block is compared with what the block before it has printed;
+``<!-- output -->``            the block is compared with the output of the block before it;
                                ``...`` stands for any text
 ``<!-- requires: a, b -->``    the block is left out if one of these packages is missing
 ``<!-- not run: REASON -->``   the block is not run
@@ -120,11 +120,7 @@ class Page:
         elif block.mark == "output":
             self.compare(block)
         elif block.mark != "not run":
-            try:
-                self.output = getattr(self, f"run_{block.language}")(block)
-            except ModuleNotFoundError as error:
-                print(f"{self.path}:{block.line}: {error}")
-                return False
+            self.output = getattr(self, f"run_{block.language}")(block)
         return True
 
     def run_python(self, block):
@@ -166,6 +162,13 @@ class Page:
             raise AssertionError(checker.output_difference(example, self.output, OPTIONS))
 
 
+def is_missing_package(error):
+    """Return whether an import failed for want of a package: Python's error, or that of cmlp."""
+    return isinstance(error, ModuleNotFoundError) or (
+        isinstance(error, ImportError) and "install it with" in str(error)
+    )
+
+
 def make_commands(directory):
     """Write `python` and, if it is not installed, `cmlp` into a directory; return search paths."""
     python = sys.executable
@@ -189,7 +192,10 @@ def run_page(path, directory=None):
                 start = time.perf_counter()
                 try:
                     left_out |= not page.run(block)
-                except BaseException:
+                except BaseException as error:
+                    if is_missing_package(error):
+                        print(f"{path}:{block.line}: {error}; the rest of the page is left out")
+                        return LEFT_OUT
                     traceback.print_exc()
                     print(f"{path}:{block.line}: this block failed", file=sys.stderr)
                     return 1

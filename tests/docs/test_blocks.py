@@ -22,7 +22,8 @@ MOST_SECONDS = 300
 
 
 def run(page, directory):
-    environment = {**os.environ, "PYTHONPATH": str(Path(cmlp.__file__).parents[1])}
+    paths = [str(Path(cmlp.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     return subprocess.run(
         [sys.executable, str(SCRIPT), str(page), str(directory)], env=environment, text=True,
         capture_output=True, check=False, timeout=MOST_SECONDS,
@@ -140,7 +141,8 @@ def test_a_block_that_fails_is_reported_with_its_line(text, message, tmp_path):
 @pytest.mark.parametrize(
     "text",
     [
-        "```python\nimport no_such_package\n```\n",
+        "```python\nimport no_such_package\n```\n```sh\nfalse\n```\n",
+        "```python\nraise ImportError(\"f() requires x; install it with: pip install 'y'\")\n```\n",
         "<!-- requires: sys, no_such_package -->\n```sh\nfalse\n```\n",
     ],
 )
