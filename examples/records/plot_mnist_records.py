@@ -208,9 +208,7 @@ figure.tight_layout(pad=0.4)
 
 run = json.loads((HERE / "mnist_0.9965.json").read_text())
 error = 100 * np.array(run["test_error"])
-print(
-    f"{len(error)} epochs of about {run['seconds_per_epoch']:.0f} s on {run['machine']}:"
-)
+print(f"{len(error)} epochs of {run['seconds_per_epoch']} s on {run['machine']}")
 print(f"test error {error[-1]:.2f}%")
 figure, axis = plt.subplots(figsize=(8, 4))
 axis.plot(np.arange(1, len(error) + 1), error, color="#0072B2", label="cmlp")
