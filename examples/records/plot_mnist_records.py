@@ -69,7 +69,7 @@ RECIPES = {
         "optimizer": SGD(lr=0.5), "schedule": Cosine(), "network": {},
     },
     "0.985": {
-        "hidden": [512], "epochs": 10, "batch_size": 64, "data": distort_little,
+        "hidden": [512], "epochs": 8, "batch_size": 64, "data": distort_little,
         "optimizer": SGD(lr=0.5), "schedule": Cosine(), "network": {},
     },
     "0.993": {
