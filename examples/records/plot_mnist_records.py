@@ -57,9 +57,7 @@ def distort_little(X, y, seed):
 def distort(X, y, seed):
     """Return images with the distortions of Ciresan et al.: 1 and 7 are rotated less."""
     rotation = np.where(np.isin(y, (1, 7)), 7.5, 15.0)
-    return datasets.augment(
-        X, rotation=rotation, scale=0.15, alpha=36, sigma=6, seed=seed
-    )
+    return datasets.augment(X, rotation=rotation, scale=0.15, alpha=36, sigma=6, seed=seed)
 
 
 RECIPES = {
@@ -102,9 +100,7 @@ def train(record, data, *, seed=0, epochs=None, threads=2, checkpoint=None):
             **recipe["network"],
         )  # fmt: skip
     watch = {}
-    if (
-        checkpoint is not None
-    ):  # a long run: the test set is watched, and chooses nothing
+    if checkpoint is not None:  # a long run: the test set is watched, and chooses nothing
         watch = {
             "validation_data": (X_test, y_test),
             "callbacks": [Checkpoint(checkpoint, every=60, unit="seconds")],
@@ -132,21 +128,12 @@ def repeat(record, data, seeds, **options):
 def parse_arguments():
     """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description="Records on MNIST on two CPU cores.")
+    parser.add_argument("--record", choices=RECIPES, help="test accuracy to reach; default: draw")
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds (default: 3)")
+    parser.add_argument("--epochs", type=int, help="number of epochs, if another one is wanted")
+    parser.add_argument("--threads", type=int, default=2, help="number of threads (default: 2)")
     parser.add_argument(
-        "--record", choices=RECIPES, help="test accuracy to reach; default: draw"
-    )
-    parser.add_argument(
-        "--seeds", type=int, default=3, help="number of seeds (default: 3)"
-    )
-    parser.add_argument(
-        "--epochs", type=int, help="number of epochs, if another one is wanted"
-    )
-    parser.add_argument(
-        "--threads", type=int, default=2, help="number of threads (default: 2)"
-    )
-    parser.add_argument(
-        "--checkpoint",
-        help="an .npz file from which an interrupted run continues, with --seeds 1",
+        "--checkpoint", help="an .npz file from which an interrupted run continues, with --seeds 1"
     )
     return parser.parse_args()
 
@@ -207,9 +194,7 @@ run = json.loads((HERE / "mnist_0.9965.json").read_text())
 hours = np.cumsum(run["seconds"]) / 3600
 figure, axis = plt.subplots(figsize=(8, 4))
 axis.plot(hours, 100 * np.array(run["test_error"]), color="#0072B2", label="cmlp")
-axis.axhline(
-    0.35, color="#D55E00", linestyle="--", label="Ciresan et al. 2010, 114 hours"
-)
+axis.axhline(0.35, color="#D55E00", linestyle="--", label="Ciresan et al. 2010, 114 hours")
 axis.set(
     xlabel=f"hours on {run['machine']}", ylabel="test error (%)", yscale="log", ylim=(0.25, 5),
     title=f"784-2500-2000-1500-1000-500-10: {100 * run['test_error'][-1]:.2f}% after "
