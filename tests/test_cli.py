@@ -177,12 +177,15 @@ def test_export_to_c_with_integers_and_with_training(capsys, tmp_path, table):
         (("--arithmetic", "int8", "--train"), "--train must not be given with --arithmetic int8"),
         (("--arithmetic", "int8", "--calibration", "nowhere.npy"), "nowhere.npy"),
         (("--arithmetic", "int8", "--calibration", "nowhere.csv"), "nowhere.csv"),
-        (("--arithmetic", "int8", "--calibration", tmp_path / "y.npy"), "X must"),
+        (("--arithmetic", "int8", "--calibration", tmp_path / "y.npy"), "y.npy: X must have"),
     ):
         code, _, err = run(capsys, "export", model, "--to", "c", *options)
         assert code != 0
         assert message in err
-    assert run(capsys, "export", model, "--to", "onnx", "--train")[0] != 0
+    for kind in ("onnx", "torch"):
+        code, _, err = run(capsys, "export", model, "--to", kind, "--train")
+        assert code != 0
+        assert "--train are options of networks for --to c" in err
 
 
 def test_a_quantized_network(capsys, tmp_path, table):

@@ -10,6 +10,7 @@ from cmlp._core.quantized import accumulate_metrics
 from cmlp._model.attributes import TaskAttributes
 from cmlp._model.quantized import QuantizedState
 from cmlp._training.prediction_methods import PredictionMethods
+from cmlp._utils.validation import look_up
 from cmlp.metrics import Metrics
 
 # Methods of `Network` that a quantized network does not have.
@@ -224,7 +225,7 @@ class QuantizedNetwork(TaskAttributes, PredictionMethods):
             self.state, path, opset=opset, input_dtype=input_dtype, labels=labels
         )
 
-    def to_c(self, path, *, name="model", own_math=False, arithmetic="float32"):
+    def to_c(self, path, *, name="model", weights="int8", own_math=False, arithmetic="float32"):
         """Write the network as one self-contained C99 file with a header beside it.
 
         The functions are those of `Network.to_c`. The file computes with the same integers as this
@@ -241,6 +242,8 @@ class QuantizedNetwork(TaskAttributes, PredictionMethods):
         ----------
         path, name, own_math
             As in `Network.to_c`. `own_math` has no effect on integer arithmetic.
+        weights : {"int8"}, default "int8"
+            The network has no others; for calls that suit `Network.to_c` too.
         arithmetic : {"float32", "int8"}, default "float32"
             The type of the numbers between the integers of two layers.
 
@@ -250,6 +253,7 @@ class QuantizedNetwork(TaskAttributes, PredictionMethods):
             If an argument does not fit, or integers cannot express a layer, such as a layer
             normalization, which the message names.
         """
+        look_up("weights", weights, {"int8": None})
         formats.get_format("c").write(
             self.state, path, name=name, own_math=own_math, arithmetic=arithmetic
         )

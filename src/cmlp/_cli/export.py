@@ -30,11 +30,11 @@ def run_export(options):
     model = load_model(options.model)
     target = formats.get_format(options.to)
     out = options.out or str(Path(options.model).with_suffix(target.extension or TORCH_EXTENSION))
+    check_c_options(model, options)
     if target.name == "torch":
         export_torch(model, out)
         print(f"wrote {out}")
         return
-    check_c_options(model, options)
     if target.is_native and Path(out).suffix != target.extension:
         raise CommandError(f"--out {out}: it must end in {target.extension}")
     if is_estimator(model):
@@ -42,7 +42,7 @@ def run_export(options):
     else:
         write_options = select_write_options(options)
         if options.arithmetic == "int8" and not isinstance(model, QuantizedNetwork):
-            model = model.quantize(load_calibration(model, options.calibration))
+            model = calibrate(model, options.calibration)
         if isinstance(model, QuantizedNetwork):
             write_options.pop("weights", None)  # they are 8-bit integers
         target.write(model.state, out, **write_options)
@@ -68,6 +68,15 @@ def check_c_options(model, options):
             "--calibration must only be given with --arithmetic int8 for a network that is not "
             "quantized"
         )
+
+
+def calibrate(model, name):
+    """Return the quantized network for the samples of a file or a data set."""
+    X = load_calibration(model, name)
+    try:
+        return model.quantize(X)
+    except (TypeError, ValueError) as error:
+        raise CommandError(f"--calibration {name}: {error}") from error
 
 
 def load_calibration(model, name):

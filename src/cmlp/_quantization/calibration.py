@@ -22,7 +22,7 @@ FLOAT32 = np.dtype(np.float32)
 BLOCK_ROWS = 1024
 
 
-def quantize_state(state, X, method, percentile):
+def quantize_state(state, X, method, percentile, name="X"):
     """Return the `QuantizedState` of a network; see `cmlp.Network.quantize`.
 
     Parameters
@@ -32,6 +32,8 @@ def quantize_state(state, X, method, percentile):
         The samples to calibrate with.
     method : str
     percentile : float
+    name : str, default "X"
+        The argument's name, for error messages.
 
     Raises
     ------
@@ -42,7 +44,7 @@ def quantize_state(state, X, method, percentile):
     architecture = state.architecture
     refuse_encoders(architecture, "quantize")
     check_inputs(architecture.sizes)
-    blocks = RowBlocks(X, architecture.inputs)
+    blocks = RowBlocks(X, architecture.inputs, name)
     layers = fold_layers(state)
     for l, layer in enumerate(layers):
         if layer.alpha is not None:
@@ -81,6 +83,8 @@ class RowBlocks:
     X : array_like or SciPy sparse matrix, shape (n_samples, inputs)
         At least one sample.
     inputs : int
+    name : str
+        The argument's name, for error messages.
 
     Attributes
     ----------
@@ -93,11 +97,12 @@ class RowBlocks:
         If X does not fit, holds NaN or infinity, or is empty.
     """
 
-    def __init__(self, X, inputs):
-        rows = convert_rows(X, inputs, FLOAT32)
+    def __init__(self, X, inputs, name):
+        rows = convert_rows(X, inputs, FLOAT32, name)
         if len(rows) == 0:
-            raise ValueError(f"X must have at least one sample; got shape (0, {inputs})")
-        self.X = X.tocsr() if is_scipy_sparse(X) else as_matrix(X, inputs, FLOAT32)
+            raise ValueError(f"{name} must have at least one sample; got shape (0, {inputs})")
+        self.X = X.tocsr() if is_scipy_sparse(X) else as_matrix(X, inputs, FLOAT32, name)
+        self.name = name
         self.are_bytes = self.X.dtype == np.uint8
 
     def __iter__(self):
@@ -173,7 +178,7 @@ def collect_distributions(layers, blocks, has_histograms):
         for l, found in enumerate(distributions):
             if not np.isfinite([found.low, found.high]).all():
                 raise ValueError(
-                    f"X must be small enough for activations within the range of float32; the "
-                    f"inputs of layer {l} are not finite"
+                    f"{blocks.name} must be small enough for activations within the range of "
+                    f"float32; the inputs of layer {l} are not finite"
                 )
     return distributions

@@ -49,7 +49,12 @@ class QuantizationMethods:
         >>> bool(abs(small.score(X, y) - net.score(X, y)) < 0.01)
         True
         """
-        from cmlp._quantization.calibration import quantize_state
         from cmlp.quantized import QuantizedNetwork
 
-        return QuantizedNetwork(quantize_state(self.state, X, method, percentile))
+        return QuantizedNetwork(self._quantize_state(X, "X", method, percentile))
+
+    def _quantize_state(self, X, name, method="percentile", percentile=99.99):
+        # Return the `QuantizedState`; `name` is that of the argument, for error messages.
+        from cmlp._quantization.calibration import quantize_state
+
+        return quantize_state(self.state, X, method, percentile, name)

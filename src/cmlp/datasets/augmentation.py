@@ -1,6 +1,8 @@
 """`augment`: images that are distorted at random in each epoch of training."""
 
-from cmlp._training.augmentation import make_augmented
+from cmlp._training.augmentation import AugmentedImages, make_augmented
+
+__all__ = ["AugmentedImages", "augment"]
 
 
 def augment(X, *, shape=None, rotation=15.0, shear=0.0, scale=0.15, translation=0.0, flip=0.0,

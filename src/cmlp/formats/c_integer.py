@@ -21,8 +21,8 @@ from cmlp.formats.c_text import render_array, render_float, render_int32
 BOUNDED_OUTPUTS = ("softmax", "sigmoid", "tanh", "hard_sigmoid")
 FRACTION_BITS = 15
 
-# Bits of the sums of other outputs. Their least significant bit is at most one unit of the exact
-# sum, and the greatest possible output fits.
+# Other outputs, whatever the inputs, are below 2^OUTPUT_BITS. One unit of the integer sums is at
+# most 2^(MOST_BITS_OF_A_UNIT + 1): further bits would have no information.
 OUTPUT_BITS = 30
 MOST_BITS_OF_A_UNIT = 12
 
@@ -360,4 +360,4 @@ def name_arrays(l):
 
 def round_half_away(x):
     """Return a number rounded to an integer, ties away from 0; infinities as they are."""
-    return x if math.isinf(x) else math.copysign(math.floor(abs(x) + 0.5), x).__int__()
+    return x if math.isinf(x) else int(math.copysign(math.floor(abs(x) + 0.5), x))

@@ -208,7 +208,7 @@ class FileMethods:
 
         state = self.state
         if needs_calibration(arithmetic, train, weights, calibration):
-            state = self.quantize(calibration).state
+            state = self._quantize_state(calibration, "calibration")
         formats.get_format("c").write(
             state, path, name=name, weights=weights, own_math=own_math, arithmetic=arithmetic,
             train=train, optimizer=optimizer, batch_size=batch_size,
