@@ -74,7 +74,7 @@ class Network(
         ``"bfloat16"`` rounds the operands of the products of large layers (at least 64 inputs and
         64 outputs) to bfloat16: nearly twice as fast on AMD's CPUs since Zen 4. Products are summed
         in float32; everything else, parameters and optimizer state included, remains float32.
-        By default `dtype`, the only other value. See ``docs/training.md``.
+        By default `dtype`, the only other value. See ``docs/low_precision.md``.
     dropout : float or sequence of float, default 0
         Fraction of the outputs of the hidden layers that each training step sets to zero, one for
         all or one for each; the others are scaled to preserve the mean. Srivastava et al.,
