@@ -1,4 +1,4 @@
-"""What the scripts of figures share: style, colors, and files that are the same on every run.
+"""Code that all scripts of figures use: style, colors, and files that are the same on every run.
 
 Each script of this directory draws one figure: ``python docs/figures/fusion.py`` writes
 ``docs/images/fusion.svg``.

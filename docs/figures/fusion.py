@@ -26,7 +26,7 @@ PEAK_GFLOPS = 117
 def count_bytes(kind, passes):
     """Return the bytes of passes in float32; activations and deltas are those of hidden layers."""
     sizes = [a * b for a, b in zip(SIZES[:-1], SIZES[1:], strict=True)]
-    if kind == "weights":  # the backward product reads those of all layers but the first
+    if kind == "weights":  # the first layer has no backward product
         return 4 * (passes * sum(sizes) + sum(sizes[1:]))
     return 4 * passes * (sum(sizes) if kind == "gradient" else BATCH * sum(SIZES[1:-1]))
 
