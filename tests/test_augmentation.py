@@ -1,5 +1,8 @@
 """Random distortions of images: the numbers, and training on them."""
 
+import copy
+import pickle
+
 import numpy as np
 import oracle
 import pytest
@@ -278,6 +281,13 @@ def test_several_networks(digits):
     alone.fit(augment(X), y, epochs=2)
     assert get_bits(networks[1]) == get_bits(alone)
     assert get_bits(networks[0]) != get_bits(alone)
+
+
+def test_augmented_images_can_be_copied(digits):
+    images = augment(digits[0][:20], seed=3)
+    expected = images.draw(1)
+    for other in (pickle.loads(pickle.dumps(images)), copy.deepcopy(images)):
+        np.testing.assert_array_equal(other.draw(1), expected)
 
 
 class StopAfter(Callback):

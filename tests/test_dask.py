@@ -25,6 +25,7 @@ import cmlp.sklearn
 from cmlp import SGD, Adam, Network, TrainingDiverged, callbacks, fit_many, schedules
 from cmlp.dask import MLPClassifier, MLPRegressor
 from cmlp.dask.partitions import make_seed
+from cmlp.datasets import augment
 from cmlp.tabular import RealMLPClassifier
 
 pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
@@ -492,7 +493,7 @@ def make_networks():
             for seed in range(3)]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array, lambda X: augment(X, shape=(2, 5))])
 def test_fit_many_on_a_cluster_has_the_bits_of_fit_many(client, kind):
     codes = np.unique(LABELS, return_inverse=True)[1]
     options = {"epochs": [1, 2, 3], "optimizer": Adam(), "batch_size": 8, "early_stopping": 1,

@@ -56,7 +56,8 @@ LAYERS = [
     _training.derivative_methods
     _training.epochs _training.evaluation _training.exchange _training.history
     _training.initialization _training.inputs
-    _training.lbfgs _training.loop _training.metric_functions _training.prediction_methods
+    _training.lbfgs _training.loop _training.many _training.metric_functions
+    _training.prediction_methods
     _training.progress _training.ranks
     _training.reference_methods _training.run_state _training.scikit_features _training.scikit_tasks
     _training.shard_metrics

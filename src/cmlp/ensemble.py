@@ -2,9 +2,7 @@
 
 import copy
 
-from cmlp._training.arguments import FitOptions, prepare_training
-from cmlp._training.augmentation import AugmentedImages
-from cmlp._training.inputs import prepare_rows
+from cmlp._training.many import prepare_one_of_many
 from cmlp._utils.threads import resolve_threads
 from cmlp._utils.validation import check_bool
 from cmlp.callbacks import Callback
@@ -34,7 +32,7 @@ def fit_many(networks, X, y, *, sparse="auto", threads=None, return_exceptions=F
     networks : sequence of Network
         Different objects with the same number of inputs.
     X, y : array_like
-        As in `Network.fit`.
+        As in `Network.fit`. Each network distorts images of `datasets.augment` by itself.
     sparse : bool or "auto", default "auto"
         As in `Network.fit`.
     threads : int, optional
@@ -97,19 +95,10 @@ def fit_many(networks, X, y, *, sparse="auto", threads=None, return_exceptions=F
 
         return fit_on_cluster(networks, X, y, selected, sparse, client, return_exceptions)
     threads, cache = resolve_threads(threads), {}
-    runs = []
-    for network, own in zip(networks, selected, strict=True):
-        if isinstance(X, AugmentedImages):  # each network has its own distorted images
-            own = FitOptions(**own, sparse=sparse, threads=1)
-            runs.append(prepare_training(network, X, y, own))
-            continue
-        batch_size = FitOptions(**own).batch_size
-        rows = prepare_rows(
-            X, network.state.architecture, batch_size=batch_size, sparse=sparse, threads=threads,
-            cache=cache,
-        )  # fmt: skip
-        own = FitOptions(**own, sparse=rows.is_sparse, threads=1)
-        runs.append(prepare_training(network, rows, y, own))
+    runs = [
+        prepare_one_of_many(network, X, y, own, sparse, threads, cache)
+        for network, own in zip(networks, selected, strict=True)
+    ]
     return run_all(runs, threads, return_exceptions)
 
 

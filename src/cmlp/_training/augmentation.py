@@ -65,6 +65,9 @@ class AugmentedImages:
     def __len__(self):
         return len(self.samples)
 
+    def __getstate__(self):
+        return {**self.__dict__, "_distorter": None}
+
     def __repr__(self):
         return f"<AugmentedImages of shape {self.shape}, {self.images.dtype}, seed {self.seed}>"
 

@@ -8,8 +8,7 @@ import dask
 from dask import is_dask_collection
 from distributed.protocol.pickle import dumps
 
-from cmlp._training.arguments import FitOptions, prepare_training
-from cmlp._training.inputs import prepare_rows
+from cmlp._training.many import prepare_one_of_many
 from cmlp.dask.clients import find_client
 
 # Arguments of `fit` that hold samples: each worker has them once.
@@ -43,12 +42,7 @@ class SharedSamples:
         """
         options = {**self.options, **options}
         with self.lock:
-            rows = prepare_rows(
-                self.X, network.state.architecture, sparse=self.sparse, cache=self.cache,
-                batch_size=FitOptions(**options).batch_size,
-            )  # fmt: skip
-        options = FitOptions(**options, sparse=rows.is_sparse, threads=1)
-        return prepare_training(network, rows, self.y, options)
+            return prepare_one_of_many(network, self.X, self.y, options, self.sparse, 1, self.cache)
 
     def __getstate__(self):
         return {"X": self.X, "y": self.y, "options": self.options, "sparse": self.sparse}
