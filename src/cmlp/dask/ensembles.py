@@ -9,6 +9,7 @@ from dask import is_dask_collection
 from distributed.protocol.pickle import dumps
 
 from cmlp._training.arguments import FitOptions, prepare_training
+from cmlp._training.augmentation import AugmentedImages
 from cmlp._training.inputs import prepare_rows
 from cmlp.dask.clients import find_client
 
@@ -42,6 +43,9 @@ class SharedSamples:
             The arguments of `fit` that do not hold samples.
         """
         options = {**self.options, **options}
+        if isinstance(self.X, AugmentedImages):
+            options = FitOptions(**options, sparse=self.sparse, threads=1)
+            return prepare_training(network, self.X, self.y, options)
         with self.lock:
             rows = prepare_rows(
                 self.X, network.state.architecture, sparse=self.sparse, cache=self.cache,
