@@ -24,7 +24,7 @@ from cmlp._utils.validation import (
 # bytes is 3 MB. Larger: the first steps of training start later. Smaller: more switches between
 # threads. It has no influence on results. Large images are fewer, as two chunks are in memory.
 CHUNK_SAMPLES = 4096
-CHUNK_BYTES = 1 << 25
+CHUNK_BYTES = 1 << 27
 
 MAX_PIXELS = 1 << 24  # of an image; positions of pixels are 32-bit integers
 MAX_SIDE = 4096  # of an image with a displacement field, whose filters have the squared size
