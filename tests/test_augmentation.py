@@ -1,6 +1,7 @@
 """Random distortions of images: the numbers, and training on them."""
 
 import copy
+import os
 import pickle
 
 import numpy as np
@@ -170,7 +171,12 @@ def test_features_and_strided_images():
         ({"translation": "far"}, TypeError, "translation must be a number"),
         ({"flip": 1.5}, ValueError, "flip must be from 0 to 1"),
         ({"alpha": np.inf}, ValueError, "alpha must"),
+        ({"rotation": [[1], [2, 3]]}, ValueError, "rotation must be an array"),
         ({"sigma": 0}, ValueError, "sigma must"),
+        ({"sigma": 1e12}, ValueError, "sigma must be from 0.001 to 10000"),
+        ({"sigma": 1e-200}, ValueError, "sigma must be from 0.001 to 10000"),
+        ({"X": np.full((3, 4), 1e39)}, ValueError, "X must be from"),
+        ({"X": np.zeros((3, 4)), "fill": 1e39}, ValueError, "fill must be from"),
         ({"fill": -1}, ValueError, "fill must be from 0 to 255"),
         ({"fill": np.nan}, ValueError, "fill must"),
         ({"seed": -1}, ValueError, "seed must"),
@@ -180,6 +186,18 @@ def test_features_and_strided_images():
 def test_wrong_arguments(changes, error, message):
     with pytest.raises(error, match=message):
         augment(**{"X": make_images(4, (28, 28), np.uint8), **changes})
+
+
+def test_pixels_at_the_limits_stay_finite():
+    images = np.where(make_images(3, (8, 8), np.float64) > 0.5, 1e38, -1e38)
+    assert np.isfinite(augment(images, fill=1e38, alpha=1e6).draw()).all()
+
+
+def test_copies_and_pickles_draw_the_same_images():
+    images = augment(make_images(3, (8, 8), np.uint8), seed=2)
+    expected = images.draw(1)
+    for other in (copy.copy(images), copy.deepcopy(images), pickle.loads(pickle.dumps(images))):
+        np.testing.assert_array_equal(other.draw(1), expected)
 
 
 @pytest.mark.parametrize(
@@ -333,7 +351,7 @@ def test_where_augmented_images_are_refused(digits):
         Network([4, 3], input_layers=[OneHot((0,), (2,))]).fit(
             augment(np.zeros((5, 4), np.float32)), np.zeros((5, 3))
         )
-    with pytest.raises(TypeError, match="X must"):
+    with pytest.raises(TypeError, match="X must be an array; got AugmentedImages, whose draw"):
         make_network().predict(augment(X))
     with pytest.raises(ValueError, match="X must have 784 columns"):
         make_network().fit(augment(np.zeros((5, 4), np.uint8)), y[:5])
@@ -351,3 +369,49 @@ def test_an_error_of_the_thread_is_raised_by_fit(digits, monkeypatch):
     monkeypatch.setattr(images, "start_drawing", fail)
     with pytest.raises(MemoryError, match="no memory"):
         make_network().fit(images, y)
+
+
+def test_the_last_epoch_prepares_no_other(digits, small_chunks, monkeypatch):
+    X, y = digits
+    images, epochs = augment(X), []
+    start = images.start_drawing
+
+    def record(index, epoch, out):
+        epochs.append(epoch)
+        return start(index, epoch, out)
+
+    monkeypatch.setattr(images, "start_drawing", record)
+    net = make_network()
+    net.fit(images, y, epochs=2, batch_size=100)
+    net.partial_fit(images, y, batch_size=100)
+    assert epochs == [0] * 6 + [1] * 6 + [2] * 6
+
+
+def test_large_images_have_smaller_chunks(digits, monkeypatch):
+    X, y = digits
+    monkeypatch.setattr(augmentation, "CHUNK_BYTES", 784 * 100)
+    images, sizes = augment(X, **NOTHING), []
+    start = images.start_drawing
+
+    def record(index, epoch, out):
+        sizes.append(len(index))
+        return start(index, epoch, out)
+
+    monkeypatch.setattr(images, "start_drawing", record)
+    make_network().fit(images, y, epochs=1, batch_size=40)
+    make_network().fit(images, y, epochs=1, batch_size=500)
+    assert sizes == [80] * 7 + [40] + [500, 100]
+
+
+@pytest.mark.skipif(not hasattr(os, "setpriority"), reason="requires os.setpriority")
+def test_training_works_where_priorities_are_fixed(digits, monkeypatch):
+    X, y = digits
+    expected, net = make_network(), make_network()
+    expected.fit(augment(X), y, epochs=1)
+
+    def refuse(*arguments):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "setpriority", refuse)
+    net.fit(augment(X), y, epochs=1)
+    assert get_bits(net) == get_bits(expected)

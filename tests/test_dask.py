@@ -21,11 +21,11 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
+import cmlp.datasets
 import cmlp.sklearn
 from cmlp import SGD, Adam, Network, TrainingDiverged, callbacks, fit_many, schedules
 from cmlp.dask import MLPClassifier, MLPRegressor
 from cmlp.dask.partitions import make_seed
-from cmlp.datasets import augment
 from cmlp.tabular import RealMLPClassifier
 
 pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
@@ -493,7 +493,14 @@ def make_networks():
             for seed in range(3)]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array, lambda X: augment(X, shape=(2, 5))])
+def augment(X):
+    """Return images of 2 x 5 pixels to distort, which have been drawn before they are sent."""
+    images = cmlp.datasets.augment(X, shape=(2, 5))
+    images.draw()
+    return images
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array, augment])
 def test_fit_many_on_a_cluster_has_the_bits_of_fit_many(client, kind):
     codes = np.unique(LABELS, return_inverse=True)[1]
     options = {"epochs": [1, 2, 3], "optimizer": Adam(), "batch_size": 8, "early_stopping": 1,

@@ -148,9 +148,14 @@ def parse_arguments():
     )
     parser.add_argument(
         "--checkpoint",
-        help="an .npz file from which an interrupted run continues, with --seeds 1",
+        help="an .npz file from which an interrupted run continues; requires --seeds 1",
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.seeds < 1:
+        parser.error(f"--seeds must be at least 1; got {arguments.seeds}")
+    if arguments.checkpoint and arguments.seeds > 1:
+        parser.error("--checkpoint holds one run; add --seeds 1")
+    return arguments
 
 
 def load_digits():

@@ -325,7 +325,9 @@ def make_array_source(state, X, y, options, task_choice, threads):
     )  # fmt: skip
     if images is None:
         return ArraySource(*common), validate
-    return AugmentedSource(images, *common, threads), validate
+    # A resumed run ends earlier, and prepares one chunk that it does not need.
+    end_epoch = state.epoch + options.epochs
+    return AugmentedSource(images, *common, threads, end_epoch), validate
 
 
 def make_batch_source(architecture, X, options, task_choice):

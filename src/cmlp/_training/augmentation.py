@@ -1,5 +1,6 @@
 """Images that are distorted at random in each epoch, and the source that trains on them."""
 
+import contextlib
 import os
 import sys
 import threading
@@ -17,19 +18,21 @@ from cmlp._utils.validation import (
     check_finite_number,
     check_integer,
     check_non_negative,
-    check_positive,
 )
 
 # Samples that are distorted at a time, while the ones before are trained on. A chunk of 28 x 28
 # bytes is 3 MB. Larger: the first steps of training start later. Smaller: more switches between
-# threads. It has no influence on results.
+# threads. It has no influence on results. Large images are fewer, as two chunks are in memory.
 CHUNK_SAMPLES = 4096
+CHUNK_BYTES = 1 << 27
 
 MAX_PIXELS = 1 << 24  # of an image; positions of pixels are 32-bit integers
 MAX_SIDE = 4096  # of an image with a displacement field, whose filters have the squared size
 MAX_DEGREES = 180.0
 MAX_SHEAR = 80.0  # degrees; the tangent is infinite at 90
 MAX_PIXEL_DISTANCE = 1e6
+MIN_SIGMA, MAX_SIGMA = 1e-3, 1e4  # pixels; the filter is computed for 10 sigma
+MAX_VALUE = 1e38  # of a pixel; the interpolation subtracts pixels in float32
 
 
 class AugmentedImages:
@@ -65,8 +68,12 @@ class AugmentedImages:
     def __len__(self):
         return len(self.samples)
 
+    def __array__(self, dtype=None, copy=None):
+        # Without this method NumPy would make an array of one object.
+        raise TypeError("X must be an array; got AugmentedImages, whose draw(epoch) returns one")
+
     def __getstate__(self):
-        return {**self.__dict__, "_distorter": None}
+        return {**self.__dict__, "_distorter": None}  # has pointers
 
     def __repr__(self):
         return f"<AugmentedImages of shape {self.shape}, {self.images.dtype}, seed {self.seed}>"
@@ -143,12 +150,16 @@ def make_augmented(X, *, shape, rotation, shear, scale, translation, flip, alpha
     X = to_real_array("X", X)
     if X.dtype not in NATIVE_DTYPES:
         raise TypeError(f"X must be of uint8, float32 or float64; got {X.dtype}")
-    if X.dtype.kind == "f" and not np.isfinite(X).all():
-        raise ValueError("X must be finite; got NaN or infinity")
+    if X.dtype.kind == "f":
+        check_values(X)
     check_finite_number("fill", fill)
     if X.dtype == np.uint8 and not 0 <= fill <= 255:
         raise ValueError(f"fill must be from 0 to 255 for images of uint8; got {fill}")
-    check_positive("sigma", sigma)
+    if abs(fill) > MAX_VALUE:
+        raise ValueError(f"fill must be from {-MAX_VALUE:g} to {MAX_VALUE:g}; got {fill}")
+    check_finite_number("sigma", sigma)
+    if not MIN_SIGMA <= sigma <= MAX_SIGMA:
+        raise ValueError(f"sigma must be from {MIN_SIGMA:g} to {MAX_SIGMA:g}; got {sigma}")
     limits = {
         "rotation": (rotation, MAX_DEGREES), "shear": (shear, MAX_SHEAR),
         "scale": (scale, 0.99), "translation": (translation, MAX_PIXEL_DISTANCE),
@@ -164,6 +175,15 @@ def make_augmented(X, *, shape, rotation, shear, scale, translation, flip, alpha
             f"got {images.image_shape[:2]}"
         )
     return images
+
+
+def check_values(X):
+    """Raise `ValueError` unless real numbers can be interpolated in float32."""
+    low, high = (float(X.min()), float(X.max())) if X.size else (0.0, 0.0)  # NaN if there is one
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError("X must be finite; got NaN or infinity")
+    if max(-low, high) > MAX_VALUE:
+        raise ValueError(f"X must be from {-MAX_VALUE:g} to {MAX_VALUE:g}; got {low:g} to {high:g}")
 
 
 def resolve_shape(X, shape):
@@ -205,7 +225,7 @@ def resolve_shape(X, shape):
 
 def resolve_limit(name, value, n_samples, maximum):
     """Return the limit of a random quantity, float64 of shape (1,) or (n_samples,)."""
-    if np.ndim(value) == 0:
+    if not isinstance(value, (list, tuple)) and getattr(value, "ndim", 0) == 0:
         check_non_negative(name, value)
         limit = np.array([value], np.float64)
     else:
@@ -275,7 +295,8 @@ class PreparedChunk(NamedTuple):
 def lower_priority():
     """Give the calling thread the lowest priority, where a thread has one of its own."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+        with contextlib.suppress(OSError):  # sandboxes may forbid it
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
 
 
 class AugmentedSource(ArraySource):
@@ -294,15 +315,19 @@ class AugmentedSource(ArraySource):
         As for `ArraySource`.
     threads : int
         Number of threads that train.
+    end_epoch : int
+        The epoch for which nothing is prepared: number of epochs of the network after training.
     """
 
     has_one_chunk = False
 
     def __init__(self, images, rows, targets, values, subset, batch_size, shuffle, drop_last,
-                 threads):  # fmt: skip
+                 threads, end_epoch):  # fmt: skip
         super().__init__(rows, targets, values, subset, batch_size, shuffle, drop_last)
-        self.images, self.threads = images, threads
-        self.chunk_samples = max(CHUNK_SAMPLES // batch_size, 1) * batch_size
+        self.images, self.threads, self.end_epoch = images, threads, end_epoch
+        samples = images.samples
+        most = min(CHUNK_SAMPLES, CHUNK_BYTES // (samples.itemsize * samples.shape[1]))
+        self.chunk_samples = max(most // batch_size, 1) * batch_size
         # Imported here because it takes a considerable part of the time of `import cmlp`.
         from concurrent.futures import ThreadPoolExecutor
 
@@ -316,8 +341,10 @@ class AugmentedSource(ArraySource):
         for first in range(0, self.n_samples, self.chunk_samples):
             order, rows = self._finish(seed, epoch, first)
             after = first + self.chunk_samples
-            is_last = after >= self.n_samples
-            self._prepare(seed, epoch + is_last, 0 if is_last else after)
+            if after < self.n_samples:
+                self._prepare(seed, epoch, after)
+            elif epoch + 1 < self.end_epoch:
+                self._prepare(seed, epoch + 1, 0)
             values = None if self.values is None else self.values[order]
             yield Chunk(
                 rows, self._select_targets(order), values, None, self.batch_size, first,

@@ -20,7 +20,8 @@ def augment(X, *, shape=None, rotation=15.0, shear=0.0, scale=0.15, translation=
     ----------
     X : ndarray of uint8, float32 or float64
         Images: shape (n, height, width), (n, height, width, channels) or (n, features). They are
-        not copied if they are contiguous, and must not change during training.
+        not copied if they are contiguous, and must not change during training. Real numbers, from
+        -1e38 to 1e38, are interpolated in float32.
     shape : tuple of int, optional
         (height, width) or (height, width, channels) of the images if X has rows of features; by
         default those of X, or squares.
@@ -40,7 +41,7 @@ def augment(X, *, shape=None, rotation=15.0, shear=0.0, scale=0.15, translation=
         noise, uniform in (-1, 1), that a Gaussian filter has smoothed [2]_: with the defaults by
         about one pixel (its standard deviation is ``alpha / (sigma * sqrt(12 pi))``).
     sigma : float, default 6
-        Standard deviation of the filter, in pixels.
+        Standard deviation of the filter, in pixels, from 0.001 to 10,000.
     fill : float, default 0
         Value of the pixels outside of an image, in the units of X.
     seed : int, default 0
