@@ -104,3 +104,17 @@ def test_bad_options(capsys, tmp_path, options, message):
     assert message in err
     assert err.count("\n") == 1
     assert not model.with_suffix(".html").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--kind", "image"), ("--shape", "2,3"), ("--no-center",), ("--names", "a"),
+     ("--range", "x0=0,1"), ("--title", "a")],
+)  # fmt: skip
+def test_options_of_pages_for_other_formats(capsys, tmp_path, options):
+    model = tmp_path / "model.npz"
+    Network([6, 3], loss="cross_entropy", seed=0).save(model)
+    code, _, err = run(capsys, "export", model, "--to", "c", *options)
+    name = options[0].replace("no-", "")
+    assert (code, err) == (2, f"cmlp: {name} is an option of --to html\n")
+    assert not model.with_suffix(".c").exists()

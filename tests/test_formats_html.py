@@ -337,6 +337,8 @@ def test_controls_of_tables(tmp_path):
     ]  # fmt: skip
     net.to_html(path, ranges=[(0, 1)] * 4, values=[0.5, 0.25, 3, 1.5])
     assert [each["value"] for each in read_page(path)[0]["inputs"]] == [0.5, 0.25, 3, 1.5]
+    with pytest.raises(ValueError, match="ranges must not name inputs that hold codes; got 'x2'"):
+        net.to_html(path, ranges={"x2": (0, 1)})
 
 
 @pytest.mark.parametrize(
@@ -364,6 +366,7 @@ def test_controls_of_tables(tmp_path):
         ({"shape": (3, 4), "pixels": (1, 1)}, "pixels must be two different numbers"),
         ({"shape": (3, 4), "pixels": (1,)}, "pixels must be two numbers"),
         ({"shape": (3, 4), "pixels": (0, np.inf)}, "pixels must be finite; got inf"),
+        ({"shape": (3, 4), "pixels": (0, 1e39)}, r"pixels must be from -1e\+38 to 1e\+38"),
         ({"weights": "int4"}, "weights must be one of float32, int8; got 'int4'"),
         ({"title": "\ud800"}, "title must be valid Unicode"),
     ],

@@ -377,6 +377,10 @@ def test_controls_of_a_page(tmp_path, estimators):
     assert estimators["classifier"].classes_.tolist() == ["high", "low", "mid"]
     estimators["classifier"].to_html(path)
     assert read_page(path)[0]["labels"] == ["high", "low", "mid"]
+    for ranges in ((-1, 2), np.array([-1, 2])):  # of all numeric columns
+        model.to_html(path, ranges=ranges)
+        controls = read_page(path)[0]["inputs"]
+        assert {(c["low"], c["high"]) for c in controls if "low" in c} == {(-1, 2)}
 
 
 @pytest.mark.parametrize(

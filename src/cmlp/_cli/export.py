@@ -21,6 +21,9 @@ CALIBRATION_SAMPLES = 10_000
 # How a table with samples for the calibration is read: as `cmlp predict` reads one without options.
 TABLE_OPTIONS = {"separator": None, "header": None, "encoding": None, "missing": None}
 
+# Options of web pages only.
+PAGE_OPTIONS = ("kind", "shape", "center", "names", "range", "title")
+
 # Of programs that `torch.export` saves.
 TORCH_EXTENSION = ".pt2"
 
@@ -31,6 +34,7 @@ def run_export(options):
     target = formats.get_format(options.to)
     out = options.out or str(Path(options.model).with_suffix(target.extension or TORCH_EXTENSION))
     check_c_options(model, options)
+    check_page_options(options)
     if target.name == "torch":
         export_torch(model, out)
         print(f"wrote {out}")
@@ -68,6 +72,14 @@ def check_c_options(model, options):
             "--calibration must only be given with --arithmetic int8 for a network that is not "
             "quantized"
         )
+
+
+def check_page_options(options):
+    """Raise `CommandError` if an option of web pages is given for another format."""
+    given = {name: getattr(options, name) for name in PAGE_OPTIONS}
+    found = [f"--{name}" for name, value in given.items() if value not in (None, [])]
+    if found and options.to != "html":
+        raise CommandError(f"{found[0]} is an option of --to html")
 
 
 def calibrate(model, name):

@@ -6,7 +6,7 @@ from posix.stdlib cimport posix_memalign
 
 from cmlp._core.inputs cimport Rows
 from cmlp._core.kernels cimport (
-    CMLP_DISTORTION_BLOCK_IMAGES, CMLP_DISTORTIONS, CMLP_PAD, cmlp_distortion, cmlp_kernels,
+    CMLP_DISTORTION_BLOCK_ELEMENTS, CMLP_DISTORTIONS, CMLP_PAD, cmlp_distortion, cmlp_kernels,
     cmlp_rng_key, cmlp_rows, pad_floats, table)
 from cmlp._core.pool cimport Range, begin_team, cmlp_team, end_team, run_phase, split_range
 
@@ -115,13 +115,15 @@ cdef class Drawing:
                  const uint32_t[::1] index not None, uint64_t seed, uint32_t epoch,
                  Rows out not None):
         cdef Job *job = &self.job
+        cdef int64_t images     # of a block
         self.references, self.index = (distorter, rows, out), index
         job.kernels, job.distortion = distorter.kernels, &distorter.distortion
         job.rows, job.key = &rows.view, cmlp_rng_key(seed, epoch, 0)
         job.n = index.shape[0]
         job.index = &index[0] if job.n else NULL
         job.out, job.image_bytes = <char *> out.view.data, out.view.stride
-        job.blocks = (job.n + CMLP_DISTORTION_BLOCK_IMAGES - 1) // CMLP_DISTORTION_BLOCK_IMAGES
+        images = max(1, CMLP_DISTORTION_BLOCK_ELEMENTS // max(rows.view.width, 1))
+        job.blocks = (job.n + images - 1) // images
 
     def run(self, int threads=1):
         """Distort all images that no other thread distorts; return when these are finished.

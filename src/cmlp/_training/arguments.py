@@ -18,6 +18,7 @@ from cmlp._training.evaluation import make_validation
 from cmlp._training.inputs import (
     combine_weights,
     convert_samples,
+    decide_compression,
     prepare_rows,
     prepare_targets,
     raise_if_not_transformable,
@@ -305,9 +306,11 @@ def make_array_source(state, X, y, options, task_choice, threads):
         architecture, rows, y, weights=weights, for_metrics=task_choice.has_metrics
     )
     task_choice.observe(targets, values)
-    rows = prepare_rows(
-        rows, architecture, batch_size=options.batch_size, sparse=options.sparse, threads=threads
-    )
+    how = {"batch_size": options.batch_size, "sparse": options.sparse}
+    if images is None:
+        rows = prepare_rows(rows, architecture, **how, threads=threads)
+    else:
+        compresses = decide_compression(rows, architecture, **how)
     subset, held_out = split_rows(architecture.seed, len(rows), options.validation_split)
     if held_out is not None and options.validation_data is not None:
         raise ValueError("validation_data and validation_split must not be given together")
@@ -327,7 +330,7 @@ def make_array_source(state, X, y, options, task_choice, threads):
         return ArraySource(*common), validate
     # A resumed run ends earlier, and prepares one chunk that it does not need.
     end_epoch = state.epoch + options.epochs
-    return AugmentedSource(images, *common, threads, end_epoch), validate
+    return AugmentedSource(images, *common, compresses, threads, end_epoch), validate
 
 
 def make_batch_source(architecture, X, options, task_choice):

@@ -310,9 +310,11 @@ class AugmentedSource(ArraySource):
     ----------
     images : AugmentedImages
     rows : Rows
-        The original images; if they are sparse, the distorted ones become sparse too.
+        The original images.
     targets, values, subset, batch_size, shuffle, drop_last
         As for `ArraySource`.
+    compresses : bool
+        Whether the distorted images become sparse rows.
     threads : int
         Number of threads that train.
     end_epoch : int
@@ -322,9 +324,10 @@ class AugmentedSource(ArraySource):
     has_one_chunk = False
 
     def __init__(self, images, rows, targets, values, subset, batch_size, shuffle, drop_last,
-                 threads, end_epoch):  # fmt: skip
+                 compresses, threads, end_epoch):  # fmt: skip
         super().__init__(rows, targets, values, subset, batch_size, shuffle, drop_last)
-        self.images, self.threads, self.end_epoch = images, threads, end_epoch
+        self.images, self.compresses = images, compresses
+        self.threads, self.end_epoch = threads, end_epoch
         samples = images.samples
         most = min(CHUNK_SAMPLES, CHUNK_BYTES // (samples.itemsize * samples.shape[1]))
         self.chunk_samples = max(most // batch_size, 1) * batch_size
@@ -373,7 +376,7 @@ class AugmentedSource(ArraySource):
         prepared.drawing.run(self.threads)
         prepared.future.result()
         rows = Rows(prepared.out)
-        return prepared.order, rows.compress(self.threads) if self.rows.is_sparse else rows
+        return prepared.order, rows.compress(self.threads) if self.compresses else rows
 
     def _get_order(self, seed, epoch):
         if self._order[0] != (seed, epoch):

@@ -267,6 +267,27 @@ def prepare_rows(X, architecture, *, batch_size, sparse="auto", threads=1, name=
     if key not in cache:
         cache[key] = convert_rows(X, *key, name, check_finite)
     rows = cache[key]
+    if not decide_compression(rows, architecture, batch_size, sparse, name):
+        return rows
+    if (*key, "sparse") not in cache:
+        cache[*key, "sparse"] = rows.compress(threads)
+    return cache[*key, "sparse"]
+
+
+def decide_compression(rows, architecture, batch_size, sparse="auto", name="X"):
+    """Return whether dense rows should be compressed to sparse rows; False for sparse ones.
+
+    Parameters
+    ----------
+    rows : Rows
+    architecture, batch_size, sparse, name
+        As in `prepare_rows`.
+
+    Raises
+    ------
+    ValueError
+        As in `prepare_rows`.
+    """
     if not (isinstance(sparse, bool) or sparse == "auto"):
         raise ValueError(f"sparse must be 'auto', True or False; got {sparse!r}")
     raise_if_not_transformable(rows, architecture, name)
@@ -276,15 +297,12 @@ def prepare_rows(X, architecture, *, batch_size, sparse="auto", threads=1, name=
             f"{name}.toarray() is dense"
         )
     if rows.is_sparse or not len(rows) or architecture.dense_input_layer or sparse is False:
-        return rows
+        return False
     if sparse == "auto":
         is_wide = kernels.POLICY.min_columns <= rows.width <= MAX_SPARSE_COLUMNS
         limit = get_max_sparse_density(architecture, min(batch_size, len(rows)))
-        if not (is_wide and rows.compute_density() <= limit):
-            return rows
-    if (*key, "sparse") not in cache:
-        cache[*key, "sparse"] = rows.compress(threads)
-    return cache[*key, "sparse"]
+        return is_wide and rows.compute_density() <= limit
+    return True
 
 
 def prepare_targets(y, n_samples, architecture, name="y"):

@@ -54,6 +54,7 @@ MAX_SIDE = 1024
 
 # Numbers of the network's inputs for the background and for the ink of an image.
 PIXELS = 0.0, 1.0
+MAX_PIXEL = 1e38  # The page stores them in float32.
 
 
 def write(state, path, *, kind=None, shape=None, labels=None, names=None, ranges=None, values=None,
@@ -187,6 +188,10 @@ def describe_image(state, given):
         raise ValueError(f"pixels must be two numbers, (background, ink); got {given['pixels']!r}")
     for value in pixels:
         check_finite_number("pixels", value)
+        if abs(value) > MAX_PIXEL:
+            raise ValueError(
+                f"pixels must be from {-MAX_PIXEL:g} to {MAX_PIXEL:g}; got {given['pixels']!r}"
+            )
     background, ink = map(float, pixels)
     if background == ink:
         raise ValueError(f"pixels must be two different numbers; got {given['pixels']!r}")

@@ -209,6 +209,7 @@ def make_controls(names, codes, ranges, values, categories, defaults=None):
     TypeError, ValueError
         If an option does not fit.
     """
+    is_named = isinstance(ranges, dict)
     ranges = spread("ranges", ranges, names, is_range)
     values = spread("values", values, names, lambda value: isinstance(value, Real))
     texts = spread("categories", categories, names, lambda value: False)
@@ -217,6 +218,8 @@ def make_controls(names, codes, ranges, values, categories, defaults=None):
         zip(names, ranges, values, texts, strict=True)
     ):
         if i in codes:
+            if is_named and given is not None:
+                raise ValueError(f"ranges must not name inputs that hold codes; got {name!r}")
             argument = f"categories[{name!r}]"
             count = codes[i]
             if options is None:

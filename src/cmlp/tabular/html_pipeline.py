@@ -96,6 +96,7 @@ def list_controls(model, ranges, values):
         If an option does not fit.
     """
     encoder, names = model.encoder, model.names
+    is_shared = is_range(ranges.tolist() if isinstance(ranges, np.ndarray) else ranges)
     ranges = spread("ranges", ranges, names, is_range)
     values = spread("values", values, names, lambda value: False)
     controls = [None] * len(names)
@@ -105,7 +106,7 @@ def list_controls(model, ranges, values):
             names[column], ranges[column], values[column], choose_range(median, factor), median
         ) | {"mayMiss": True}
     for i, column in enumerate(encoder.categorical_columns_.tolist()):
-        if ranges[column] is not None:
+        if ranges[column] is not None and not is_shared:
             raise ValueError(
                 f"ranges must be given for numeric columns only; got {names[column]!r}"
             )

@@ -109,10 +109,10 @@
  * Larger: medium arrays use too few threads.  Smaller: starting threads costs more than it saves. */
 #define CMLP_THREAD_COMPRESS_ELEMENTS (1 << 19)
 
-/* Images that a thread distorts before it claims the next block: about 0.3 ms of work for 28 x 28
- * pixels.  Not measured separately.
+/* Elements of the images that a thread distorts before it claims the next block: 64 images of 28 x 28
+ * pixels, about 0.3 ms of work.  Not measured separately.
  * Larger: threads wait for the last block.  Smaller: more claims. */
-#define CMLP_DISTORTION_BLOCK_IMAGES 64
+#define CMLP_DISTORTION_BLOCK_ELEMENTS (64 * 784)
 
 /* Granularity of the partition of a layer's columns among threads, in bytes: two cache lines, as
  * the adjacent-line prefetcher fetches lines in pairs.  Not measured separately.
