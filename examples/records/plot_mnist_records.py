@@ -3,7 +3,7 @@ MNIST with a plain multilayer perceptron
 ========================================
 
 How accurate is a multilayer perceptron on MNIST, and how soon? Four recipes for two CPU
-cores, from one second to an hour, each one command::
+cores, from one second to hours, each one command::
 
     python examples/records/plot_mnist_records.py --record 0.98
     python examples/records/plot_mnist_records.py --record 0.985
@@ -19,7 +19,8 @@ All but the first distort the training images at random in each epoch
 (:func:`cmlp.datasets.augment`). The last one has the layers and the distortions of
 Ciresan, Meier, Gambardella and Schmidhuber, *Deep, big, simple neural nets for
 handwritten digit recognition* (Neural Computation 22(12), 2010), whose network reached
-0.9965 after 114 hours on a graphics card.
+0.9965 after 114 hours on a graphics card. Ours has reached 0.9955 after 250 epochs, in 43
+minutes; the recipe has more epochs, which nobody has run to the end yet.
 
 This page is built with the first two recipes, one seed, and generated digits if MNIST
 is not on the machine that builds it.
@@ -69,7 +70,7 @@ RECIPES = {
         "optimizer": SGD(lr=0.5), "schedule": Cosine(), "network": {},
     },
     "0.985": {
-        "hidden": [512], "epochs": 8, "batch_size": 64, "data": distort_little,
+        "hidden": [512], "epochs": 7, "batch_size": 64, "data": distort_little,
         "optimizer": SGD(lr=0.5), "schedule": Cosine(), "network": {},
     },
     "0.993": {
@@ -78,7 +79,7 @@ RECIPES = {
         "network": {"normalization": "batch", "compute_dtype": "bfloat16"},
     },
     "0.9965": {
-        "hidden": [2500, 2000, 1500, 1000, 500], "epochs": 250, "batch_size": 256,
+        "hidden": [2500, 2000, 1500, 1000, 500], "epochs": 1500, "batch_size": 256,
         "data": distort,
         "optimizer": AdamW(lr=2e-3, weight_decay=0.01), "schedule": Cosine(warmup=2),
         "network": {"normalization": "batch", "compute_dtype": "bfloat16"},
@@ -208,8 +209,8 @@ figure.tight_layout(pad=0.4)
 # %%
 # The long run
 # ------------
-# The test error of the last recipe, recorded in one run of the command above with
-# ``--checkpoint``. No epoch was chosen: the result is that of the last one.
+# The test error of the last recipe with ``--epochs 250 --seeds 1 --checkpoint run.npz``,
+# recorded in one run. No epoch was chosen: the result is that of the last one.
 
 run = json.loads((HERE / "mnist_0.9965.json").read_text())
 error = 100 * np.array(run["test_error"])
