@@ -210,8 +210,8 @@ figure.tight_layout(pad=0.4)
 # The long run
 # ------------
 # The test error of the last recipe with the options ``--epochs 250 --seeds 1
-# --checkpoint run.npz``, recorded in one run. No epoch was chosen: the result is that of
-# the last one.
+# --checkpoint run.npz``, recorded in one run. No epoch was chosen: the result is that
+# of the last one.
 
 run = json.loads((HERE / "mnist_0.9965.json").read_text())
 error = 100 * np.array(run["test_error"])
