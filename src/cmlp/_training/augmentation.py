@@ -3,8 +3,6 @@
 import contextlib
 import os
 import sys
-import threading
-import zlib
 from math import isqrt
 from typing import NamedTuple
 
@@ -118,6 +116,8 @@ class AugmentedImages:
 
     def describe(self):
         """Return the settings, a dict whose values can be stored in JSON."""
+        import zlib  # few programs need it
+
         limits = {
             name: float(limit[0]) if len(limit) == 1 else f"crc32 {zlib.crc32(limit.tobytes())}"
             for name, limit in self.limits.items()
@@ -295,6 +295,8 @@ class PreparedChunk(NamedTuple):
 def lower_priority():
     """Give the calling thread the lowest priority, where a thread has one of its own."""
     if sys.platform == "linux":
+        import threading  # few programs need it
+
         with contextlib.suppress(OSError):  # sandboxes may forbid it
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
 
