@@ -482,6 +482,8 @@ def test_controls_of_a_table(browser, table_page, table_network):
     fields[1].send_keys("1e40")
     assert answer.text == f"{LONG}: the number is too large"
     assert fields[1].get_attribute("aria-invalid") == "true"
+    fields[1].send_keys("0")  # 1e400, which is beyond float64
+    assert answer.text == f"{LONG}: not a number, or too large"
     fields[1].send_keys(Keys.CONTROL + "a", Keys.DELETE)
     fields[1].send_keys("-7.25")  # beyond the slider
     check(64, -7.25, 1, 0)

@@ -41,7 +41,7 @@ class TablePage {
     // Without preprocessing, which replaces missing numbers, a field must not be empty, and the
     // network reads the number in float32.
     const findProblem = () => {
-      if (field.validity.badInput) return `${input.name}: not a number`;
+      if (field.validity.badInput) return `${input.name}: not a number, or too large`;
       if (field.value === "") return input.mayMiss ? "" : `${input.name}: a number is missing`;
       return input.mayMiss || isFloat32(read()) ? "" : `${input.name}: the number is too large`;
     };
