@@ -164,6 +164,46 @@ def test_8_bit_weights(tmp_path, digits):
     assert paths[1].stat().st_size < paths[0].stat().st_size - 2.9 * arrays
 
 
+# Runs a model for each of some inputs; writes the names and the messages of the errors.
+REFUSE = """
+const { page, arrays } = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const model = new Model(page, (i) => arrays[i]);
+const found = [[1, 2], [], "1,2,3", undefined, { numbers: [] }, [1, NaN, 3], [1, 2, 1e39],
+               [1, 2, -Infinity], [1, "2", 3], new Float32Array(4), [1, 2, 3]].map((inputs) => {
+  try {
+    return [null, model.run(inputs).values.length];
+  } catch (error) {
+    return [error.name, error.message];
+  }
+});
+console.log(JSON.stringify(found));
+"""
+
+
+@needs_node
+def test_javascript_refuses_other_inputs(tmp_path):
+    Network([3, 2], loss="cross_entropy", seed=0).to_html(tmp_path / "net.html")
+    page, arrays = read_page(tmp_path / "net.html")
+    assert run_node(REFUSE, {"page": page, "arrays": arrays}, "network.js") == [
+        ["RangeError", "inputs must have 3 numbers; got 2"],
+        ["RangeError", "inputs must have 3 numbers; got 0"],
+        ["TypeError", "inputs must be an array of 3 numbers; got string"],
+        ["TypeError", "inputs must be an array of 3 numbers; got undefined"],
+        ["TypeError", "inputs must be an array of 3 numbers; got object"],
+        ["RangeError", "inputs[1] must be finite in float32; got NaN"],
+        ["RangeError", "inputs[2] must be finite in float32; got 1e+39"],
+        ["RangeError", "inputs[2] must be finite in float32; got -Infinity"],
+        ["TypeError", "inputs[1] must be a number; got string"],
+        ["RangeError", "inputs must have 3 numbers; got 4"],
+        [None, 2],
+    ]
+    page |= {"encoding": {"medians": [0, 0]}}  # of a model for tables, which must get an object
+    found = run_node(REFUSE, {"page": page, "arrays": arrays}, "network.js")
+    missing = ["TypeError", "inputs.numbers must be an array of 2 numbers; got undefined"]
+    wrong = ["RangeError", "inputs.numbers must have 2 numbers; got 0"]
+    assert found == [missing] * 4 + [wrong] + [missing] * 6
+
+
 @needs_node
 def test_drawings_become_images_like_those_of_mnist():
     program = """
@@ -339,6 +379,17 @@ def test_controls_of_tables(tmp_path):
     assert [each["value"] for each in read_page(path)[0]["inputs"]] == [0.5, 0.25, 3, 1.5]
     with pytest.raises(ValueError, match="ranges must not name inputs that hold codes; got 'x2'"):
         net.to_html(path, ranges={"x2": (0, 1)})
+    with pytest.raises(ValueError, match=r"categories\['x2'\] must be different; got 'a' twice"):
+        net.to_html(path, categories={"x2": ["a", "b", "a"]})
+
+
+def test_the_message_on_an_unknown_name_is_short(tmp_path):
+    net = Network([784, 3], loss="cross_entropy", seed=0)
+    names = [f"pixel {i}" for i in range(784)]
+    with pytest.raises(ValueError, match="got 'pixl 700'") as error:
+        net.to_html(tmp_path / "net.html", names=names, ranges={"pixl 700": (0, 1)})
+    assert "(did you mean 'pixel 700'?)" in str(error.value)
+    assert str(error.value).endswith("the inputs are " + ", ".join(names[:8]) + " and 776 others")
 
 
 @pytest.mark.parametrize(
@@ -350,12 +401,14 @@ def test_controls_of_tables(tmp_path):
         ({"kind": "image"}, r"shape must be given, \(height, width\), for 12 inputs"),
         ({"shape": (0, 12)}, "shape must be at least 1; got 0"),
         ({"labels": ["a", "b"]}, "labels must have 3 items, one for each class; got 2"),
+        ({"labels": ["a", "b", "a"]}, "labels must be different; got 'a' twice"),
         ({"names": ["a"]}, "names must have 12 items, one for each input; got 1"),
         ({"names": ["a"] * 12}, "names must be different; got 'a' twice"),
         ({"names": ["\ud800", *range(11)]}, "names must be valid Unicode"),
         ({"ranges": {"y": (0, 1)}}, "ranges must have names of inputs as keys; got 'y'"),
         ({"ranges": [(0, 1)]}, "ranges must have 12 items, one for each input; got 1"),
-        ({"ranges": (0, 5e-324)}, r"ranges\['x0'\] must be \(low, high\) with low < high"),
+        ({"ranges": (0, 5e-324)}, r"with a finite high - low of at least 1e-300; got \(0, 5e-324"),
+        ({"ranges": (-1e308, 1e308)}, r"ranges\['x0'\] must be .* with a finite high - low of"),
         ({"ranges": (1, 0)}, r"ranges\['x0'\] must be \(low, high\) with low < high"),
         ({"ranges": (0, 1, 2)}, r"ranges\['x0'\] must be two numbers, low and high"),
         ({"ranges": (0, np.inf)}, r"ranges\['x0'\] must be finite; got inf"),

@@ -261,8 +261,32 @@ def test_other_images(browser, digit_page, digits, tmp_path):
     browser.find_element("id", "file").send_keys(str(text))
     message = browser.find_element("id", "message")
     wait_for(lambda: "text.png is not a picture" in message.text)
+    answer = browser.find_element("id", "answer")
+    assert answer.text == "Nothing is drawn yet"  # not the result of the image before
+    assert browser.execute_script("return [cmlp.result, cmlp.inputs]") == [None, None]
     browser.find_element("id", "clear").click()
     assert message.text == ""
+    for color in (0, 128, 255):
+        Image.new("L", (40, 40), color).save(tmp_path / "plain.png")
+        browser.find_element("id", "file").send_keys(str(tmp_path / "plain.png"))
+        wait_for(lambda: answer.text == "No ink was found in the image")
+        browser.find_element("id", "clear").click()
+        assert answer.text == "Nothing is drawn yet"
+
+
+@pytest.mark.parametrize("center", [True, False])
+def test_a_dot(browser, digit_page, center):
+    open_page(browser, digit_page)
+    if not center:
+        browser.find_element("css selector", ".check").click()
+    drawing = browser.find_element("id", "drawing")
+    read_ink = "return cmlp.inputs && Array.from(cmlp.inputs).reduce((a, b) => a + b)"
+    for draw in (lambda: webdriver.ActionChains(browser).click(drawing).perform(),
+                 lambda: drawing.send_keys("  ")):  # fmt: skip
+        draw()
+        wait_for(lambda: browser.execute_script(read_ink))
+        browser.find_element("id", "clear").click()
+        assert browser.execute_script("return [cmlp.result, cmlp.inputs]") == [None, None]
 
 
 def test_drawing_by_keys(browser, digit_page):
@@ -287,7 +311,7 @@ def test_drawing_by_keys(browser, digit_page):
     wait_for(lambda: status.get_attribute("textContent").startswith("1, "))
     assert browser.find_element("id", "pen").get_attribute("textContent") == "The pen is up."
     press(browser, Keys.DELETE)
-    wait_for(lambda: status.get_attribute("textContent") == "The drawing is empty.")
+    wait_for(lambda: status.get_attribute("textContent") == "Nothing is drawn yet.")
     press(browser, Keys.TAB)
     assert not cursor.is_displayed()
 
@@ -450,12 +474,25 @@ def test_controls_of_a_table(browser, table_page, table_network):
     assert fields[0].get_attribute("value") == "64"
     fields[1].send_keys(Keys.CONTROL + "a", Keys.DELETE)
     assert fields[1].get_attribute("aria-invalid") == "true"
-    check(64, 0, 1, 0)  # the last numbers
+    colors = [f.value_of_css_property("border-top-color") for f in fields]
+    assert colors[1] != colors[0] == colors[2]
+    answer = browser.find_element("id", "answer")
+    assert answer.text == f"{LONG}: a number is missing"
+    assert browser.execute_script("return [cmlp.result, cmlp.inputs]") == [None, None]
+    fields[1].send_keys("1e40")
+    assert answer.text == f"{LONG}: the number is too large"
+    assert fields[1].get_attribute("aria-invalid") == "true"
+    fields[1].send_keys("0")  # 1e400, which is beyond float64
+    assert answer.text == f"{LONG}: not a number, or too large"
+    fields[1].send_keys(Keys.CONTROL + "a", Keys.DELETE)
     fields[1].send_keys("-7.25")  # beyond the slider
     check(64, -7.25, 1, 0)
     assert fields[1].get_attribute("aria-invalid") == "false"
-    browser.execute_script(set_value, browser.find_element("tag name", "select"), 3)
+    select = browser.find_element("tag name", "select")
+    browser.execute_script(set_value, select, 3)
     check(64, -7.25, 3, 0)
+    browser.execute_script(set_value.replace('"input"', '"change"'), select, 2)
+    check(64, -7.25, 2, 0)
     browser.find_element("id", "reset").click()
     check(20, 0, 1, 0)
     order = []
@@ -468,6 +505,29 @@ def test_controls_of_a_table(browser, table_page, table_network):
             "const e = document.activeElement; return e.type + (e.id || '')"))  # fmt: skip
     assert order == ["range", "numberinput-0", "range", "numberinput-1", "select-oneinput-2",
                      "range", "numberinput-3", "buttonreset"]  # fmt: skip
+
+
+def test_a_result_that_is_not_finite(browser, tmp_path):
+    net = Network([1, 2, 1], activation="identity", loss="mse", seed=0)
+    net.weight[0][:], net.weight[1][:] = 1e20, [[1, -1]]
+    net.to_html(tmp_path / "net.html", values={"x0": 1e30}, ranges=(0, 1e30))
+    open_page(browser, tmp_path / "net.html")
+    assert browser.find_element("id", "answer").text == "The result is not a finite number"
+    assert browser.execute_script("return [cmlp.result, cmlp.inputs]") == [None, None]
+    browser.find_element("tag name", "input").send_keys(Keys.HOME)
+    assert browser.find_element("id", "answer").text.startswith("0\n")
+
+
+def test_a_long_result_on_a_phone(browser, tmp_path):
+    set_screen(browser, 390, 844)
+    for outputs, position in ((3, "sticky"), (12, "static")):
+        Network([5, outputs], loss="cross_entropy", seed=0).to_html(tmp_path / "net.html")
+        open_page(browser, tmp_path / "net.html")
+        result = browser.find_element("id", "result")
+        assert result.value_of_css_property("position") == position
+        assert browser.execute_script(
+            "return arguments[0].scrollHeight <= arguments[0].clientHeight", result
+        )
 
 
 def test_results_of_other_tasks(browser, tmp_path):

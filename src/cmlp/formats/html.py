@@ -213,9 +213,6 @@ def describe_table(state, given):
     if names is None:
         names = get_column_names(state) or [f"x{i}" for i in range(inputs)]
     names = check_texts("names", names, inputs, "input")
-    if len(set(names)) < len(names):
-        twice = next(name for i, name in enumerate(names) if name in names[:i])
-        raise ValueError(f"names must be different; got {twice!r} twice")
     controls = make_controls(
         names, state.architecture.code_columns, given["ranges"], given["values"],
         given["categories"], read_column_ranges(training, inputs),

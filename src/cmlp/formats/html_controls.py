@@ -5,7 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from cmlp._utils.validation import check_finite_number, to_list
+from cmlp._utils.validation import check_finite_number, find_similar, to_list
 
 # Of a column without a range: a standardized number is rarely outside.
 DEFAULT_RANGE = -3.0, 3.0
@@ -13,6 +13,9 @@ DEFAULT_RANGE = -3.0, 3.0
 # Greatest number of steps of a slider, and least difference between its ends.
 MAX_STEPS = 200
 LEAST_SPAN = 1e-300
+
+# Greatest number of names of inputs that an error message lists.
+MAX_LISTED_NAMES = 8
 
 
 def check_text(argument, value):
@@ -33,7 +36,7 @@ def check_text(argument, value):
 
 
 def check_texts(argument, values, count, what):
-    """Return a sequence of `count` texts as a list of str.
+    """Return a sequence of `count` different texts as a list of str.
 
     Parameters
     ----------
@@ -53,6 +56,11 @@ def check_texts(argument, values, count, what):
         raise ValueError(
             f"{argument} must have {count} items, one for each {what}; got {len(texts)}"
         )
+    seen = set()
+    for text in texts:
+        if text in seen:
+            raise ValueError(f"{argument} must be different; got {text!r} twice")
+        seen.add(text)
     return texts
 
 
@@ -81,8 +89,8 @@ def spread(argument, given, names, is_item):
         for name in given:
             if str(name) not in names:
                 raise ValueError(
-                    f"{argument} must have names of inputs as keys; got {name!r}, and the inputs "
-                    f"are {', '.join(names)}"
+                    f"{argument} must have names of inputs as keys; got {name!r}"
+                    f"{describe_names(str(name), names)}"
                 )
         by_name = {str(name): value for name, value in given.items()}
         return [by_name.get(name) for name in names]
@@ -96,13 +104,22 @@ def spread(argument, given, names, is_item):
     return items
 
 
+def describe_names(name, names):
+    """Return the end of a message on an unknown name: the most similar name, and the first ones."""
+    near = find_similar(name, names)
+    hint = f" (did you mean {near!r}?)" if near else ""
+    shown = ", ".join(names[:MAX_LISTED_NAMES])
+    more = len(names) - MAX_LISTED_NAMES
+    return f"{hint}, and the inputs are {shown}{f' and {more:,} others' if more > 0 else ''}"
+
+
 def is_range(value):
     """Return whether a value is one range, and not a sequence of ranges."""
     return isinstance(value, (list, tuple)) and bool(value) and isinstance(value[0], Real)
 
 
 def check_range(name, value):
-    """Return a range (low, high) as floats; raise unless high - low > 0 is finite."""
+    """Return a range (low, high) as floats; raise unless high - low >= LEAST_SPAN is finite."""
     argument = f"ranges[{name!r}]"
     items = to_list(argument, value, "two numbers, low and high")
     if len(items) != 2:
@@ -110,9 +127,14 @@ def check_range(name, value):
     for item in items:
         check_finite_number(argument, item)
     low, high = map(float, items)
-    # The step of a slider must be a normal number.
-    if not (high - low >= LEAST_SPAN and math.isfinite(high - low)):
+    if low >= high:
         raise ValueError(f"{argument} must be (low, high) with low < high; got {value!r}")
+    # The step of a slider must be a normal number.
+    if not LEAST_SPAN <= high - low < math.inf:
+        raise ValueError(
+            f"{argument} must be (low, high) with a finite high - low of at least {LEAST_SPAN:g}; "
+            f"got {value!r}"
+        )
     return low, high
 
 

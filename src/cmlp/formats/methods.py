@@ -228,17 +228,19 @@ class FileMethods:
             Must end in ``.html``.
         kind : {"image", "table"}, optional
             ``"image"``: an area to draw on, or to load an image file into. ``"table"``: a slider
-            and a number field for each input. By default the kind that the other options belong to;
-            without any, ``"image"`` if the number of inputs is a square of at least 8 x 8.
+            and a number field for each input. By default the kind to which the given options
+            belong; without them, ``"image"`` if the number of inputs is a square of at least 8 x 8
+            and ``cmlp train`` stored no names of columns, otherwise ``"table"``.
         shape : (int, int), optional
             Height and width of the images, in row-major order; by default square.
         labels : sequence of str or int, optional
-            Names of the classes (two if the task is binary), labels or targets.
+            Different names of the classes (two if the task is binary), labels or targets.
         names : sequence of str, optional
             Names of the inputs; by default the names of columns that ``cmlp train`` stores, or x0,
             x1, ...
         ranges : dict from name to (low, high), sequence of (low, high), or (low, high), optional
-            Ranges of the sliders, -3 to 3 by default. The number fields accept other numbers too.
+            Ranges of the sliders, by default the ranges that ``cmlp train`` stores, or -3
+            to 3. The number fields accept other numbers too.
         values : dict from name to value, or sequence of values, optional
             Initial values of the inputs: numbers or, for inputs with codes, categories.
         categories : dict from name to sequence of str, or sequence of these, optional

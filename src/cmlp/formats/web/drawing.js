@@ -97,7 +97,8 @@ class DrawingPage {
     context.lineCap = context.lineJoin = "round";
     context.strokeStyle = "black";
     context.beginPath();
-    context.moveTo(points[0].x, points[0].y);
+    // Chromium draws nothing for a line of length 0, which is a dot.
+    context.moveTo(points[0].x + 0.01, points[0].y);
     for (const point of points) context.lineTo(point.x, point.y);
     context.stroke();
   }
@@ -182,6 +183,7 @@ class DrawingPage {
     try {
       bitmap = await createImageBitmap(file);
     } catch {
+      this.clear(); // the result is not one of this file
       byId("message").textContent = `${file.name} is not a picture that this browser can read.`;
       return;
     }
@@ -232,14 +234,16 @@ class DrawingPage {
     };
     byId("hint").hidden = pixels !== null;
     if (!pixels) {
-      this.view.clear(preview);
+      this.inputs = this.result = null;
+      const text = this.strokes ? "Nothing is drawn yet" : "No ink was found in the image";
+      this.view.clear(text, preview);
       return;
     }
     const { background, ink: full } = image;
     const inputs = Float32Array.from(pixels, (value) => background + (full - background) * value);
     preview.values = inputs;
     this.result = this.view.update(inputs, preview);
-    this.inputs = inputs;
+    this.inputs = this.result && inputs;
   }
 }
 

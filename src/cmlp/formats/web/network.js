@@ -290,6 +290,24 @@ function encodeTable(encoding, numbers, codes) {
   return [...scaled, ...indicators, ...encoding.codeOrder.map((i) => codes[i])];
 }
 
+/** Whether a number is finite in float32, in which the networks read it. */
+function isFloat32(value) {
+  return Number.isFinite(Math.fround(value));
+}
+
+/** Throw unless x is an array of `count` numbers that `isValid` accepts; `allowed` names those. */
+function checkNumbers(name, x, count, isValid, allowed) {
+  if (!Array.isArray(x) && !ArrayBuffer.isView(x))
+    throw new TypeError(`${name} must be an array of ${count} numbers; got ${typeof x}`);
+  if (x.length !== count)
+    throw new RangeError(`${name} must have ${count} numbers; got ${x.length}`);
+  for (let i = 0; i < count; i++) {
+    if (typeof x[i] !== "number")
+      throw new TypeError(`${name}[${i}] must be a number; got ${typeof x[i]}`);
+    if (!isValid(x[i])) throw new RangeError(`${name}[${i}] must be ${allowed}; got ${x[i]}`);
+  }
+}
+
 /** The bytes of a text in base64, decoded piece by piece to save memory. */
 function decodeBase64(text) {
   const PIECE = 1 << 20; // a multiple of 4
@@ -334,9 +352,10 @@ class Model {
    * `inputs` has a number for each input of the network, or, for a model of tables with
    * preprocessing, `numbers` and `codes`. Returns `outputs` (of the first network), `values`
    * (probabilities, scores or predictions), `deviations` (or null) and `layers`, the activations of
-   * the dense layers of the first network.
+   * the dense layers of the first network. Throws a TypeError or RangeError for other inputs.
    */
   run(inputs) {
+    this.checkInputs(inputs);
     const { encoding, head } = this.description;
     const x = encoding ? encodeTable(encoding, inputs.numbers, inputs.codes) : inputs;
     const found = this.networks.map((layers) => runNetwork(layers, x));
@@ -347,5 +366,18 @@ class Model {
       ? averageOutputs(outputs, head)
       : averagePredictions(outputs, head);
     return { outputs: outputs[0], ...averaged, layers: found[0].filter(isDense) };
+  }
+
+  checkInputs(x) {
+    const { encoding, image, inputs } = this.description;
+    if (!encoding) {
+      const count = image ? image.width * image.height : inputs.length;
+      checkNumbers("inputs", x, count, isFloat32, "finite in float32");
+      return;
+    }
+    const count = encoding.medians.length;
+    const isNumber = (value) => Math.abs(value) !== Infinity;
+    checkNumbers("inputs.numbers", x?.numbers, count, isNumber, "finite, or NaN if missing");
+    checkNumbers("inputs.codes", x.codes, inputs.length - count, Number.isFinite, "finite");
   }
 }

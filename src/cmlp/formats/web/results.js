@@ -16,7 +16,7 @@ function createElement(tag, className, text = "") {
 }
 
 function formatNumber(value) {
-  if (!Number.isFinite(value)) return value > 0 ? "∞" : value < 0 ? "−∞" : "undefined";
+  if (!Number.isFinite(value)) return value > 0 ? "∞" : value < 0 ? "−∞" : "not a number";
   const size = Math.abs(value);
   const isShort = size === 0 || (size >= 1e-4 && size < 1e12);
   const options = { maximumSignificantDigits: size < 1e4 ? 5 : 7 };
@@ -101,11 +101,15 @@ class ResultView {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.drawMaps());
   }
 
-  /** Run the model and show the result; `inputs` as for `Model.run`. */
+  /** Run the model, show the result and return it, or null; `inputs` as for `Model.run`. */
   update(inputs, preview) {
     const start = performance.now();
     const result = this.model.run(inputs);
     const milliseconds = performance.now() - start;
+    if (![...result.values, ...(result.deviations ?? [])].every(Number.isFinite)) {
+      this.clear("The result is not a finite number", preview);
+      return null;
+    }
     byId("time").textContent =
       ` in ${milliseconds < 1 ? "less than 1" : milliseconds.toFixed(0)} ms`;
     const shown = describeResult(this.model.description, result);
@@ -120,21 +124,21 @@ class ResultView {
     return result;
   }
 
-  /** Show that there is no input yet. */
-  clear(preview) {
+  /** Show a text that says why there is no result. */
+  clear(text, preview) {
     const { description, networks } = this.model;
     byId("answer").hidden = false;
-    byId("answer").replaceChildren(createElement("span", "", "Nothing is drawn yet"));
+    byId("answer").replaceChildren(createElement("span", "", text));
     const names = description.head.isClassifier ? description.labels : [];
     this.showBars(names.map((name) => ({ name, value: 0, text: "–" })));
-    const layers = networks[0].filter((layer) => "activation" in layer).slice(0, -1);
+    const layers = (networks[0] ?? []).filter((layer) => "activation" in layer).slice(0, -1);
     const count = (layer) => (layer.bias || layer.start).length;
     this.showMaps(
       layers.map((layer) => new Float32Array(count(layer))),
       preview,
     );
     byId("time").textContent = "";
-    this.announce("The drawing is empty.");
+    this.announce(`${text}.`);
   }
 
   /** Say a text to screen readers, but not each of many in a short time. */

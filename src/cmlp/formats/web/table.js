@@ -24,7 +24,7 @@ class TablePage {
     return row;
   }
 
-  /** Add a slider and a number field; returns { read, reset }. */
+  /** Add a slider and a number field; returns { read, findProblem, mark, reset }. */
   addNumber(input, i) {
     const row = this.addRow(input, i);
     const slider = createElement("input");
@@ -38,8 +38,13 @@ class TablePage {
       field.value = value;
     };
     const read = () => (field.value === "" ? NaN : Number(field.value));
-    // Without preprocessing, which replaces missing numbers, a field must not be empty.
-    const isValid = () => Number.isFinite(read()) || (input.mayMiss && !field.validity.badInput);
+    // Without preprocessing, which replaces missing numbers, a field must not be empty, and the
+    // network reads the number in float32.
+    const findProblem = () => {
+      if (field.validity.badInput) return `${input.name}: not a number, or too large`;
+      if (field.value === "") return input.mayMiss ? "" : `${input.name}: a number is missing`;
+      return input.mayMiss || isFloat32(read()) ? "" : `${input.name}: the number is too large`;
+    };
     slider.addEventListener("input", () => {
       field.value = slider.value;
       this.update();
@@ -49,8 +54,8 @@ class TablePage {
       this.update();
     });
     set(input.value);
-    const mark = () => field.setAttribute("aria-invalid", String(!isValid()));
-    return { read, isValid, mark, reset: () => set(input.value) };
+    const mark = () => field.setAttribute("aria-invalid", String(findProblem() !== ""));
+    return { read, findProblem, mark, reset: () => set(input.value) };
   }
 
   /** Add a list of categories, whose codes are 1, 2, ...; 0 is another or a missing one. */
@@ -60,28 +65,35 @@ class TablePage {
     select.id = `input-${i}`;
     input.options.forEach((name, k) => select.append(new Option(name, k + 1)));
     select.append(new Option("other or missing", 0));
-    select.addEventListener("input", () => this.update());
+    // Autofill and scripts may send only one of them.
+    for (const type of ["input", "change"]) select.addEventListener(type, () => this.update());
     const reset = () => {
       select.value = input.value;
     };
     reset();
     row.append(select);
-    return { read: () => Number(select.value), isValid: () => true, mark() {}, reset };
+    return { read: () => Number(select.value), findProblem: () => "", mark() {}, reset };
   }
 
-  /** Show the outputs for the controls' values, or those before if a field has no number. */
+  /** Show the outputs for the controls' values, or why there are none. */
   update() {
     for (const control of this.controls) control.mark();
-    if (!this.controls.every((control) => control.isValid())) return;
+    const problems = this.controls.map((control) => control.findProblem()).filter(Boolean);
+    if (problems.length) {
+      this.inputs = this.result = null;
+      this.view.clear(problems.join("; "));
+      return;
+    }
     const values = this.controls.map((control) => control.read());
     const { inputs, encoding } = this.model.description;
-    this.inputs = encoding
+    const given = encoding
       ? {
           numbers: values.filter((_, i) => !inputs[i].options),
           codes: values.filter((_, i) => inputs[i].options),
         }
       : values;
-    this.result = this.view.update(this.inputs);
+    this.result = this.view.update(given);
+    this.inputs = this.result && given;
   }
 }
 
