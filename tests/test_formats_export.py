@@ -440,6 +440,11 @@ def test_modules_that_cmlp_did_not_make(rng):
          "layer 1: BatchNorm1d.* is not supported"),
         (nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)), "neither normalization nor dropout"),
         (nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5)), "neither normalization nor dropout"),
+        (nn.Sequential(nn.Linear(2, 2), nn.Softmax(0)),
+         "dim of layer 1: Softmax must be 1 or -1, the outputs of each row; got 0"),
+        (nn.Sequential(nn.Linear(2, 2), nn.Softmax()), "dim of layer 1: .* or -1, .*; got None"),
+        (nn.Sequential(nn.Linear(2, 2), nn.LogSoftmax(1)),
+         r"LogSoftmax is not supported; leave it out, .* or use Softmax\(1\)"),
         (nn.Sequential(), "the model must have at least one Linear layer"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):

@@ -326,20 +326,21 @@ class FileMethods:
 
     @classmethod
     def from_keras(cls, model, *, loss=None):
-        """Return the network of a Keras Sequential model of dense layers.
+        """Return the network of a Keras model that is a chain of dense layers.
 
         Parameters
         ----------
-        model : keras.Sequential
-            Dense, BatchNormalization, LayerNormalization, Dropout, GaussianNoise of the inputs and
-            activations.
+        model : keras.Sequential, or functional keras.Model
+            With one input and one output, of distinct layers: Dense, BatchNormalization,
+            LayerNormalization, Dropout, GaussianNoise of the inputs and activations.
         loss : str or Loss, optional
             By default the one that suits the outputs.
 
         Raises
         ------
         ValueError
-            If a layer is not supported; the message names it.
+            If the model is not a chain of layers or not built, or a layer is not supported; the
+            message names it.
         """
         return cls._from_foreign(formats.get_format("keras").read(model, loss=loss))
 
