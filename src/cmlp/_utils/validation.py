@@ -57,7 +57,9 @@ def check_number(argument, value):
     """Raise unless `value` is a real number in the range of float64; a bool is not accepted."""
     real = int, float, np.integer, np.floating
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, real):
-        raise TypeError(f"{argument} must be a number; got {value!r} ({type(value).__name__})")
+        is_array = isinstance(value, np.ndarray)
+        shown = f"an array of shape {value.shape}" if is_array else repr(value)
+        raise TypeError(f"{argument} must be a number; got {shown} ({type(value).__name__})")
     try:
         float(value)
     except OverflowError:
