@@ -356,8 +356,15 @@ def test_where_augmented_images_are_refused(digits):
         Network([4, 3], input_layers=[OneHot((0,), (2,))]).fit(
             augment(np.zeros((5, 4), np.float32)), np.zeros((5, 3))
         )
-    with pytest.raises(TypeError, match="X must be an array; got AugmentedImages, whose draw"):
-        make_network().predict(augment(X))
+    net = make_network()
+    for call in (
+        lambda: net.predict(augment(X)),
+        lambda: net.score(augment(X), y),
+        lambda: net.quantize(augment(X)),
+        lambda: net.fit(X, y, epochs=1, validation_data=(augment(X), y)),
+    ):
+        with pytest.raises(TypeError, match="X must be an array; got AugmentedImages, whose draw"):
+            call()
     with pytest.raises(ValueError, match="X must have 784 columns"):
         make_network().fit(augment(np.zeros((5, 4), np.uint8)), y[:5])
     with pytest.raises(ValueError, match="y must have 600 samples"):

@@ -255,6 +255,9 @@ def test_bad_arguments_of_onnx(tmp_path, rng):
     ):
         with pytest.raises(ValueError, match=message):
             net.to_onnx(path, **options)
+    with pytest.raises(ValueError, match=r"path must end in .onnx; got '.*net.txt'"):
+        net.to_onnx(tmp_path / "net.txt")
+    assert not list(tmp_path.iterdir())
     with pytest.raises(TypeError, match="labels must be a sequence of names, one for each class"):
         net.to_onnx(path, labels=4)
     with pytest.raises(TypeError, match="labels must be all str or all int"):
@@ -376,6 +379,20 @@ def test_bad_arguments_of_c(tmp_path, rng, options, message):
     with pytest.raises((TypeError, ValueError), match=message):
         network("relu", rng).to_c(path, **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_error_of_a_missing_directory_names_the_source_of_c(tmp_path, rng):
+    with pytest.raises(FileNotFoundError, match=r"in an existing directory; got '.*model\.c'"):
+        network("relu", rng).to_c(tmp_path / "nowhere" / "model.c")
+
+
+@pytest.mark.parametrize("path", [5, None])
+@pytest.mark.parametrize("method", ["save", "load", "resume", "to_c", "to_html", "to_onnx"])
+def test_paths_that_are_no_paths(rng, method, path):
+    if method == "to_onnx":
+        pytest.importorskip("onnx")
+    with pytest.raises(TypeError, match=f"path must be a str or os.PathLike; got {path}"):
+        getattr(network("relu", rng), method)(path)
 
 
 def test_float_constants_of_c():

@@ -107,6 +107,7 @@ class FileMethods:
         Parameters
         ----------
         path : str or os.PathLike
+            Must end in ``.onnx``.
         opset : int, default 17
             At least 13. Layer normalization is one node from 17 on, gelu from 20 on.
         input_dtype : {"float32", "uint8"}, default "float32"
