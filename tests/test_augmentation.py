@@ -159,7 +159,9 @@ def test_features_and_strided_images():
         ({"X": scipy.sparse.csr_array((3, 4))}, TypeError, "X must be an array of images"),
         ({"X": np.full((3, 4), np.nan)}, ValueError, "X must be finite"),
         ({"shape": (3, 3)}, ValueError, "shape must have 784 elements"),
+        ({"X": None}, TypeError, "X must be an array of images; got None"),
         ({"shape": 28}, TypeError, "shape must be"),
+        ({"shape": "28"}, TypeError, r"shape must be \(height, width\) .*; got '28'"),
         ({"shape": (784,)}, ValueError, "shape must be"),
         ({"shape": (28.0, 28)}, TypeError, "shape must be"),
         ({"rotation": -1}, ValueError, "rotation must"),
@@ -173,6 +175,7 @@ def test_features_and_strided_images():
         ({"alpha": np.inf}, ValueError, "alpha must"),
         ({"rotation": [[1], [2, 3]]}, ValueError, "rotation must be an array"),
         ({"sigma": 0}, ValueError, "sigma must"),
+        ({"sigma": np.ones(9)}, TypeError, r"sigma must be a number; got an array of shape \(9,\)"),
         ({"sigma": 1e12}, ValueError, "sigma must be from 0.001 to 10000"),
         ({"sigma": 1e-200}, ValueError, "sigma must be from 0.001 to 10000"),
         ({"X": np.full((3, 4), 1e39)}, ValueError, "X must be from"),
@@ -333,7 +336,9 @@ def test_resumed_training_has_the_same_bits(digits, small_chunks, tmp_path, step
     with pytest.raises(KeyboardInterrupt):
         make_network().fit(augment(X), y, **options, callbacks=[Checkpoint(path), StopAfter(steps)])
     net = Network.resume(path)
-    with pytest.raises(ValueError, match=r"augmentation must be .* as in the interrupted"):
+    with pytest.raises(
+        ValueError, match=r"augmentation must have {'rotation': 15.0}, as .*; got {'rotation': 1.0}"
+    ):
         net.fit(augment(X, rotation=1), y, **options, callbacks=[Checkpoint(path), StopAfter(99)])
     with pytest.raises(ValueError, match=r"augmentation must be .* as in the interrupted"):
         net.fit(X, y, **options, callbacks=[Checkpoint(path), StopAfter(99)])
@@ -351,8 +356,15 @@ def test_where_augmented_images_are_refused(digits):
         Network([4, 3], input_layers=[OneHot((0,), (2,))]).fit(
             augment(np.zeros((5, 4), np.float32)), np.zeros((5, 3))
         )
-    with pytest.raises(TypeError, match="X must be an array; got AugmentedImages, whose draw"):
-        make_network().predict(augment(X))
+    net = make_network()
+    for call in (
+        lambda: net.predict(augment(X)),
+        lambda: net.score(augment(X), y),
+        lambda: net.quantize(augment(X)),
+        lambda: net.fit(X, y, epochs=1, validation_data=(augment(X), y)),
+    ):
+        with pytest.raises(TypeError, match="X must be an array; got AugmentedImages, whose draw"):
+            call()
     with pytest.raises(ValueError, match="X must have 784 columns"):
         make_network().fit(augment(np.zeros((5, 4), np.uint8)), y[:5])
     with pytest.raises(ValueError, match="y must have 600 samples"):

@@ -189,7 +189,32 @@ def test_a_checkpoint_records_the_arguments_under_the_names_of_version_0_1_0(tmp
             "samples": 60, "batch_size": 8, "shuffle": True, "optimizer": optimizer.describe(),
             "schedule": name, "metrics": ["accuracy"],
             "callbacks": ["Checkpoint", "Function", "EarlyStopping"],
+            **({"epochs": 1} if name == "Cosine" else {}),
         }  # fmt: skip
+
+
+DEPENDENT = ["cosine", "coslog4", "flat_cos", "one_cycle", "polynomial"]
+
+
+@pytest.mark.parametrize("argument", ["schedule", "decay_schedule", "dropout_schedule"])
+def test_the_number_of_epochs_is_that_of_schedules_that_depend_on_it(tmp_path, data, argument):
+    path, options = tmp_path / "run.npz", {"batch_size": 30, "callbacks": None}
+    monitored = {"reduce_on_plateau": schedules.ReduceOnPlateau("loss")}
+    for name in schedules.NAMES:
+        options.update({argument: monitored.get(name, name), "callbacks": Checkpoint(path)})
+        if argument != "schedule" and name == "reduce_on_plateau":
+            continue
+        network().fit(*data, epochs=1, **options)
+        net = Network.resume(path)
+        if name in DEPENDENT:
+            with pytest.raises(ValueError, match=r"epochs must be 1, as in the .*; got 2"):
+                net.fit(*data, epochs=2, **options)
+            before = copy.deepcopy(net)
+            del before.state.checkpoint.fields["alike"]["epochs"]  # as in earlier revisions
+            before.fit(*data, epochs=2, **options)
+            net.fit(*data, epochs=1, **options)
+        else:
+            assert len(net.fit(*data, epochs=2, **options).epochs) == 2
 
 
 def test_keep_limits_the_number_of_files(tmp_path, data):

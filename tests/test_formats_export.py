@@ -255,6 +255,9 @@ def test_bad_arguments_of_onnx(tmp_path, rng):
     ):
         with pytest.raises(ValueError, match=message):
             net.to_onnx(path, **options)
+    with pytest.raises(ValueError, match=r"path must end in .onnx; got '.*net.txt'"):
+        net.to_onnx(tmp_path / "net.txt")
+    assert not list(tmp_path.iterdir())
     with pytest.raises(TypeError, match="labels must be a sequence of names, one for each class"):
         net.to_onnx(path, labels=4)
     with pytest.raises(TypeError, match="labels must be all str or all int"):
@@ -378,6 +381,20 @@ def test_bad_arguments_of_c(tmp_path, rng, options, message):
     assert not list(tmp_path.iterdir())
 
 
+def test_the_error_of_a_missing_directory_names_the_source_of_c(tmp_path, rng):
+    with pytest.raises(FileNotFoundError, match=r"in an existing directory; got '.*model\.c'"):
+        network("relu", rng).to_c(tmp_path / "nowhere" / "model.c")
+
+
+@pytest.mark.parametrize("path", [5, None])
+@pytest.mark.parametrize("method", ["save", "load", "resume", "to_c", "to_html", "to_onnx"])
+def test_paths_that_are_no_paths(rng, method, path):
+    if method == "to_onnx":
+        pytest.importorskip("onnx")
+    with pytest.raises(TypeError, match=f"path must be a str or os.PathLike; got {path}"):
+        getattr(network("relu", rng), method)(path)
+
+
 def test_float_constants_of_c():
     for value in (0, 1, -2.5, 1e-30, 3e38, np.pi, 1 / 3, 123456789.0):
         text = c_source.render_float(value)
@@ -440,6 +457,11 @@ def test_modules_that_cmlp_did_not_make(rng):
          "layer 1: BatchNorm1d.* is not supported"),
         (nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)), "neither normalization nor dropout"),
         (nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5)), "neither normalization nor dropout"),
+        (nn.Sequential(nn.Linear(2, 2), nn.Softmax(0)),
+         "dim of layer 1: Softmax must be 1 or -1, the outputs of each row; got 0"),
+        (nn.Sequential(nn.Linear(2, 2), nn.Softmax()), "dim of layer 1: .* or -1, .*; got None"),
+        (nn.Sequential(nn.Linear(2, 2), nn.LogSoftmax(1)),
+         r"LogSoftmax is not supported; leave it out, .* or use Softmax\(1\)"),
         (nn.Sequential(), "the model must have at least one Linear layer"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):

@@ -110,3 +110,47 @@ def test_refusals(keras):
                               keras.layers.GaussianNoise(0.1), keras.layers.Dense(1)])  # fmt: skip
     with pytest.raises(ValueError, match=r"layer 1: GaussianNoise .* is not supported"):
         Network.from_keras(wrong)
+
+
+def test_functional_models_that_are_chains(keras, rng):
+    inputs = keras.Input((6,))
+    hidden = keras.layers.Dense(5, "tanh")(keras.layers.Flatten()(inputs))
+    last = keras.layers.Dense(3)
+    model = keras.Model(inputs, keras.layers.Softmax()(last(hidden)))
+    last(keras.layers.Dense(5)(inputs))  # in another graph
+    X = rng.normal(size=(9, 6)).astype(np.float32)
+    net = Network.from_keras(model)
+    assert net.size == [6, 5, 3]
+    np.testing.assert_allclose(predict(model, X), net(X), atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["shared", "branches", "inputs", "outputs", "subclass"])
+def test_models_that_are_no_chains_are_refused(keras, name):
+    class Subclass(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(4)
+
+    first, second, dense = keras.Input((4,)), keras.Input((4,)), keras.layers.Dense(4, "relu")
+    model = {
+        "shared": lambda: keras.Model(first, dense(dense(first))),
+        "branches": lambda: keras.Model(first, keras.layers.Add()([dense(first), first])),
+        "inputs": lambda: keras.Model([first, second], dense(first + second)),
+        "outputs": lambda: keras.Model(first, [dense(first), keras.layers.Dense(2)(first)]),
+        "subclass": Subclass,
+    }[name]()
+    with pytest.raises(ValueError, match=r"model must be a keras\.Sequential, or a functional"):
+        Network.from_keras(model)
+
+
+def test_parts_of_chains_that_are_refused(keras):
+    inputs, dense = keras.Input((4,)), keras.layers.Dense(3)
+    for model, message in (
+        (keras.Model(inputs, keras.ops.relu(dense(inputs))), "layer 2: Relu is an operation"),
+        (keras.Model(inputs, keras.layers.Softmax(0)(dense(inputs))),
+         "axis of layer 2: Softmax must be 1 or -1, the outputs of each row; got 0"),
+        (keras.Sequential([keras.layers.Dense(3), keras.layers.Dense(2)]),
+         "model must be built; layer 0: Dense has no weights: build the model or add an Input"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            Network.from_keras(model)

@@ -64,7 +64,10 @@ def test_errors(data):
     with pytest.raises(ValueError, match="networks must be different objects"):
         fit_many([nets[0], nets[0]], X, y)
     with pytest.raises(TypeError, match="networks must be instances of Network; got 'a'"):
-        fit_many("ab", X, y)
+        fit_many(["a", "b"], X, y)
+    for wrong in (nets[0], "ab"):
+        with pytest.raises(TypeError, match="networks must be a sequence of Network; got"):
+            fit_many(wrong, X, y)
     with pytest.raises(TypeError, match="fit_many has no argument 'epoch'"):
         fit_many(nets, X, y, epoch=3)
     with pytest.raises(ValueError, match="epochs must be one for all or a list of 3; got 2"):

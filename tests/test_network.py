@@ -206,7 +206,7 @@ def test_assigning_parameters_takes_effect():
     net.weight[1] = net.weight[1][::-1]
     with pytest.raises(ValueError, match=r"weight must have shape \(4, 3\); got \(3, 4\)"):
         net.weight[0] = np.zeros((3, 4))
-    with pytest.raises(ValueError, match="must be 2 arrays; got 1"):
+    with pytest.raises(ValueError, match=r"^bias must be 2 arrays; got 1"):
         net.bias = [np.zeros((4, 1))]
     with pytest.raises(TypeError, match="one array for each layer"):
         net.weight.append(np.zeros(3))
@@ -360,7 +360,14 @@ X0, Y0 = np.ones((4, 3)), np.array([0, 1, 1, 0])
             "optimizer must be a name or an instance of one of SGD",
         ),
         (X0, Y0, {"progress": "bar"}, TypeError, "progress must be True, False or None"),
-        (X0, Y0, {"validation_data": 3}, TypeError, r"validation_data must be a pair \(X, y\)"),
+        (
+            X0,
+            Y0,
+            {"validation_data": 3},
+            TypeError,
+            r"validation_data must be a pair \(X, y\); got int",
+        ),
+        (X0, Y0, {"validation_data": (X0, Y0, 1)}, TypeError, r"got tuple of 3 items"),
         (X0, Y0, {"validation_data": (X0[:, :2], Y0)}, ValueError, "X of validation_data must"),
         (X0, Y0, {"validation_split": 1.0}, ValueError, r"validation_split must be in \[0, 1\)"),
         (X0, Y0, {"validation_split": 0.01}, ValueError, "leaves 4 to train on and 0"),

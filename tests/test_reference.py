@@ -115,6 +115,33 @@ def test_model(isa, rng, capsys):
         np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), **TIGHT)
 
 
+def test_labels_and_wrong_arguments_of_model(rng, capsys):
+    model = reference.Model(6, 5, 3, seed=0)
+    X, labels = rng.random((20, 6)), rng.integers(0, 3, 20)
+    model.test(X, np.eye(3)[labels])
+    model.test(X, labels)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
+    before = model.W1.copy()
+    for epochs, rate, error, message in (
+        (1, -0.1, ValueError, "learning_rate must be positive and finite; got -0.1"),
+        (1, 0, ValueError, "learning_rate must be positive and finite; got 0"),
+        (1, "a", TypeError, "learning_rate must be a number; got 'a'"),
+        (-1, 0.1, ValueError, "epochs must be at least 0; got -1"),
+    ):
+        with pytest.raises(error, match=message):
+            model.train(X, labels, epochs, rate)
+    assert (before == model.W1).all()
+
+
+def test_the_test_data_of_training_can_be_an_iterator(rng, capsys):
+    data = list(zip(rng.random((20, 6)), rng.integers(0, 3, 20), strict=True))
+    for test_data in (data, iter(data)):
+        reference.MLP([6, 3], seed=0).train(data, 2, 10, 0.1, test_data=test_data)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == lines[2:]
+
+
 def test_the_reference_script_runs(digits, capsys):
     # The reference's main program with another import, other data and 10 epochs, not 1000.
     from cmlp.reference import MLP, convert_to_one_hot
@@ -148,6 +175,16 @@ def test_helpers(rng):
     labels = np.array([2, 0])
     assert (reference.convert_to_one_hot(labels, 3) == [[0, 1], [0, 0], [1, 0]]).all()
     assert (reference.to_one_hot(labels, 3) == [[0, 0, 1], [1, 0, 0]]).all()
+    for call, message in (
+        (lambda: reference.convert_to_one_hot(10, 10), "y must be whole .* from 0 to 9; got 10"),
+        (lambda: reference.convert_to_one_hot(1.5, 10), "y must be whole numbers .*; got 1.5"),
+        (lambda: reference.convert_to_one_hot(-1, 10), "y must be whole numbers .*; got -1"),
+        (lambda: reference.convert_to_one_hot(0, 0), "C must be at least 1; got 0"),
+        (lambda: reference.to_one_hot([8], 3), "labels must be whole .* from 0 to 2; got 8"),
+        (lambda: reference.to_one_hot(1, 3), r"labels must have shape \(n,\); got \(\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
     p = reference.softmax(np.array([[1000.0, 1000]]))
     assert (p == 0.5).all()
     assert reference.cross_entropy_loss(p, np.array([[0, 1]])) == pytest.approx(np.log(2))

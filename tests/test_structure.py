@@ -86,8 +86,8 @@ LAYERS = [
     "plot.figures plot.lines",
     "activations initializers losses metrics normalizations optimizers schedules",
     "lbfgs",
-    """_utils _utils.fields _utils.html _utils.schema _utils.threads _utils.validation errors
-    _version""",
+    """_utils _utils.fields _utils.html _utils.interpolation _utils.schema _utils.threads
+    _utils.validation errors _version""",
     """_core _core.augmentation _core.blas _core.hooks _core.inputs _core.kernels _core.pool
     _core.program _core.quantized _core.sharded _core.steps _core.training""",
 ]

@@ -4,7 +4,7 @@ import copy
 
 from cmlp._training.many import prepare_one_of_many
 from cmlp._utils.threads import resolve_threads
-from cmlp._utils.validation import check_bool
+from cmlp._utils.validation import check_bool, to_list
 from cmlp.callbacks import Callback
 from cmlp.network import Network
 
@@ -75,7 +75,7 @@ def fit_many(networks, X, y, *, sparse="auto", threads=None, return_exceptions=F
     >>> np.mean([net.predict_proba(X[:4]) for net in nets], axis=0).shape
     (4, 10)
     """
-    networks = list(networks)
+    networks = to_list("networks", networks, "Network")
     for network in networks:
         if not isinstance(network, Network):
             raise TypeError(f"networks must be instances of Network; got {network!r}")

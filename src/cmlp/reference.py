@@ -9,10 +9,16 @@ import os
 import numpy as np
 
 from cmlp._training.arguments import convert_targets
-from cmlp._training.inputs import as_matrix, convert_rows
+from cmlp._training.inputs import as_matrix, convert_rows, to_real_array
 from cmlp._training.loop import train_plain_epoch
 from cmlp._utils.threads import resolve_threads
-from cmlp._utils.validation import check_unmasked, convert_dtype
+from cmlp._utils.validation import (
+    check_count,
+    check_integer,
+    check_positive,
+    check_unmasked,
+    convert_dtype,
+)
 from cmlp.network import Network
 
 __all__ = [
@@ -148,12 +154,17 @@ class Model:
             One-hot.
         epochs : int
         learning_rate : float
+            Positive and finite.
 
         Raises
         ------
+        TypeError, ValueError
+            If an argument does not fit.
         TrainingDiverged
             If the loss of a sample, or a parameter after an epoch, is not finite.
         """
+        epochs = check_count("epochs", epochs)
+        check_positive("learning_rate", learning_rate)
         threads, state = resolve_threads(), self.network.state
         rows, targets, out = self._prepare(x_train, y_train)
         for epoch in range(epochs):
@@ -167,12 +178,15 @@ class Model:
         Parameters
         ----------
         x_test : array_like, shape (n, in)
-        y_test : array_like, shape (n, out)
-            One-hot.
+        y_test : array_like, shape (n, out) or (n,)
+            One-hot, or labels.
         """
         rows, targets, out = self._prepare(x_test, y_test)
         loss = self.network.state.program.infer(rows, targets, None, out, resolve_threads())
-        accuracy = np.mean(out.argmax(axis=1) == np.argmax(y_test, axis=1))
+        labels = np.asarray(y_test)
+        if labels.ndim == 2:
+            labels = labels.argmax(axis=1)
+        accuracy = np.mean(out.argmax(axis=1) == labels)
         print(f"Test loss: {loss:f}, accuracy: {accuracy:f}")
 
     def _prepare(self, x, y):
@@ -221,8 +235,13 @@ def convert_to_one_hot(y, C):
         Labels from 0 to C - 1.
     C : int
         Number of classes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit.
     """
-    return np.eye(C)[np.reshape(y, -1)].T
+    return np.eye(C)[check_labels("y", y, check_integer("C", C)).reshape(-1)].T
 
 
 def to_one_hot(labels, num_classes):
@@ -234,10 +253,30 @@ def to_one_hot(labels, num_classes):
         Labels from 0 to ``num_classes - 1``.
     num_classes : int
         Number of classes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit.
     """
+    labels = check_labels("labels", labels, check_integer("num_classes", num_classes))
+    if labels.ndim != 1:
+        raise ValueError(f"labels must have shape (n,); got {labels.shape}")
     one_hot = np.zeros((len(labels), num_classes))
     one_hot[np.arange(len(labels)), labels] = 1
     return one_hot
+
+
+def check_labels(argument, labels, classes):
+    """Return labels as an integer array; raise unless they are whole numbers below `classes`."""
+    labels = to_real_array(argument, labels)
+    is_label = (labels >= 0) & (labels < classes) & (labels == np.floor(labels))
+    if not is_label.all():
+        raise ValueError(
+            f"{argument} must be whole numbers from 0 to {classes - 1}; "
+            f"got {labels[~is_label].flat[0]}"
+        )
+    return labels.astype(np.int64)
 
 
 def softmax(x):

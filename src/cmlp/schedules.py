@@ -27,6 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmlp._utils.fields import Record, check_fields, checked_field
+from cmlp._utils.interpolation import interpolate_cosine, warm_up
 from cmlp._utils.schema import Fields, Integer, Real
 from cmlp._utils.validation import (
     check_count,
@@ -53,11 +54,19 @@ def check_cycles(argument, value):
 class Schedule(Record):
     """Base class of the schedules.
 
+    Attributes
+    ----------
+    depends_on_epochs : bool
+        Whether the factors depend on the number of epochs of the call of `fit`, an attribute of the
+        class. If so, a resumed training must have the `epochs` of the interrupted one.
+
     Raises
     ------
     TypeError, ValueError
         If an argument has the wrong type or is out of its range.
     """
+
+    depends_on_epochs = True
 
     def __post_init__(self):
         check_fields(self)
@@ -105,6 +114,8 @@ class Constant(Schedule):
         Positive and finite.
     """
 
+    depends_on_epochs = False
+
     factor: float = checked_field(check_positive, 1.0)
 
     def factors(self, steps, epoch, steps_per_epoch, epochs):
@@ -124,6 +135,8 @@ class Step(Schedule):
         Positive and finite.
     """
 
+    depends_on_epochs = False
+
     every: int = checked_field(check_integer, 10)
     factor: float = checked_field(check_positive, 0.1)
 
@@ -142,6 +155,8 @@ class Exponential(Schedule):
         Positive and finite.
     """
 
+    depends_on_epochs = False
+
     factor: float = checked_field(check_positive, 0.95)
 
     def factors(self, steps, epoch, steps_per_epoch, epochs):
@@ -158,6 +173,8 @@ class InverseScaling(Schedule):
     power : float, default 0.5
         Finite and at least 0.
     """
+
+    depends_on_epochs = False
 
     power: float = checked_field(check_non_negative, 0.5)
 
@@ -216,28 +233,6 @@ class Cosine(Schedule):
         rise, progress = warm_up(steps, self.warmup * steps_per_epoch, steps_per_epoch * epochs)
         progress = progress * (self.restarts + 1) % 1.0  # within the cycle
         return rise * (self.end + (1 - self.end) * (1 + np.cos(np.pi * progress)) / 2)
-
-
-def warm_up(steps, warmup, total):
-    """Return the factors of a linear warm-up and the progress after it.
-
-    Parameters
-    ----------
-    steps : ndarray of float64, shape (n,)
-    warmup : float
-        Number of steps of the warm-up.
-    total : int
-        Number of steps of the call of `fit`.
-
-    Returns
-    -------
-    factors : ndarray of float64, shape (n,)
-        From above 0 to 1.
-    progress : ndarray of float64, shape (n,)
-        Fraction of the steps after the warm-up that precede each step; at least 0, below 1.
-    """
-    rise = np.minimum(1.0, (steps + 1) / warmup) if warmup else np.ones(len(steps))
-    return rise, np.clip((steps - warmup) / max(total - warmup, 1), 0, 1)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -319,11 +314,6 @@ class OneCycle(Schedule):
         )
 
 
-def interpolate_cosine(first, last, progress):
-    """Interpolate along half a cosine: `first` at `progress` 0, `last` at 1."""
-    return last + (first - last) * (1 + np.cos(np.pi * progress)) / 2
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class ReduceOnPlateau(Schedule):
     """Multiply by `factor` when a quantity has not improved for more than `patience` epochs.
@@ -347,6 +337,8 @@ class ReduceOnPlateau(Schedule):
     mode : {"auto", "min", "max"}, default "auto"
         As of `cmlp.callbacks.EarlyStopping`.
     """
+
+    depends_on_epochs = False
 
     monitor: str = checked_field(check_monitor, "val_loss")
     factor: float = checked_field(check_positive, 0.1)

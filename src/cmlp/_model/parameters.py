@@ -143,9 +143,10 @@ class LayerViews(list):
         if isinstance(index, slice):
             views, values = self[index], list(value)
             if len(views) != len(values):
+                bounds = ["" if each is None else str(each) for each in (index.start, index.stop)]
+                part = f"[{':'.join(bounds)}]" if any(bounds) else ""
                 raise ValueError(
-                    f"{self.name}[{index.start}:{index.stop}] must be {len(views)} arrays; "
-                    f"got {len(values)}"
+                    f"{self.name}{part} must be {len(views)} arrays; got {len(values)}"
                 )
         else:
             views, values = [self[index]], [value]

@@ -147,6 +147,8 @@ def make_augmented(X, *, shape, rotation, shear, scale, translation, flip, alpha
     """Check the arguments of `datasets.augment` and return `AugmentedImages`."""
     if is_scipy_sparse(X):
         raise TypeError("X must be an array of images; got a sparse matrix; pass X.toarray()")
+    if X is None:
+        raise TypeError("X must be an array of images; got None")
     X = to_real_array("X", X)
     if X.dtype not in NATIVE_DTYPES:
         raise TypeError(f"X must be of uint8, float32 or float64; got {X.dtype}")
@@ -203,15 +205,15 @@ def resolve_shape(X, shape):
                 raise ValueError(
                     f"shape must be given for X of shape {X.shape}, whose rows are no squares"
                 )
+    message = f"shape must be (height, width) or (height, width, channels); got {shape!r}"
     try:
         sides = tuple(shape)
     except TypeError:
-        raise TypeError(f"shape must be (height, width) or (height, width, channels); "
-                        f"got {shape!r}") from None  # fmt: skip
+        raise TypeError(message) from None
+    if isinstance(shape, (str, bytes)):
+        raise TypeError(message)
     if len(sides) not in (2, 3):
-        raise ValueError(
-            f"shape must be (height, width) or (height, width, channels); got {shape!r}"
-        )
+        raise ValueError(message)
     sides = tuple(check_integer("shape", side) for side in sides)
     sides += (1,) * (3 - len(sides))
     if np.prod(sides, dtype=object) != np.prod(X.shape[1:], dtype=object):

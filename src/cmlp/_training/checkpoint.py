@@ -30,17 +30,21 @@ POSITION_KEYS = {"epoch": "epoch", "part": "chunk", "begun": "done", "loss": "lo
 # State of a callback or a schedule, which its owner checks.
 STATE = Fields({}, {}, Anything())
 
+# Name of a property in `TrainingRun.signature` -> its name in messages.
+SHOWN_NAMES = {"metric_functions": "the functions in metrics"}
+
 SCHEMA = Fields(
     {
         # `TrainingRun.signature`. The source of the data adds samples, batch_size and shuffle if
         # it is arrays, and augmentation if they are distorted; steps, null if unknown, if it is an
-        # iterable of batches.
+        # iterable of batches. A schedule that depends on the number of epochs adds epochs.
         "alike": Fields(
             {"optimizer": Text(), "schedule": Nullable(Text()), "metrics": Items(Text()),
              "callbacks": Items(Text())},
             {"samples": Integer(1), "batch_size": Integer(1), "shuffle": Boolean(),
              "shards": Integer(1), "sync_every": Integer(1), "steps": Nullable(Integer(1)),
              "decay_schedule": Text(), "dropout_schedule": Text(),
+             "epochs": Integer(),
              "metric_functions": Items(Text()),
              "augmentation": Fields({"chunk_samples": Integer(1)}, {}, Anything())},
         ),
@@ -142,6 +146,30 @@ RELATIONS = (
     ("callbacks", "a list with the callbacks of alike.callbacks",
      lambda f, _: [name for name, _ in f["callbacks"]] == f["alike"]["callbacks"]),
 )  # fmt: skip
+
+
+def check_signature(before, signature):
+    """Raise `ValueError` unless a run may continue one with another signature.
+
+    Parameters
+    ----------
+    before, signature : dict
+        `TrainingRun.signature` of the interrupted run, and of the run that continues it.
+    """
+    for name in {**before, **signature}:
+        old, new = before.get(name), signature.get(name)
+        # Checkpoints of early revisions have no epochs; another schedule has its own message.
+        if old == new or (name == "epochs" and None in (old, new)):
+            continue
+        verb = "be"
+        if isinstance(old, dict) and isinstance(new, dict):
+            verb = "have"  # of many items, the message shows those that differ
+            keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+            old, new = ({key: each.get(key) for key in keys} for each in (old, new))
+        raise ValueError(
+            f"{SHOWN_NAMES.get(name, name)} must {verb} {old!r}, as in the interrupted training; "
+            f"got {new!r}"
+        )
 
 
 def to_snapshot(run_state):

@@ -491,5 +491,8 @@ def split_pair(name, value):
     try:
         X, y = value
     except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a pair (X, y)") from None
+        found = type(value).__name__
+        if isinstance(value, (tuple, list)):
+            found += f" of {len(value)} items"
+        raise TypeError(f"{name} must be a pair (X, y); got {found}") from None
     return X, y

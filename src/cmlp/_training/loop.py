@@ -14,9 +14,6 @@ from cmlp.errors import TrainingDiverged
 from cmlp.metrics import Metrics
 from cmlp.optimizers import SGD
 
-# Name of a property in `TrainingRun.signature` -> its name in messages.
-SHOWN_NAMES = {"metric_functions": "the functions in metrics"}
-
 
 class TrainingRun:
     """One call of `fit`.
@@ -353,16 +350,24 @@ class TrainingRun:
             **self.source.fingerprint,
             "optimizer": self.optimizer.describe(),
             "schedule": None if self.schedule is None else type(self.schedule).__name__,
-            **self.name_schedules(),
+            **self.describe_schedules(),
             "metrics": list(self.metrics),
             **({"metric_functions": list(self.functions)} if self.functions else {}),
             "callbacks": [type(callback).__name__ for callback in self.callbacks],
         }
 
-    def name_schedules(self):
-        """Return the schedules of weight decay and dropout that are given, a dict of str."""
+    def describe_schedules(self):
+        """Return the names of given schedules of decay and dropout, and `epochs` if one needs it.
+
+        Only a schedule that depends on the number of epochs prevents a resumed run from having
+        another one.
+        """
         given = {"decay_schedule": self.decay_schedule, "dropout_schedule": self.dropout_schedule}
-        return {name: type(each).__name__ for name, each in given.items() if each is not None}
+        found = {name: type(each).__name__ for name, each in given.items() if each is not None}
+        schedules = self.schedule, *given.values()
+        if any(getattr(each, "depends_on_epochs", False) for each in schedules):
+            found["epochs"] = self.epochs
+        return found
 
     def capture(self):
         """Return the `RunState` between two steps; its arrays are not copied."""
@@ -393,14 +398,7 @@ class TrainingRun:
             If an argument of `fit` differs from the other run's, or the saved state is not that of
             such a run; nothing is changed.
         """
-        signature = self.signature
-        for name in {**saved.signature, **signature}:
-            before, value = saved.signature.get(name), signature.get(name)
-            if value != before:
-                name = SHOWN_NAMES.get(name, name)
-                raise ValueError(
-                    f"{name} must be {before!r}, as in the interrupted training; got {value!r}"
-                )
+        checkpoint.check_signature(saved.signature, self.signature)
         try:
             self.check_restore(saved)
         except ValueError as error:

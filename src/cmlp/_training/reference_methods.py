@@ -145,7 +145,7 @@ class ReferenceMethods:
             _, last_loss = self._train_epoch(rows, targets, order, batchsz, lr, epoch)
             if test:
                 loss = self._reference_loss(last_loss)
-                print(f"Epoch {epoch}:{self._count_correct(*test)}/{len(test_data)}", loss)
+                print(f"Epoch {epoch}:{self._count_correct(*test)}/{len(test[1])}", loss)
             else:
                 print(f"Epoch {epoch} complete")
 

@@ -1,6 +1,7 @@
 """Validation of arguments. Each `check_` function raises an error that names the argument."""
 
 import math
+import os
 from importlib import import_module
 
 import numpy as np
@@ -57,7 +58,9 @@ def check_number(argument, value):
     """Raise unless `value` is a real number in the range of float64; a bool is not accepted."""
     real = int, float, np.integer, np.floating
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, real):
-        raise TypeError(f"{argument} must be a number; got {value!r} ({type(value).__name__})")
+        is_array = isinstance(value, np.ndarray)
+        shown = f"an array of shape {value.shape}" if is_array else repr(value)
+        raise TypeError(f"{argument} must be a number; got {shown} ({type(value).__name__})")
     try:
         float(value)
     except OverflowError:
@@ -162,6 +165,13 @@ def check_bool(argument, value):
     """Raise `TypeError` unless `value` is True or False."""
     if not isinstance(value, bool):
         raise TypeError(f"{argument} must be True or False; got {value!r}")
+
+
+def decode_path(path):
+    """Return the argument `path` as a str; raise `TypeError` unless it is one of a file."""
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"path must be a str or os.PathLike; got {path!r}")
+    return os.fsdecode(path)
 
 
 def check_unmasked(argument, value):

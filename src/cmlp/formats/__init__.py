@@ -5,7 +5,7 @@
 
 import os
 
-from cmlp._utils.validation import look_up
+from cmlp._utils.validation import decode_path, look_up
 from cmlp.formats.base import Format
 
 FORMATS = {
@@ -62,7 +62,7 @@ def get_native_format(path, for_reading=False):
     ValueError
         If no native format has the extension.
     """
-    path = os.fspath(path)
+    path = decode_path(path)
     extension = os.path.splitext(path)[1]
     native = {f.extension: f for f in FORMATS.values() if f.is_native}
     if extension in native:

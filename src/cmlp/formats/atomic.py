@@ -14,6 +14,8 @@ import re
 import stat
 import time
 
+from cmlp._utils.validation import decode_path
+
 # Age after which a temporary file counts as stale on a file system that does not support locks.
 STALE_SECONDS = 24 * 3600
 
@@ -83,7 +85,7 @@ def find_target(path):
     ValueError
         If it exists and is not a regular file.
     """
-    path = os.fsdecode(path)
+    path = decode_path(path)
     target = os.path.realpath(path)
     if not os.path.isdir(os.path.dirname(target)):
         raise FileNotFoundError(f"path must be in an existing directory; got {path!r}")
@@ -180,7 +182,7 @@ def remove_stale(path):
     ----------
     path : str or os.PathLike
     """
-    directory, name = os.path.split(os.path.realpath(os.fsdecode(path)))
+    directory, name = os.path.split(os.path.realpath(decode_path(path)))
     is_temporary = re.compile(rf"\.{re.escape(name)}\.[a-z0-9_]{{8}}\.part").fullmatch
     with contextlib.suppress(OSError), os.scandir(directory) as entries:
         for entry in entries:

@@ -1,13 +1,12 @@
 """Export as one self-contained C99 file with a header: constant weights and no allocation."""
 
-import os
 import re
 from pathlib import Path
 
 import numpy as np
 
-from cmlp._utils.validation import check_bool, look_up
-from cmlp.formats.atomic import replace_files
+from cmlp._utils.validation import check_bool, decode_path, look_up
+from cmlp.formats.atomic import find_target, replace_files
 from cmlp.formats.c_encoders import (
     ENCODER_FUNCTIONS,
     render_encoder_arrays,
@@ -58,7 +57,7 @@ def write(state, path, name="model", weights="float32", own_math=False, renderer
 
 def check_options(path, name, weights, own_math):
     """Return the paths of source and header; raise if an option of `write` is invalid."""
-    path = Path(os.fspath(path))
+    path = Path(decode_path(path))
     if path.suffix != ".c":
         raise ValueError(f"path must end in .c; got {str(path)!r}")
     if not (isinstance(name, str) and re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII)):
@@ -76,6 +75,7 @@ def check_options(path, name, weights, own_math):
 
 def write_files(path, header_path, renderer):
     """Write both files, atomically; the renderer has `render_header` and `render_source`."""
+    find_target(path)  # an error names the source, which is the argument, not the header
     header = renderer.render_header().encode()
     source = renderer.render_source(header_path.name).encode()
     with replace_files([header_path, path]) as (header_file, source_file):

@@ -8,7 +8,6 @@ import base64
 import hashlib
 import json
 import math
-import os
 import re
 from html import escape
 from importlib.resources import files
@@ -19,6 +18,7 @@ from cmlp._utils.validation import (
     check_bool,
     check_finite_number,
     check_integer,
+    decode_path,
     look_up,
     to_list,
 )
@@ -124,7 +124,7 @@ def check_options(kind, given):
 
 def choose_title(title, path):
     """Return the title of a page, by default the name of the file."""
-    path = Path(os.fsdecode(path))
+    path = Path(decode_path(path))
     if path.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"path must end in .html; got {str(path)!r}")
     if title is None:

@@ -1,4 +1,4 @@
-"""Keras models: `keras.Sequential` of dense layers."""
+"""Keras models: chains of dense layers."""
 
 import numpy as np
 
@@ -28,6 +28,9 @@ RENAMED = {"linear": "identity", "swish": "silu"}
 FUNCTIONS = ", ".join(
     name for name in (*RENAMED, *ACTIVATIONS) if name not in (*RENAMED.values(), "gelu_tanh")
 )
+
+# Layers whose weights a model has only when it is built.
+BUILT = ("Dense", "BatchNormalization", "LayerNormalization", "PReLU")
 
 # Layers that do not change a prediction for rows.
 IGNORED = ("InputLayer", "Flatten", "Identity")
@@ -124,7 +127,8 @@ def read(model, loss=None):
 
     Parameters
     ----------
-    model : keras.Sequential
+    model : keras.Model
+        A `keras.Sequential`, or a functional model whose graph is a chain of layers.
     loss : str, Loss or callable, optional
         By default the loss that suits the output activation.
 
@@ -137,20 +141,52 @@ def read(model, loss=None):
     TypeError
         If `model` has no layers.
     ValueError
-        If a layer is not supported; the message names it.
+        If `model` is not a chain of layers, or a layer is not supported; the message names it.
     """
     if not hasattr(model, "layers"):
         raise TypeError(f"model must be a keras.Sequential; got {model!r}")
     builder = SequenceBuilder("Dense", "use_bias=False")
-    for index, layer in enumerate(model.layers):
+    for index, layer in enumerate(list_layers(model)):
         add_layer(builder, index, layer)
     return builder.build(loss)
+
+
+def list_layers(model):
+    """Return the layers of a model in the order in which they are computed.
+
+    Raises
+    ------
+    ValueError
+        If they are not a chain of distinct layers with one input and one output.
+    """
+    kinds = [base.__name__ for base in type(model).__mro__]
+    if "Sequential" in kinds:
+        return model.layers
+    if "Functional" in kinds and len(model.inputs) == len(model.outputs) == 1:
+        # The calls of each layer: none of the input, several of a shared layer. A call that joins
+        # branches has several tensors.
+        nodes = [layer["inbound_nodes"] for layer in model.get_config().get("layers", ())]
+        if nodes and all(
+            len(calls) <= 1 and str(calls).count("__keras_tensor__") == len(calls)
+            for calls in nodes
+        ):
+            return model.operations  # `model.layers` lacks those that are not layers
+    raise ValueError(
+        "model must be a keras.Sequential, or a functional model that is a chain of distinct "
+        f"layers with one input and one output; got {model!r}"
+    )
 
 
 def add_layer(builder, index, layer):
     """Add a layer to a `SequenceBuilder`; `index` is its position in the model."""
     kind = type(layer).__name__
     label = f"layer {index}: {kind}"
+    if not hasattr(layer, "get_weights"):
+        raise ValueError(f"{label} is an operation, not a layer; supported layers are {SUPPORTED}")
+    if kind in BUILT and not layer.built:
+        raise ValueError(
+            f"model must be built; {label} has no weights: build the model or add an Input"
+        )
     weights = [np.asarray(w, np.float64) for w in layer.get_weights()]
     if kind == "Dense":
         bias = weights[1] if layer.use_bias else None
@@ -224,4 +260,8 @@ def convert_activation_layer(layer, label):
         return celu(float(layer.alpha))
     if kind == "GeluTanh":
         return ACTIVATIONS["gelu_tanh"]
+    if kind == "Softmax" and layer.axis not in (1, -1):
+        raise ValueError(
+            f"axis of {label} must be 1 or -1, the outputs of each row; got {layer.axis!r}"
+        )
     return ACTIVATIONS["softmax"] if kind == "Softmax" else None

@@ -107,6 +107,7 @@ class FileMethods:
         Parameters
         ----------
         path : str or os.PathLike
+            Must end in ``.onnx``.
         opset : int, default 17
             At least 13. Layer normalization is one node from 17 on, gelu from 20 on.
         input_dtype : {"float32", "uint8"}, default "float32"
@@ -328,20 +329,21 @@ class FileMethods:
 
     @classmethod
     def from_keras(cls, model, *, loss=None):
-        """Return the network of a Keras Sequential model of dense layers.
+        """Return the network of a Keras model that is a chain of dense layers.
 
         Parameters
         ----------
-        model : keras.Sequential
-            Dense, BatchNormalization, LayerNormalization, Dropout, GaussianNoise of the inputs and
-            activations.
+        model : keras.Sequential, or functional keras.Model
+            With one input and one output, of distinct layers: Dense, BatchNormalization,
+            LayerNormalization, Dropout, GaussianNoise of the inputs and activations.
         loss : str or Loss, optional
             By default the one that suits the outputs.
 
         Raises
         ------
         ValueError
-            If a layer is not supported; the message names it.
+            If the model is not a chain of layers or not built, or a layer is not supported; the
+            message names it.
         """
         return cls._from_foreign(formats.get_format("keras").read(model, loss=loss))
 

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from cmlp._utils.validation import check_integer, to_list
+from cmlp._utils.validation import check_integer, decode_path, to_list
 from cmlp.activations import ACTIVATIONS
 from cmlp.formats.atomic import replace_file
 from cmlp.formats.folding import fold_encoders, fold_layers
@@ -107,7 +107,14 @@ def write_model(graph, inputs, outputs, path, **domains):
     path : str or os.PathLike
     **domains : int
         Opsets of other domains than the standard one.
+
+    Raises
+    ------
+    ValueError
+        If `path` does not end in ``.onnx``.
     """
+    if not decode_path(path).endswith(".onnx"):
+        raise ValueError(f"path must end in .onnx; got {decode_path(path)!r}")
     opsets = {"": graph.opset, **domains}
     model = helper.make_model(
         helper.make_graph(graph.nodes, "cmlp", inputs, outputs, graph.constants),

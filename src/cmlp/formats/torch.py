@@ -213,6 +213,15 @@ def add_module(builder, index, module):
         )
     elif kind in ("Dropout", "AlphaDropout"):
         builder.add_dropout(module.p)
+    elif kind == "Softmax" and module.dim not in (1, -1):
+        raise ValueError(
+            f"dim of {label} must be 1 or -1, the outputs of each row; got {module.dim!r}"
+        )
+    elif kind == "LogSoftmax":
+        raise ValueError(
+            f"{label} is not supported; leave it out, so that the outputs are the logits, or use "
+            "Softmax(1)"
+        )
     elif kind == "PReLU":
         builder.add_activation(label, prelu(), to_numpy(module.weight))
     elif kind not in IGNORED:
