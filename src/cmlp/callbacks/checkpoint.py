@@ -24,7 +24,9 @@ class Checkpoint(Callback):
     A checkpoint is a file of the network with the optimizer's state, the position in the epoch,
     the history and the states of callbacks and schedule. It is written after a number of
     epochs, steps or seconds, and when Ctrl-C ends training; an existing file is replaced
-    atomically.
+    atomically. None is written when training has finished: `Network.save` stores its result.
+    The call of `fit` after `Network.resume` needs callbacks of the same classes, in the same
+    order.
 
     Parameters
     ----------

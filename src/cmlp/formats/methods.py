@@ -73,10 +73,10 @@ class FileMethods:
     def resume(cls, path, *, loss=None):
         """Read a checkpoint that `cmlp.callbacks.Checkpoint` wrote, to continue its training.
 
-        The next call of `fit`, with the arguments of the interrupted one, continues where the
-        checkpoint was written and ends with the same bits and history as an uninterrupted call.
-        `epochs` may differ if no schedule depends on it. Temporary files of `path` that killed
-        processes left behind are removed.
+        The next call of `fit`, with the samples and arguments of the interrupted one and callbacks
+        of the same classes in the same order, continues where the checkpoint was written and ends
+        with the same bits and history as an uninterrupted call. `epochs` may differ if no schedule
+        depends on it. Temporary files of `path` that killed processes left behind are removed.
 
         Parameters
         ----------
