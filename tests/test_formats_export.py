@@ -387,9 +387,11 @@ def test_the_error_of_a_missing_directory_names_the_source_of_c(tmp_path, rng):
 
 
 @pytest.mark.parametrize("path", [5, None])
-@pytest.mark.parametrize("method", ["save", "load", "resume", "to_c", "to_html", "to_onnx"])
+@pytest.mark.parametrize(
+    "method", ["save", "load", "resume", "to_c", "to_html", "to_onnx", "from_onnx"]
+)
 def test_paths_that_are_no_paths(rng, method, path):
-    if method == "to_onnx":
+    if "onnx" in method:
         pytest.importorskip("onnx")
     with pytest.raises(TypeError, match=f"path must be a str or os.PathLike; got {path}"):
         getattr(network("relu", rng), method)(path)

@@ -184,8 +184,7 @@ class Model:
         rows, targets, out = self._prepare(x_test, y_test)
         loss = self.network.state.program.infer(rows, targets, None, out, resolve_threads())
         labels = np.asarray(y_test)
-        if labels.ndim == 2:
-            labels = labels.argmax(axis=1)
+        labels = labels.argmax(axis=1) if labels.shape == out.shape else labels.reshape(-1)
         accuracy = np.mean(out.argmax(axis=1) == labels)
         print(f"Test loss: {loss:f}, accuracy: {accuracy:f}")
 

@@ -1,10 +1,10 @@
 """The graph of an ONNX model: constants, producers of tensors, attributes, and errors."""
 
-import os
-
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from cmlp._utils.validation import decode_path
 
 # Before opset 7 elementwise operators did not broadcast and Dropout trained by default.
 MIN_OPSET = 7
@@ -26,7 +26,7 @@ def load_graph(path):
     FileNotFoundError
         If there is no such file.
     """
-    path = os.fsdecode(path)
+    path = decode_path(path)
     try:
         model = onnx.load(path)
         onnx.checker.check_model(model)
