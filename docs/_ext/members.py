@@ -5,6 +5,9 @@ import re
 # For other modules of cmlp, not for users.
 INTERNAL = {"describe", "from_epochs", "from_fields", "from_state", "onnx_parser", "to_fields"}
 
+# Packages whose members are not shown where a class of cmlp inherits them.
+FRAMEWORKS = ("keras.", "torch.")
+
 PAGE = re.compile(r"``docs/(\w+)\.md``")
 ROLE = re.compile(r":(?:term|ref|func|class|meth|mod):`~?([^`<]*?)\s*(?:<[^`]*>)?`")
 
@@ -20,9 +23,20 @@ def is_hidden(name):
     return name in INTERNAL or bool(is_routing)
 
 
+def is_inherited_from_framework(obj):
+    """Return whether a member is defined by Keras or PyTorch.
+
+    Parameters
+    ----------
+    obj : function, property or any other member
+    """
+    function = getattr(obj, "fget", None) or getattr(obj, "__func__", obj)
+    return str(getattr(function, "__module__", "")).startswith(FRAMEWORKS)
+
+
 def skip_hidden(app, what, name, obj, skip, options):
     """Return True for a member that the reference hides, else None."""
-    return True if is_hidden(name) else None
+    return True if is_hidden(name) or is_inherited_from_framework(obj) else None
 
 
 def replace_references(app, what, name, obj, options, lines):
