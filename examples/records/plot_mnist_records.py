@@ -105,9 +105,8 @@ def train(record, data, *, seed=0, epochs=None, threads=2, checkpoint=None):
             seed=seed, **recipe["network"],
         )  # fmt: skip
     watch = {}
-    if (
-        checkpoint is not None
-    ):  # a long run: the test set is watched, and chooses nothing
+    if checkpoint is not None:
+        # A long run: the test set is watched, and chooses nothing.
         watch = {
             "validation_data": (X_test, y_test),
             "callbacks": [Checkpoint(checkpoint, every=60, unit="seconds")],
