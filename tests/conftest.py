@@ -78,6 +78,19 @@ def digits():
     return datasets.make_digits(20_000, 0), datasets.make_digits(4_000, 1)
 
 
+def draw_parameters(net, rng):
+    """Give a network biases, scales and running statistics that no part of it ignores."""
+    for bias in net.bias:
+        bias[:] = rng.normal(size=bias.shape)
+    for scale in (*net.scale, *net.alpha):
+        if scale is not None:
+            scale[:] = rng.uniform(0.5, 2, scale.shape)
+    for mean, variance in zip(net.running_mean, net.running_variance, strict=True):
+        if mean is not None:
+            mean[:], variance[:] = rng.normal(size=mean.shape), rng.uniform(0.5, 2, mean.shape)
+    return net
+
+
 @pytest.fixture(params=kernels.list_available())
 def isa(request):
     """Run the test once with each instruction set that this CPU has."""

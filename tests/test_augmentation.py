@@ -152,7 +152,7 @@ def test_features_and_strided_images():
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"X": np.zeros((3, 5))}, ValueError, "shape must be given for X of shape"),
+        ({"X": np.zeros((3, 5))}, ValueError, "shape must be given unless X has a square number"),
         ({"X": np.zeros(5)}, ValueError, "X must have shape"),
         ({"X": np.zeros((3, 4), complex)}, TypeError, "X must hold real numbers"),
         ({"X": np.zeros((3, 4), np.int64)}, TypeError, "X must be of uint8, float32 or float64"),

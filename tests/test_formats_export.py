@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 from c_libraries import COMPILERS, FLAGS, compile_libraries, compile_library, run_c
+from conftest import draw_parameters
 from sklearn import neural_network
 from sklearn.datasets import make_classification
 
@@ -35,15 +36,7 @@ def network(name, rng, **options):
     options = {"loss": "cross_entropy" if name == "softmax" else "mse", **options}
     hidden = "tanh" if name == "softmax" else kind
     net = Network([7, 12, 9, 4], activation=hidden, output=output, seed=0, **options)
-    for bias in net.bias:
-        bias[:] = rng.normal(size=bias.shape)
-    for scale in net.scale:
-        if scale is not None:
-            scale[:] = rng.uniform(0.5, 2, scale.shape)
-    for mean, variance in zip(net.running_mean, net.running_variance, strict=True):
-        if mean is not None:
-            mean[:], variance[:] = rng.normal(size=mean.shape), rng.uniform(0.5, 2, mean.shape)
-    return net
+    return draw_parameters(net, rng)
 
 
 @pytest.mark.parametrize("name", ACTIVATION_TABLES)

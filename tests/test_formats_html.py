@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from conftest import draw_parameters
 from test_encoders import STACKS, make, make_data
 from web_pages import NODE, WEB, read_page, run_node, run_pages
 
@@ -30,15 +31,7 @@ def make_network(name, rng, **options):
         output = kind if kind.base is None else "identity"
         options = {"activation": kind, "output": output, "loss": "mse", **options}
     net = Network([7, 12, 9, 4], seed=0, **options)
-    for bias in net.bias:
-        bias[:] = rng.normal(size=bias.shape)
-    for scale in (*net.scale, *net.alpha):
-        if scale is not None:
-            scale[:] = rng.uniform(0.5, 2, scale.shape)
-    for mean, variance in zip(net.running_mean, net.running_variance, strict=True):
-        if mean is not None:
-            mean[:], variance[:] = rng.normal(size=mean.shape), rng.uniform(0.5, 2, mean.shape)
-    return net
+    return draw_parameters(net, rng)
 
 
 def list_outputs(results):

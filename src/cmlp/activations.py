@@ -97,7 +97,7 @@ class Activation(Record):
 
     @property
     def header(self):
-        """The name, or a list with what is not the default, for files.
+        """The name, or a list with the parameters that differ from the defaults, for files.
 
         The list is [name, parameter] or, for parametric activations, ["prelu", alpha] or
         ["parametric", header of `base`, alpha].

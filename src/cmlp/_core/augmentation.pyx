@@ -60,7 +60,7 @@ cdef class Distorter:
     fill : float
         The value outside of an image.
     filters : tuple of ndarray of float32, shape (height, height) and (width, width), or None
-        Gaussian filters of the displacement field; None: there is no field.
+        Gaussian filters of the displacement field; None if all factors of the field are 0.
     """
 
     cdef const cmlp_kernels *kernels
@@ -131,7 +131,7 @@ cdef class Drawing:
         Raises
         ------
         MemoryError
-            If there is no memory for the intermediate arrays.
+            If the intermediate arrays cannot be allocated.
         """
         cdef int members = max(1, <int> min(threads, self.job.blocks - self.job.next))
         cdef cmlp_team *team

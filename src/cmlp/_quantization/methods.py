@@ -54,7 +54,7 @@ class QuantizationMethods:
         return QuantizedNetwork(self._quantize_state(X, "X", method, percentile))
 
     def _quantize_state(self, X, name, method="percentile", percentile=99.99):
-        # Return the `QuantizedState`; `name` is that of the argument, for error messages.
+        # Return the `QuantizedState`; error messages call the samples `name`.
         from cmlp._quantization.calibration import quantize_state
 
         return quantize_state(self.state, X, method, percentile, name)

@@ -203,7 +203,8 @@ def resolve_shape(X, shape):
             shape = side, side
             if X.ndim != 2 or side * side != X.shape[1]:
                 raise ValueError(
-                    f"shape must be given for X of shape {X.shape}, whose rows are no squares"
+                    "shape must be given unless X has a square number of features; got X of shape "
+                    f"{X.shape}"
                 )
     message = f"shape must be (height, width) or (height, width, channels); got {shape!r}"
     try:

@@ -8,6 +8,7 @@ instructions for these needs no library.
 import numpy as np
 
 # Unsigned, because partial sums may wrap around. The products fit into an int of 16 bits.
+# (q - zero_point) * w would not wrap, but gcc 12 computes other sums for that with AVX512_VNNI.
 SUM = """/* The integer of a pre-activation; start: the bias without the zero point's share. */
 static int32_t sum(const uint8_t *q, const int8_t *w, int32_t start, int inputs)
 {

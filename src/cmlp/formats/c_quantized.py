@@ -7,6 +7,7 @@ whose activation is piecewise linear have the same bits.
 
 from cmlp._core.quantized import PIECEWISE_LINEAR
 from cmlp._model.quantized import MAX_OPERAND
+from cmlp.formats.c_integer_code import SUM
 from cmlp.formats.c_source import SourceRenderer
 from cmlp.formats.c_text import render_array, render_float, render_int32
 
@@ -24,19 +25,6 @@ static uint8_t quantize(float v, float low, float high, int zero_point)
     else if (rest < -0.5f || (rest == -0.5f && i % 2 != 0))
         i--;
     return (uint8_t)(i + zero_point);
-}
-"""
-
-# Unsigned, as partial sums may wrap around. (q - zero_point) * w would not need it, but gcc 12
-# computes other sums for that with AVX512_VNNI.
-SUM = """/* The integer of a pre-activation; start: the bias without the zero point's share. */
-static int32_t sum(const uint8_t *q, const int8_t *w, int32_t start, int inputs)
-{
-    uint32_t total = (uint32_t)start;
-    int j;
-    for (j = 0; j < inputs; j++)
-        total += (uint32_t)(q[j] * w[j]);
-    return (int32_t)total;
 }
 """
 

@@ -117,7 +117,7 @@ typedef struct {
     int64_t steps[CMLP_DISTORTIONS];        /* 1, or 0 if all samples have the same limit */
     double fill;                            /* the value outside of an image */
     const float *smooth_rows, *smooth_columns; /* Gaussian filters (height, height), (width, width),
-                                                * padded; NULL: no displacement field */
+                                                * padded; NULL without elastic factors */
 } cmlp_distortion;
 
 /* Elements of a row of n floats with padding. */
